@@ -1,0 +1,258 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""One connection to one database: opened within a deadline, refused where maintenance must not run, autocommit."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Union
+
+from . import _dsn
+from ._driver import extensions, psycopg2, sql
+from ._errors import Contended, ConnectError, MaintenanceError, OptionError, SqlError
+from ._server import FACTS, Server
+
+Query = Union[str, "sql.Composable"]
+Params = Union[Mapping[str, Any], Sequence[Any], None]
+
+LOCK_NOT_AVAILABLE = "55P03"
+READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
+
+# Waiting helps against these only; a wrong password must not be tried again (accounts get locked). Texts of libpq and
+# of the server, which gives no code to a driver before a session exists.
+_WORTH_WAITING = (
+    "starting up",
+    "not yet accepting connections",
+    "recovery",
+    "shutting down",
+    "connection refused",
+    "no such file or directory",
+    "timeout expired",
+    "timed out",
+    "server closed the connection unexpectedly",
+    "too many clients",
+    "remaining connection slots",
+    "endpoint is disabled",
+    "could not connect to compute",
+    "control plane request failed",
+)
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """The connection options that all database modules share.
+
+    connect_deadline  seconds for all attempts together
+    pooler            refuse | direct | allow
+    """
+
+    dsn: str = field(default="", repr=False)
+    tls: str = "require"
+    connect_deadline: float = 30.0
+    role: str = ""
+    pooler: str = "refuse"
+
+
+class Session:
+    """A connection in autocommit: no transaction stays open while nobody looks."""
+
+    def __init__(self, connection: extensions.connection, dsn: _dsn.Dsn) -> None:
+        self._connection = connection
+        self._dsn = dsn
+        self._settings: Dict[str, str] = {}
+        self.turns = 0
+        self.server: Server = None  # type: ignore[assignment]  # read_facts() is the first thing done
+
+    def read_facts(self, application: str, statement_timeout: float, read_only: bool) -> Server:
+        """Read the facts and set this session's limits, in one round trip."""
+        self._settings = {"statement_timeout": _milliseconds(statement_timeout), "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT)}
+        row = self.row(
+            FACTS, {**self._settings, "application": application[:63], "read_only": "on" if read_only else "off"}
+        )
+        self.server = Server.from_row(row, host=self._connection.info.host or "")
+        return self.server
+
+    def rows(self, query: Query, params: Params = None) -> List[Dict[str, Any]]:
+        """All rows as dictionaries. Raises Contended or SqlError."""
+        with closing(self._run(query, params)) as cursor:
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def row(self, query: Query, params: Params = None) -> Dict[str, Any]:
+        """The only row."""
+        (row,) = self.rows(query, params)
+        return row
+
+    def execute(self, query: Query, params: Params = None) -> int:
+        """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing)."""
+        with closing(self._run(query, params)) as cursor:
+            return cursor.rowcount
+
+    def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
+        """Change the limits of this session, in seconds; costs a turn only when something changes."""
+        wanted = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+        changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
+        changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
+        if changes:
+            calls = [sql.SQL("set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v)) for k, v in changes.items()]
+            self.row(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+            self._settings.update(changes)
+
+    def text(self, query: Query) -> str:
+        """A query as text, for people."""
+        return query if isinstance(query, str) else query.as_string(self._connection)
+
+    def scrub(self, text: str) -> str:
+        """A text without the secrets of this connection."""
+        return self._dsn.scrub(text)
+
+    @property
+    def alive(self) -> bool:
+        return not self._connection.closed
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def behind_proxy(self) -> bool:
+        """Whether something between us and the server answers with a backend of its own choice."""
+        return self._connection.info.backend_pid != self.server.backend_pid
+
+    def _run(self, query: Query, params: Params) -> extensions.cursor:
+        cursor = self._connection.cursor()
+        self.turns += 1
+        try:
+            cursor.execute(query, params)
+        except psycopg2.Error as error:
+            cursor.close()
+            raise self._translate(error) from None
+        return cursor
+
+    def _translate(self, error: psycopg2.Error) -> MaintenanceError:
+        primary = error.diag.message_primary or str(error).strip()
+        details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+        message = self.scrub(". ".join([primary, *details]))
+        if error.pgcode == LOCK_NOT_AVAILABLE:
+            return Contended(message)
+        return SqlError(message, error.pgcode or "")
+
+
+def _milliseconds(seconds: float) -> str:
+    """A limit as the server wants it; never 0, which would mean no limit, unless there is none."""
+    return "0" if seconds == float("inf") else str(min(max(1, round(seconds * 1000)), 2**31 - 1))
+
+
+def open_session(
+    options: ConnectionOptions, application: str, statement_timeout: float = float("inf"), read_only: bool = False
+) -> Session:
+    """Connect, read the facts, and refuse a standby or a transaction pooler. Raises OptionError or ConnectError."""
+    dsn = _choose_host(_dsn.parse(options.dsn, options.tls), options.pooler)
+    session = Session(_connect(dsn, options.connect_deadline), dsn)
+    try:
+        if options.role:
+            session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.role)))
+        session.read_facts(application, statement_timeout, read_only)
+        _refuse_unsuitable(session, dsn, options)
+    except SqlError as error:
+        session.close()
+        raise ConnectError(f"connected, but {error}") from None
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _choose_host(dsn: _dsn.Dsn, pooler: str) -> _dsn.Dsn:
+    """On Neon the pooler is the same host with -pooler at the end of its first label."""
+    label, dot, domain = dsn.host.partition(".")
+    if not label.endswith("-pooler") or pooler == "allow":
+        return dsn
+    direct = label[: -len("-pooler")] + dot + domain
+    if pooler == "direct":
+        return dsn.with_host(direct)
+    raise OptionError([
+        f"dsn: {dsn.host} is a transaction pooler, where locks and time limits do not hold: use the direct host {direct}, "
+        "or set pooler: direct to have that done here"
+    ])  # fmt: skip
+
+
+def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, options: ConnectionOptions) -> None:
+    if session.server.version_num < 140000:
+        raise ConnectError(f"the server is PostgreSQL {session.server.version}; 14 is the oldest that is supported")
+    if session.server.in_recovery:
+        raise ConnectError("the server is a standby (in recovery), which is read-only: connect to the primary. With several "
+                           "hosts in the dsn, target_session_attrs=read-write finds it")  # fmt: skip
+    host = session.server.host
+    if not _dsn.is_local(host) and not session._connection.info.ssl_in_use:
+        raise ConnectError(f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file")
+    if options.pooler != "allow" and session.behind_proxy() and _shares_backends(session, dsn):
+        raise ConnectError("there is a transaction pooler in front of the server, where locks and time limits do not hold: "
+                           "connect to the server itself (or to a pool in session mode)")  # fmt: skip
+
+
+def _shares_backends(session: Session, dsn: _dsn.Dsn) -> bool:
+    """Whether two connections that are open at once are served by one backend: the proof of transaction pooling.
+
+    The process id in the protocol's BackendKeyData differs from pg_backend_pid() behind every proxy; a proxy that gives
+    each connection its own backend is harmless. A busy pool may give each of two statements another backend, which
+    proves the same.
+    """
+    pid = "SELECT pg_catalog.pg_backend_pid() AS pid"
+    seen = {session.server.backend_pid}
+    try:
+        with closing(_open(dsn, timeout=5)) as other:
+            for _round in range(3):
+                with other.cursor() as cursor:
+                    cursor.execute(pid)
+                    if cursor.fetchone()[0] in seen:
+                        return True
+                seen.add(session.row(pid)["pid"])
+                if len(seen) > 1:
+                    return True
+    except psycopg2.Error:
+        return False  # a pool with one place, taken by us, is in session mode
+    return False
+
+
+def _open(dsn: _dsn.Dsn, timeout: float) -> extensions.connection:
+    keywords: Dict[str, Any] = {
+        "connect_timeout": max(2, round(timeout)),
+        "client_encoding": "UTF8",
+        "keepalives_idle": 60,
+        "tcp_user_timeout": 120_000,
+        **dsn.keywords,
+    }
+    connection = psycopg2.connect("", **keywords)
+    connection.autocommit = True
+    return connection
+
+
+def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:
+    """Connect, waiting for a server that is still waking up until the deadline."""
+    end = time.monotonic() + deadline
+    for pause in _pauses():
+        try:
+            return _open(dsn, end - time.monotonic())
+        except (psycopg2.Error, UnicodeError) as error:
+            message = " ".join(dsn.scrub(str(error)).split())
+        left = end - time.monotonic()
+        if not any(text in message.lower() for text in _WORTH_WAITING):
+            raise ConnectError(f"cannot connect: {message}")
+        if left < pause:
+            raise ConnectError(f"cannot connect within {deadline:g} s (connect_deadline): {message}")
+        time.sleep(pause)  # nothing tells when a server has woken up: it has to be asked again
+    raise AssertionError("the pauses never end")
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
+    pause = 0.1
+    while True:
+        yield pause * random.uniform(0.75, 1.25)  # noqa: S311  # no secret depends on it
+        pause = min(pause * 2, 5.0)
