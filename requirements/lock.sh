@@ -1,0 +1,19 @@
+#!/bin/sh
+# Renews the locks: exact versions and hashes for every supported Python and platform, without the address of any index.
+# From the root of the repository.
+set -eu
+
+tools=.cache/lock
+"${PYTHON:-python3}" -m venv "$tools"
+"$tools/bin/python" -m pip install -qq --disable-pip-version-check -r requirements/lock.in
+
+# The machine's own configuration of indexes and folders stays out: the hashes are those of the public releases.
+for name in runtime dev; do
+    "$tools/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-emit-find-links --no-header "requirements/$name.in" --output-file "requirements/$name.txt"
+done
+
+if grep -nE '://|^-' requirements/runtime.txt requirements/dev.txt; then
+    echo 'lock: the lines above name an index or a file, they must not be published' >&2
+    exit 1
+fi

@@ -1,0 +1,67 @@
+#!/bin/sh
+# Makes or updates .venv from a lock file: setup.sh runtime|dev, from the root of the repository.
+#
+# A stamp inside .venv holds what it was made from: folder, Python, lock. As long as the stamp says the same, nothing is
+# done. It is written last, so an interrupted set-up is never taken for a finished one: it is made again from nothing.
+set -eu
+
+kind=$1
+lock=requirements/$kind.txt
+venv=.venv
+
+usable() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+stop() {
+    printf 'set-up: %s\n' "$@" >&2
+    exit 1
+}
+
+# The text that a valid stamp has. Scripts in .venv/bin name their interpreter by full path: a moved checkout needs new ones.
+wanted() {
+    printf '%s\n' "$PWD"
+    "$venv/bin/python" -c 'import platform; print(platform.python_implementation(), *platform.python_version_tuple()[:2])'
+    cat "requirements/$1.txt"
+}
+
+current() {
+    [ -f "$venv/stamp-$1" ] && wanted "$1" 2>/dev/null | cmp -s - "$venv/stamp-$1"
+}
+
+stamp() {
+    wanted "$1" >"$venv/stamp.new"
+    mv "$venv/stamp.new" "$venv/stamp-$1"
+}
+
+# Whether .venv comes from the interpreter that was asked for; always so when none was.
+same_python() {
+    [ -z "${PYTHON:-}" ] || [ "$("$PYTHON" -c "$base" 2>/dev/null)" = "$("$venv/bin/python" -c "$base" 2>/dev/null)" ]
+}
+base='import os, sys; print(os.path.realpath(sys.base_prefix), sys.version)'
+
+if same_python && current "$kind"; then
+    exit 0
+fi
+
+if ! { same_python && current runtime; }; then
+    python=${PYTHON:-python3}
+    command -v "$python" >/dev/null ||
+        stop "there is no $python on this machine." "Name one that is 3.11 or newer, for example: make PYTHON=python3.12 ..."
+    usable "$python" ||
+        stop "$python is $("$python" -V 2>&1 | head -n 1), and 3.11 or newer is needed." "Name another one, for example: make PYTHON=python3.12 ..."
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        stop "$python lacks the modules venv and ensurepip." \
+            "Install them (Debian, Ubuntu: the package python3-venv), or name another one: make PYTHON=python3.12 ..."
+    echo "set-up: new $venv with $("$python" -V)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+
+echo "set-up: installing $lock"
+rm -f "$venv"/stamp*
+PIP_USER=0 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
+
+# The development lock holds the runtime's, at the same versions.
+[ "$kind" = runtime ] || stamp runtime
+stamp "$kind"
