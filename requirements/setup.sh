@@ -44,15 +44,29 @@ if same_python && current "$kind"; then
     exit 0
 fi
 
+# Without a choice, an intact .venv is kept when tools are added to it.
+python=${PYTHON:-python3}
+if [ -z "${PYTHON:-}" ] && current runtime; then
+    python=$venv/bin/python
+fi
+command -v "$python" >/dev/null ||
+    stop "there is no $python on this machine." "Name one that is 3.11 or newer, for example: make PYTHON=python3.12 ..."
+usable "$python" ||
+    stop "$python is $("$python" -V 2>&1 | head -n 1), and 3.11 or newer is needed." \
+        "Name another one, for example: make PYTHON=python3.12 ..."
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    stop "$python lacks the modules venv and ensurepip." \
+        "Install them (Debian, Ubuntu: the package python3-venv), or name another one: make PYTHON=python3.12 ..."
+
+# One set-up at a time: the lock is on the open file, which this shell keeps until it ends. Another may just have done the work.
+mkdir -p .cache
+exec 9>.cache/setup.lock
+"$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+if same_python && current "$kind"; then
+    exit 0
+fi
+
 if ! { same_python && current runtime; }; then
-    python=${PYTHON:-python3}
-    command -v "$python" >/dev/null ||
-        stop "there is no $python on this machine." "Name one that is 3.11 or newer, for example: make PYTHON=python3.12 ..."
-    usable "$python" ||
-        stop "$python is $("$python" -V 2>&1 | head -n 1), and 3.11 or newer is needed." "Name another one, for example: make PYTHON=python3.12 ..."
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        stop "$python lacks the modules venv and ensurepip." \
-            "Install them (Debian, Ubuntu: the package python3-venv), or name another one: make PYTHON=python3.12 ..."
     echo "set-up: new $venv with $("$python" -V)"
     rm -rf "$venv"
     "$python" -m venv "$venv"

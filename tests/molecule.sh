@@ -5,7 +5,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 PATH=$root/.venv/bin:$PATH
 ANSIBLE_COLLECTIONS_PATH=$root/collections
 ANSIBLE_ROLES_PATH=$root/roles
-export PATH ANSIBLE_COLLECTIONS_PATH ANSIBLE_ROLES_PATH
+# Every platform is this machine: the Python that has the driver, not whichever discovery meets first.
+ANSIBLE_PYTHON_INTERPRETER=$root/.venv/bin/python
+export PATH ANSIBLE_COLLECTIONS_PATH ANSIBLE_ROLES_PATH ANSIBLE_PYTHON_INTERPRETER
 
 found=0
 for scenarios in "$root"/roles/*/molecule; do
