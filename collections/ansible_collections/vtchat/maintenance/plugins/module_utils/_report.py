@@ -15,13 +15,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from . import _units
 
 RunResult = Mapping[str, Any]
 # (host, result) in the order in which the runs ended
-Runs = Sequence[Tuple[str, RunResult]]
+Runs = Sequence[tuple[str, RunResult]]
 
 # Fixed order in every list of totals; these three are said even when they are zero.
 OUTCOMES = ("planned", "done", "unchanged", "skipped", "contended", "deferred", "abandoned", "failed")
@@ -48,7 +48,7 @@ class Line(NamedTuple):
 
 
 def clean(value: Any) -> str:
-    r"""The text on one line, without anything that acts: control, format and line separator characters as \n, \x1b, \u202e.
+    r"""The text on one line, control, format and separator characters made visible as \n, \x1b, \u202e.
 
     The two marks of GitHub workflow commands are broken up as well: ``::`` at the start of a word (a wrapped line may
     begin there, and the runner trims lines before it looks) and ``##[``, which the runner takes anywhere.
@@ -89,22 +89,23 @@ def pad(text: str, columns: int, right: bool = False) -> str:
     return space + text if right else text + space
 
 
-def wrap(text: str, columns: int) -> List[str]:
-    """Lines of at most so many columns, broken at spaces, inside a word only where the word alone is too wide."""
-    lines: List[str] = []
+def wrap(text: str, columns: int, hanging: int = 0) -> list[str]:
+    """Lines of at most so many columns, all but the first one ``hanging`` less. Broken at spaces where possible."""
+    lines: list[str] = []
     line = ""
     for word in re.split(r"[ \u3000]+", text.strip()):
-        if line and width(line) + 1 + width(word) <= columns:
+        room = columns - hanging if lines else columns
+        if line and width(line) + 1 + width(word) <= room:
             line = f"{line} {word}"
             continue
         if line:
             lines.append(line)
-        *full, line = _pieces(word, columns)
+        *full, line = _pieces(word, columns - hanging)
         lines.extend(full)
-    return lines + [line] if line else lines
+    return [*lines, line] if line else lines
 
 
-def _pieces(word: str, columns: int) -> List[str]:
+def _pieces(word: str, columns: int) -> list[str]:
     pieces = [""]
     used = 0
     for position, character in enumerate(word):
@@ -131,7 +132,7 @@ class _Row(NamedTuple):
     amount: str
     time: str
     reason: str
-    statements: Tuple[str, ...]
+    statements: tuple[str, ...]
 
 
 def progress_line(target: str, rows: int, seconds: float) -> str:
@@ -140,16 +141,16 @@ def progress_line(target: str, rows: int, seconds: float) -> str:
     return f"{_INDENT}{clean(target)}: {', '.join(part for part in parts if part)}"
 
 
-def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> List[Line]:
-    """A run for people: a heading and a line per target, its reason beside it or below it. verbose: SQL and round trips.
+def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> list[Line]:
+    """A run for people: a heading, and per target a line with its reason beside or below. verbose: SQL, round trips.
 
     No line is wider than ``columns`` (at least 60).
     """
     columns = max(60, columns)
-    lines = _hanging(heading(host, result, verbose), columns, "", _INDENT * 2, _status(result))
+    lines = _hanging(heading(host, result, verbose), columns, 0, 4, _status(result))
     message = _message(result)
     if message:
-        lines += _hanging(message, columns, _INDENT, _INDENT * 2, _status(result))
+        lines += _hanging(message, columns, 2, 2, _status(result))
     rows = [_row(action) for action in actions(result)]
     return lines + _table(rows, columns, verbose) if rows else lines
 
@@ -158,26 +159,25 @@ def heading(host: str, result: RunResult, verbose: bool = False) -> str:
     """Which plan ran where, how it ended, and in what time, in one sentence."""
     server = result.get("server")
     server = server if isinstance(server, Mapping) else {}
-    where = []
-    if server.get("database"):
-        where.append(f"database {server['database']}")
+    where = [str(server["database"])] if server.get("database") else []
     if server.get("version"):
         where.append(f"PostgreSQL {server['version']}")
     if server.get("provider") not in (None, "", "postgresql"):
         where.append(str(server["provider"]))
-    place = f"{host} ({', '.join(where)})" if where else host
-    plan = result.get("plan") or "maintenance"
-    end = "check mode, nothing was changed" if result.get("check_mode") else str(result.get("status"))
+    end = str(result.get("status") or "?")
+    if result.get("check_mode"):
+        end = "check mode, nothing was changed" if end == "ok" else f"{end} (check mode, nothing was changed)"
     time = _time(result.get("seconds"))
-    took = f" in {time}" if time else ""
-    turns = result.get("turns")
-    trips = f", {_units.count(turns)} round trips" if verbose and _is_int(turns) else ""
-    if result.get("check_mode") and result.get("status") not in ("ok", None):
-        end = f"{result.get('status')} ({end})"
-    return clean(f"{plan} on {place}: {end}{took}{trips}")
+    turns: Any = result.get("turns")
+    tail = [f"in {time}"] if time and not result.get("check_mode") else []
+    if where:
+        tail.append(f"({', '.join(where)})")
+    if verbose and _is_int(turns):
+        tail.append(f"with {_units.count(turns)} round trips")
+    return clean(" ".join([f"{result.get('plan') or 'maintenance'} on {host}: {end}", *tail]))
 
 
-def actions(result: RunResult) -> List[Mapping[str, Any]]:
+def actions(result: RunResult) -> list[Mapping[str, Any]]:
     """The actions of a result; whatever is not one is left out."""
     found = result.get("actions")
     return [action for action in found if isinstance(action, Mapping)] if isinstance(found, (list, tuple)) else []
@@ -205,18 +205,19 @@ def _row(action: Mapping[str, Any]) -> _Row:
         amount=amount(action),
         time=_time(action.get("seconds")),
         reason=clean(action.get("reason") or ""),
-        statements=tuple(clean(part.strip()) for text in statements for part in str(text).splitlines() if part.strip()),
+        statements=tuple(clean(" ".join(str(text).split())) for text in statements),
     )
 
 
 def amount(action: Mapping[str, Any]) -> str:
     """Rows, or bytes where there are no rows: ``bytes_after`` less ``bytes_before``, or ``bytes``, of the numbers."""
-    rows = action.get("rows")
+    rows: Any = action.get("rows")
     if _is_int(rows) and (rows or action.get("outcome") == "done"):
         return _units.rows(rows)
     numbers = action.get("numbers")
     numbers = numbers if isinstance(numbers, Mapping) else {}
-    before, after, plain = (numbers.get(key) for key in ("bytes_before", "bytes_after", "bytes"))
+    sizes: list[Any] = [numbers.get(key) for key in ("bytes_before", "bytes_after", "bytes")]
+    before, after, plain = sizes
     if _is_int(before) and _is_int(after):
         return _units.size(after - before, signed=True) if after != before else ""
     return _units.size(plain) if _is_int(plain) and plain else ""
@@ -231,7 +232,7 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _table(rows: Sequence[_Row], columns: int, verbose: bool) -> List[Line]:
+def _table(rows: Sequence[_Row], columns: int, verbose: bool) -> list[Line]:
     outcome, operation, amounts, times = (
         max(width(cell) for cell in cells)
         for cells in zip(*((row.outcome, row.operation, row.amount, row.time) for row in rows))
@@ -245,37 +246,40 @@ def _table(rows: Sequence[_Row], columns: int, verbose: bool) -> List[Line]:
     target = max([width(row.target) for row in rows if width(row.target) <= room], default=room)
     full = left + target + numbers + len(_GAP)
     beside = not verbose and all(full + width(row.reason) <= columns and width(row.target) <= room for row in rows)
-    lines: List[Line] = []
+    lines: list[Line] = []
     for row in rows:
         word = row.outcome.upper() if row.outcome in LOUD else row.outcome
         first = f"{_INDENT}{pad(word, outcome)}{_GAP}{pad(row.operation, operation)}{_GAP}"
         cells = [pad(cell, size, right=True) for cell, size in ((row.amount, amounts), (row.time, times)) if size]
         if beside:
             cells.append(row.reason)
-        texts = _named(first, row.target, cells, target, room, columns)
+        texts = _named(first, row.target, cells, target=target, room=room, columns=columns)
         lines += [Line(text, row.outcome) for text in texts]
         if row.reason and not beside:
-            lines += _hanging(row.reason, columns, " " * start, " " * start, row.outcome)
+            lines += _hanging(row.reason, columns, start, start, row.outcome)
         if verbose:
             for statement in row.statements:
-                lines += _hanging(f"SQL: {statement}", columns, " " * start, " " * (start + 5), "")
+                lines += _hanging(f"SQL: {statement}", columns, start, start + 5, "")
     return lines
 
 
-def _named(first: str, name: str, cells: Sequence[str], target: int, room: int, columns: int) -> List[str]:
+def _named(first: str, name: str, cells: Sequence[str], *, target: int, room: int, columns: int) -> list[str]:
     """The line of one target; a name wider than its column has lines of its own, and the numbers follow below it."""
     left = width(first)
     if width(name) <= room:
         return [_GAP.join([first + pad(name, target), *cells]).rstrip()]
     pieces = wrap(name, max(_TARGET_MIN, columns - left))
     lines = [(first if index == 0 else " " * left) + piece for index, piece in enumerate(pieces)]
-    below = _GAP.join([" " * (left + target), *cells]).rstrip()
-    return lines + [below] if below else lines
+    # Beside the end of the name where that leaves room, else on a line of their own.
+    last = lines.pop() if width(pieces[-1]) <= target else ""
+    below = _GAP.join([pad(last, left + target), *cells]).rstrip()
+    return [*lines, below] if below else lines
 
 
-def _hanging(text: str, columns: int, first: str, rest: str, kind: str) -> List[Line]:
-    pieces = wrap(text, columns - max(len(first), len(rest)))
-    return [Line((first if index == 0 else rest) + piece, kind) for index, piece in enumerate(pieces)]
+def _hanging(text: str, columns: int, first: int, rest: int, kind: str) -> list[Line]:
+    """The text wrapped: the first line indented by ``first`` columns, the others by ``rest``, which is not less."""
+    pieces = wrap(text, columns - first, rest - first)
+    return [Line(" " * (first if index == 0 else rest) + piece, kind) for index, piece in enumerate(pieces)]
 
 
 # --- all runs of a playbook
@@ -294,7 +298,10 @@ def totals(runs: Runs) -> dict[str, int]:
 def totals_line(runs: Runs) -> Line:
     """Databases, outcomes and purged rows of the whole playbook in one sentence."""
     check = bool(runs) and all(result.get("check_mode") for _host, result in runs)
-    databases = _count_of(len({(host, _database(result)) for host, result in runs}), "database")
+    named = {(host, _database(result)) for host, result in runs if _database(result)}
+    # A run that never reached its server does not know the database's name.
+    unnamed = {host for host, _result in runs} - {host for host, _name in named}
+    databases = _count_of(len(named) + len(unnamed), "database")
     found = totals(runs)
     shown = [name for name in OUTCOMES if found.get(name) or (name in ALWAYS and not (check and name == "done"))]
     text = ", ".join(f"{_units.count(found.get(name, 0))} {name}" for name in shown)
@@ -307,17 +314,19 @@ def totals_line(runs: Runs) -> Line:
     statuses = [_status(result) for _host, result in runs]
     if "skipped" in statuses:
         text += f"; {_count_of(statuses.count('skipped'), 'run')} skipped"
-    if "failed" in statuses:
-        text += f"; {_count_of(statuses.count('failed'), 'run')} failed"
+    # Failed runs whose failure no target shows.
+    broken = sum(1 for _host, result in runs if _status(result) == "failed" and _message(result))
+    if broken:
+        text += f"; {_count_of(broken, 'run')} broke off"
     if check:
         text += "; nothing was changed"
     return Line(text, "failed" if "failed" in statuses or found.get("failed") else _worst(found, statuses))
 
 
-def totals_lines(runs: Runs, columns: int = 79) -> List[Line]:
+def totals_lines(runs: Runs, columns: int = 79) -> list[Line]:
     """The sentence of the totals, wrapped."""
     line = totals_line(runs)
-    return _hanging(clean(line.text), max(60, columns), "", _INDENT, line.kind)
+    return _hanging(clean(line.text), max(60, columns), 0, 2, line.kind)
 
 
 def _worst(found: Mapping[str, int], statuses: Sequence[str]) -> str:
@@ -328,7 +337,7 @@ def _worst(found: Mapping[str, int], statuses: Sequence[str]) -> str:
 
 def _database(result: RunResult) -> str:
     server = result.get("server")
-    return str(server.get("database")) if isinstance(server, Mapping) else ""
+    return str(server.get("database") or "") if isinstance(server, Mapping) else ""
 
 
 def _count_of(number: int, noun: str) -> str:
@@ -361,9 +370,9 @@ def _command(text: str, in_property: bool = False) -> str:
     return text
 
 
-def annotations(host: str, result: RunResult) -> List[Tuple[str, str]]:
+def github_annotations(host: str, result: RunResult) -> list[tuple[str, str]]:
     """(level, command) for what somebody should look at: failed, contended and deferred targets, and warnings."""
-    found: List[Tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for action in actions(result):
         outcome = str(action.get("outcome"))
         level = "error" if outcome == "failed" else "warning" if outcome in WARN else ""

@@ -45,24 +45,28 @@ def duration(seconds: float) -> str:
         return ""
     if seconds < 0:
         return "-" + duration(-seconds)
-    if 0 < seconds < 0.0005:
-        return "<1 ms"
-    if round(seconds * 1000) < 1000:
-        return f"{round(seconds * 1000)} ms"
     if round(seconds * 10) < 100:
-        return f"{seconds:.1f} s"
+        return _short(seconds)
     # Rounded to the smaller unit before it is split: 119.7 s are "2 min", never "1 min 60 s".
-    for small, name_small, name_large, ratio, limit in (
-        (1, "s", "min", 60, 60),
-        (60, "min", "h", 60, 24),
-        (3600, "h", "d", 24, None),
-    ):
-        large, rest = divmod(round(seconds / small), ratio)
-        if limit is None or large < limit:
-            break
-    parts = [f"{count(large)} {name_large}"] if large else []
-    if rest or not large:
-        parts.append(f"{rest} {name_small}")
+    if round(seconds) < 3600:
+        return _split(round(seconds), 60, "min", "s")
+    if round(seconds / 60) < 24 * 60:
+        return _split(round(seconds / 60), 60, "h", "min")
+    return _split(round(seconds / 3600), 24, "d", "h")
+
+
+def _short(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    if milliseconds >= 1000:
+        return f"{seconds:.1f} s"
+    return "<1 ms" if seconds > 0 and milliseconds == 0 else f"{milliseconds} ms"
+
+
+def _split(number: int, ratio: int, large: str, small: str) -> str:
+    whole, rest = divmod(number, ratio)
+    parts = [f"{count(whole)} {large}"] if whole else []
+    if rest:
+        parts.append(f"{rest} {small}")
     return " ".join(parts)
 
 

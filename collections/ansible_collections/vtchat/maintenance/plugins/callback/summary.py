@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible's events to text: which results are ours, where the text goes. The text itself is made in _report."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: summary
+type: aggregate
+short_description: Shows what PostgreSQL maintenance did, target by target
+version_added: 1.0.0
+author:
+  - the vtchat.maintenance authors (@vtchat)
+description:
+  - After each task of this collection that maintains a database, prints one aligned line per target with the outcome,
+    the operation, the rows or bytes changed, the time and the reason. At the end of the playbook, prints the totals of
+    all hosts.
+  - Prints nothing for other tasks, and nothing at all for playbooks without such tasks.
+  - Works next to the stdout callback. Results hidden by C(no_log) stay hidden.
+  - The statements and the number of round trips are shown with C(-v) only.
+  - Under GitHub Actions (the environment variable E(GITHUB_ACTIONS) is V(true)) also writes up to 10 warning
+    annotations (targets contended or deferred, warnings of a run) and up to 10 error annotations (targets and runs
+    failed), and appends a table to the file named by E(GITHUB_STEP_SUMMARY).
+requirements:
+  - enable in configuration
+options:
+  json_file:
+    description:
+      - File that receives all results of the playbook as one JSON document, for other programs. No file is written
+        when this is not set.
+      - The file is replaced atomically at the end of the playbook and can be read by its owner only (mode 0600). It is
+        written also when no database was maintained, with an empty list of runs.
+    type: path
+    env:
+      - name: VTCHAT_MAINTENANCE_JSON
+    ini:
+      - section: callback_vtchat_maintenance_summary
+        key: json_file
+"""
+
+EXAMPLES = r"""
+ansible.cfg: |
+  # Enables the callback.
+  [defaults]
+  callbacks_enabled = vtchat.maintenance.summary
+
+  # Keeps the results for a monitoring system.
+  [callback_vtchat_maintenance_summary]
+  json_file = /var/lib/maintenance/last-run.json
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _report
+
+_OURS = "vtchat.maintenance."
+_MARKER = ("actions", "status", "plan")
+_ANNOTATIONS = 10  # per level; GitHub shows no more of one step
+# Not part of the result of a run: what Ansible adds, and the loop variables, which may hold a password.
+_NOT_OURS = {"invocation", "diff", "exception", "deprecations", "item", "results", "censored", "attempts", "retries"}
+
+
+class CallbackModule(CallbackBase):
+    """Collects the results of this collection's database modules and reports them."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "vtchat.maintenance.summary"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._runs: list[tuple[str, dict[str, Any]]] = []
+        self._annotated: dict[str, int] = {}
+
+    # Ansible's events. A loop reports its items first and then the task, whose result has no actions of its own.
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task succeeded."""
+        self._take(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A task failed; what was done before that is in its result."""
+        self._take(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """One item of a loop succeeded."""
+        self._take(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """One item of a loop failed."""
+        self._take(result)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """The playbook ended."""
+        if self._runs:
+            self._show(_report.totals_lines(self._runs, self._columns()))
+            if _under_github() and os.environ.get("GITHUB_STEP_SUMMARY"):
+                self._write(self._append_summary, os.environ["GITHUB_STEP_SUMMARY"])
+        json_file = self.get_option("json_file")
+        if json_file:
+            self._write(self._write_json, json_file)
+
+    def _take(self, event: Any) -> None:
+        # ansible-core 2.18 has only the underscored names; 2.23 removes those that are underscored.
+        result = event.result if hasattr(event, "result") else event._result
+        task = event.task if hasattr(event, "task") else event._task
+        host = event.host if hasattr(event, "host") else event._host
+        if not _is_run(task, result):
+            return
+        name = host.get_name()
+        run = _run_only(result)
+        self._runs.append((name, run))
+        self._show(_report.run_lines(name, run, self._columns(), self._display.verbosity > 0))
+        if _under_github():
+            self._annotate(name, run)
+
+    def _show(self, lines: list[_report.Line]) -> None:
+        for line in lines:
+            # Display decides about colours: terminal or not, ANSIBLE_NOCOLOR, ANSIBLE_FORCE_COLOR.
+            self._display.display(line.text, color=_color(line.kind))
+
+    def _columns(self) -> int:
+        # Display knows the terminal, and says 79 where there is none. Long lines are hard to follow with the eye.
+        return min(getattr(self._display, "columns", None) or 79, 160)
+
+    def _annotate(self, host: str, run: Mapping[str, Any]) -> None:
+        for level, command in _report.github_annotations(host, run):
+            self._annotated[level] = self._annotated.get(level, 0) + 1
+            if self._annotated[level] <= _ANNOTATIONS:
+                self._display.display(command)
+
+    def _write(self, write: Callable[[str], None], path: str) -> None:
+        """A report that cannot be written is a warning: the maintenance itself was done."""
+        try:
+            write(path)
+        except OSError as error:
+            self._display.warning(f"The maintenance summary was not written to {path}: {error.strerror or error}")
+
+    def _append_summary(self, path: str) -> None:
+        # The limit is for the file, and earlier commands of the same step may have written to it.
+        used = os.path.getsize(path) if os.path.exists(path) else 0
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_report.markdown(self._runs, _report.SUMMARY_LIMIT - used))
+
+    def _write_json(self, path: str) -> None:
+        document = {
+            "format": 1,
+            "runs": [{"inventory_host": host, **run} for host, run in self._runs],
+            "totals": _report.totals(self._runs),
+        }
+        directory = os.path.dirname(os.path.abspath(path))
+        # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
+        handle, temporary = tempfile.mkstemp(prefix=".summary-", dir=directory)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=2, sort_keys=True, default=str)
+                file.write("\n")
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _is_run(task: Any, result: Any) -> bool:
+    """Whether this is the result of a run: one of our modules, with the keys that only such results have."""
+    if not isinstance(result, Mapping) or "censored" in result or result.get("_ansible_no_log"):
+        return False
+    if not all(key in result for key in _MARKER):
+        return False
+    # Asked last: ansible-core warns when this is read of a task whose action is a template and not resolved here.
+    name = str(getattr(task, "resolved_action", None) or getattr(task, "action", ""))
+    return name.startswith(_OURS)
+
+
+def _run_only(result: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = {str(result.get(key)) for key in ("ansible_loop_var", "ansible_index_var")} | _NOT_OURS
+    return {
+        key: value
+        for key, value in result.items()
+        if key not in hidden and not key.startswith(("_", "ansible_")) and key != "failed_when_result"
+    }
+
+
+def _under_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _color(kind: str) -> str | None:
+    colors = {
+        "ok": constants.COLOR_OK,
+        "unchanged": constants.COLOR_OK,
+        "done": constants.COLOR_CHANGED,
+        "planned": constants.COLOR_CHANGED,
+        "skipped": constants.COLOR_SKIP,
+        "partial": constants.COLOR_WARN,
+        "contended": constants.COLOR_WARN,
+        "deferred": constants.COLOR_WARN,
+        "abandoned": constants.COLOR_WARN,
+        "failed": constants.COLOR_ERROR,
+    }
+    return colors.get(kind)

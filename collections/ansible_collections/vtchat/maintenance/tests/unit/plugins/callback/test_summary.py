@@ -1,0 +1,223 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The callback driven with results in the two forms that ansible-core passes."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.callback import summary
+
+
+class FakeDisplay:
+    """Records what would be shown."""
+
+    def __init__(self) -> None:
+        self.verbosity = 0
+        self.columns = 79
+        self.shown: list[tuple[str, Any]] = []
+        self.warnings: list[str] = []
+
+    def display(self, text: str, color: Any = None) -> None:
+        self.shown.append((text, color))
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    @property
+    def lines(self) -> list[str]:
+        return [text for text, _color in self.shown]
+
+
+class Callback(summary.CallbackModule):
+    """The callback with its option set directly; loading it by name is the business of ansible-core."""
+
+    def __init__(self, json_file: str | None = None) -> None:
+        self.screen = FakeDisplay()
+        super().__init__(display=self.screen)
+        self.json_file = json_file
+
+    def get_option(self, k: str, hostvars: Any = None) -> Any:
+        assert k == "json_file"
+        return self.json_file
+
+
+def run_result(*outcomes: str, **more: Any) -> dict[str, Any]:
+    actions = [
+        {"operation": "purge", "target": f"public.t{number}", "outcome": outcome, "reason": "because", "rows": 3}
+        for number, outcome in enumerate(outcomes)
+    ]
+    return {"actions": actions, "status": "ok", "plan": "hourly", "server": {"database": "vtchat"}, **more}
+
+
+def event(result: Any, action: str = "vtchat.maintenance.run", old: bool = False, host: str = "db1") -> Any:
+    task = SimpleNamespace(action="run", resolved_action=action)
+    prefix = "_" if old else ""
+    return SimpleNamespace(
+        **{f"{prefix}result": result, f"{prefix}task": task, f"{prefix}host": SimpleNamespace(get_name=lambda: host)}
+    )
+
+
+@pytest.fixture(autouse=True)
+def _outside_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    "method", ["v2_runner_on_ok", "v2_runner_on_failed", "v2_runner_item_on_ok", "v2_runner_item_on_failed"]
+)
+def test_shows_the_run_of_every_kind_of_event(method: str, old: bool) -> None:
+    callback = Callback()
+    getattr(callback, method)(event(run_result("done"), old=old))
+    assert callback.screen.lines[0] == "hourly on db1: ok (vtchat)"
+    callback.v2_playbook_on_stats(None)
+    assert callback.screen.lines[-1] == "1 database: 1 done, 0 unchanged, 0 failed; 3 rows purged"
+
+
+@pytest.mark.parametrize(
+    ("result", "action"),
+    [
+        (run_result("done"), "community.postgresql.postgresql_query"),
+        (run_result("done"), "vtchat.maintenances.run"),
+        ({"actions": [], "status": "ok"}, "vtchat.maintenance.run"),
+        ({"msg": "hello"}, "vtchat.maintenance.run"),
+        ({**run_result("done"), "censored": "hidden"}, "vtchat.maintenance.run"),
+        ({**run_result("done"), "_ansible_no_log": True}, "vtchat.maintenance.run"),
+        ({"results": [run_result("done")]}, "vtchat.maintenance.run"),
+        ("text", "vtchat.maintenance.run"),
+    ],
+)
+def test_silent_about_everything_else(result: Any, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    callback = Callback()
+    callback.v2_runner_on_ok(event(result, action))
+    callback.v2_runner_on_failed(event(result, action))
+    callback.v2_playbook_on_stats(None)
+    assert callback.screen.shown == []
+
+
+def test_does_not_ask_for_the_resolved_name_of_other_tasks() -> None:
+    class Task:
+        @property
+        def resolved_action(self) -> str:
+            raise AssertionError("ansible-core warns when a templated action is resolved here")
+
+    other = event({"msg": "hello"})
+    other.task = Task()
+    Callback().v2_runner_on_ok(other)
+
+
+def test_colours_are_named_and_never_written() -> None:
+    callback = Callback()
+    callback.v2_runner_on_ok(event(run_result("done", "unchanged", "contended", "failed")))
+    assert all("\x1b" not in line for line in callback.screen.lines)
+    colours = {text.split()[0]: colour for text, colour in callback.screen.shown}
+    assert colours["CONTENDED"] != colours["unchanged"] != colours["FAILED"] != colours["CONTENDED"]
+    assert None not in colours.values()
+
+
+def test_verbosity_shows_round_trips() -> None:
+    callback = Callback()
+    callback.screen.verbosity = 1
+    callback.v2_runner_on_ok(event(run_result("done", turns=9)))
+    assert "with 9 round trips" in callback.screen.lines[0]
+
+
+def test_annotations_only_under_github_and_at_most_ten_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Callback()
+    quiet.v2_runner_on_ok(event(run_result("failed")))
+    assert not [line for line in quiet.screen.lines if line.startswith("::")]
+
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    callback = Callback()
+    for host in ("db1", "db2"):
+        callback.v2_runner_on_failed(event(run_result(*["failed"] * 7, *["deferred"] * 8), host=host))
+    callback.v2_playbook_on_stats(None)
+    commands = [line for line in callback.screen.lines if line.startswith("::")]
+    assert sum(line.startswith("::error title=") for line in commands) == 10
+    assert sum(line.startswith("::warning title=") for line in commands) == 10
+    assert len(commands) == 20
+
+
+def test_step_summary_is_appended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "summary.md"
+    file.write_text("before\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
+    callback = Callback()
+    callback.v2_runner_on_ok(event(run_result("done")))
+    callback.v2_playbook_on_stats(None)
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("before\n### PostgreSQL maintenance\n")
+    assert "| done | purge | public.t0 |" in text
+
+
+def test_step_summary_leaves_room_for_what_is_already_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "summary.md"
+    file.write_text("x" * (summary._report.SUMMARY_LIMIT - 2000), encoding="utf-8")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
+    callback = Callback()
+    callback.v2_runner_on_ok(event(run_result(*["done"] * 500)))
+    callback.v2_playbook_on_stats(None)
+    assert summary._report.SUMMARY_LIMIT - 2000 < file.stat().st_size <= summary._report.SUMMARY_LIMIT
+    assert "more targets did not fit" in file.read_text(encoding="utf-8")
+
+
+def test_json_file(tmp_path: Path) -> None:
+    file = tmp_path / "last.json"
+    file.write_text("old", encoding="utf-8")
+    file.chmod(0o644)
+    callback = Callback(str(file))
+    loop = {"ansible_loop_var": "db", "db": {"dsn": "s3cret"}, "item": "s3cret", "ansible_loop": {"allitems": "s3cret"}}
+    callback.v2_runner_item_on_ok(event(run_result("done", invocation={"dsn": "s3cret"}, diff="s3cret", **loop)))
+    callback.v2_playbook_on_stats(None)
+    text = file.read_text(encoding="utf-8")
+    document = json.loads(text)
+    assert "s3cret" not in text
+    assert document["totals"] == {"done": 1}
+    assert document["runs"] == [{**run_result("done"), "inventory_host": "db1"}]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["last.json"]
+
+
+def test_json_file_is_written_without_runs(tmp_path: Path) -> None:
+    file = tmp_path / "last.json"
+    callback = Callback(str(file))
+    callback.v2_playbook_on_stats(None)
+    assert json.loads(file.read_text(encoding="utf-8")) == {"format": 1, "runs": [], "totals": {}}
+    assert callback.screen.shown == []
+
+
+def test_a_report_that_cannot_be_written_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "missing" / "summary.md"))
+    callback = Callback(str(tmp_path / "missing" / "last.json"))
+    callback.v2_runner_on_ok(event(run_result("done")))
+    callback.v2_playbook_on_stats(None)
+    assert len(callback.screen.warnings) == 2
+    assert all("No such file or directory" in text for text in callback.screen.warnings)
+
+
+def test_the_old_json_file_stays_when_writing_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "last.json"
+    file.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(summary.os, "replace", refuse)
+    callback = Callback(str(file))
+    callback.v2_playbook_on_stats(None)
+    assert file.read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["last.json"]
+    assert "No space left on device" in callback.screen.warnings[0]
