@@ -248,7 +248,7 @@ def test_progress_line() -> None:
 
 @pytest.mark.parametrize(
     ("text", "columns"),
-    [("abc", 3), ("日本語", 6), ("ｆｕｌｌ", 8), ("ｱ", 1), ("e\u0301", 1), ("é", 1), ("1\u202f000", 5)],
+    [("abc", 3), ("日本語", 6), ("\uff46\uff55", 4), ("\uff71", 1), ("e\u0301", 1), ("é", 1), ("1\u202f000", 5)],
 )
 def test_width(text: str, columns: int) -> None:
     assert _report.width(text) == columns
