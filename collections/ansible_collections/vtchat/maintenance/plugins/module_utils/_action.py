@@ -32,6 +32,7 @@ class Action:
     verdict     None: to be executed. Otherwise an outcome (UNCHANGED, SKIPPED, CONTENDED, FAILED), already final.
     numbers     what decided, JSON-ready (rows, thresholds, sizes in bytes, durations in seconds)
     statements  the SQL that execute() will send, as text for people; batches are listed once
+    affects     table oid -> rows that the action changes there (-1: not known), for the steps after it in check mode
     plan        whatever execute() needs from decide(); never printed, never stored
     """
 
@@ -41,6 +42,7 @@ class Action:
     verdict: str | None = None
     numbers: Dict[str, Any] = field(default_factory=dict)
     statements: Tuple[str, ...] = ()
+    affects: Dict[int, int] = field(default_factory=dict)
     plan: Any = None
 
 

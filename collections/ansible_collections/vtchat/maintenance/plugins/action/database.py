@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""One action plugin for all database modules: where nothing forbids it, the work is done in this process.
+
+A module costs an interpreter, an archive and two imports for each task and host; the database is far away anyway, and
+reached from here as well as from a module that runs here. Same options, same code, same result as the module.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import progress_line
+
+PROGRESS_INTERVAL = 5.0  # seconds between two lines of one host
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Validates all options at once, then works here or hands over to the module."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        name = self._task.action.rpartition(".")[2]
+        here = self._works_here(task_vars)
+        try:
+            parameters = _edge.validated(name, dict(self._task.args))
+        except OptionError as error:
+            result.update(failed=True, changed=False, msg=str(error), errors=error.errors)
+            return result
+        if here:
+            result.update(_edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars)))
+        else:
+            module = f"vtchat.maintenance.{name}"
+            result.update(self._execute_module(module_name=module, task_vars=task_vars, wrap_async=self._task.async_val))
+        return result
+
+    def _works_here(self, task_vars: dict[str, Any]) -> bool:
+        """Whether a module would run on this machine, as this user, with this interpreter and in this environment."""
+        interpreter = task_vars.get("ansible_python_interpreter") or C.config.get_config_value("INTERPRETER_PYTHON")
+        return (
+            self._connection.transport == "local"
+            and not self._play_context.become
+            and not self._task.async_val
+            and not any(self._task.environment or [])
+            and self._templar.template(interpreter) in (sys.executable, "auto", "auto_silent")
+        )
+
+    def _progress(self, task_vars: dict[str, Any]) -> Any:
+        """A line now and then about work that takes long."""
+        shown = time.monotonic()
+        host = task_vars.get("inventory_hostname", "")
+
+        def show(target: str, rows: int, seconds: float) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= PROGRESS_INTERVAL:
+                shown = time.monotonic()
+                display.display(f"[{host}] {progress_line(target, rows, seconds)}")
+
+        return show

@@ -1,0 +1,214 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Between Ansible and the engine: argument specs, their validation, and one way from parameters to a result.
+
+The action plugin and the modules both come through here, so both do the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Tuple
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from . import _dsn, _history
+from ._driver import IMPORT_ERROR
+from ._engine import Progress, run
+from ._errors import MaintenanceError, OptionError
+from ._plan import OPERATIONS, Plan, Step
+from ._session import ConnectionOptions, _choose_host, open_session
+from ._sql import parse_name
+
+CONNECTION: Dict[str, Any] = {
+    "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
+    "tls": {"type": "str", "choices": ["require", "verify-full"], "default": "require"},
+    "connect_deadline": {"type": "float", "default": 30.0},
+    "role": {"type": "str"},
+    "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},
+}
+RUN: Dict[str, Any] = {
+    "budget": {"type": "float", "default": 600.0},
+    "history": {"type": "bool", "default": True},
+}
+PLAN: Dict[str, Any] = {
+    "plan": {"type": "str", "required": True},
+    "steps": {"type": "list", "elements": "dict", "required": True},
+    "on_error": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
+}
+HISTORY_INFO: Dict[str, Any] = {
+    "plan": {"type": "str"},
+    "target": {"type": "str"},
+    "limit": {"type": "int", "default": 10},
+}
+
+
+def no_progress(target: str, rows: int, seconds: float) -> None:
+    """For callers whose output nobody sees before the end."""
+
+
+def argument_spec(name: str) -> Dict[str, Any]:
+    """Everything that AnsibleModule wants to know about the options of a module."""
+    if name == "history_info":
+        return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
+    if name == "run":
+        return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
+    operation = OPERATIONS[name]
+    return {
+        "argument_spec": {**CONNECTION, **RUN, **operation.ARGUMENT_SPEC},
+        "mutually_exclusive": getattr(operation, "MUTUALLY_EXCLUSIVE", []),
+        "required_one_of": getattr(operation, "REQUIRED_ONE_OF", []),
+    }
+
+
+def validated(name: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
+    """The parameters with types and defaults. Raises OptionError with every fault there is, those inside steps included."""
+    result = ArgumentSpecValidator(**argument_spec(name)).validate(parameters)
+    values: Dict[str, Any] = result.validated_parameters
+    faults = [str(message) for message in result.error_messages]
+    if not faults:
+        faults = _faults(name, values)
+    elif name == "run" and isinstance(values.get("steps"), list):
+        faults += _read_steps(values["steps"])[1]
+    if faults:
+        raise OptionError(faults)
+    return values
+
+
+def perform(name: str, parameters: Dict[str, Any], check: bool, progress: Progress = no_progress) -> Dict[str, Any]:
+    """Do what a module does, from validated parameters to its result. Never raises a MaintenanceError."""
+    if IMPORT_ERROR is not None:
+        return {"failed": True, "msg": missing_required_lib("psycopg2"), "exception": IMPORT_ERROR}
+    try:
+        faults = _faults(name, parameters)
+        if faults:
+            raise OptionError(faults)
+        return _PERFORMERS.get(name, _run)(name, parameters, check, progress)
+    except OptionError as error:
+        return {"failed": True, "changed": False, "msg": str(error), "errors": error.errors}
+    except MaintenanceError as error:
+        return {"failed": True, "changed": False, "msg": str(error)}
+
+
+def main(name: str) -> None:
+    """The whole of a module."""
+    module = AnsibleModule(supports_check_mode=True, **argument_spec(name))
+    parameters = {option: module.params[option] for option in argument_spec(name)["argument_spec"]}
+    result = perform(name, parameters, module.check_mode)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def _connection(parameters: Dict[str, Any]) -> ConnectionOptions:
+    return ConnectionOptions(
+        dsn=parameters["dsn"] or "",
+        tls=parameters["tls"],
+        connect_deadline=parameters["connect_deadline"],
+        role=parameters["role"] or "",
+        pooler=parameters["pooler"],
+    )
+
+
+def _connection_faults(parameters: Dict[str, Any]) -> List[str]:
+    """What is wrong with the connection options, as far as it can be seen without connecting."""
+    faults = []
+    try:
+        connection = _connection(parameters)
+        _choose_host(_dsn.parse(connection.dsn, connection.tls), connection.pooler)
+    except OptionError as error:
+        faults += error.errors
+    if parameters["connect_deadline"] < 0:
+        faults.append("connect_deadline: must not be negative")
+    return faults
+
+
+def _step_faults(where: str, operation: str, options: Dict[str, Any]) -> List[str]:
+    """What is wrong with the options of one operation beyond their types."""
+    module = OPERATIONS[operation]
+    faults = list(module.check(options)) if hasattr(module, "check") else []
+    for option in module.NAME_OPTIONS:
+        value = options.get(option) or []
+        for text in [value] if isinstance(value, str) else value:
+            try:
+                parse_name(text)
+            except OptionError as error:
+                faults += [f"{option}: {message}" for message in error.errors]
+    return [where + fault for fault in faults]
+
+
+def _read_step(number: int, raw: Dict[str, Any]) -> Tuple[Step | None, List[str]]:
+    """One step of a plan, or what is wrong with it."""
+    where = f"steps[{number}]"
+    if len(raw) != 1:
+        return None, [f"{where}: a step is one operation with its options, such as purge: {{table: …}}; this one has "
+                      f"{', '.join(map(str, raw)) or 'nothing'}"]  # fmt: skip
+    ((operation, given),) = raw.items()
+    if operation not in OPERATIONS:
+        return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}"]
+    if not isinstance(given or {}, dict):
+        return None, [f"{where}.{operation}: its options must be a mapping"]
+    module = OPERATIONS[operation]
+    result = ArgumentSpecValidator(
+        module.ARGUMENT_SPEC,
+        mutually_exclusive=getattr(module, "MUTUALLY_EXCLUSIVE", None),
+        required_one_of=getattr(module, "REQUIRED_ONE_OF", None),
+    ).validate(given or {})
+    if result.error_messages:
+        return None, [f"{where}.{operation}: {message}" for message in result.error_messages]
+    options = {option: result.validated_parameters.get(option) for option in module.ARGUMENT_SPEC}
+    return Step(operation, options), _step_faults(f"{where}.{operation}: ", operation, options)
+
+
+def _read_steps(raw: List[Dict[str, Any]]) -> Tuple[List[Step], List[str]]:
+    """The steps of a plan, and everything that is wrong with them."""
+    steps, faults = [], []
+    for number, one in enumerate(raw, 1):
+        step, wrong = _read_step(number, one)
+        faults += wrong
+        if step is not None:
+            steps.append(step)
+    return steps, faults if raw else ["steps: there are none"]
+
+
+def _faults(name: str, parameters: Dict[str, Any]) -> List[str]:
+    """What is wrong with parameters whose types are right."""
+    faults = _connection_faults(parameters)
+    if name == "history_info":
+        return faults + (["limit: must be at least 1"] if parameters["limit"] < 1 else [])
+    if not parameters["budget"] > 0:
+        faults.append("budget: must be more than 0 seconds")
+    if name == "run":
+        return faults + _read_steps(parameters["steps"])[1]
+    return faults + _step_faults("", name, {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC})
+
+
+def _run(name: str, parameters: Dict[str, Any], check: bool, progress: Progress) -> Dict[str, Any]:
+    """A plan; the module of one operation is a plan of one step, named like it."""
+    if name == "run":
+        plan_name, steps, on_error = parameters["plan"], _read_steps(parameters["steps"])[0], parameters["on_error"]
+    else:
+        options = {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC}
+        plan_name, steps, on_error = name, [Step(name, options)], "continue"
+    plan = Plan(plan_name, steps, parameters["budget"], on_error, parameters["history"])
+    return run(plan, _connection(parameters), check, progress).as_dict()
+
+
+def _history_info(name: str, parameters: Dict[str, Any], check: bool, progress: Progress) -> Dict[str, Any]:
+    session = open_session(_connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True)
+    try:
+        runs = _history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])
+        return {"changed": False, "runs": runs, "server": session.server.summary()}
+    finally:
+        session.close()
+
+
+_PERFORMERS: Dict[str, Callable[[str, Dict[str, Any], bool, Progress], Dict[str, Any]]] = {
+    "history_info": _history_info,
+}

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Plans: named lists of steps, and which operations there are to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Dict, List
+
+from ._operations import analyze, purge, refresh
+
+OPERATIONS: Dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation with its validated options."""
+
+    operation: str
+    options: Dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What the step is about, for errors that come before its targets are known."""
+        names: List[str] = []
+        for option in OPERATIONS[self.operation].NAME_OPTIONS:
+            value = self.options.get(option)
+            names += [value] if isinstance(value, str) else value or []
+        return ", ".join(names)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do.
+
+    budget    seconds for all of it
+    on_error  continue | stop: what a failed step means for those after it
+    history   whether the run is recorded
+    """
+
+    name: str
+    steps: List[Step] = field(default_factory=list)
+    budget: float = 600.0
+    on_error: str = "continue"
+    history: bool = True

@@ -1,0 +1,183 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: purge
+short_description: Delete expired rows in batches that nobody notices
+version_added: 1.0.0
+description:
+  - Deletes the rows of a table whose time has come, the oldest first, in batches with a transaction each.
+  - One cut-off is computed on the server at the start. A row is deleted only if its time is not after the cut-off when it
+    is deleted; V(NULL) and C(infinity) never expire. A C(date) has passed when its whole day has.
+  - Batches adapt their size to O(batch_ms), skip rows that other sessions have locked, and wait while a replica is more
+    than 64 MiB behind. Rows that stay locked are reported as left.
+  - What was deleted stays deleted when a run is stopped; the next one continues.
+  - Refuses a table in which no index serves O(column), or which large tables refer to by a foreign key without an index
+    (see O(require_index)), and a table whose row-level security hides rows from the role.
+  - The role needs C(SELECT), C(UPDATE) and C(DELETE) on the table; C(UPDATE) because rows are locked before they are
+    deleted.
+options:
+  table:
+    description:
+      - The table, or partitioned table. Each part of the name is taken literally, upper case and spaces included; a part
+        with a dot or a double quote in it is written in double quotes.
+    type: str
+    required: true
+  column:
+    description: The column that says when a row expires, of type C(timestamp), C(timestamptz) or C(date).
+    type: str
+    required: true
+  older_than:
+    description:
+      - How long a row is kept after the time in O(column). A number of seconds, or a number with V(s), V(m), V(h), V(d) or
+        V(w).
+    type: str
+    default: "0"
+  where:
+    description:
+      - An SQL condition that the rows must fulfil as well.
+      - Goes into the statement as it is. Only trusted text belongs here.
+    type: str
+  timezone:
+    description:
+      - The zone in which the times were written when O(column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
+        Compulsory then, an error otherwise.
+      - Where clocks are turned back, a time that occurs twice is taken for the later one.
+    type: str
+  max_rows:
+    description: Delete at most this many rows in one run.
+    type: int
+  batch_ms:
+    description: How many milliseconds a batch should take.
+    type: int
+    default: 250
+  require_index:
+    description:
+      - Whether to refuse a table of more than 8 MB in which no index serves O(column), and foreign keys that refer to it
+        from tables of more than 8 MB without an index.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+seealso:
+  - module: vtchat.maintenance.run
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Delete expired sessions whose zone-less times were written in UTC
+  vtchat.maintenance.purge:
+    dsn: "{{ maintenance_dsn }}"
+    table: sessions
+    column: expires_at
+    timezone: UTC
+
+- name: Keep audit records for a year, but delete no more than a million an hour
+  vtchat.maintenance.purge:
+    table: audit.events
+    column: created_at
+    older_than: 365d
+    where: not legal_hold
+    max_rows: 1000000
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Rows affected; V(null) where rows mean nothing.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent; a repeated batch once.
+      type: list
+      elements: str
+      returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("purge")
+
+
+if __name__ == "__main__":
+    main()

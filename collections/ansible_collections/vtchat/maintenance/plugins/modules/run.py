@@ -1,0 +1,161 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run
+short_description: Run a maintenance plan against one database
+version_added: 1.0.0
+description:
+  - Runs the steps of a plan over one connection, one run at a time in each database, within a time budget.
+  - Each step measures, decides and acts; a step for which there is nothing to do says why.
+  - Every action is recorded in the schema C(maintenance) of the database before it is executed, and completed afterwards
+    (see O(history)).
+  - Refuses a standby and, unless told otherwise, a transaction pooler (see O(pooler)).
+  - Never cancels or terminates somebody else's session. What is held by others is V(contended), what does not fit into
+    the budget is V(deferred) and goes first next time; neither is a failure.
+options:
+  plan:
+    description: The name of the plan, for the record.
+    type: str
+    required: true
+  steps:
+    description:
+      - The steps. Each is a mapping with one key, the name of an operation (V(purge), V(refresh) or V(analyze)), and as
+        its value the options of the module of that name.
+      - All faults in all steps are reported together, before anything is connected to.
+    type: list
+    elements: dict
+    required: true
+  on_error:
+    description:
+      - What a failed step means for those after it. With V(continue) they are executed and the task fails at the end.
+    type: str
+    choices: [continue, stop]
+    default: continue
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+seealso:
+  - module: vtchat.maintenance.purge
+  - module: vtchat.maintenance.refresh
+  - module: vtchat.maintenance.analyze
+  - module: vtchat.maintenance.history_info
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Hourly maintenance
+  vtchat.maintenance.run:
+    dsn: "{{ maintenance_dsn }}"
+    plan: hourly
+    budget: 600
+    steps:
+      - purge:
+          table: sessions
+          column: expires_at
+          timezone: UTC
+      - refresh:
+          view: user_subscription_summary
+      - analyze:
+          tables: [users, user_subscriptions, sessions]
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Rows affected; V(null) where rows mean nothing.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent; a repeated batch once.
+      type: list
+      elements: str
+      returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("run")
+
+
+if __name__ == "__main__":
+    main()
