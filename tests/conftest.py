@@ -1,0 +1,90 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of all tests: a PostgreSQL server per run, a database per test."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import POSTGRES_15, Database, PrivateServer, Server, Servers, scrub_environment
+
+scrub_environment()
+time.tzset()
+
+SERVERS = pytest.StashKey[Servers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The controlling process makes the servers' directory; xdist's workers are told."""
+    if hasattr(config, "workerinput"):
+        config.stash[SERVERS] = Servers(Path(config.workerinput["servers"]))
+    else:
+        config.stash[SERVERS] = Servers.create()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist where the servers are."""
+    node.workerinput["servers"] = str(node.config.stash[SERVERS].directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Also called after Ctrl-C."""
+    if SERVERS in config.stash and not hasattr(config, "workerinput"):
+        config.stash[SERVERS].remove()
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> Servers:
+    """All servers of this run; for tests that start their own."""
+    return pytestconfig.stash[SERVERS]
+
+
+@pytest.fixture(scope="session")
+def server(servers: Servers) -> Server:
+    """The PostgreSQL 18 server that all tests share: do not stop it, do not change its settings."""
+    return servers.shared()
+
+
+@pytest.fixture(scope="session")
+def postgres15(servers: Servers) -> Server:
+    """A shared PostgreSQL 15 server from Debian's package."""
+    if not (POSTGRES_15 / "postgres").exists():
+        reason = f"no PostgreSQL 15 in {POSTGRES_15}: install Debian's postgresql-15"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return servers.shared("postgres15", POSTGRES_15)
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """An empty database."""
+    yield from _closing(server.create_database())
+
+
+@pytest.fixture
+def vtchat_database(server: Server) -> Iterator[Database]:
+    """A database with VTChat's schema, 2 000 users and 9 000 sessions, of which 3 000 are expired."""
+    yield from _closing(server.create_database(server.vtchat_template()))
+
+
+@pytest.fixture
+def private_server(servers: Servers) -> Iterator[PrivateServer]:
+    """A PostgreSQL 18 server of one's own: start(), stop(), restart(name=value), crash()."""
+    private = servers.private()
+    yield private
+    private.embedded.remove()
+
+
+def _closing(made: Database) -> Iterator[Database]:
+    yield made
+    made.close()
