@@ -30,8 +30,14 @@ class Contended(MaintenanceError):
 
 
 class SqlError(MaintenanceError):
-    """The server refused a statement. ``sqlstate`` is its five-character code ("" if the connection died)."""
+    """The server refused a statement. ``sqlstate`` is its five-character code ("" if the connection died).
 
-    def __init__(self, message: str, sqlstate: str = "") -> None:
+    position  character of the statement that the server points at, from 1; 0 when it does not
+    query     the text that position counts in, when that is not the statement itself but SQL run by a function
+    """
+
+    def __init__(self, message: str, sqlstate: str = "", position: int = 0, query: str = "") -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+        self.position = position
+        self.query = query

@@ -140,7 +140,8 @@ class Session:
         message = self.scrub(". ".join([primary, *details]))
         if error.pgcode == LOCK_NOT_AVAILABLE:
             return Contended(message)
-        return SqlError(message, error.pgcode or "")
+        position = int(error.diag.internal_position or error.diag.statement_position or 0)
+        return SqlError(message, error.pgcode or "", position, error.diag.internal_query or "")
 
 
 def _milliseconds(seconds: float) -> str:
