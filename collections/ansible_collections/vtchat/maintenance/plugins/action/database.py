@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         try:
             parameters = _edge.validated(name, dict(self._task.args))
         except OptionError as error:
-            result.update(failed=True, changed=False, msg=str(error), errors=error.errors)
+            result.update(_edge.failure(name, self._task.args, str(error)), errors=error.errors)
             return result
         if here:
             result.update(_edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars)))

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
+from ansible.module_utils.errors import UnsupportedError
 
 from . import _dsn, _history
 from ._driver import IMPORT_ERROR
@@ -69,7 +70,7 @@ def validated(name: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
     """The parameters with types and defaults. Raises OptionError with every fault there is, those inside steps included."""
     result = ArgumentSpecValidator(**argument_spec(name)).validate(parameters)
     values: Dict[str, Any] = result.validated_parameters
-    faults = [str(message) for message in result.error_messages]
+    faults = _messages(result)
     if not faults:
         faults = _faults(name, values)
     elif name == "run" and isinstance(values.get("steps"), list):
@@ -77,6 +78,12 @@ def validated(name: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
     if faults:
         raise OptionError(faults)
     return values
+
+
+def _messages(result: ValidationResult) -> List[str]:
+    """The faults in words; Ansible's own text for an unknown option only makes sense behind its prefix."""
+    unsupported = [error.msg for error in result.errors if isinstance(error, UnsupportedError)]
+    return [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
 
 
 def perform(name: str, parameters: Dict[str, Any], check: bool, progress: Progress = no_progress) -> Dict[str, Any]:
@@ -89,9 +96,14 @@ def perform(name: str, parameters: Dict[str, Any], check: bool, progress: Progre
             raise OptionError(faults)
         return _PERFORMERS.get(name, _run)(name, parameters, check, progress)
     except OptionError as error:
-        return {"failed": True, "changed": False, "msg": str(error), "errors": error.errors}
+        return {**failure(name, parameters, str(error)), "errors": error.errors}
     except MaintenanceError as error:
-        return {"failed": True, "changed": False, "msg": str(error)}
+        return failure(name, parameters, str(error))
+
+
+def failure(name: str, parameters: Dict[str, Any], message: str) -> Dict[str, Any]:
+    """The result of a run that touched nothing, in the form of one that did."""
+    return {"failed": True, "changed": False, "msg": message, "status": "failed", "plan": parameters.get("plan") or name, "actions": []}
 
 
 def main(name: str) -> None:
@@ -161,7 +173,7 @@ def _read_step(number: int, raw: Dict[str, Any]) -> Tuple[Step | None, List[str]
         required_one_of=getattr(module, "REQUIRED_ONE_OF", None),
     ).validate(given or {})
     if result.error_messages:
-        return None, [f"{where}.{operation}: {message}" for message in result.error_messages]
+        return None, [f"{where}.{operation}: {message}" for message in _messages(result)]
     options = {option: result.validated_parameters.get(option) for option in module.ARGUMENT_SPEC}
     return Step(operation, options), _step_faults(f"{where}.{operation}: ", operation, options)
 

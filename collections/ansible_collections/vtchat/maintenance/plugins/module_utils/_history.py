@@ -153,8 +153,9 @@ WHERE id = %(id)s
 """
 
 CLOSE = "WITH remembered AS (" + _REMEMBER + """), noted AS (
-    INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, finished_at)
-    SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, clock_timestamp()
+    INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers,
+                                    started_at, finished_at)
+    SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, statement_timestamp(), statement_timestamp()
     FROM jsonb_to_recordset(%(actions)s) AS x (step int, operation text, target text, outcome text, reason text, numbers jsonb)
 ), pruned AS (
     DELETE FROM maintenance.run WHERE id <> %(run_id)s AND (started_at < clock_timestamp() - make_interval(days => %(days)s)
