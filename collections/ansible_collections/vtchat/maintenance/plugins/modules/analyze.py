@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: analyze
+short_description: Renew the planner's statistics where enough has changed
+version_added: 1.0.0
+description:
+  - Analyzes those of the tables that need it. A table needs it when C(n_mod_since_analyze) has reached the smaller of 50 + a
+    tenth of its rows and the square root of a thousand times its rows, or when it was never analyzed.
+  - A partitioned table, which autovacuum never analyzes, needs it as well when a partition was analyzed after it.
+  - Looks first whether autovacuum or anybody else works on the table, because a manual C(ANALYZE) cancels autovacuum. Such a
+    table is V(contended).
+  - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT).
+options:
+  tables:
+    description:
+      - Tables, partitioned tables and materialized views. Each part of a name is taken literally, upper case and spaces
+        included; a part with a dot or a double quote in it is written in double quotes.
+    type: list
+    elements: str
+    required: true
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+seealso:
+  - module: vtchat.maintenance.run
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Keep the statistics of the busy tables fresh
+  vtchat.maintenance.analyze:
+    dsn: "{{ maintenance_dsn }}"
+    tables: [users, user_subscriptions, sessions]
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Rows affected; V(null) where rows mean nothing.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent; a repeated batch once.
+      type: list
+      elements: str
+      returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("analyze")
+
+
+if __name__ == "__main__":
+    main()

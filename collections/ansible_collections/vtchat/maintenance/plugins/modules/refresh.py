@@ -1,0 +1,161 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: refresh
+short_description: Refresh materialized views whose data has changed
+version_added: 1.0.0
+description:
+  - Refreshes materialized views in the order of their dependencies, concurrently where that is possible.
+  - A view is left alone only if nothing that it reads can have changed since its last refresh. That is told from the
+    definition, the files and the change counters of every relation underneath, read before the last refresh and now.
+  - A view that reads what cannot be told in this way, such as V(now(\)), a function written by a user, a foreign table or a
+    sequence, is refreshed each time. So is every view before PostgreSQL 15 and without a history.
+  - Counters reach the statistics up to ten seconds late. While other sessions are busy in the database, finding out that
+    nothing has changed can therefore take about that long.
+options:
+  view:
+    description:
+      - The materialized view. Each part of the name is taken literally, upper case and spaces included; a part with a dot or
+        a double quote in it is written in double quotes.
+    type: str
+  views:
+    description: Several materialized views. Exactly one of O(view) and O(views) is needed.
+    type: list
+    elements: str
+  concurrently:
+    description:
+      - Whether readers may go on reading during the refresh. That takes a unique index on plain columns, without a
+        condition, and a view that has been filled before.
+      - With V(auto) a view for which it is impossible is refreshed all the same, which keeps readers out meanwhile.
+    type: str
+    choices: [auto, require, never]
+    default: auto
+  max_age:
+    description: Refresh in any case when the last refresh is older than this, in seconds. V(0) means no limit.
+    type: int
+    default: 0
+  force:
+    description: Refresh although nothing has changed.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+seealso:
+  - module: vtchat.maintenance.run
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Refresh the summary that the application reads
+  vtchat.maintenance.refresh:
+    dsn: "{{ maintenance_dsn }}"
+    view: user_subscription_summary
+
+- name: Refresh two views, never keeping a reader waiting, and at least once a day
+  vtchat.maintenance.refresh:
+    views: [reporting.daily_totals, reporting.monthly_totals]
+    concurrently: require
+    max_age: 86400
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Rows affected; V(null) where rows mean nothing.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent; a repeated batch once.
+      type: list
+      elements: str
+      returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("refresh")
+
+
+if __name__ == "__main__":
+    main()
