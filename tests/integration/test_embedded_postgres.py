@@ -129,6 +129,10 @@ def test_environment_of_the_caller_stays_out_of_the_server(
     embedded.start()
     assert answer(embedded, "SHOW timezone") == "UTC"
     assert answer(embedded, "SHOW port") == "5432"
+    with closing(psycopg2.connect(embedded.dsn())) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE e (line text); COPY e FROM PROGRAM 'env'; SELECT line FROM e")
+        names = {line.split("=")[0] for (line,) in cursor.fetchall()}
+    assert not names & {"HOME", "PGPORT", "PYTEST_CURRENT_TEST"}
 
 
 def test_kill_9(embedded: EmbeddedServer) -> None:
@@ -141,22 +145,23 @@ def test_kill_9(embedded: EmbeddedServer) -> None:
     assert pid(embedded) != postmaster.pid
 
 
-@pytest.mark.parametrize("number", ["this process", "no process"])
-def test_stale_pid_file(embedded: EmbeddedServer, number: str) -> None:
-    """As after a restart of the machine: the number belongs to another program, or to none."""
+@pytest.mark.parametrize("alive", [True, False])
+def test_stale_lock_files(embedded: EmbeddedServer, alive: bool) -> None:
+    """As after a restart of the machine: the number belongs to another program of the same user, or to none."""
     embedded.start()
     paths = [embedded.data / "postmaster.pid", embedded.home / ".s.PGSQL.5432.lock"]
-    lines = [path.read_text().splitlines(keepends=True) for path in paths]
+    contents = [path.read_text().splitlines(keepends=True) for path in paths]
     embedded.stop()
-    other = os.getpid()
-    if number == "no process":
-        with subprocess.Popen(["/bin/true"]) as ended:
-            other = ended.pid
-    for path, content in zip(paths, lines):
-        path.write_text("".join([f"{other}\n", *content[1:]]))
-    assert embedded.running() is None
-    assert embedded.start() is True
-    assert pid(embedded) != other
+    account = embedded.place.account
+    identity = {"user": account.uid, "group": account.gid} if account else {}
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, **identity) as other:  # type: ignore[call-overload]
+        if not alive:
+            other.communicate()
+        for path, content in zip(paths, contents):
+            path.write_text("".join([f"{other.pid}\n", *content[1:]]))
+        assert embedded.running() is None
+        assert embedded.start() is True
+        assert other.poll() is (None if alive else 0)  # and it was left alone
 
 
 @pytest.mark.parametrize("content", ["", "12", "nonsense\n" * 8])
@@ -311,7 +316,10 @@ def test_root_runs_it_as_the_owner_of_the_checkout(embedded: EmbeddedServer, ser
     os.chown(checkout, daemon.pw_uid, daemon.pw_gid)
     where = place(checkout / ".embedded", checkout, servers.binaries())
     server = EmbeddedServer(where)
+    groups = os.getgroups()
+    os.setgroups([0, 4])  # root's groups must not come along
     server.start()
+    os.setgroups(groups)
     assert where.account
     assert where.account.uid == daemon.pw_uid
     assert Path(f"/proc/{pid(server)}").stat().st_uid == daemon.pw_uid
