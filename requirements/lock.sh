@@ -10,7 +10,7 @@ tools=.cache/lock
 # The machine's own configuration of indexes and folders stays out: the hashes are those of the public releases.
 for name in runtime dev; do
     "$tools/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-        --no-emit-index-url --no-emit-find-links --no-header "requirements/$name.in" --output-file "requirements/$name.txt"
+        --no-header "requirements/$name.in" --output-file "requirements/$name.txt"
 done
 
 if grep -nE '://|^-' requirements/runtime.txt requirements/dev.txt; then
