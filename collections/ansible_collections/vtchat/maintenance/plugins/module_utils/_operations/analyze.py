@@ -1,0 +1,296 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""analyze: renew the planner's statistics where enough has changed, without getting in autovacuum's way."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import _catalog
+from .._action import CONTENDED, DEFERRED, FAILED, UNCHANGED, Action, Context, Outcome
+from .._driver import sql
+from .._errors import Contended, SqlError
+from .._policy import LIGHT
+from .._server import Server
+from .._session import Session
+from .._sql import parse_name, quote
+from .._units import count, rows
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "tables": {"type": "list", "elements": "str", "required": True},
+}
+REQUIRED_ONE_OF: list[tuple[str, ...]] = []
+MUTUALLY_EXCLUSIVE: list[tuple[str, ...]] = []
+NAME_OPTIONS = ("tables",)
+
+KINDS = "rpm"
+QUERY_CANCELED = "57014"
+
+# The owner of the database may analyze everything in it but the shared catalogs.
+OWNS_DATABASE = """
+OR NOT c.relisshared AND (SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database
+                          WHERE datname = pg_catalog.current_database())
+"""
+
+# One row per name. It takes no lock on any table, so it never waits. pg_inherits and not pg_partition_tree(), because
+# that locks every partition. Changes that our own session has made but not yet reported are in the xact counters.
+# Every conflicting lock counts, also one that is waited for: ANALYZE (SKIP_LOCKED) stands back behind both.
+FACTS = """
+WITH RECURSIVE {targets},
+tree (position, oid) AS (
+    SELECT position, oid FROM target WHERE oid IS NOT NULL
+    UNION
+    SELECT t.position, i.inhrelid FROM tree AS t
+    JOIN pg_catalog.pg_class AS p ON p.oid = t.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid
+),
+part AS MATERIALIZED (
+    SELECT t.position, c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
+           pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_analyze} AS may_analyze,
+           c.relkind IN ('r', 'm') AS stored, greatest(c.reltuples, 0)::bigint AS rows,
+           pg_catalog.pg_stat_get_mod_since_analyze(c.oid) + pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
+               + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
+               + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS modified,
+           pg_catalog.pg_stat_get_last_analyze_time(c.oid) AS last_analyze,
+           pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid) AS last_autoanalyze
+    FROM tree AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+),
+total AS (
+    SELECT position, (sum(rows) FILTER (WHERE stored))::bigint AS rows,
+           (sum(modified) FILTER (WHERE stored))::bigint AS modified,
+           array_agg(oid::bigint ORDER BY oid) FILTER (WHERE stored) AS stored_oids,
+           max(last_autoanalyze) FILTER (WHERE stored) AS last_autoanalyze,
+           count(*) FILTER (WHERE kind <> 'p') AS leaves,
+           count(*) FILTER (WHERE stored AND coalesce(last_analyze, '-infinity') < {since}::timestamptz) AS behind,
+           (array_agg(jsonb_build_object('oid', oid::bigint, 'schema_name', schema_name, 'name', name, 'kind', kind,
+                                         'owner', owner, 'may_maintain', false) ORDER BY oid)
+               FILTER (WHERE NOT may_analyze))[1] AS forbidden
+    FROM part GROUP BY position
+),
+holder AS (
+    SELECT DISTINCT ON (p.position) p.position, l.pid AS holder_pid, l.mode AS holder_mode, l.granted AS holder_granted,
+           p.schema_name AS holder_schema, p.name AS holder_name,
+           (SELECT backend_type FROM pg_catalog.pg_stat_activity WHERE pid = l.pid) AS holder_type
+    FROM pg_catalog.pg_locks AS l JOIN part AS p ON p.oid = l.relation
+    WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+    AND l.database IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
+    AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                   'AccessExclusiveLock')
+    ORDER BY p.position, l.granted DESC, l.pid, p.oid
+)
+SELECT t.*, s.rows, s.modified, s.stored_oids, s.leaves, s.behind, s.forbidden, s.last_autoanalyze AS parts_autoanalyze,
+       p.last_analyze, p.last_autoanalyze,
+       coalesce(p.last_analyze >= {since}::timestamptz, false) AS analyzed_since,
+       CASE WHEN p.last_analyze IS NULL AND p.last_autoanalyze IS NULL THEN EXISTS (
+           SELECT FROM pg_catalog.pg_stats AS st WHERE st.schemaname = t.schema_name AND st.tablename = t.name
+       ) END AS has_statistics,
+       h.holder_pid, h.holder_mode, h.holder_granted, h.holder_schema, h.holder_name, h.holder_type
+FROM target AS t
+LEFT JOIN part AS p ON p.position = t.position AND p.oid = t.oid
+LEFT JOIN total AS s ON s.position = t.position
+LEFT JOIN holder AS h ON h.position = t.position
+ORDER BY t.position
+"""
+
+# Changes of our own session that are reported only after ANALYZE would count as made after it.
+FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush(), pg_catalog.clock_timestamp() AS started"
+FLUSH_14 = "SELECT pg_catalog.clock_timestamp() AS started"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known about one name of the option.
+
+    fault     why it cannot be analyzed, for good; the other fields mean nothing then, except target
+    rows      of the table or of all partitions, as estimated at the last VACUUM or ANALYZE
+    modified  rows inserted, updated or deleted since the last ANALYZE, likewise
+    stored    oids of the relations that these are summed over
+    busy      who holds a lock that ANALYZE would have to wait for
+    stale     autovacuum has renewed the statistics of a partition, which it never does for the parent
+    """
+
+    target: str
+    fault: str = ""
+    relation: _catalog.Relation | None = None
+    rows: int = 0
+    modified: int = 0
+    stored: list[int] = field(default_factory=list)
+    empty_parent: bool = False
+    never: bool = False
+    stale: bool = False
+    busy: str = ""
+    statement: str = ""
+
+
+def check(options: dict[str, Any]) -> list[str]:
+    """Faults of the options that need no database to be seen."""
+    return [] if options["tables"] else ["tables: is empty; name at least one table"]
+
+
+def threshold(table_rows: int) -> int:
+    """Changed rows that make statistics worth renewing: min(50 + 0.1 * rows, sqrt(1000 * rows)), at least 1.
+
+    The first term is autovacuum's own default, the second lets large tables be analyzed earlier (it is the smaller one
+    above about 89 000 rows).
+    """
+    if table_rows <= 0:
+        return 1
+    return max(1, min(-(-(500 + table_rows) // 10), math.isqrt(1000 * table_rows - 1) + 1))
+
+
+def facts(session: Session, options: dict[str, Any], context: Context) -> list[Table]:
+    """One turn for all tables, one more for each that does not exist."""
+    found = _read(session, options["tables"], "infinity")
+    return [_table(session, text, row) for text, row in zip(options["tables"], found)]
+
+
+def _read(session: Session, names: list[str], since: Any) -> list[dict[str, Any]]:
+    """The rows of FACTS. since: a time of the server; behind and analyzed_since say what was analyzed from then on."""
+    rule = _catalog.MAY_MAINTAIN_17 if session.server.version_num >= 170000 else _catalog.MAY_MAINTAIN
+    return session.rows(
+        sql.SQL(FACTS).format(
+            targets=_catalog.targets(session.server, names),
+            may_analyze=sql.SQL("({}{})").format(sql.SQL(rule), sql.SQL(OWNS_DATABASE)),
+            since=sql.Literal(since),
+        )
+    )
+
+
+def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
+    if row["oid"] is None:
+        name = parse_name(text)
+        target = ".".join(quote(part) for part in (name.schema, name.name) if part is not None)
+        return Table(target, fault=str(_catalog.not_found(session, text, KINDS)))
+    relation = _catalog.relation(row)
+    fault = _fault(session.server, relation, row)
+    if fault:
+        return Table(relation.display, fault=fault, relation=relation)
+    partitioned = relation.kind == "p"
+    newest = row["parts_autoanalyze"]
+    return Table(
+        target=relation.display,
+        relation=relation,
+        rows=row["rows"] or 0,
+        modified=row["modified"] or 0,
+        stored=row["stored_oids"] or [],
+        empty_parent=partitioned and not row["leaves"],
+        never=row["has_statistics"] is False,
+        stale=bool(partitioned and newest and (row["last_analyze"] is None or newest > row["last_analyze"])),
+        busy=_busy(row),
+        statement=session.text(_statement(relation)),
+    )
+
+
+def _fault(server: Server, relation: _catalog.Relation, row: dict[str, Any]) -> str:
+    """What forbids ANALYZE, or nothing. Without the right to it ANALYZE itself only warns, and reports success."""
+    if relation.kind not in KINDS:
+        return str(_catalog.wrong_kind(relation, "table or materialized view"))
+    if row["forbidden"]:
+        part = _catalog.relation(row["forbidden"])
+        where = "this table" if part.oid == relation.oid else f"its partition {part.display}"
+        return f"role {quote(server.user)} may not analyze {where}: {_catalog.maintain_grant(server, part)}"
+    if not server.track_counts:
+        return "the server counts no changes: set track_counts to on"
+    return ""
+
+
+def _busy(row: dict[str, Any]) -> str:
+    """Who is in the way, or nothing."""
+    if row["holder_mode"] is None:
+        return ""
+    who = "autovacuum, process" if row["holder_type"] == "autovacuum worker" else "session"
+    who = f"{who} {row['holder_pid']}" if row["holder_pid"] else "a prepared transaction"
+    holds = "holds" if row["holder_granted"] else "waits for"
+    part = _catalog.display(row["holder_schema"], row["holder_name"])
+    where = "it" if part == _catalog.display(row["schema_name"], row["name"]) else part
+    return f"{who} {holds} a {row['holder_mode']} on {where}"
+
+
+def _statement(relation: _catalog.Relation) -> sql.Composed:
+    return sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(relation.identifier)
+
+
+def decide(facts: list[Table], options: dict[str, Any], context: Context) -> list[Action]:
+    """One action per table, in the order of the option."""
+    return [_decide(table, context.forecast) for table in {table.target: table for table in facts}.values()]
+
+
+def _decide(table: Table, forecast: dict[int, int]) -> Action:
+    if table.relation is None or table.fault:
+        return Action("analyze", table.target, table.fault, FAILED)
+    if table.empty_parent:
+        return Action("analyze", table.target, "has no partitions", UNCHANGED)
+    limit = threshold(table.rows)
+    coming = _coming(table.relation.oid, table.stored, forecast)
+    modified = table.modified + max(0, coming)
+    numbers = {"rows": table.rows, "modified": modified, "threshold": limit}
+    if table.never:
+        reason = "never analyzed"
+    elif modified >= limit:
+        what = rows(modified) if modified > table.rows else f"{count(modified)} of {rows(table.rows)}"
+        reason = f"{what} changed since the last analyze (threshold {count(limit)})"
+    elif coming < 0:
+        reason = "an earlier step of this plan changes rows here"
+    elif table.stale:
+        reason = "autovacuum analyzed a partition since, but never the parent"
+    else:
+        reason = f"{rows(modified)} changed, below the threshold of {count(limit)}"
+        return Action("analyze", table.target, reason, UNCHANGED, numbers)
+    if table.busy:
+        return Action("analyze", table.target, f"{reason}, but {table.busy}", CONTENDED, numbers)
+    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table.relation)
+
+
+def _coming(oid: int, stored: list[int], forecast: dict[int, int]) -> int:
+    """Rows that earlier steps are about to change; -1: nobody knows. A parent's number includes its partitions'."""
+    if oid in forecast:
+        return forecast[oid]
+    parts = [forecast.get(part, 0) for part in stored]
+    return -1 if min(parts, default=0) < 0 else sum(parts)
+
+
+def execute(session: Session, action: Action, context: Context) -> Outcome:
+    """Analyze one table, and look whether it was: without the lock or the right ANALYZE only warns."""
+    session.set(lock_timeout=LIGHT)
+    started = session.row(FLUSH if session.server.version_num >= 150000 else FLUSH_14)["started"]
+    why = "another session held a lock"
+    try:
+        session.execute(_statement(action.plan))
+    except Contended as error:
+        why = str(error)  # what was done before it, such as some partitions, stays done
+    except SqlError as error:
+        if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
+            return Outcome(DEFERRED, "out of time; nothing was kept, the next run starts again")
+        raise
+    row = _read_after(session, action.plan, started.isoformat())
+    if row["oid"] is None:
+        return Outcome(FAILED, "was dropped meanwhile")
+    fault = _fault(session.server, action.plan, row)
+    if fault:
+        return Outcome(FAILED, fault, changed=row["analyzed_since"])
+    why = _busy(row) or why
+    if not row["analyzed_since"]:
+        return Outcome(CONTENDED, f"skipped: {why}")
+    if row["behind"]:
+        parts = "1 partition was" if row["behind"] == 1 else f"{count(row['behind'])} partitions were"
+        return Outcome(CONTENDED, f"analyzed, but {parts} skipped: {why}", changed=True)
+    return Outcome(changed=True)
+
+
+def _read_after(session: Session, relation: _catalog.Relation, started: str) -> dict[str, Any]:
+    """The facts after ANALYZE. Before 15 they come from a collector, which may be half a second behind."""
+    tries = 1 if session.server.version_num >= 150000 else 8
+    for left in reversed(range(tries)):
+        (row,) = _read(session, [relation.display], started)
+        if left == 0 or row["oid"] is None or (row["analyzed_since"] and not row["behind"]):
+            return row
+        time.sleep(0.25)  # nothing tells when the collector has written
+    raise AssertionError("the last try returns")
