@@ -49,7 +49,9 @@ class ActionModule(ActionBase):
             result.update(_edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars)))
         else:
             module = f"vtchat.maintenance.{name}"
-            result.update(self._execute_module(module_name=module, task_vars=task_vars, wrap_async=self._task.async_val))
+            result.update(
+                self._execute_module(module_name=module, task_vars=task_vars, wrap_async=self._task.async_val)
+            )
         return result
 
     def _works_here(self, task_vars: dict[str, Any]) -> bool:

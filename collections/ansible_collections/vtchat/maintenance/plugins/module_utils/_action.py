@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable
 
 # What can become of one target in one run. PLANNED stands only in check mode, ABANDONED only in the history.
 PLANNED = "planned"
@@ -40,9 +40,9 @@ class Action:
     target: str
     reason: str
     verdict: str | None = None
-    numbers: Dict[str, Any] = field(default_factory=dict)
-    statements: Tuple[str, ...] = ()
-    affects: Dict[int, int] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+    affects: dict[int, int] = field(default_factory=dict)
     plan: Any = None
 
 
@@ -62,8 +62,8 @@ class Outcome:
     reason: str = ""
     changed: bool = False
     rows: int | None = None
-    numbers: Dict[str, Any] = field(default_factory=dict)
-    state: Dict[str, Any] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] | None = None
 
 
 @dataclass
@@ -80,8 +80,8 @@ class Context:
     """
 
     check: bool
-    state: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    forecast: Dict[int, int] = field(default_factory=dict)
+    state: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forecast: dict[int, int] = field(default_factory=dict)
     seconds_left: Callable[[], float] = lambda: float("inf")
     progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None
     history: bool = True

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Sequence
 
 from ._driver import sql
 from ._errors import OptionError
@@ -90,10 +90,12 @@ def not_found(session: Session, text: str, kinds: str) -> OptionError:
     what = KINDS[kinds[0]]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     where = f"in schema {quote(wanted.schema)}" if wanted.schema else "in the search_path"
-    return OptionError([f"there is no {what} {quote(wanted.name)} {where} of database {quote(session.server.database)}{hint}"])
+    return OptionError(
+        [f"there is no {what} {quote(wanted.name)} {where} of database {quote(session.server.database)}{hint}"]
+    )
 
 
-def near_matches(wanted: Name, existing: List[Name]) -> List[str]:
+def near_matches(wanted: Name, existing: list[Name]) -> list[str]:
     """Up to three names that somebody could have meant: same letters in another case or schema, or a few letters off."""
     scores = []
     for name in existing:

@@ -13,8 +13,8 @@ import json
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Dict, FrozenSet, Mapping
 from urllib.parse import quote, quote_plus, unquote
 
 from ._driver import extensions, psycopg2
@@ -33,8 +33,8 @@ _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.cr
 class Dsn:
     """Keywords for libpq, and the strings that must never be shown."""
 
-    keywords: Dict[str, str]
-    secrets: FrozenSet[str]
+    keywords: dict[str, str]
+    secrets: frozenset[str]
 
     @property
     def host(self) -> str:
@@ -85,7 +85,7 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _with_tls(keywords: Dict[str, str], least: str, environ: Mapping[str, str]) -> Dict[str, str]:
+def _with_tls(keywords: dict[str, str], least: str, environ: Mapping[str, str]) -> dict[str, str]:
     host = keywords.get("hostaddr") or keywords.get("host") or environ.get("PGHOSTADDR") or environ.get("PGHOST") or ""
     if is_local(host):
         return keywords
@@ -104,18 +104,20 @@ def _system_roots(environ: Mapping[str, str]) -> str:
     return next((path for path in candidates if path and os.path.exists(path)), "system")
 
 
-def _from_keywords(text: str) -> Dict[str, str]:
+def _from_keywords(text: str) -> dict[str, str]:
     try:
         return dict(extensions.parse_dsn(text)) if text.strip() else {}
     except (psycopg2.Error, UnicodeError):
-        raise OptionError([
-            "dsn: it is neither a URL (postgresql://user:password@host/database) nor a keyword string (host=… dbname=… "
-            "user=…); a value with a space, quote or backslash in it is written in single quotes, with a backslash before "
-            "each quote and backslash. The value itself is not repeated here, it may hold a password"
-        ]) from None
+        raise OptionError(
+            [
+                "dsn: it is neither a URL (postgresql://user:password@host/database) nor a keyword string (host=… dbname=… "
+                "user=…); a value with a space, quote or backslash in it is written in single quotes, with a backslash before "
+                "each quote and backslash. The value itself is not repeated here, it may hold a password"
+            ]
+        ) from None
 
 
-def _from_url(url: str) -> Dict[str, str]:
+def _from_url(url: str) -> dict[str, str]:
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in ("postgresql", "postgres"):
         raise OptionError(["dsn: the URL must begin with postgresql:// or postgres://"])
@@ -127,8 +129,8 @@ def _from_url(url: str) -> Dict[str, str]:
     if "@" in user_part or (not at and "@" in path + query):
         raise OptionError(["dsn: the user name or the password holds a character that must be written in its "
                            "percent-encoded form: @ as %40, / as %2F, ? as %3F, : as %3A"])  # fmt: skip
-    keywords: Dict[str, str] = {}
-    user, colon, password = user_part.partition(":")
+    keywords: dict[str, str] = {}
+    user, _colon, password = user_part.partition(":")
     for keyword, value in (("user", user), ("password", password), ("dbname", path.lstrip("/"))):
         if value:
             keywords[keyword] = _decode(value)
@@ -144,7 +146,7 @@ def _decode(text: str) -> str:
         raise OptionError(["dsn: a percent-encoded character is not valid UTF-8"]) from None
 
 
-def _hosts(text: str) -> Dict[str, str]:
+def _hosts(text: str) -> dict[str, str]:
     hosts, ports = [], []
     for one in text.split(",") if text else []:
         match = re.match(r"^(\[[^\]]*\]|[^:]*)(?::([^:]*))?$", one)
@@ -156,8 +158,8 @@ def _hosts(text: str) -> Dict[str, str]:
     return {"host": ",".join(hosts), "port": ",".join(ports)} if any(hosts) else {}
 
 
-def _url_parameters(query: str) -> Dict[str, str]:
-    keywords: Dict[str, str] = {}
+def _url_parameters(query: str) -> dict[str, str]:
+    keywords: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         keyword, equals, value = pair.partition("=")
         if keyword == "ssl" and value == "true":
@@ -177,12 +179,19 @@ def _is_libpq_keyword(keyword: str) -> bool:
     return True
 
 
-def _forms_of_secrets(keywords: Mapping[str, str], text: str) -> FrozenSet[str]:
+def _forms_of_secrets(keywords: Mapping[str, str], text: str) -> frozenset[str]:
     """Every spelling in which a secret could come back in a message. Under three characters nothing can be told apart."""
     forms = set()
     for keyword in _SECRET_KEYWORDS:
         value = keywords.get(keyword, "")
-        forms |= {value, quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1], repr(value)[1:-1]}
+        forms |= {
+            value,
+            quote(value, safe=""),
+            quote(value),
+            quote_plus(value),
+            json.dumps(value)[1:-1],
+            repr(value)[1:-1],
+        }
     if any(keywords.get(keyword) for keyword in _SECRET_KEYWORDS):
         forms.add(text.strip())
         user_part = text.partition("://")[2].rpartition("@")[0]

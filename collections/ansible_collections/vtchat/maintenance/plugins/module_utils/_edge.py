@@ -11,7 +11,7 @@ The action plugin and the modules both come through here, so both do the same.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
@@ -25,23 +25,23 @@ from ._plan import OPERATIONS, Plan, Step
 from ._session import ConnectionOptions, _choose_host, open_session
 from ._sql import parse_name
 
-CONNECTION: Dict[str, Any] = {
+CONNECTION: dict[str, Any] = {
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
     "tls": {"type": "str", "choices": ["require", "verify-full"], "default": "require"},
     "connect_deadline": {"type": "float", "default": 30.0},
     "role": {"type": "str"},
     "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},
 }
-RUN: Dict[str, Any] = {
+RUN: dict[str, Any] = {
     "budget": {"type": "float", "default": 600.0},
     "history": {"type": "bool", "default": True},
 }
-PLAN: Dict[str, Any] = {
+PLAN: dict[str, Any] = {
     "plan": {"type": "str", "required": True},
     "steps": {"type": "list", "elements": "dict", "required": True},
     "on_error": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
 }
-HISTORY_INFO: Dict[str, Any] = {
+HISTORY_INFO: dict[str, Any] = {
     "plan": {"type": "str"},
     "target": {"type": "str"},
     "limit": {"type": "int", "default": 10},
@@ -52,7 +52,7 @@ def no_progress(target: str, rows: int, seconds: float) -> None:
     """For callers whose output nobody sees before the end."""
 
 
-def argument_spec(name: str) -> Dict[str, Any]:
+def argument_spec(name: str) -> dict[str, Any]:
     """Everything that AnsibleModule wants to know about the options of a module."""
     if name == "history_info":
         return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
@@ -66,10 +66,10 @@ def argument_spec(name: str) -> Dict[str, Any]:
     }
 
 
-def validated(name: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
+def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """The parameters with types and defaults. Raises OptionError with every fault there is, those inside steps included."""
     result = ArgumentSpecValidator(**argument_spec(name)).validate(parameters)
-    values: Dict[str, Any] = result.validated_parameters
+    values: dict[str, Any] = result.validated_parameters
     faults = _messages(result)
     if not faults:
         faults = _faults(name, values)
@@ -80,13 +80,13 @@ def validated(name: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
     return values
 
 
-def _messages(result: ValidationResult) -> List[str]:
+def _messages(result: ValidationResult) -> list[str]:
     """The faults in words; Ansible's own text for an unknown option only makes sense behind its prefix."""
     unsupported = [error.msg for error in result.errors if isinstance(error, UnsupportedError)]
     return [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
 
 
-def perform(name: str, parameters: Dict[str, Any], check: bool, progress: Progress = no_progress) -> Dict[str, Any]:
+def perform(name: str, parameters: dict[str, Any], check: bool, progress: Progress = no_progress) -> dict[str, Any]:
     """Do what a module does, from validated parameters to its result. Never raises a MaintenanceError."""
     if IMPORT_ERROR is not None:
         return {"failed": True, "msg": missing_required_lib("psycopg2"), "exception": IMPORT_ERROR}
@@ -101,9 +101,16 @@ def perform(name: str, parameters: Dict[str, Any], check: bool, progress: Progre
         return failure(name, parameters, str(error))
 
 
-def failure(name: str, parameters: Dict[str, Any], message: str) -> Dict[str, Any]:
+def failure(name: str, parameters: dict[str, Any], message: str) -> dict[str, Any]:
     """The result of a run that touched nothing, in the form of one that did."""
-    return {"failed": True, "changed": False, "msg": message, "status": "failed", "plan": parameters.get("plan") or name, "actions": []}
+    return {
+        "failed": True,
+        "changed": False,
+        "msg": message,
+        "status": "failed",
+        "plan": parameters.get("plan") or name,
+        "actions": [],
+    }
 
 
 def main(name: str) -> None:
@@ -118,7 +125,7 @@ def main(name: str) -> None:
     module.exit_json(**result)
 
 
-def _connection(parameters: Dict[str, Any]) -> ConnectionOptions:
+def _connection(parameters: dict[str, Any]) -> ConnectionOptions:
     return ConnectionOptions(
         dsn=parameters["dsn"] or "",
         tls=parameters["tls"],
@@ -128,7 +135,7 @@ def _connection(parameters: Dict[str, Any]) -> ConnectionOptions:
     )
 
 
-def _connection_faults(parameters: Dict[str, Any]) -> List[str]:
+def _connection_faults(parameters: dict[str, Any]) -> list[str]:
     """What is wrong with the connection options, as far as it can be seen without connecting."""
     faults = []
     try:
@@ -141,7 +148,7 @@ def _connection_faults(parameters: Dict[str, Any]) -> List[str]:
     return faults
 
 
-def _step_faults(where: str, operation: str, options: Dict[str, Any]) -> List[str]:
+def _step_faults(where: str, operation: str, options: dict[str, Any]) -> list[str]:
     """What is wrong with the options of one operation beyond their types."""
     module = OPERATIONS[operation]
     faults = list(module.check(options)) if hasattr(module, "check") else []
@@ -155,7 +162,7 @@ def _step_faults(where: str, operation: str, options: Dict[str, Any]) -> List[st
     return [where + fault for fault in faults]
 
 
-def _read_step(number: int, raw: Dict[str, Any]) -> Tuple[Step | None, List[str]]:
+def _read_step(number: int, raw: dict[str, Any]) -> tuple[Step | None, list[str]]:
     """One step of a plan, or what is wrong with it."""
     where = f"steps[{number}]"
     if len(raw) != 1:
@@ -178,7 +185,7 @@ def _read_step(number: int, raw: Dict[str, Any]) -> Tuple[Step | None, List[str]
     return Step(operation, options), _step_faults(f"{where}.{operation}: ", operation, options)
 
 
-def _read_steps(raw: List[Dict[str, Any]]) -> Tuple[List[Step], List[str]]:
+def _read_steps(raw: list[dict[str, Any]]) -> tuple[list[Step], list[str]]:
     """The steps of a plan, and everything that is wrong with them."""
     steps, faults = [], []
     for number, one in enumerate(raw, 1):
@@ -189,7 +196,7 @@ def _read_steps(raw: List[Dict[str, Any]]) -> Tuple[List[Step], List[str]]:
     return steps, faults if raw else ["steps: there are none"]
 
 
-def _faults(name: str, parameters: Dict[str, Any]) -> List[str]:
+def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
     """What is wrong with parameters whose types are right."""
     faults = _connection_faults(parameters)
     if name == "history_info":
@@ -201,7 +208,7 @@ def _faults(name: str, parameters: Dict[str, Any]) -> List[str]:
     return faults + _step_faults("", name, {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC})
 
 
-def _run(name: str, parameters: Dict[str, Any], check: bool, progress: Progress) -> Dict[str, Any]:
+def _run(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
     """A plan; the module of one operation is a plan of one step, named like it."""
     if name == "run":
         plan_name, steps, on_error = parameters["plan"], _read_steps(parameters["steps"])[0], parameters["on_error"]
@@ -212,8 +219,10 @@ def _run(name: str, parameters: Dict[str, Any], check: bool, progress: Progress)
     return run(plan, _connection(parameters), check, progress).as_dict()
 
 
-def _history_info(name: str, parameters: Dict[str, Any], check: bool, progress: Progress) -> Dict[str, Any]:
-    session = open_session(_connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True)
+def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
+    session = open_session(
+        _connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True
+    )
     try:
         runs = _history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])
         return {"changed": False, "runs": runs, "server": session.server.summary()}
@@ -221,6 +230,6 @@ def _history_info(name: str, parameters: Dict[str, Any], check: bool, progress: 
         session.close()
 
 
-_PERFORMERS: Dict[str, Callable[[str, Dict[str, Any], bool, Progress], Dict[str, Any]]] = {
+_PERFORMERS: dict[str, Callable[[str, dict[str, Any], bool, Progress], dict[str, Any]]] = {
     "history_info": _history_info,
 }

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 from ._action import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED, Action, Context, Outcome
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
@@ -41,15 +41,15 @@ class Result:
     run_id: int | None = None
     seconds: float = 0.0
     turns: int = 0
-    server: Dict[str, Any] = field(default_factory=dict)
-    actions: List[Dict[str, Any]] = field(default_factory=list)
-    warnings: List[str] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
-    def totals(self) -> Dict[str, int]:
+    def totals(self) -> dict[str, int]:
         return dict(Counter(action["outcome"] for action in self.actions))
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         result = {
             "changed": any(action["changed"] for action in self.actions),
             "msg": self.message,
@@ -89,13 +89,15 @@ def run(plan: Plan, connection: ConnectionOptions, check: bool, progress: Progre
 class _Run:
     """One run, from the lock to the last line of its history."""
 
-    def __init__(self, session: Session, plan: Plan, check: bool, budget: Budget, progress: Progress, result: Result) -> None:
+    def __init__(
+        self, session: Session, plan: Plan, check: bool, budget: Budget, progress: Progress, result: Result
+    ) -> None:
         self.session, self.plan, self.check, self.budget = session, plan, check, budget
         self.progress, self.result = progress, result
         self.history = History(session, check)
-        self.forecast: Dict[int, int] = {}
-        self.noted: List[Dict[str, Any]] = []
-        self.put_off: List[Dict[str, Any]] = []
+        self.forecast: dict[int, int] = {}
+        self.noted: list[dict[str, Any]] = []
+        self.put_off: list[dict[str, Any]] = []
         self.stopped = False
 
     def go(self) -> None:
@@ -113,7 +115,11 @@ class _Run:
 
     def _skip(self) -> None:
         holder = self.history.holder or {}
-        who = f"session {holder['pid']} of {holder.get('user') or 'another role'}" if "pid" in holder else "another session"
+        who = (
+            f"session {holder['pid']} of {holder.get('user') or 'another role'}"
+            if "pid" in holder
+            else "another session"
+        )
         since = f" since {holder['since']}" if holder.get("since") else ""
         client = f", from {holder['client']}" if holder.get("client") else ""
         self.result.status = "skipped"
@@ -125,11 +131,15 @@ class _Run:
                                         "needed, predicted durations, and the record of what was done.")  # fmt: skip
         for run in self.history.abandoned:
             at = f" in {run['at']}" if run["at"] else ""
-            self.result.warnings.append(f"Run {run['run_id']} ({run['plan']}, {run['started']}) was abandoned{at}: its process died.")
+            self.result.warnings.append(
+                f"Run {run['run_id']} ({run['plan']}, {run['started']}) was abandoned{at}: its process died."
+            )
         if self.check and self.history.holder:
-            self.result.warnings.append(f"A run is under way (session {self.history.holder.get('pid')}): what is predicted here may change.")
+            self.result.warnings.append(
+                f"A run is under way (session {self.history.holder.get('pid')}): what is predicted here may change."
+            )
 
-    def _ordered(self) -> List[tuple[int, Step]]:
+    def _ordered(self) -> list[tuple[int, Step]]:
         """The steps with their numbers; one that was put off last time goes first."""
         late = {operation for (operation, _target), memory in self.history.memory.items() if memory.deferred}
         return sorted(enumerate(self.plan.steps, 1), key=lambda pair: pair[1].operation not in late)
@@ -155,7 +165,9 @@ class _Run:
     def _context(self, step: Step) -> Context:
         return Context(
             check=self.check,
-            state={target: memory.value for (name, target), memory in self.history.memory.items() if name == step.operation},
+            state={
+                target: memory.value for (name, target), memory in self.history.memory.items() if name == step.operation
+            },
             forecast=self.forecast,
             seconds_left=self.budget.left,
             progress=self.progress,
@@ -201,7 +213,9 @@ class _Run:
         if expected:
             reason += f", it is expected to take {expected:.0f} s"
         seconds = expected * FADING if expected and left > 0 else expected
-        self.put_off.append({"operation": action.operation, "target": action.target, "seconds": seconds, "deferred": True})
+        self.put_off.append(
+            {"operation": action.operation, "target": action.target, "seconds": seconds, "deferred": True}
+        )
         self._record(number, action, Outcome(DEFERRED, f"{reason}; it goes first next time"))
 
     def _execute(self, number: int, operation: ModuleType, action: Action, context: Context) -> None:
@@ -214,7 +228,11 @@ class _Run:
             outcome = Outcome(CONTENDED, f"{action.reason}; {error}")
         except SqlError as error:
             late = error.sqlstate == QUERY_CANCELED and self.budget.left() < 1
-            outcome = Outcome(DEFERRED, "the budget ended while it ran; it goes first next time") if late else Outcome(FAILED, str(error))
+            outcome = (
+                Outcome(DEFERRED, "the budget ended while it ran; it goes first next time")
+                if late
+                else Outcome(FAILED, str(error))
+            )
         seconds = time.monotonic() - began
         if self.session.alive:
             self._settle()
@@ -227,7 +245,9 @@ class _Run:
         if self.session.server.version_num >= 150000:
             self.session.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
 
-    def _record(self, number: int, action: Action, outcome: Outcome | None = None, seconds: float = 0.0, logged: bool = False) -> None:
+    def _record(
+        self, number: int, action: Action, outcome: Outcome | None = None, seconds: float = 0.0, logged: bool = False
+    ) -> None:
         outcome = outcome or Outcome(action.verdict or DONE)
         entry = {
             "step": number,
@@ -245,7 +265,9 @@ class _Run:
         if action.verdict is not None and self._memory(action).deferred:
             self.put_off.append({"operation": action.operation, "target": action.target, "deferred": False})
         if not logged:
-            self.noted.append({key: entry[key] for key in ("step", "operation", "target", "outcome", "reason", "numbers")})
+            self.noted.append(
+                {key: entry[key] for key in ("step", "operation", "target", "outcome", "reason", "numbers")}
+            )
         if outcome.status == FAILED and self.plan.on_error == "stop":
             self.stopped = True
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from ._action import Action, Outcome
 from ._errors import ConnectError, Contended, SqlError
@@ -31,7 +31,7 @@ LOCK_KEYS = (0x7674636D, 1)
 _COMMENT = "vtchat.maintenance history, version "
 
 # One statement per version; entry n brings version n to n + 1. Run as one string, so each is one transaction.
-UPGRADES: Tuple[str, ...] = (
+UPGRADES: tuple[str, ...] = (
     """
 CREATE SCHEMA IF NOT EXISTS maintenance;
 CREATE TABLE maintenance.run (
@@ -113,7 +113,8 @@ SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'target', t
 
 # Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,
 # where locks do not hold: the backend's process id and start time tell for certain.
-OPEN = """
+OPEN = (
+    """
 WITH dead AS (
     UPDATE maintenance.run AS r SET status = 'abandoned', finished_at = clock_timestamp()
     WHERE r.finished_at IS NULL AND NOT EXISTS (
@@ -129,8 +130,11 @@ SELECT (SELECT id FROM opened) AS run_id,
        (SELECT jsonb_agg(jsonb_build_object('run_id', dead.id, 'plan', dead.plan, 'at', (
             SELECT string_agg(operation || ' ' || target, ', ') FROM dead_action WHERE run_id = dead.id),
             'started', to_char(dead.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))) FROM dead) AS abandoned,
-       (""" + STATE + """) AS state
+       ("""
+    + STATE
+    + """) AS state
 """
+)
 
 BEGIN = """
 INSERT INTO maintenance.action (run_id, step, operation, target, reason, statements, numbers)
@@ -146,13 +150,20 @@ ON CONFLICT (operation, target) DO UPDATE SET deferred = excluded.deferred, upda
     value = CASE WHEN excluded.value = '{}' THEN s.value ELSE excluded.value END
 """
 
-FINISH = "WITH remembered AS (" + _REMEMBER + """)
+FINISH = (
+    "WITH remembered AS ("
+    + _REMEMBER
+    + """)
 UPDATE maintenance.action SET outcome = %(outcome)s, reason = %(reason)s, measured = %(measured)s, row_count = %(rows)s,
        finished_at = clock_timestamp()
 WHERE id = %(id)s
 """
+)
 
-CLOSE = "WITH remembered AS (" + _REMEMBER + """), noted AS (
+CLOSE = (
+    "WITH remembered AS ("
+    + _REMEMBER
+    + """), noted AS (
     INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers,
                                     started_at, finished_at)
     SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, statement_timestamp(), statement_timestamp()
@@ -164,6 +175,7 @@ CLOSE = "WITH remembered AS (" + _REMEMBER + """), noted AS (
 UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp()
 WHERE id = %(run_id)s
 """
+)
 
 RECENT = """
 SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, r.message, r.role,
@@ -184,7 +196,7 @@ ORDER BY r.id DESC LIMIT %(limit)s
 class Memory:
     """What is known about one target from earlier runs. seconds: how long the action took, None if never done."""
 
-    value: Dict[str, Any] = field(default_factory=dict)
+    value: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     deferred: bool = False
 
@@ -195,14 +207,14 @@ class History:
     def __init__(self, session: Session, check: bool) -> None:
         self._session = session
         self._check = check
-        self.holder: Dict[str, Any] | None = None
+        self.holder: dict[str, Any] | None = None
         self.locked = False
         self.run_id: int | None = None
         self.note = ""
-        self.abandoned: List[Dict[str, Any]] = []
-        self.memory: Dict[Tuple[str, str], Memory] = {}
+        self.abandoned: list[dict[str, Any]] = []
+        self.memory: dict[tuple[str, str], Memory] = {}
 
-    def enter(self, plan: str, steps: List[Dict[str, Any]], wanted: bool) -> None:
+    def enter(self, plan: str, steps: list[dict[str, Any]], wanted: bool) -> None:
         """Take the run lock and open the run. When somebody else has the lock, only ``holder`` is set."""
         row = self._session.row(ENTER, {"check": self._check, "key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]})
         self.holder = row["holder"]
@@ -222,7 +234,7 @@ class History:
         except (SqlError, Contended) as error:
             self.note = f"the history in schema {SCHEMA} cannot be used: {error}"
 
-    def _version(self, row: Dict[str, Any]) -> int:
+    def _version(self, row: dict[str, Any]) -> int:
         """The version of the history that exists, 0 without one. Raises ConnectError for a newer one than we know."""
         comment = row["comment"] or ""
         if not row["run_exists"]:
@@ -236,14 +248,14 @@ class History:
                                f"collection, which knows {VERSION}: update it, or set history: false")  # fmt: skip
         return version
 
-    def _look(self, row: Dict[str, Any], version: int) -> None:
+    def _look(self, row: dict[str, Any], version: int) -> None:
         """Check mode: read what there is, write nothing."""
         if version and row["may_read"]:
             self._remember(self._session.row(STATE)["state"])
         elif not self.note:
             self.note = "there is no history yet" if not version else self._no_right()
 
-    def _open(self, row: Dict[str, Any], version: int, plan: str, steps: List[Dict[str, Any]]) -> None:
+    def _open(self, row: dict[str, Any], version: int, plan: str, steps: list[dict[str, Any]]) -> None:
         if self.note:
             return
         user, database = self._session.server.user, self._session.server.database
@@ -268,7 +280,7 @@ class History:
         return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT SELECT, INSERT, UPDATE, "
                 f"DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
 
-    def _remember(self, rows: List[Dict[str, Any]]) -> None:
+    def _remember(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             self.memory[row["operation"], row["target"]] = Memory(row["value"], row["seconds"], row["deferred"])
 
@@ -312,7 +324,14 @@ class History:
             }
             self._write(FINISH, parameters)
 
-    def close(self, status: str, message: str, totals: Dict[str, int], noted: List[Dict[str, Any]], deferred: List[Dict[str, Any]]) -> None:
+    def close(
+        self,
+        status: str,
+        message: str,
+        totals: dict[str, int],
+        noted: list[dict[str, Any]],
+        deferred: list[dict[str, Any]],
+    ) -> None:
         """Complete the run: what was decided but not executed, what was put off, and the pruning, in one turn."""
         if self.run_id is None:
             return
@@ -328,7 +347,7 @@ class History:
         }
         self._write(CLOSE, parameters)
 
-    def _write(self, query: str, parameters: Dict[str, Any], returning: bool = False) -> int | None:
+    def _write(self, query: str, parameters: dict[str, Any], returning: bool = False) -> int | None:
         """Write; when that is refused midway, the maintenance goes on without a history."""
         try:
             if returning:
@@ -340,7 +359,7 @@ class History:
         return None
 
 
-def recent(session: Session, plan: str | None, target: str | None, limit: int) -> List[Dict[str, Any]]:
+def recent(session: Session, plan: str | None, target: str | None, limit: int) -> list[dict[str, Any]]:
     """The latest runs with their actions, newest first; empty without a history. Raises SqlError without the right."""
     row = session.row(ENTER, {"check": True, "key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]})
     if not row["run_exists"]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Dict, List
+from typing import Any
 
 from ._operations import analyze, purge, refresh
 
-OPERATIONS: Dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze}
+OPERATIONS: dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze}
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Step:
     """One operation with its validated options."""
 
     operation: str
-    options: Dict[str, Any]
+    options: dict[str, Any]
 
     @property
     def label(self) -> str:
         """What the step is about, for errors that come before its targets are known."""
-        names: List[str] = []
+        names: list[str] = []
         for option in OPERATIONS[self.operation].NAME_OPTIONS:
             value = self.options.get(option)
             names += [value] if isinstance(value, str) else value or []
@@ -44,7 +44,7 @@ class Plan:
     """
 
     name: str
-    steps: List[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     budget: float = 600.0
     on_error: str = "continue"
     history: bool = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Dict
+from typing import Any
 
 # Read and set in one statement: an ocean away each round trip counts. The set_config() calls come last, so that the
 # settings shown are the database's own.
@@ -51,7 +51,14 @@ SELECT current_setting('server_version_num')::int AS version_num,
        set_config('default_transaction_read_only', %(read_only)s, false)
 """
 
-_PROVIDERS = {"azure": "azure", "alloydb": "alloydb", "cloudsql": "cloudsql", "neon": "neon", "rds": "rds", "supautils": "supabase"}
+_PROVIDERS = {
+    "azure": "azure",
+    "alloydb": "alloydb",
+    "cloudsql": "cloudsql",
+    "neon": "neon",
+    "rds": "rds",
+    "supautils": "supabase",
+}
 
 
 @dataclass(frozen=True)
@@ -80,16 +87,16 @@ class Server:
     timezone: str
     track_counts: bool
     provider: str
-    horizon: Dict[str, Any] | None
+    horizon: dict[str, Any] | None
 
     @classmethod
-    def from_row(cls, row: Dict[str, Any], host: str) -> Server:
+    def from_row(cls, row: dict[str, Any], host: str) -> Server:
         """The facts from the one row of FACTS."""
         known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
         known["version"] = str(row["version"]).split(" ")[0]
         provider = _PROVIDERS.get(row["marker"] or "", "postgresql")
         return cls(host=host, provider=provider, **known)
 
-    def summary(self) -> Dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What a result says about the server."""
         return {"host": self.host, "database": self.database, "version": self.version, "provider": self.provider}

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Union
+from typing import Any, Union
 
 from . import _dsn
 from ._driver import extensions, psycopg2, sql
-from ._errors import Contended, ConnectError, MaintenanceError, OptionError, SqlError
+from ._errors import ConnectError, Contended, MaintenanceError, OptionError, SqlError
 from ._server import FACTS, Server
 
 Query = Union[str, "sql.Composable"]
@@ -66,26 +67,29 @@ class Session:
     def __init__(self, connection: extensions.connection, dsn: _dsn.Dsn) -> None:
         self._connection = connection
         self._dsn = dsn
-        self._settings: Dict[str, str] = {}
+        self._settings: dict[str, str] = {}
         self.turns = 0
         self.server: Server = None  # type: ignore[assignment]  # read_facts() is the first thing done
 
     def read_facts(self, application: str, statement_timeout: float, read_only: bool) -> Server:
         """Read the facts and set this session's limits, in one round trip."""
-        self._settings = {"statement_timeout": _milliseconds(statement_timeout), "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT)}
+        self._settings = {
+            "statement_timeout": _milliseconds(statement_timeout),
+            "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
+        }
         row = self.row(
             FACTS, {**self._settings, "application": application[:63], "read_only": "on" if read_only else "off"}
         )
         self.server = Server.from_row(row, host=self._connection.info.host or "")
         return self.server
 
-    def rows(self, query: Query, params: Params = None) -> List[Dict[str, Any]]:
+    def rows(self, query: Query, params: Params = None) -> list[dict[str, Any]]:
         """All rows as dictionaries. Raises Contended or SqlError."""
         with closing(self._run(query, params)) as cursor:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
 
-    def row(self, query: Query, params: Params = None) -> Dict[str, Any]:
+    def row(self, query: Query, params: Params = None) -> dict[str, Any]:
         """The only row."""
         (row,) = self.rows(query, params)
         return row
@@ -101,7 +105,9 @@ class Session:
         changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
         if changes:
-            calls = [sql.SQL("set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v)) for k, v in changes.items()]
+            calls = [
+                sql.SQL("set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v)) for k, v in changes.items()
+            ]
             self.row(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
             self._settings.update(changes)
 
@@ -191,7 +197,9 @@ def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, options: ConnectionOptio
                            "hosts in the dsn, target_session_attrs=read-write finds it")  # fmt: skip
     host = session.server.host
     if not _dsn.is_local(host) and not session._connection.info.ssl_in_use:
-        raise ConnectError(f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file")
+        raise ConnectError(
+            f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file"
+        )
     if options.pooler != "allow" and session.behind_proxy() and _shares_backends(session, dsn):
         raise ConnectError("there is a transaction pooler in front of the server, where locks and time limits do not hold: "
                            "connect to the server itself (or to a pool in session mode)")  # fmt: skip
@@ -222,7 +230,7 @@ def _shares_backends(session: Session, dsn: _dsn.Dsn) -> bool:
 
 
 def _open(dsn: _dsn.Dsn, timeout: float) -> extensions.connection:
-    keywords: Dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "connect_timeout": max(2, round(timeout)),
         "client_encoding": "UTF8",
         "keepalives_idle": 60,
@@ -255,5 +263,5 @@ def _pauses() -> Iterator[float]:
     """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
     pause = 0.1
     while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311  # no secret depends on it
+        yield pause * random.uniform(0.75, 1.25)  # no secret depends on it
         pause = min(pause * 2, 5.0)

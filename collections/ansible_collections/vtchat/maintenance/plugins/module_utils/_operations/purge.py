@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from typing import Any
 
 from .. import _catalog
 from .._action import CONTENDED, DEFERRED, FAILED, UNCHANGED, Action, Context, Outcome
@@ -21,7 +21,7 @@ from .._policy import LIGHT, ROW, next_batch_size
 from .._session import Session
 from .._sql import quote
 
-ARGUMENT_SPEC: Dict[str, Any] = {
+ARGUMENT_SPEC: dict[str, Any] = {
     "table": {"type": "str", "required": True},
     "column": {"type": "str", "required": True},
     "older_than": {"type": "str", "default": "0"},
@@ -106,14 +106,14 @@ class Facts:
 
     relation: _catalog.Relation
     column_type: str
-    columns: List[str]
+    columns: list[str]
     fault: str
     served: bool
     cutoff: str
     found: bool
     rows: int | None
-    referenced_by: List[Dict[str, Any]]
-    leaves: List[int]
+    referenced_by: list[dict[str, Any]]
+    leaves: list[int]
     statement: str
     plan: Purge | None
 
@@ -147,13 +147,17 @@ class Purge:
         )
 
 
-def check(options: Dict[str, Any]) -> List[str]:
+def check(options: dict[str, Any]) -> list[str]:
     """Faults of the options that need no database to be seen."""
     faults = []
     if not _AGE.match(options["older_than"].strip()):
-        faults.append(f"older_than: {options['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d")
+        faults.append(
+            f"older_than: {options['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d"
+        )
     if options["timezone"] and _POSIX_ZONE.match(options["timezone"]):
-        faults.append(f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh or Etc/GMT-7")
+        faults.append(
+            f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh or Etc/GMT-7"
+        )
     if options["max_rows"] is not None and options["max_rows"] < 1:
         faults.append("max_rows: must be at least 1; leave it out for no limit")
     if not 10 <= options["batch_ms"] <= 60_000:
@@ -171,7 +175,7 @@ def age_seconds(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def facts(session: Session, options: Dict[str, Any], context: Context) -> Facts:
+def facts(session: Session, options: dict[str, Any], context: Context) -> Facts:
     """Two turns: what the table is, and whether anything in it has expired."""
     row = session.row(
         sql.SQL(FACTS).format(
@@ -188,12 +192,19 @@ def facts(session: Session, options: Dict[str, Any], context: Context) -> Facts:
     if fault:
         return Facts(relation, "", row["columns"] or [], fault, True, cutoff, False, None, [], [], "", None)
     plan = _plan(relation, row, options)
-    served = row["indexed"] or row["pages"] < SMALL_TABLE or not options["require_index"] or _planner_uses_index(session, plan)
+    served = (
+        row["indexed"]
+        or row["pages"] < SMALL_TABLE
+        or not options["require_index"]
+        or _planner_uses_index(session, plan)
+    )
     rows = found = None
     if served and context.check:
         rows = session.row(plan.count(options["max_rows"]))["rows"]
     elif served:
-        found = session.row(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {}) AS found").format(plan.table, plan.expired))["found"]
+        found = session.row(
+            sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {}) AS found").format(plan.table, plan.expired)
+        )["found"]
     return Facts(
         relation=relation,
         column_type=row["column_type"],
@@ -210,7 +221,7 @@ def facts(session: Session, options: Dict[str, Any], context: Context) -> Facts:
     )
 
 
-def _fault(session: Session, relation: _catalog.Relation, row: Dict[str, Any], options: Dict[str, Any]) -> str:
+def _fault(session: Session, relation: _catalog.Relation, row: dict[str, Any], options: dict[str, Any]) -> str:
     """What forbids the purge, or nothing."""
     zoneless = row["column_type"] in ("timestamp without time zone", "date")
     if relation.kind not in "rp":
@@ -224,7 +235,9 @@ def _fault(session: Session, relation: _catalog.Relation, row: Dict[str, Any], o
         return (f"column {quote(options['column'])} is a {row['column_type']}: say in which zone it was written with timezone, "
                 "for example timezone: UTC")  # fmt: skip
     if not zoneless and options["timezone"]:
-        return f"column {quote(options['column'])} is a timestamp with time zone, which is unambiguous: take timezone out"
+        return (
+            f"column {quote(options['column'])} is a timestamp with time zone, which is unambiguous: take timezone out"
+        )
     if row["row_security"]:
         return f"row-level security hides rows from role {quote(session.server.user)}: use the owner or a role with BYPASSRLS"
     if not row["may_delete"]:
@@ -233,13 +246,15 @@ def _fault(session: Session, relation: _catalog.Relation, row: Dict[str, Any], o
     return ""
 
 
-def _plan(relation: _catalog.Relation, row: Dict[str, Any], options: Dict[str, Any]) -> Purge:
+def _plan(relation: _catalog.Relation, row: dict[str, Any], options: dict[str, Any]) -> Purge:
     column = sql.Identifier(row["column_name"])
     expired = _expired(column, row["column_type"], row["cutoff"], options["timezone"])
     if options["where"]:
         # The line break keeps a comment at the end of the predicate from swallowing the parenthesis.
         expired = sql.SQL("{} AND ({}\n)").format(expired, sql.SQL(options["where"]))
-    return Purge(relation.identifier, column, row["column_type"], expired, options["max_rows"], options["batch_ms"] / 1000)
+    return Purge(
+        relation.identifier, column, row["column_type"], expired, options["max_rows"], options["batch_ms"] / 1000
+    )
 
 
 def _expired(column: sql.Composable, column_type: str, cutoff: Any, timezone: str | None) -> sql.Composed:
@@ -255,9 +270,9 @@ def _expired(column: sql.Composable, column_type: str, cutoff: Any, timezone: st
     zone = sql.Literal(timezone)
     if column_type == "date":
         return sql.SQL("{} < pg_catalog.timezone({}, {})::date").format(column, zone, instant)
-    return sql.SQL("{column} <= pg_catalog.timezone({zone}, {instant}) AND pg_catalog.timezone({zone}, {column}) <= {instant}").format(
-        column=column, zone=zone, instant=instant
-    )
+    return sql.SQL(
+        "{column} <= pg_catalog.timezone({zone}, {instant}) AND pg_catalog.timezone({zone}, {column}) <= {instant}"
+    ).format(column=column, zone=zone, instant=instant)
 
 
 def _planner_uses_index(session: Session, plan: Purge) -> bool:
@@ -266,11 +281,11 @@ def _planner_uses_index(session: Session, plan: Purge) -> bool:
     return not any("Seq Scan" in row["QUERY PLAN"] for row in session.rows(query))
 
 
-def decide(facts: Facts, options: Dict[str, Any], context: Context) -> List[Action]:
+def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
     """One action: the table."""
     target = facts.relation.display
 
-    def verdict(status: str, reason: str) -> List[Action]:
+    def verdict(status: str, reason: str) -> list[Action]:
         return [Action("purge", target, reason, status, {"cutoff": facts.cutoff})]
 
     if facts.fault:
@@ -286,14 +301,14 @@ def decide(facts: Facts, options: Dict[str, Any], context: Context) -> List[Acti
                        f"CREATE INDEX CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false")  # fmt: skip
     if not facts.found:
         return verdict(UNCHANGED, f"no row of {column} is before the cut-off")
-    numbers: Dict[str, Any] = {"cutoff": facts.cutoff}
+    numbers: dict[str, Any] = {"cutoff": facts.cutoff}
     cascades = [key["table"] for key in facts.referenced_by if key["cascades"]]
     if cascades:
         numbers["cascades_to"] = cascades
     if facts.rows is not None:
         numbers["rows"] = facts.rows
     affects = {facts.relation.oid: -1 if facts.rows is None else facts.rows}
-    affects.update({oid: -1 for oid in facts.leaves})
+    affects.update(dict.fromkeys(facts.leaves, -1))
     affects.update({key["oid"]: -1 for key in facts.referenced_by if key["cascades"]})
     return [Action("purge", target, reason_for(column), None, numbers, (facts.statement,), affects, facts.plan)]
 
@@ -325,7 +340,9 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
         return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{hint}")
     if left:
         work.numbers["left"] = left
-        return work.outcome(reason=f"{action.reason}; {left}{'+' if left == 1000 else ''} rows left, locked by others or kept by a trigger")
+        return work.outcome(
+            reason=f"{action.reason}; {left}{'+' if left == 1000 else ''} rows left, locked by others or kept by a trigger"
+        )
     return work.outcome()
 
 
@@ -338,7 +355,7 @@ class _Progress:
         self.rows = self.batches = 0
         self.size = FIRST_BATCH
         self.paused = 0.0
-        self.numbers: Dict[str, Any] = {}
+        self.numbers: dict[str, Any] = {}
 
     @property
     def full(self) -> bool:
@@ -358,7 +375,7 @@ class _Progress:
             self._yield_to_replicas()
         return True
 
-    def _batch(self, beyond: sql.Composable) -> Dict[str, Any]:
+    def _batch(self, beyond: sql.Composable) -> dict[str, Any]:
         """One batch; a table lock that does not come is waited for with smaller batches, a few times."""
         for attempt in range(5):
             size = self.size if self.plan.max_rows is None else min(self.size, self.plan.max_rows - self.rows)
