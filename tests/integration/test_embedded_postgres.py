@@ -214,7 +214,7 @@ def test_long_path(servers: Servers, embedded: EmbeddedServer) -> None:
     parent = embedded.home.parent / ("Đường dẫn dài " + "x" * 120)
     parent.mkdir()
     parent.chmod(0o711)
-    server = EmbeddedServer(Place(parent / 'it\'s "a" $HOME, with; signs', servers.binaries(), servers.account))
+    server = EmbeddedServer(Place(parent / 'it\'s "a" $HOME with; signs', servers.binaries(), servers.account))
     server.start()
     postmaster = server.running()
     assert postmaster
