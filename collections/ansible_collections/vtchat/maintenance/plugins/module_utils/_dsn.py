@@ -58,10 +58,8 @@ def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.envir
     ``tls`` is the least sslmode off loopback: a weaker one is raised to it. Raises OptionError, whose message never
     repeats any part of the string.
     """
-    if re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text):
-        keywords = _from_url(text.strip())
-    else:
-        keywords = _from_keywords(text)
+    is_url = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
+    keywords = _from_url(text.strip()) if is_url else _from_keywords(text)
     secrets = _forms_of_secrets(keywords, text)
     if "host" in keywords or "hostaddr" in keywords:
         # A string that says where to go is not to be redirected by PGHOSTADDR, PGPORT or PGSERVICE in the environment.

@@ -82,7 +82,7 @@ def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _messages(result: ValidationResult) -> list[str]:
     """The faults in words; Ansible's own text for an unknown option only makes sense behind its prefix."""
-    unsupported = [error.msg for error in result.errors if isinstance(error, UnsupportedError)]
+    unsupported = [error.msg for error in result.errors.errors if isinstance(error, UnsupportedError)]
     return [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
 
 
@@ -216,7 +216,22 @@ def _run(name: str, parameters: dict[str, Any], check: bool, progress: Progress)
         options = {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC}
         plan_name, steps, on_error = name, [Step(name, options)], "continue"
     plan = Plan(plan_name, steps, parameters["budget"], on_error, parameters["history"])
-    return run(plan, _connection(parameters), check, progress).as_dict()
+    result = run(plan, _connection(parameters), check, progress).as_dict()
+    return {**result, "diff": _diff(result["actions"])}
+
+
+def _diff(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What --diff shows: the rows that go."""
+    return [
+        {
+            "before_header": action["target"],
+            "after_header": action["target"],
+            "before": f"{action['rows']} expired rows\n",
+            "after": f"{action['numbers'].get('left', 0)} expired rows\n",
+        }
+        for action in actions
+        if action["operation"] == "purge" and action["rows"]
+    ]
 
 
 def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:

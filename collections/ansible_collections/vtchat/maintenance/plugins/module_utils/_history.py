@@ -78,7 +78,7 @@ COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 1';
 COMMENT ON COLUMN maintenance.run.status IS 'ok, partial, failed, abandoned; NULL while the run is under way';
 COMMENT ON COLUMN maintenance.action.numbers IS 'what decided';
 COMMENT ON COLUMN maintenance.action.measured IS 'what was measured afterwards';
-COMMENT ON TABLE maintenance.state IS 'what the next run must know about a target: fingerprint, duration in seconds, whether it was deferred';
+COMMENT ON TABLE maintenance.state IS 'what the next run must know: fingerprint, duration in seconds, whether it was deferred';
 """,
 )
 

@@ -219,7 +219,7 @@ def _shares_backends(session: Session, dsn: _dsn.Dsn) -> bool:
             for _round in range(3):
                 with other.cursor() as cursor:
                     cursor.execute(pid)
-                    if cursor.fetchone()[0] in seen:
+                    if cursor.fetchall()[0][0] in seen:
                         return True
                 seen.add(session.row(pid)["pid"])
                 if len(seen) > 1:
@@ -237,7 +237,7 @@ def _open(dsn: _dsn.Dsn, timeout: float) -> extensions.connection:
         "tcp_user_timeout": 120_000,
         **dsn.keywords,
     }
-    connection = psycopg2.connect("", **keywords)
+    connection: extensions.connection = psycopg2.connect("", **keywords)
     connection.autocommit = True
     return connection
 
@@ -263,5 +263,5 @@ def _pauses() -> Iterator[float]:
     """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
     pause = 0.1
     while True:
-        yield pause * random.uniform(0.75, 1.25)  # no secret depends on it
+        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret depends on it  # no secret depends on it
         pause = min(pause * 2, 5.0)

@@ -156,7 +156,7 @@ def check(options: dict[str, Any]) -> list[str]:
         )
     if options["timezone"] and _POSIX_ZONE.match(options["timezone"]):
         faults.append(
-            f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh or Etc/GMT-7"
+            f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh"
         )
     if options["max_rows"] is not None and options["max_rows"] < 1:
         faults.append("max_rows: must be at least 1; leave it out for no limit")
@@ -297,7 +297,7 @@ def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Acti
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
     if slow and options["require_index"]:
         key = slow[0]
-        return verdict(FAILED, f"each deleted row would read all of {key['table']}, which refers to it by {key['constraint']}: "
+        return verdict(FAILED, f"each deleted row would read all of {key['table']}, which refers to it ({key['constraint']}): "
                        f"CREATE INDEX CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false")  # fmt: skip
     if not facts.found:
         return verdict(UNCHANGED, f"no row of {column} is before the cut-off")
