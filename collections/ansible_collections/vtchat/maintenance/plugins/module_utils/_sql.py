@@ -17,8 +17,26 @@ from ._errors import OptionError
 # NAMEDATALEN - 1: a longer name is cut by the server, silently, and would then mean another object.
 MAX_NAME_BYTES = 63
 
-_PLAIN = re.compile(r"^[a-z_][a-z0-9_]*$")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
+# Every keyword of PostgreSQL 18 that is not unreserved (pg_get_keywords); quote_ident() quotes the same ones.
+_KEYWORDS = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both case
+    cast char character check coalesce collate collation column concurrently constraint create cross
+    current_catalog current_date current_role current_schema current_time current_timestamp current_user dec
+    decimal default deferrable desc distinct do else end except exists extract false fetch float for foreign
+    freeze from full grant greatest group grouping having ilike in initially inner inout int integer intersect
+    interval into is isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query
+    json_scalar json_serialize json_table json_value lateral leading least left like limit localtime
+    localtimestamp merge_action national natural nchar none normalize not notnull null nullif numeric offset on
+    only or order out outer overlaps overlay placing position precision primary real references returning right
+    row select session_user setof similar smallint some substring symmetric system_user table tablesample then
+    time timestamp to trailing treat trim true union unique user using values varchar variadic verbose when where
+    window with xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot
+    xmlserialize xmltable
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ def qualified(schema: str, name: str) -> sql.Identifier:
 
 def quote(name: str) -> str:
     """One identifier for people: quoted only where SQL would need it."""
-    return name if _PLAIN.match(name) else '"' + name.replace('"', '""') + '"'
+    return name if _PLAIN.fullmatch(name) and name not in _KEYWORDS else '"' + name.replace('"', '""') + '"'
 
 
 def display(schema: str, name: str) -> str:

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running the maintenance in tests: in this process through the edge, or as a playbook in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def perform(name: str, dsn: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    """What the module of that name returns."""
+    return _edge.perform(name, _edge.validated(name, {"dsn": dsn, **options}), check)
+
+
+def only(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The one action of a result."""
+    assert len(result["actions"]) == 1, result
+    action: dict[str, Any] = result["actions"][0]
+    return action
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def playbook(
+    directory: Path,
+    plays: list[dict[str, Any]],
+    variables: Mapping[str, Any],
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run plays with ansible-playbook; everything it writes goes below ``directory``."""
+    (directory / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
+    (directory / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
+    variables_file = directory / "variables.json"
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        *("-i", "localhost,", "-e", f"@{variables_file}", *arguments, str(directory / "play.yml")),
+    ]
+    known = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+        "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
+        "TMPDIR": str(directory),
+        "VTCHAT_MAINTENANCE_JSON": str(directory / "summary.json"),
+        **(environment or {}),
+    }
+    return subprocess.run(command, env=known, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
