@@ -73,6 +73,14 @@ def unique(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex[:12]}"
 
 
+def ended(pid: int) -> bool:
+    """Whether that process is gone, or dead and not yet reaped; False where there is no /proc to tell."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return Path("/proc/self").exists()
+
+
 class Server:
     """A running server. Its superuser is postgres: without password on the socket, scram passwords on 127.0.0.1."""
 
@@ -229,12 +237,7 @@ class Servers:
     def create(cls) -> Servers:
         """Make the directory, and remove those of runs that were killed."""
         for rest in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-            pid = int(rest.name[len(PREFIX) :].split("-")[0])
-            if (
-                rest.lstat().st_uid == os.geteuid()
-                and not Path(f"/proc/{pid}").exists()
-                and Path("/proc/self").exists()
-            ):
+            if rest.lstat().st_uid == os.geteuid() and ended(int(rest.name[len(PREFIX) :].split("-")[0])):
                 cls(rest).remove()
         directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         directory.chmod(0o711)  # as root the servers run as somebody else, who must pass through
@@ -242,8 +245,9 @@ class Servers:
 
     def remove(self) -> None:
         """Stop all servers and remove the directory."""
-        for marker in self.directory.glob(f"*/{MARKER}"):
-            EmbeddedServer(Place(marker.parent, Path(), self.account)).remove()
+        for depth in ("*", "*/*", "*/*/*"):
+            for marker in self.directory.glob(f"{depth}/{MARKER}"):
+                EmbeddedServer(Place(marker.parent, Path(), self.account)).remove()
         shutil.rmtree(self.directory)
 
     def binaries(self) -> Path:
