@@ -197,14 +197,16 @@ class _Run:
             self._record(number, action, Outcome(PLANNED, changed=True, rows=rows_planned))
         elif self.stopped:
             self._record(number, action, Outcome(SKIPPED, "a step before it failed (on_error: stop)"))
-        elif not self._fits(action):
+        elif not self._fits(operation, action):
             self._put_off(number, action)
         else:
             self._execute(number, operation, action, context)
 
-    def _fits(self, action: Action) -> bool:
+    def _fits(self, operation: ModuleType, action: Action) -> bool:
+        """Whether the action will end in time; one that can stop anywhere (DIVISIBLE) only needs some time."""
+        expected = 0.0 if getattr(operation, "DIVISIBLE", False) else self._memory(action).seconds or 0.0
         left = self.budget.left()
-        return left > 0 and (self._memory(action).seconds or 0.0) <= left
+        return left > 0 and expected <= left
 
     def _put_off(self, number: int, action: Action) -> None:
         expected = self._memory(action).seconds

@@ -32,6 +32,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "require_index": {"type": "bool", "default": True},
 }
 NAME_OPTIONS = ("table",)
+DIVISIBLE = True
 
 _AGE = re.compile(r"^(\d+)\s*([smhdw]?)$")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
