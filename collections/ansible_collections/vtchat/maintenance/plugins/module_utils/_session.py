@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -237,9 +238,21 @@ def _open(dsn: _dsn.Dsn, timeout: float) -> extensions.connection:
         "tcp_user_timeout": 120_000,
         **dsn.keywords,
     }
-    connection: extensions.connection = psycopg2.connect("", **keywords)
+    with _environment_without("PGSERVICE" if dsn.host else ""):
+        connection: extensions.connection = psycopg2.connect("", **keywords)
     connection.autocommit = True
     return connection
+
+
+@contextmanager
+def _environment_without(name: str) -> Iterator[None]:
+    """Hide a variable from libpq: a PGSERVICE that is not defined fails even a connection that needs no service."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What has to be said in several places is said in all of them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._plan import OPERATIONS
+
+COLLECTION = Path(__file__).resolve().parents[3]
+MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
+UTILITIES = sorted((COLLECTION / "plugins/module_utils").rglob("*.py"))
+RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))
+
+# Layers from the bottom up: a file imports from its own layer or from those below.
+LAYERS = (
+    {"_errors", "_action", "_driver", "_units"},
+    {"_sql", "_dsn"},
+    {"_server"},
+    {"_session"},
+    {"_catalog", "_policy", "_history", "_fingerprint"},
+    {"_operations"},
+    {"_plan"},
+    {"_engine"},
+    {"_edge", "_report"},
+)
+
+
+def imported(path: Path) -> set[str]:
+    """The private modules of the collection that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            names |= {name for name in found if name.startswith("_")}
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_every_operation_has_a_module_and_its_parts(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert name in MODULES
+    for part in ("ARGUMENT_SPEC", "NAME_OPTIONS", "facts", "decide", "execute"):
+        assert hasattr(operation, part), part
+    assert set(operation.NAME_OPTIONS) <= set(operation.ARGUMENT_SPEC)
+
+
+@pytest.mark.parametrize("name", [*sorted(OPERATIONS), "run", "history_info"])
+def test_every_database_module_is_in_the_action_group_and_routed(name: str) -> None:
+    assert name in RUNTIME["action_groups"]["all"]
+    assert RUNTIME["plugin_routing"]["modules"][name] == {"action_plugin": "vtchat.maintenance.database"}
+
+
+def test_nothing_is_routed_that_does_not_exist() -> None:
+    assert set(RUNTIME["plugin_routing"]["modules"]) <= set(MODULES)
+    assert set(RUNTIME["action_groups"]["all"]) <= set(MODULES)
+
+
+@pytest.mark.parametrize("path", UTILITIES, ids=lambda path: path.stem)
+def test_imports_point_down(path: Path) -> None:
+    own = "_operations" if path.parent.name == "_operations" else path.stem
+    rank = next((number for number, layer in enumerate(LAYERS) if own in layer), None)
+    if rank is None:
+        return
+    allowed = set().union(*LAYERS[: rank + 1])
+    assert imported(path) - {"_operations"} <= allowed
+    assert "_operations" not in imported(path) or own in ("_plan", "_operations")
+
+
+@pytest.mark.parametrize("path", UTILITIES, ids=lambda path: path.stem)
+def test_only_the_edge_knows_ansible(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    knows = "import ansible" in source or "from ansible." in source
+    assert not knows or path.stem in ("_edge", "_http")
