@@ -17,8 +17,9 @@ empty one under another name; one that differs is built beside the old one, whic
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any
 
 from ._driver import sql
 from ._errors import Contended, OptionError, SqlError
@@ -63,7 +64,7 @@ INDEX_HEAD = """
 format('CREATE %sINDEX %I ON %s%I.%I ', CASE WHEN i.indisunique THEN 'UNIQUE ' END, c.relname,
        CASE WHEN c.relkind = 'I' THEN 'ONLY ' END, tn.nspname, t.relname)"""
 # What stands after the names: method, columns, options, predicate.
-INDEX_TAIL = "substr(pg_catalog.pg_get_indexdef(c.oid), length(" + INDEX_HEAD + ") + 1)"
+INDEX_TAIL = "substr(pg_catalog.pg_get_indexdef(c.oid), length({index_head}) + 1)"
 INDEX_STATE = "CASE WHEN i.indisvalid THEN '' ELSE E'\\n-- not valid' END"
 INDEX_FROM = """
 pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -73,8 +74,7 @@ JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace
 # the trial, rows that it wrote have one in xmin that is in progress; after it, the rows as they were before have the same
 # one, aborted, in xmax. {bound} leaves out those of earlier trials, and numbers that no transaction has had yet: these are
 # multixacts, left by row locks.
-DESCRIBE = (
-    """
+DESCRIBE = """
 WITH written (classid, objid, mark) AS (
     SELECT 'pg_proc'::regclass::oid, oid, {mark} FROM pg_proc
     UNION ALL SELECT 'pg_class'::regclass, oid, {mark} FROM pg_class
@@ -103,9 +103,7 @@ WITH written (classid, objid, mark) AS (
            CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
                           WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type' ELSE 'table' END,
            format('%I.%I', n.nspname, c.relname),
-           CASE WHEN c.relkind IN ('v', 'm') THEN """
-    + VIEW_DEFINITION
-    + """
+           CASE WHEN c.relkind IN ('v', 'm') THEN {view_definition}
                 WHEN c.relkind IN ('r', 'p', 'f') THEN (
                     SELECT concat_ws(E'\\n', string_agg(concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),
                         CASE WHEN attnotnull THEN 'NOT NULL' END, attacl::text), E'\\n' ORDER BY attnum),
@@ -116,16 +114,8 @@ WITH written (classid, objid, mark) AS (
     WHERE o.classid = 'pg_class'::regclass AND c.relkind NOT IN ('i', 'I', 't') AND n.nspname <> 'pg_toast'
     UNION ALL
     SELECT o.classid, o.objid, 'index', format('%I.%I', tn.nspname, c.relname),
-           """
-    + INDEX_HEAD
-    + " || "
-    + INDEX_TAIL
-    + " || "
-    + INDEX_STATE
-    + """, c.relowner, NULL
-    FROM touched AS o JOIN ("""
-    + INDEX_FROM
-    + """) ON c.oid = o.objid
+           {index_head} || {index_tail} || {index_state}, c.relowner, NULL
+    FROM touched AS o JOIN ({index_from}) ON c.oid = o.objid
     WHERE o.classid = 'pg_class'::regclass AND tn.nspname <> 'pg_toast'
     UNION ALL
     SELECT o.classid, o.objid, 'schema', quote_ident(n.nspname), 'CREATE SCHEMA ' || quote_ident(n.nspname),
@@ -140,7 +130,8 @@ WITH written (classid, objid, mark) AS (
     UNION ALL
     SELECT o.classid, o.objid, 'other', pg_describe_object(o.classid, o.objid, 0), NULL, NULL, NULL
     FROM touched AS o
-    WHERE o.classid <> 0 AND o.classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_trigger'::regclass,
+    WHERE o.classid <> 0 AND o.classid NOT IN
+          ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_trigger'::regclass,
                             'pg_rewrite'::regclass)
     AND NOT EXISTS (SELECT FROM pg_type AS y LEFT JOIN pg_type AS e ON e.oid = y.typelem
                     WHERE o.classid = 'pg_type'::regclass AND y.oid = o.objid AND (y.typrelid <> 0 OR e.typrelid <> 0))
@@ -148,7 +139,8 @@ WITH written (classid, objid, mark) AS (
                     WHERE o.classid = 'pg_constraint'::regclass AND k.oid = o.objid AND k.contype = 't')
 )
 SELECT d.classid::bigint, d.objid::bigint, d.kind, d.object, d.definition, pg_get_userbyid(d.owner)::text AS owner,
-       (SELECT string_agg(format('%s %s%s', CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+       (SELECT string_agg(format('%s %s%s',
+                                 CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
                                  a.privilege_type, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END),
                           ', ' ORDER BY a.grantee = 0 DESC, pg_get_userbyid(a.grantee), a.privilege_type)
         FROM aclexplode(d.acl) AS a) AS privileges,
@@ -158,7 +150,6 @@ SELECT d.classid::bigint, d.objid::bigint, d.kind, d.object, d.definition, pg_ge
         WHERE m.classoid = d.classid AND m.objoid = d.objid) AS comment
 FROM described AS d ORDER BY d.kind, d.object
 """
-)
 
 VIEW_PLACE = """
 SELECT w.schema_name, c.oid::bigint, c.relkind::text AS kind
@@ -176,33 +167,30 @@ LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
 WHERE t.oid = to_regclass({table})
 """
 
-VIEW_TEXT = "SELECT " + VIEW_DEFINITION + " AS definition FROM pg_catalog.pg_class AS c WHERE c.oid = {}::regclass"
-INDEX_TEXT = (
-    "SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END AS uniqueness, "
-    + INDEX_TAIL + " || " + INDEX_STATE + " AS definition FROM " + INDEX_FROM + " WHERE c.oid = {}::regclass"
-)  # fmt: skip
+VIEW_TEXT = "SELECT {view_definition} AS definition FROM pg_catalog.pg_class AS c WHERE c.oid = {what}::regclass"
+INDEX_TEXT = """
+SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END AS uniqueness, {index_tail} || {index_state} AS definition
+FROM {index_from} WHERE c.oid = {what}::regclass
+"""
 
 DEPENDENTS = """
 SELECT DISTINCT pg_catalog.pg_describe_object(
     CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_catalog.pg_class'::regclass END, coalesce(r.ev_class, d.objid), 0) AS object
 FROM pg_catalog.pg_depend AS d
 LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = {oid} AND d.deptype = 'n' AND r.ev_class IS DISTINCT FROM {oid}
+WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = {oid} AND d.deptype = 'n'
+  AND r.ev_class IS DISTINCT FROM {oid}
 ORDER BY 1
 """
 
 # What a materialized view that replaces another has to take over. build: before the old one goes; finish: after.
-HERITAGE = (
-    """
+HERITAGE = """
 SELECT format('CREATE %sINDEX %I ON %I.%I %s', CASE WHEN i.indisunique THEN 'UNIQUE ' END, {twin} || c.oid, tn.nspname, {twin},
-              """
-    + INDEX_TAIL
-    + """) AS build,
+              {index_tail}) AS build,
        format('ALTER INDEX %I.%I RENAME TO %I', tn.nspname, {twin} || c.oid, c.relname)
-       || coalesce(format('; COMMENT ON INDEX %I.%I IS %L', tn.nspname, c.relname, obj_description(c.oid, 'pg_class')), '') AS finish
-FROM """
-    + INDEX_FROM
-    + """ WHERE i.indrelid = {oid}
+       || coalesce(format('; COMMENT ON INDEX %I.%I IS %L', tn.nspname, c.relname,
+                             obj_description(c.oid, 'pg_class')), '') AS finish
+FROM {index_from} WHERE i.indrelid = {oid}
 UNION ALL
 SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, {twin},
               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
@@ -218,7 +206,19 @@ SELECT NULL, format('ALTER MATERIALIZED VIEW %I.%I OWNER TO %I', n.nspname, c.re
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.oid = {oid} AND pg_get_userbyid(c.relowner) <> current_user
 """
-)
+
+
+def _query(text: str, **values: sql.Composable) -> sql.Composed:
+    """One of the queries above, with its values and the expressions that several of them share."""
+    head = sql.SQL(INDEX_HEAD)
+    return sql.SQL(text).format(
+        view_definition=sql.SQL(VIEW_DEFINITION),
+        index_head=head,
+        index_tail=sql.SQL(INDEX_TAIL).format(index_head=head),
+        index_state=sql.SQL(INDEX_STATE),
+        index_from=sql.SQL(INDEX_FROM),
+        **values,
+    )
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Change:
         return DROPPED if self.after is None else REPLACED
 
 
-def install(session: Session, scripts: Sequence[Script], check: bool) -> List[Change]:
+def install(session: Session, scripts: Sequence[Script], check: bool) -> list[Change]:
     """Apply the scripts in one transaction, and say of each object what became of it; with ``check``, what would.
 
     Raises OptionError (a script that cannot be handled), SqlError, Contended; nothing is changed then.
@@ -256,7 +256,7 @@ def install(session: Session, scripts: Sequence[Script], check: bool) -> List[Ch
     return with_lock_retries(session, lambda: _transaction(session, scripts, check), lambda: float("inf"))
 
 
-def _transaction(session: Session, scripts: Sequence[Script], check: bool) -> List[Change]:
+def _transaction(session: Session, scripts: Sequence[Script], check: bool) -> list[Change]:
     try:
         session.execute(BEGIN)
         changes = [change for script in scripts for change in _located(session, script, check)]
@@ -269,7 +269,7 @@ def _transaction(session: Session, scripts: Sequence[Script], check: bool) -> Li
     return changes
 
 
-def _located(session: Session, script: Script, check: bool) -> List[Change]:
+def _located(session: Session, script: Script, check: bool) -> list[Change]:
     """Install one script; errors say in which file and line."""
     try:
         return _Installation(session, script, check).install()
@@ -335,7 +335,7 @@ class _Installation:
     def __init__(self, session: Session, script: Script, check: bool) -> None:
         self.session, self.script, self.check = session, script, check
 
-    def install(self) -> List[Change]:
+    def install(self) -> list[Change]:
         definition = read_definition(self.script.sql)
         if definition is None:
             return self.replace(self.script.sql, self.script.sql)
@@ -343,7 +343,7 @@ class _Installation:
             return self.index(definition)
         return self.view(definition)
 
-    def replace(self, trial: str, final: str) -> List[Change]:
+    def replace(self, trial: str, final: str) -> list[Change]:
         """Scripts of statements that can be repeated. trial: what is tried out, final: what is then run."""
         if not any(True for _token in tokens(trial)):
             return []
@@ -359,14 +359,15 @@ class _Installation:
             self.keep(self.block(final))
         return changes
 
-    def describe(self, also: List[Dict[str, Any]], ended: int | None = None) -> List[Dict[str, Any]]:
+    def describe(self, also: list[dict[str, Any]], ended: int | None = None) -> list[dict[str, Any]]:
         """The objects touched by the trial under way.
 
         ended: the number from TRY ends the trial; then the objects as they were before it, and those in ``also``.
         """
         pairs = [(row["classid"], row["objid"]) for row in also] or [(0, 0)]
         bound = "number BETWEEN {} AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1"
-        query = sql.SQL(("" if ended is None else BACK) + CANONICAL + DESCRIBE).format(
+        query = _query(
+            ("" if ended is None else BACK) + CANONICAL + DESCRIBE,
             mark=sql.SQL("xmin" if ended is None else "xmax"),
             status=sql.Literal("in progress" if ended is None else "aborted"),
             bound=sql.SQL("true") if ended is None else sql.SQL(bound).format(sql.Literal(ended)),
@@ -390,7 +391,7 @@ class _Installation:
         code = sql.SQL(RUN).format(sql.Literal(text + "\n" * missing))
         return sql.SQL("DO {}").format(sql.Literal(self.session.text(code)))
 
-    def view(self, definition: Definition) -> List[Change]:
+    def view(self, definition: Definition) -> list[Change]:
         """A materialized view, and what the script says after it."""
         place = self.session.row(
             sql.SQL(VIEW_PLACE).format(
@@ -410,7 +411,7 @@ class _Installation:
         self.run(definition.text(name=self.session.text(twin), populate=False))
         wanted = self.definition(CANONICAL + VIEW_TEXT, self.session.text(twin))["definition"]
         found = self.definition(BACK + CANONICAL + VIEW_TEXT, str(oid))["definition"]
-        change = Change(self.script.name, display(schema, name), "materialized view", found, wanted)
+        change = Change(self.script.name, display(schema, name), "materialized view", found + "\n", wanted + "\n")
         if change.result == UNCHANGED:
             return self.repeat(definition, change)
         self.refuse_dependents(change, oid)
@@ -418,26 +419,26 @@ class _Installation:
             self.swap_view(definition, schema, oid)
         return [change]
 
-    def repeat(self, definition: Definition, change: Change) -> List[Change]:
+    def repeat(self, definition: Definition, change: Change) -> list[Change]:
         """What the script says after a definition that is as wanted; the object is listed once."""
         others = self.replace(definition.rest_in_place, definition.rest_in_place)
         same = [other for other in others if (other.kind, other.object) == (change.kind, change.object)]
         return (same or [change]) + [other for other in others if other not in same]
 
-    def definition(self, query: str, what: str) -> Dict[str, Any]:
-        return self.session.row(sql.SQL(query).format(sql.Literal(what)))
+    def definition(self, query: str, what: str) -> dict[str, Any]:
+        return self.session.row(_query(query, what=sql.Literal(what)))
 
     def refuse_dependents(self, change: Change, oid: int) -> None:
         rows = self.session.rows(sql.SQL(DEPENDENTS).format(oid=sql.Literal(oid)))
         if rows:
             objects = ", ".join(row["object"] for row in rows)
-            raise OptionError([f"{change.object} has another definition and has to be made anew, but these depend on it: {objects}. "
-                               "Drop them first, and create them again afterwards"])  # fmt: skip
+            raise OptionError([f"{change.object} has another definition and has to be made anew, but these depend on it: "
+                               f"{objects}. Drop them first, and create them again afterwards"])  # fmt: skip
 
     def swap_view(self, definition: Definition, schema: str, oid: int) -> None:
         """Build beside the old view, which is locked only from its DROP to the end of the transaction."""
         old, new = sql.Identifier(schema, definition.name.name), sql.Identifier(schema, TWIN)
-        query = sql.SQL(BACK + CANONICAL + HERITAGE).format(oid=sql.Literal(oid), twin=sql.Literal(TWIN))
+        query = _query(BACK + CANONICAL + HERITAGE, oid=sql.Literal(oid), twin=sql.Literal(TWIN))
         heritage = self.session.rows(query)
         self.keep(
             self.block(definition.text(name=self.session.text(new))),
@@ -449,7 +450,7 @@ class _Installation:
             self.block(definition.rest_in_place),
         )
 
-    def index(self, definition: Definition) -> List[Change]:
+    def index(self, definition: Definition) -> list[Change]:
         """An index, and what the script says after it."""
         query = sql.SQL(INDEX_PLACE).format(name=sql.Literal(definition.name.name), table=sql.Literal(definition.table))
         places = self.session.rows(query)
@@ -464,7 +465,7 @@ class _Installation:
             self.build_index(definition, place)
         return [change]
 
-    def compare_index(self, definition: Definition, place: Dict[str, Any]) -> Change:
+    def compare_index(self, definition: Definition, place: dict[str, Any]) -> Change:
         """The index as it is, and as the server prints it on an empty twin of its table."""
         schema, name = place["schema_name"], definition.name.name
         if place["oid"] is not None and not (place["kind"] == "i" and place["same_table"]):
@@ -481,10 +482,10 @@ class _Installation:
         if place["oid"] is not None:
             rows.append(self.definition(BACK + CANONICAL + INDEX_TEXT, str(place["oid"])))
         where = f"INDEX {quote(name)} ON {display(schema, place['table_name'])} "
-        wanted, found = ([f"CREATE {row['uniqueness']}{where}{row['definition']}" for row in rows] + [None])[:2]
+        wanted, found = ([f"CREATE {row['uniqueness']}{where}{row['definition']}\n" for row in rows] + [None])[:2]
         return Change(self.script.name, display(schema, name), "index", found, wanted)
 
-    def build_index(self, definition: Definition, place: Dict[str, Any]) -> None:
+    def build_index(self, definition: Definition, place: dict[str, Any]) -> None:
         """Build under another name, so that queries keep the old index until the last moment."""
         if place["oid"] is None:
             self.keep(self.block(self.script.sql))
@@ -499,7 +500,7 @@ class _Installation:
         )
 
 
-def compare(script: str, before: List[Dict[str, Any]], after: List[Dict[str, Any]]) -> List[Change]:
+def compare(script: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[Change]:
     """Objects as they were and as they would be, from rows of DESCRIBE. Raises OptionError for what cannot be compared."""
     known = {(row["kind"], row["object"]): row["definition"] for row in before}
     for row in [*after, *before]:
@@ -514,7 +515,7 @@ def compare(script: str, before: List[Dict[str, Any]], after: List[Dict[str, Any
     ]
 
 
-def canonical(row: Dict[str, Any]) -> str:
+def canonical(row: dict[str, Any]) -> str:
     """All of an object that is compared, as text."""
     lines = [row["definition"].rstrip()]
     for what in ("owner", "privileges", "comment"):
@@ -568,7 +569,7 @@ class _Reader:
         self.next += len(words) * found
         return found
 
-    def name(self) -> Tuple[Name, int, int] | None:
+    def name(self) -> tuple[Name, int, int] | None:
         """Go past ``name`` or ``schema.name``: the name and where it stands."""
         first, parts = self.next, []
         while self.next < len(self.tokens) and self.tokens[self.next].kind in ("word", "quoted"):
@@ -616,7 +617,7 @@ def read_definition(text: str) -> Definition | None:
     return _cut(text, reader, kind, name, (start, end, table[1], table[2]))
 
 
-def _cut(text: str, reader: _Reader, kind: str, name: Name, places: Tuple[int, int, int, int]) -> Definition:
+def _cut(text: str, reader: _Reader, kind: str, name: Name, places: tuple[int, int, int, int]) -> Definition:
     """places: where the name starts and ends, where the table's name starts and ends."""
     start, end, table, table_end = places
     following = [token for token in reader.tokens if token.start >= table_end]

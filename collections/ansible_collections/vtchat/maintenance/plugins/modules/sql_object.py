@@ -114,6 +114,7 @@ turns:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
 from ansible_collections.vtchat.maintenance.plugins.module_utils._driver import IMPORT_ERROR
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import CONNECTION, _connection
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
