@@ -294,6 +294,37 @@ def test_every_name_works(database: Database, name: str) -> None:
     assert decide(database, action.target)[0].target == action.target
 
 
+def test_an_inheritance_parent_is_a_table_of_its_own(database: Database) -> None:
+    make(database, "base", rows=10)
+    write(database, "CREATE TABLE child () INHERITS (base)")
+    write(database, "INSERT INTO child SELECT i FROM generate_series(1, 1000) AS i")
+    assert decide(database, "base")[0].numbers["modified"] == 10
+    assert run(database, "base").status == "done"
+    (action,) = decide(database, "base")
+    assert (action.verdict, action.numbers["rows"]) == ("unchanged", 10)
+
+
+def test_out_of_time(database: Database) -> None:
+    database.sql(
+        """
+        CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_catalog.pg_sleep(pg_catalog.current_setting('test.sleep', true)::float); RETURN $1; END $$;
+        CREATE TABLE t (i int);
+        CREATE INDEX ON t (slow(i));
+        SET test.sleep = 0;
+        INSERT INTO t VALUES (1)
+        """
+    )
+    with opened(database) as session:
+        session.execute("SET test.sleep = 60")
+        (action,) = decided(session, "t")
+        session.set(statement_timeout=0.3)
+        outcome = analyze.execute(session, action, Context(check=False, seconds_left=lambda: 0.0))
+        assert (outcome.status, outcome.changed) == ("deferred", False)
+        with pytest.raises(SqlError):  # cancelled by somebody else, with time left
+            executed(session, action)
+
+
 def test_a_materialized_view(database: Database) -> None:
     make(database)
     write(database, "CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)")
@@ -320,7 +351,7 @@ def test_a_partitioned_table(database: Database) -> None:
     make_partitions(database)
     (action,) = decide(database, "p")
     assert (action.verdict, action.reason) == (None, "never analyzed")
-    assert action.numbers["modified"] == 2500
+    assert action.numbers == {"rows": 0, "modified": 2500, "threshold": 1}
     outcome = run(database, "p")
     assert (outcome.status, outcome.changed) == ("done", True)
     for name in ("p", "p1", "p2", "p2a", "p2b"):
@@ -353,8 +384,10 @@ def test_a_partition_locked_against_reading(database: Database) -> None:
         (action,) = decided(session, "p")
         cursor.execute("BEGIN; LOCK TABLE p2b IN ACCESS EXCLUSIVE MODE")
         assert decided(session, "p")[0].verdict == "contended"
+        session.set(lock_timeout=float("inf"))
         outcome = executed(session, action)
         assert (outcome.status, outcome.changed) == ("contended", False)
+        assert session.row("SHOW lock_timeout") == {"lock_timeout": "1s"}
 
 
 def test_a_partition_of_another_owner(database: Database) -> None:
