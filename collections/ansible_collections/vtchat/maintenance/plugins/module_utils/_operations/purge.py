@@ -39,6 +39,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 # UTC+7 is a POSIX zone for PostgreSQL, seven hours WEST of Greenwich. Nobody means that.
 _POSIX_ZONE = re.compile(r"^[^/]*\d")
 
+LONGEST_AGE = 1000 * 365 * 86400  # seconds; a cut-off before the year 1 is no date for Python
 FIRST_BATCH = 1000  # rows
 SMALL_TABLE = 1000  # pages (8 MB): reading all of it costs less than worrying about an index
 LAG_LIMIT = 64 * 1024 * 1024  # bytes of WAL that a replica may be behind before a purge waits for it
@@ -48,25 +49,34 @@ PASSES = 3  # over the expired rows, for those that were updated while we looked
 QUERY_CANCELED = "57014"
 FOREIGN_KEY_VIOLATION = "23503"
 
+# pg_class knows no size before the first VACUUM or ANALYZE (reltuples -1): then the file is asked.
+PAGES = """(
+    SELECT sum(CASE WHEN p.reltuples < 0 THEN pg_catalog.pg_relation_size(p.oid) / current_setting('block_size')::int
+                    ELSE p.relpages END)
+    FROM pg_catalog.pg_class AS p
+    WHERE p.oid = {oid} OR p.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree({oid})))"""
+
+# A foreign key from or to a partitioned table stands in pg_constraint once more for each partition: only the topmost
+# that refers to this table, or to a partition of it, counts.
 FACTS = """
 WITH {targets}
 SELECT t.*, pg_catalog.clock_timestamp() - {older_than}::interval AS cutoff,
        a.attname::text AS column_name, a.atttypid::regtype::text AS column_type, a.attnum,
        (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute
         WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped) AS columns,
-       (SELECT sum(p.relpages) FROM pg_catalog.pg_class AS p
-        WHERE p.oid = t.oid OR p.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid))) AS pages,
+       {table_pages} AS pages,
        (SELECT array_agg(relid::oid) FROM pg_catalog.pg_partition_tree(t.oid) WHERE isleaf AND relid <> t.oid) AS leaves,
        EXISTS (SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid = i.indexrelid
                JOIN pg_catalog.pg_am AS am ON am.oid = ic.relam
                WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
                AND am.amname = 'btree') AS indexed,
        pg_catalog.row_security_active(t.oid) AS row_security,
+       pg_catalog.has_schema_privilege(t.schema_name, 'USAGE') AS may_use_schema,
        pg_catalog.has_table_privilege(t.oid, 'DELETE') AND pg_catalog.has_any_column_privilege(t.oid, 'UPDATE')
-           AND pg_catalog.has_any_column_privilege(t.oid, 'SELECT') AS may_delete,
+           AND pg_catalog.has_table_privilege(t.oid, 'SELECT') AS may_delete,
        (SELECT jsonb_agg(jsonb_build_object(
             'constraint', k.conname, 'table', format('%I.%I', n.nspname, r.relname), 'oid', r.oid::bigint,
-            'cascades', k.confdeltype IN ('c', 'n', 'd'), 'pages', r.relpages,
+            'cascades', k.confdeltype IN ('c', 'n', 'd'), 'pages', {key_pages},
             'columns', (SELECT string_agg(format('%I', ra.attname), ', ' ORDER BY u.ord)
                         FROM unnest(k.conkey) WITH ORDINALITY AS u (num, ord)
                         JOIN pg_catalog.pg_attribute AS ra ON ra.attrelid = k.conrelid AND ra.attnum = u.num),
@@ -75,18 +85,22 @@ SELECT t.*, pg_catalog.clock_timestamp() - {older_than}::interval AS cutoff,
                                AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)) ORDER BY k.oid)
         FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS r ON r.oid = k.conrelid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
-        WHERE k.contype = 'f' AND k.confrelid = t.oid AND k.conparentid = 0) AS referenced_by
+        WHERE k.contype = 'f' AND k.confrelid = ANY (tree.oids) AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_constraint AS up WHERE up.oid = k.conparentid AND up.confrelid = ANY (tree.oids))
+       ) AS referenced_by
 FROM target AS t
+CROSS JOIN LATERAL (SELECT array_agg(relid::oid) || t.oid AS oids FROM pg_catalog.pg_partition_tree(t.oid)) AS tree
 LEFT JOIN pg_catalog.pg_attribute AS a
     ON a.attrelid = t.oid AND a.attname = {column} AND a.attnum > 0 AND NOT a.attisdropped
 """
 
 # Rows are found by place because only a place is certain to exist; a place is unique only within one partition.
-# The predicate stands in the DELETE again: between the two the row may have been given a new time.
+# The predicate stands in the DELETE again: between the two the row may have been given a new time. ORDER BY names the
+# table, for a bare name could be that of an output column.
 BATCH = """
 WITH picked AS MATERIALIZED (
     SELECT tableoid AS part, ctid AS place, {column} AS value FROM {table}
-    WHERE {expired} AND {beyond} ORDER BY {column} LIMIT {size} FOR UPDATE SKIP LOCKED
+    WHERE {expired} AND {beyond} ORDER BY {table}.{column} LIMIT {size} FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT place FROM picked))
     AND (tableoid, ctid) IN (SELECT part, place FROM picked) AND {expired} RETURNING 1
@@ -151,7 +165,10 @@ class Purge:
 def check(options: dict[str, Any]) -> list[str]:
     """Faults of the options that need no database to be seen."""
     faults = []
-    if not _AGE.match(options["older_than"].strip()):
+    age = _AGE.match(options["older_than"].strip())
+    if age and age_seconds(options["older_than"]) > LONGEST_AGE:
+        faults.append(f"older_than: {options['older_than']!r} is more than a thousand years")
+    if not age:
         faults.append(
             f"older_than: {options['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d"
         )
@@ -176,15 +193,19 @@ def age_seconds(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+def _facts_query(session: Session, options: dict[str, Any]) -> sql.Composed:
+    return sql.SQL(FACTS).format(
+        targets=_catalog.targets(session.server, [options["table"]]),
+        table_pages=sql.SQL(PAGES).format(oid=sql.SQL("t.oid")),
+        key_pages=sql.SQL(PAGES).format(oid=sql.SQL("r.oid")),
+        column=sql.Literal(options["column"]),
+        older_than=sql.Literal(f"{age_seconds(options['older_than'])} seconds"),
+    )
+
+
 def facts(session: Session, options: dict[str, Any], context: Context) -> Facts:
     """Two turns: what the table is, and whether anything in it has expired."""
-    row = session.row(
-        sql.SQL(FACTS).format(
-            targets=_catalog.targets(session.server, [options["table"]]),
-            column=sql.Literal(options["column"]),
-            older_than=sql.Literal(f"{age_seconds(options['older_than'])} seconds"),
-        )
-    )
+    row = session.row(_facts_query(session, options))
     if row["oid"] is None:
         raise _catalog.not_found(session, options["table"], "rp")
     relation = _catalog.relation(row)
@@ -241,8 +262,11 @@ def _fault(session: Session, relation: _catalog.Relation, row: dict[str, Any], o
         )
     if row["row_security"]:
         return f"row-level security hides rows from role {quote(session.server.user)}: use the owner or a role with BYPASSRLS"
+    user = quote(session.server.user)
+    if not row["may_use_schema"]:
+        schema = quote(relation.schema)
+        return f"role {user} may not use schema {schema}: GRANT USAGE ON SCHEMA {schema} TO {user}"
     if not row["may_delete"]:
-        user = quote(session.server.user)
         return f"role {user} may not delete here: GRANT SELECT, UPDATE, DELETE ON TABLE {relation.display} TO {user}"
     return ""
 
@@ -400,6 +424,8 @@ class _Progress:
         """Wait while a replica is far behind: deleting is the kind of WAL that makes it fall behind."""
         if time.monotonic() - self.looked < LAG_LOOK:
             return
+        # No statement may run past the end of the budget by more than the time between two looks.
+        self.session.set(statement_timeout=max(0.001, self.context.seconds_left()))
         began = self.looked = time.monotonic()
         while self.session.row(LAG)["bytes"] > LAG_LIMIT and self.context.seconds_left() > LIGHT:
             time.sleep(0.5)  # a replica catches up by itself and tells nobody
