@@ -1,0 +1,339 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""A small client for JSON over HTTPS, with a token that goes to one place only and is never shown.
+
+    client = Client("https://api.example.com", authorization="Bearer " + token, secrets=[token])
+    answer = client.request("GET", join("v1", "apps", app, "secrets"), query={"page": 2})
+    answer.status, answer.headers["x-request-id"], answer.body
+
+- Any answer that is not 2xx and not in ``expect`` is an HttpError, and so is silence. Its message is fit for people and free of
+  everything in ``secrets``.
+- GET, HEAD, PUT and DELETE are repeated after lost connections and 5xx; POST and PATCH only if the caller says
+  ``repeat=True``, which means: doing it twice does no harm. A refusal for the sake of a rate limit did nothing, and a connection
+  that was never made sent nothing: both are repeated with every method.
+- Waiting follows Retry-After, then X-RateLimit-Reset (by the server's own clock), then doubling steps with jitter. A wait that
+  would pass ``patience`` (seconds for one request with all its repetitions) is not begun: the error says when to come back.
+- Redirects are not followed, .netrc is not read, plain HTTP is for loopback only, and then no proxy is used.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import json
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+
+from ansible.module_utils.urls import open_url
+
+from ._errors import MaintenanceError, OptionError
+
+MASK = "********"
+REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
+ATTEMPTS = 5
+LARGEST_ANSWER = 8 * 1024 * 1024
+# What GitHub asks of clients that are told of a secondary limit without a time.
+UNKNOWN_LIMIT_SECONDS = 60.0
+
+
+class HttpError(MaintenanceError):
+    """A request that failed.
+
+    status     of the answer; 0 when there was none
+    headers    of the answer, names in lower case
+    body       of the answer, read as JSON; None when it was not JSON
+    detail     the service's own words, without our frame around them
+    uncertain  whether a write may have been carried out all the same
+    """
+
+    def __init__(self, message: str, *, status: int = 0, detail: str = "", uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+        self.uncertain = uncertain
+        self.headers: dict[str, str] = {}
+        self.body: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers (names in lower case) and the body read as JSON, None if empty. ``attempts`` counts the requests made."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class _Try:
+    """How one attempt ended: an answer, or a fault without one."""
+
+    answer: Answer | None = None
+    html: bool = False
+    fault: str = ""
+    sent: bool = True
+    lasting: bool = False
+
+
+def join(*parts: str) -> str:
+    """A path of these parts, each percent-encoded as a whole: a slash inside a name stays inside."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """The text without these strings."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Client:
+    """One service, one token. ``calls`` counts the requests that were made; ``warnings`` says what it waited for."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        authorization: str,
+        secrets: Iterable[str] = (),
+        headers: Mapping[str, str] | None = None,
+        agent: str = "vtchat.maintenance",
+        timeout: float = 30,
+        patience: float = 120,
+        ca_path: str | None = None,
+        send: Callable[..., Any] = open_url,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``timeout``: seconds of silence that end an attempt. Raises OptionError for a URL or token that cannot be used."""
+        self.base_url = base_url.rstrip("/")
+        self._loopback = _check_url(self.base_url)
+        _check_header(authorization)
+        self._headers = {"Accept": "application/json", **(headers or {}), "Authorization": authorization}
+        self._secrets = {*filter(None, secrets), authorization, authorization.partition(" ")[2]}
+        self._agent = agent
+        self._timeout, self._patience, self._ca_path = timeout, patience, ca_path
+        self._send, self._sleep, self._clock = send, sleep, clock
+        self.calls = 0
+        self.warnings: list[str] = []
+
+    def hide(self, *secrets: str) -> None:
+        """From now on these strings are taken out of every message too."""
+        self._secrets.update(filter(None, secrets))
+
+    def scrub(self, text: str) -> str:
+        return scrub(text, self._secrets)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        expect: Iterable[int] = (),
+        repeat: bool | None = None,
+    ) -> Answer:
+        """The answer, if it is 2xx or its status is in ``expect``. ``path`` is already encoded (see join). Raises HttpError."""
+        repeatable = method in REPEATABLE if repeat is None else repeat
+        url = self.base_url + path + ("?" + urlencode(query) if query else "")
+        until = self._clock() + self._patience
+        uncertain = False
+        for attempt in range(1, ATTEMPTS + 1):
+            tried = self._once(method, url, body)
+            uncertain = uncertain or (method != "GET" and _may_have_worked(tried))
+            answer = tried.answer
+            if answer is not None and not tried.html and (answer.status // 100 == 2 or answer.status in set(expect)):
+                return Answer(answer.status, answer.headers, answer.body, attempt)
+            wait = _wait(tried, attempt, repeatable)
+            if wait is None or attempt == ATTEMPTS or self._clock() + wait > until:
+                break
+            if wait >= 5:
+                self.warnings.append(self.scrub(f"waited {wait:.0f} s before repeating {method} {path}: {_why(tried)}"))
+            self._sleep(wait)
+        raise self._error(method, path, tried, uncertain, wait)
+
+    def _once(self, method: str, url: str, body: Any) -> _Try:
+        self.calls += 1
+        data = None if body is None else json.dumps(body).encode("utf-8")
+        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        try:
+            with self._send(
+                url,
+                method=method,
+                data=data,
+                headers=headers,
+                timeout=self._timeout,
+                http_agent=self._agent,
+                follow_redirects="none",
+                use_proxy=not self._loopback,
+                use_netrc=False,
+                ca_path=self._ca_path,
+            ) as response:
+                return _read(response.getcode(), response)
+        except HTTPError as error:
+            with error:
+                return _read(error.code, error)
+        except (OSError, HTTPException) as error:
+            return _silence(error)
+
+    def _error(self, method: str, path: str, tried: _Try, uncertain: bool, wait: float | None) -> HttpError:
+        answer = tried.answer
+        detail = self.scrub(_why(tried))
+        message = f"{method} {path}: {detail}"
+        if wait is not None and wait > self._patience:
+            message += f"; come back in {wait:.0f} s"
+        if uncertain:
+            message += "; it may have been carried out all the same"
+        error = HttpError(
+            self.scrub(message), status=answer.status if answer else 0, detail=detail, uncertain=uncertain
+        )
+        if answer is not None:
+            error.headers, error.body = answer.headers, answer.body
+        return error
+
+
+def _check_url(url: str) -> bool:
+    """Whether the host is loopback. Raises OptionError."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        raise OptionError(["api_url: it is not a URL"]) from None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.query or parts.fragment:
+        raise OptionError(["api_url: it must have the form https://host/path, without user, query and fragment"])
+    loopback = is_loopback(host)
+    if parts.scheme == "http" and not loopback:
+        raise OptionError(["api_url: it must begin with https://, because the token would travel readable"])
+    return loopback
+
+
+def _check_header(value: str) -> None:
+    if not value.isascii() or not value.isprintable() or not value.partition(" ")[2].strip():
+        raise OptionError(["token: it is empty or holds a character that no token has, such as a line break"])
+
+
+def _read(status: int, response: Any) -> _Try:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    try:
+        raw = response.read(LARGEST_ANSWER + 1)
+    except (OSError, HTTPException) as error:
+        return _silence(error)
+    if len(raw) > LARGEST_ANSWER:
+        return _Try(fault="the answer is larger than any this service gives", lasting=True)
+    if not raw.strip():
+        return _Try(Answer(status, headers))
+    try:
+        return _Try(Answer(status, headers, json.loads(raw.decode("utf-8"))))
+    except ValueError:
+        return _Try(Answer(status, headers), html=True)
+
+
+def _silence(error: Exception) -> _Try:
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _Try(fault=f"its certificate is not trusted: {reason.verify_message}", sent=False, lasting=True)
+    if isinstance(reason, socket.gaierror):
+        return _Try(fault="the name of the host is not known", sent=False)
+    if isinstance(reason, ConnectionRefusedError):
+        return _Try(fault="the connection was refused", sent=False)
+    if isinstance(reason, (socket.timeout, TimeoutError)):
+        return _Try(fault="no answer in time")
+    return _Try(fault=f"the connection was lost ({type(reason).__name__})")
+
+
+def _may_have_worked(tried: _Try) -> bool:
+    if tried.answer is None:
+        return tried.sent
+    return tried.answer.status >= 500 or (tried.html and tried.answer.status // 100 == 2)
+
+
+def _wait(tried: _Try, attempt: int, repeatable: bool) -> float | None:
+    """Seconds to wait before the request is made again; None if it must not be."""
+    backoff = 0.5 * 2.0 ** (attempt - 1) * (0.75 + random.random() / 2)  # noqa: S311 - jitter, not a secret
+    answer = tried.answer
+    if answer is None:
+        again = not tried.lasting and (repeatable or not tried.sent)
+        return backoff if again else None
+    if _is_limit(answer):
+        asked = _asked(answer.headers)
+        return max(backoff, UNKNOWN_LIMIT_SECONDS if asked is None else asked)
+    if answer.status in (500, 502, 503, 504, 408) and repeatable:
+        return max(backoff, _asked(answer.headers) or 0.0)
+    return None
+
+
+def _is_limit(answer: Answer) -> bool:
+    if answer.status == 429:
+        return True
+    if answer.status != 403:
+        return False
+    named = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
+    return named or "rate limit" in _words(answer.body).lower()
+
+
+def _asked(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the service asks us to wait; None when it does not say."""
+    now = _date(headers.get("date", ""))
+    now = time.time() if now is None else now
+    after = headers.get("retry-after", "").strip()
+    if after.isdigit():
+        return float(after)
+    moment = _date(after)
+    if moment is None and headers.get("x-ratelimit-remaining") == "0":
+        reset = headers.get("x-ratelimit-reset", "").strip()
+        moment = float(reset) + 1 if reset.isdigit() else None
+    return None if moment is None else max(0.0, moment - now)
+
+
+def _date(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _why(tried: _Try) -> str:
+    answer = tried.answer
+    if answer is None:
+        return tried.fault
+    if 300 <= answer.status < 400:
+        return f"{answer.status}: what was asked for has moved, and the token is not sent after it"
+    if tried.html:
+        return f"{answer.status} with something that is not JSON; is this the address of the service?"
+    return f"{answer.status} {_words(answer.body)}".strip()
+
+
+def _words(body: Any) -> str:
+    """The service's own words, at most 300 characters of them."""
+    if not isinstance(body, Mapping):
+        return ""
+    words = [body.get(key) for key in ("message", "error", "details")]
+    errors = body.get("errors")
+    words += (
+        [one.get("message") if isinstance(one, Mapping) else one for one in errors] if isinstance(errors, list) else []
+    )
+    return ": ".join(word for word in words if isinstance(word, str) and word)[:300]
