@@ -1,0 +1,171 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The commands of the README as somebody types them who has just cloned the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# What the plan is about, and what of it has work to do in a first run of the demo.
+TARGETS = {
+    ("purge", "public.sessions"),
+    ("refresh", "public.user_subscription_summary"),
+    ("analyze", "public.users"),
+    ("analyze", "public.user_subscriptions"),
+    ("analyze", "public.sessions"),
+}
+# The demo's autovacuum may be quicker than us with the two that are only loaded.
+FIRST = TARGETS - {("analyze", "public.users"), ("analyze", "public.user_subscriptions")}
+
+
+class Checkout:
+    """A copy of what is tracked, without anything that was made on this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+        for name in filter(None, names):
+            if (ROOT / name).exists() or (ROOT / name).is_symlink():
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
+        self.results = directory / "results.json"
+
+    def command(self, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a line as a user's shell would, with nothing of ours in its environment but what it says."""
+        passed = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "TMPDIR") if name in os.environ}
+        passed |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        passed |= {"VTCHAT_MAINTENANCE_JSON": str(self.results), **environment}
+        self.results.unlink(missing_ok=True)
+        return subprocess.run(
+            line, shell=True, cwd=self.directory, env=passed, capture_output=True, text=True, check=False
+        )  # noqa: S602 - the README's lines are shell lines
+
+    def run(self, line: str, **environment: str) -> str:
+        """The same, for a line that must succeed."""
+        done = self.command(line, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def actions(self) -> list[dict[str, Any]]:
+        """What the run said for machines."""
+        (run,) = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
+        actions: list[dict[str, Any]] = run["actions"]
+        return actions
+
+
+def outcomes(actions: list[dict[str, Any]], outcome: str) -> set[tuple[str, str]]:
+    return {(action["operation"], action["target"]) for action in actions if action["outcome"] == outcome}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A fresh checkout in a directory whose name has a space in it, removed together with its server."""
+    fresh = Checkout(tmp_path_factory.mktemp("fresh checkout"))
+    yield fresh
+    fresh.command("make stop ARGS='-e embedded_postgres_state=absent'")
+
+
+@pytest.mark.xdist_group("checkout")
+class TestDemo:
+    """In the order of a first visit; each test stands on the one before."""
+
+    def test_check_mode_predicts_and_touches_nothing(self, checkout: Checkout) -> None:
+        checkout.run("make hourly CHECK=1")
+        planned = checkout.actions()
+        assert FIRST <= outcomes(planned, "planned") <= TARGETS
+        checkout.run("make hourly CHECK=1")
+        again = checkout.actions()
+        assert [action["rows"] for action in again] == [action["rows"] for action in planned]
+
+    def test_the_first_run_does_exactly_what_was_predicted(self, checkout: Checkout) -> None:
+        checkout.run("make hourly CHECK=1")
+        planned = checkout.actions()
+        # A DATABASE_URL that lies about in the environment is not for the demo.
+        stray = {
+            "DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/elsewhere",
+            "PGHOSTADDR": "127.0.0.1",
+            "PGPORT": "9",
+        }
+        output = checkout.run("make hourly", **stray)
+        done = checkout.actions()
+        assert FIRST <= outcomes(done, "done") <= outcomes(planned, "planned")
+        rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
+        assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
+        assert "secret" not in output
+
+    def test_the_second_run_changes_nothing_and_says_why(self, checkout: Checkout) -> None:
+        output = checkout.run("make hourly")
+        actions = checkout.actions()
+        assert outcomes(actions, "unchanged") == TARGETS
+        assert "changed=0" in output
+        assert all(action["reason"] for action in actions)
+        assert "set-up:" not in output  # no pip
+
+    def test_help_lists_every_target_of_the_readme(self, checkout: Checkout) -> None:
+        listed = checkout.run("make help")
+        for target in set(re.findall(r"make ([a-z]+)", README)):
+            assert re.search(rf"^  {target} ", listed, re.MULTILINE), target
+
+    def test_stop_stops_the_server(self, checkout: Checkout) -> None:
+        checkout.run("make stop")
+        assert "ok in" in checkout.run("make hourly")
+        assert outcomes(checkout.actions(), "unchanged") | outcomes(checkout.actions(), "done") == TARGETS
+
+
+@pytest.mark.xdist_group("checkout")
+class TestOwnDatabase:
+    """The README's commands for a database of one's own."""
+
+    def test_without_a_connection_string(self, checkout: Checkout) -> None:
+        done = checkout.command("make hourly INVENTORY=production")
+        assert done.returncode != 0
+        assert "DATABASE_URL" in done.stdout + done.stderr
+
+    def test_provision_check_run(self, checkout: Checkout, vtchat_database: Database) -> None:
+        url = vtchat_database.dsn
+        checkout.run("make provision INVENTORY=development", DATABASE_URL=url)
+        again = checkout.run("make provision INVENTORY=development", DATABASE_URL=url)
+        assert "changed=0" in again
+        expired = "SELECT count(*) FROM sessions WHERE expires_at <= now() AT TIME ZONE 'UTC'"
+        ((before,),) = vtchat_database.sql(expired)
+        checkout.run("make hourly INVENTORY=production CHECK=1", DATABASE_URL=url)
+        planned = checkout.actions()
+        assert vtchat_database.sql(expired) == [(before,)]
+        assert vtchat_database.sql("SELECT to_regnamespace('maintenance') IS NULL") == [(True,)]
+        checkout.run("make hourly INVENTORY=production", DATABASE_URL=url)
+        done = checkout.actions()
+        assert outcomes(done, "done") == outcomes(planned, "planned") >= {("purge", "public.sessions")}
+        assert vtchat_database.sql(expired) == [(0,)]
+        checkout.run("make hourly INVENTORY=production", DATABASE_URL=url)
+        assert outcomes(checkout.actions(), "unchanged") == TARGETS
+        vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
+        failed = checkout.command("make hourly INVENTORY=production ARGS=-v", DATABASE_URL=url)
+        assert failed.returncode == 2
+        assert outcomes(checkout.actions(), "failed") == {("refresh", "user_subscription_summary")}
+        assert outcomes(checkout.actions(), "unchanged") == TARGETS - {("refresh", "public.user_subscription_summary")}
+
+
+def test_every_command_of_the_readme_is_run_here() -> None:
+    """A command that is added to the README needs a test; make test itself is what runs this one."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    commands = {re.sub(r"^DATABASE_URL='[^']*' ", "", line) for block in blocks for line in block.splitlines()}
+    source = Path(__file__).read_text(encoding="utf-8")
+    missing = {command for command in commands if f'"{command}"' not in source} - {"make test"}
+    assert not missing
