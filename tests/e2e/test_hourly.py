@@ -53,9 +53,9 @@ class Checkout:
         passed |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
         passed |= {"VTCHAT_MAINTENANCE_JSON": str(self.results), **environment}
         self.results.unlink(missing_ok=True)
-        return subprocess.run(
+        return subprocess.run(  # noqa: S602 - the README's lines are for a shell
             line, shell=True, cwd=self.directory, env=passed, capture_output=True, text=True, check=False
-        )  # noqa: S602 - the README's lines are shell lines
+        )
 
     def run(self, line: str, **environment: str) -> str:
         """The same, for a line that must succeed."""
