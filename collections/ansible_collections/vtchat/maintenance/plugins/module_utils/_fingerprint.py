@@ -25,7 +25,7 @@ from . import _catalog
 from ._driver import sql
 from ._session import Session
 from ._sql import display, parse_name, quote
-from ._units import count
+from ._units import count, rows
 
 FIRST_USER_OID = 16384  # smaller ones belong to PostgreSQL itself
 FIRST_VERSION = 150000  # older servers report through a collector process, with no bound on the delay
@@ -41,7 +41,7 @@ HARMLESS_NODES = (
     "AGGREF", "ALIAS", "ARRAYCOERCEEXPR", "ARRAYEXPR", "BOOLEANTEST", "BOOLEXPR", "CASEEXPR", "CASETESTEXPR", "CASEWHEN",
     "COALESCEEXPR", "COLLATEEXPR", "COMMONTABLEEXPR", "CONST", "CTECYCLECLAUSE", "CTESEARCHCLAUSE", "DISTINCTEXPR",
     "FIELDSELECT", "FROMEXPR", "FUNCEXPR", "GROUPINGFUNC", "GROUPINGSET", "JOINEXPR", "MINMAXEXPR", "NAMEDARGEXPR",
-    "NULLIFEXPR", "NULLTEST", "OPEXPR", "QUERY", "RANGETBLENTRY", "RANGETBLFUNCTION", "RANGETBLREF", "RELABELTYPE",
+    "NULLIFEXPR", "NULLTEST", "OPEXPR", "PARAM", "QUERY", "RANGETBLENTRY", "RANGETBLFUNCTION", "RANGETBLREF", "RELABELTYPE",
     "ROWEXPR", "RTEPERMISSIONINFO", "SCALARARRAYOPEXPR", "SETOPERATIONSTMT", "SORTGROUPCLAUSE", "SUBLINK",
     "SUBSCRIPTINGREF", "TARGETENTRY", "VAR", "WINDOWCLAUSE", "WINDOWFUNC",
 )  # fmt: skip
@@ -221,9 +221,9 @@ def read(session: Session, names: Sequence[str]) -> tuple[list[View], Look]:
         harmless_nodes=sql.Literal(list(HARMLESS_NODES)),
         steady_types=sql.Literal(list(STEADY_TYPES)),
     )
-    rows = session.rows(query)
-    views = [_view(session, name, row) for name, row in zip(names, rows)]
-    return views, Look(rows[0]["sessions"], rows[0]["now"])
+    found = session.rows(query)
+    views = [_view(session, name, row) for name, row in zip(names, found)]
+    return views, Look(found[0]["sessions"], found[0]["now"])
 
 
 def look(session: Session) -> Look:
@@ -298,7 +298,7 @@ def difference(stored: Mapping[str, Any], present: Mapping[str, Any], names: Map
     if before.keys() != after.keys():
         new = sorted(names[oid] for oid in after.keys() - before.keys())
         gone = len(before.keys() - after.keys())
-        return f"reads {', '.join(new)} since the last refresh" if new else f"no longer reads {gone} of its tables"
+        return f"it reads {', '.join(new)} since the last refresh" if new else f"it no longer reads {gone} of the tables it read"
     changed = [oid for oid in after if before[oid] != after[oid]]
     if not changed:
         return ""
@@ -311,11 +311,13 @@ def _change(before: list[int], after: list[int]) -> str:
     """Both are storage, number of columns, rows inserted, updated, deleted."""
     if before[0] != after[0]:
         return "been truncated or rewritten"
-    words = ("inserted", "updated", "deleted")
-    changes = [(new - old, word) for old, new, word in zip(before[2:], after[2:], words) if new != old]
+    numbers = zip(before[2:], after[2:], ("inserted", "updated", "deleted"))
+    changes = [(new - old, word) for old, new, word in numbers if new != old]
     if not changes:
-        return "other columns"
-    return f"changed ({', '.join(f'{count(number)} rows {word}' for number, word in changes)})"
+        return "got other columns"
+    (first, word), *others = changes
+    more = "".join(f", {count(number)} {word}" for number, word in others)
+    return f"changed ({rows(first)} {word}{more})"
 
 
 def waiting(first: Look, now: Look, refreshed: float) -> list[dict[str, Any]]:
