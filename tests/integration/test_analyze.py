@@ -304,27 +304,6 @@ def test_an_inheritance_parent_is_a_table_of_its_own(database: Database) -> None
     assert (action.verdict, action.numbers["rows"]) == ("unchanged", 10)
 
 
-def test_out_of_time(database: Database) -> None:
-    database.sql(
-        """
-        CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_catalog.pg_sleep(pg_catalog.current_setting('test.sleep', true)::float); RETURN $1; END $$;
-        CREATE TABLE t (i int);
-        CREATE INDEX ON t (slow(i));
-        SET test.sleep = 0;
-        INSERT INTO t VALUES (1)
-        """
-    )
-    with opened(database) as session:
-        session.execute("SET test.sleep = 60")
-        (action,) = decided(session, "t")
-        session.set(statement_timeout=0.3)
-        outcome = analyze.execute(session, action, Context(check=False, seconds_left=lambda: 0.0))
-        assert (outcome.status, outcome.changed) == ("deferred", False)
-        with pytest.raises(SqlError):  # cancelled by somebody else, with time left
-            executed(session, action)
-
-
 def test_a_materialized_view(database: Database) -> None:
     make(database)
     write(database, "CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)")

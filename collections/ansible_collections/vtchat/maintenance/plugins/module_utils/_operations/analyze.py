@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import _catalog
-from .._action import CONTENDED, DEFERRED, FAILED, UNCHANGED, Action, Context, Outcome
+from .._action import CONTENDED, FAILED, UNCHANGED, Action, Context, Outcome
 from .._driver import sql
-from .._errors import Contended, SqlError
+from .._errors import Contended
 from .._policy import LIGHT
 from .._server import Server
 from .._session import Session
@@ -31,7 +31,6 @@ MUTUALLY_EXCLUSIVE: list[tuple[str, ...]] = []
 NAME_OPTIONS = ("tables",)
 
 KINDS = "rpm"
-QUERY_CANCELED = "57014"
 
 # The owner of the database may analyze everything in it but the shared catalogs.
 OWNS_DATABASE = """
@@ -266,10 +265,6 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
         session.execute(_statement(action.plan))
     except Contended as error:
         why = str(error)  # what was done before it, such as some partitions, stays done
-    except SqlError as error:
-        if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
-            return Outcome(DEFERRED, "out of time; nothing was kept, the next run starts again")
-        raise
     row = _read_after(session, action.plan, started.isoformat())
     if row["oid"] is None:
         return Outcome(FAILED, "was dropped meanwhile")
