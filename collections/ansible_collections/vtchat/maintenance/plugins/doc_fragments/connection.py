@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The options that the database modules share; _edge.CONNECTION and _edge.RUN are their argument specs."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """connection: how to reach a database. connection.run: how a run behaves."""
+
+    DOCUMENTATION = r"""
+options:
+  dsn:
+    description:
+      - Where the database is, as a URL (C(postgresql://user:password@host/database)) or as keywords
+        (C(host=db.example.com dbname=app user=maintenance)).
+      - Without it, the environment variable E(DATABASE_URL) is read, and without that, libpq's own settings decide, which are
+        the environment variables C(PG*) and the connection service file. An empty string leaves E(DATABASE_URL) unread.
+      - A string that names a host is not redirected by E(PGHOSTADDR), E(PGPORT) or E(PGSERVICE).
+      - Never shown. No message repeats any part of it that could be a secret, a malformed one included.
+    type: str
+  tls:
+    description:
+      - The least protection of a connection that leaves this machine. A weaker C(sslmode), be it in O(dsn) or in E(PGSSLMODE),
+        is raised to it; a stronger one stays.
+      - V(require) encrypts. V(verify-full) also checks that the certificate was issued for this host, by an authority that
+        the operating system trusts unless C(sslrootcert) names another.
+      - Sockets and loopback addresses are left as they are.
+    type: str
+    choices: [require, verify-full]
+    default: require
+  connect_deadline:
+    description:
+      - For how many seconds to try to connect, all attempts together. V(0) means one attempt.
+      - Attempts are repeated only where waiting can help, such as for a server that is starting, or a serverless one that is
+        waking up. A wrong password is reported at once.
+    type: float
+    default: 30.0
+  role:
+    description:
+      - The role to take on after connecting, with C(SET ROLE). Rights are those of this role.
+    type: str
+  pooler:
+    description:
+      - What to do about a connection pooler in transaction mode, behind which locks and time limits do not hold.
+      - V(refuse) fails and says where to connect instead.
+      - V(direct) connects to the direct host of a Neon pooler, the one without C(-pooler) in its name. Any other pooler is
+        refused.
+      - V(allow) goes on. Two runs at once are no longer kept apart, and limits may reach other clients.
+    type: str
+    choices: [refuse, direct, allow]
+    default: refuse
+requirements:
+  - Python >= 3.9
+  - psycopg2 >= 2.8
+  - PostgreSQL >= 14
+"""
+
+    # Used together with the standard fragment, by everything that acts.
+    RUN = r"""
+options:
+  budget:
+    description:
+      - How many seconds the run may take.
+      - What is not expected to fit into the rest, judged by how long it took before, is V(deferred) and goes first next
+        time. No statement gets more time than is left.
+    type: float
+    default: 600.0
+  history:
+    description:
+      - Whether to record the run in the schema C(maintenance) of the database, which the first run creates, and never one in
+        check mode. Records are kept for 90 days.
+      - A role that may not create or use the schema runs without it, with a warning. What is lost then is the record, the
+        predicted durations, and the skipping of refreshes that are not needed.
+    type: bool
+    default: true
+"""
