@@ -26,8 +26,8 @@ options:
     default: 10
 extends_documentation_fragment:
   - vtchat.maintenance.connection
-  - vtchat.maintenance.attributes
   - vtchat.maintenance.attributes.info
+  - vtchat.maintenance.attributes
 seealso:
   - module: vtchat.maintenance.run
 author:

@@ -65,6 +65,10 @@ extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
   - vtchat.maintenance.attributes
+attributes:
+  diff_mode:
+    support: full
+    details: Shows the number of expired rows.
 seealso:
   - module: vtchat.maintenance.run
 author:

@@ -47,6 +47,10 @@ extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
   - vtchat.maintenance.attributes
+attributes:
+  idempotent:
+    support: partial
+    details: Views whose data cannot be told to be unchanged are refreshed each time; see the description.
 seealso:
   - module: vtchat.maintenance.run
 author:

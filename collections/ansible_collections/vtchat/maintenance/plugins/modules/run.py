@@ -40,6 +40,13 @@ extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
   - vtchat.maintenance.attributes
+attributes:
+  diff_mode:
+    support: partial
+    details: Shows the number of expired rows for C(purge) steps. The other operations define and remove nothing.
+  idempotent:
+    support: partial
+    details: As far as the operations of its steps are.
 seealso:
   - module: vtchat.maintenance.purge
   - module: vtchat.maintenance.refresh
