@@ -18,7 +18,7 @@ options:
     description: Only runs of this plan. A module of a single operation records a plan of its own name.
     type: str
   target:
-    description: Only runs with an action on this object, written as in RV(runs[].actions[].target).
+    description: Only runs with an action on this object, written as the C(target) in RV(runs[].actions).
     type: str
   limit:
     description: How many runs.
