@@ -17,7 +17,7 @@ the latest. Equal fingerprints therefore prove something only when every other s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,17 +55,17 @@ SESSIONS = """
 SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', a.pid, 'state', a.state,
            'idle_since', CASE WHEN a.state = 'idle' THEN extract(epoch FROM a.state_change) END,
-           'transaction_since', extract(epoch FROM a.xact_start),
-           'in_transaction', EXISTS (SELECT FROM lock WHERE lock.pid = a.pid)) ORDER BY a.pid), '[]')
+           'transaction', (SELECT min(lock.id) FROM lock WHERE lock.pid = a.pid)) ORDER BY a.pid), '[]')
 FROM pg_catalog.pg_stat_get_activity(NULL) AS a
 WHERE a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
     AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
 """
 
-# Every transaction holds the lock on its own virtual id, and everybody may see that.
+# Every transaction holds the lock on its own virtual id, which never comes again, and everybody may see that.
 LOCK = """
 lock AS MATERIALIZED (
-    SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'virtualxid' AND mode = 'ExclusiveLock' AND granted
+    SELECT pid, virtualxid AS id FROM pg_catalog.pg_locks
+    WHERE locktype = 'virtualxid' AND mode = 'ExclusiveLock' AND granted
 )"""
 
 LOOK = """
@@ -210,6 +210,11 @@ class Look:
     sessions: list[dict[str, Any]]
     now: float
 
+    @property
+    def transactions(self) -> list[str]:
+        """Virtual ids of the transactions that are open."""
+        return [session["transaction"] for session in self.sessions if session["transaction"]]
+
 
 def read(session: Session, names: Sequence[str]) -> tuple[list[View], Look]:
     """Everything about these views, and who else is here, in one turn. Locks nothing of the user's."""
@@ -298,7 +303,11 @@ def difference(stored: Mapping[str, Any], present: Mapping[str, Any], names: Map
     if before.keys() != after.keys():
         new = sorted(names[oid] for oid in after.keys() - before.keys())
         gone = len(before.keys() - after.keys())
-        return f"it reads {', '.join(new)} since the last refresh" if new else f"it no longer reads {gone} of the tables it read"
+        return (
+            f"it reads {', '.join(new)} since the last refresh"
+            if new
+            else f"it no longer reads {gone} of the tables it read"
+        )
     changed = [oid for oid in after if before[oid] != after[oid]]
     if not changed:
         return ""
@@ -320,28 +329,25 @@ def _change(before: list[int], after: list[int]) -> str:
     return f"changed ({rows(first)} {word}{more})"
 
 
-def waiting(first: Look, now: Look, refreshed: float) -> list[dict[str, Any]]:
+def waiting(first: Look, now: Look, harmless: Collection[str]) -> list[dict[str, Any]]:
     """The sessions of the first look that may still hold counters of something committed before it.
 
-    refreshed is when the stored fingerprint was read: a transaction that is open since before has changed nothing
-    that counts. A session has reported when it is gone, when it went idle late enough after the first look for the
-    shortest interval between two reports to be over, or when it has been idle for the longest delay of a report. The
-    latter is certain for every session that is found outside a transaction that long after the first look, whatever
-    it has done in between: each time it went idle it reported or began to wait anew.
+    harmless: transactions that were open when the stored fingerprint was read; who is still in one of them has
+    committed nothing since. A session has reported when it is gone, when it went idle late enough after the first look
+    for the shortest interval between two reports to be over, or when it has been idle for the longest delay of a
+    report. The latter is certain for every session that is found outside a transaction that long after the first look,
+    whatever it has done in between: each time it went idle it reported or began to wait anew.
     """
     suspects = {session["pid"] for session in first.sessions}
     return [
         session
         for session in now.sessions
-        if session["pid"] in suspects and not _reported(session, first, now, refreshed)
+        if session["pid"] in suspects and session["transaction"] not in harmless and not _reported(session, first, now)
     ]
 
 
-def _reported(session: Mapping[str, Any], first: Look, now: Look, refreshed: float) -> bool:
+def _reported(session: Mapping[str, Any], first: Look, now: Look) -> bool:
     idle_since: float | None = session["idle_since"]
     if idle_since is not None:
         return idle_since - first.now >= REPORT_INTERVAL or now.now - idle_since >= IDLE_INTERVAL
-    if session["in_transaction"]:
-        since: float | None = session["transaction_since"]
-        return since is not None and since < refreshed
-    return now.now - first.now >= IDLE_INTERVAL
+    return session["transaction"] is None and now.now - first.now >= IDLE_INTERVAL

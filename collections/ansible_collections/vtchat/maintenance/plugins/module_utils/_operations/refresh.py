@@ -96,8 +96,8 @@ def facts(
     candidates = [view for view in views if not view.fault and not why_due(view, options, context)]
     if not candidates:
         return Facts(views)
-    refreshed = min(context.state[view.target]["read_at"] for view in candidates)
-    left, now = _fingerprint.waiting(first, first, refreshed), first
+    harmless = set.intersection(*(set(context.state[view.target]["open"]) for view in candidates))
+    left, now = _fingerprint.waiting(first, first, harmless), first
     if not left:
         return Facts(views)
     for moment in LOOKS:
@@ -106,7 +106,7 @@ def facts(
             break
         sleep(max(0.0, pause))
         now = _fingerprint.look(session)
-        left = _fingerprint.waiting(first, now, refreshed)
+        left = _fingerprint.waiting(first, now, harmless)
     if left:
         return Facts(views, _unproven(left, now.now - first.now))
     sleep(PAUSE)
@@ -116,7 +116,7 @@ def facts(
 def _unproven(left: list[dict[str, Any]], seconds: float) -> str:
     """Whom we waited for in vain."""
     others = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    what = "in a transaction" if any(session["in_transaction"] for session in left) else "busy just now"
+    what = "in a transaction" if any(session["transaction"] for session in left) else "busy just now"
     wait = f"for the {duration(seconds)} that we waited" if seconds else "and there is no time to wait"
     return f"session {left[0]['pid']}{others} was {what} {wait}, and may have changed rows that are not counted yet"
 
@@ -223,7 +223,7 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     """Refresh, read back what became of the view, and clean up after a concurrent refresh that left much behind."""
     # Read again, and before the refresh takes its snapshot: earlier actions of this run have changed what is below, and
     # whatever changes after this line makes the next run refresh again.
-    [view], _look = _fingerprint.read(session, [action.target])
+    [view], look = _fingerprint.read(session, [action.target])
     if view.fault or view.relation is None:
         return Outcome(FAILED, view.fault)
     work = _Work(session, view.relation, action.plan.concurrently, context)
@@ -240,6 +240,7 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     state = {
         "fingerprint": view.fingerprint,
         "contents": [after["filenode"], after["inserted"], after["deleted"]],
+        "open": look.transactions,
         "read_at": view.now,
     }
     changed = not work.concurrently or not work.counted or numbers["inserted"] + numbers["deleted"] > 0

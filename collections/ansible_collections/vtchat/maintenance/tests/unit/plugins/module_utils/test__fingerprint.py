@@ -105,18 +105,11 @@ def test_obstacles_of_the_server() -> None:
     assert "track_counts" in _fingerprint.obstacle(facts_row(), 180000, False)
 
 
-def someone(
-    idle_since: float | None = None, in_transaction: bool = False, transaction_since: float | None = None
-) -> dict[str, Any]:
-    return {
-        "pid": 7,
-        "idle_since": idle_since,
-        "in_transaction": in_transaction,
-        "transaction_since": transaction_since,
-    }
+def someone(idle_since: float | None = None, transaction: str | None = None) -> dict[str, Any]:
+    return {"pid": 7, "idle_since": idle_since, "transaction": transaction}
 
 
-# The first look is at second 1000, the last refresh was at second 500.
+# The first look is at second 1000; transaction 3/9 has been open since before the last refresh.
 @pytest.mark.parametrize(
     ("session", "moment", "reported"),
     [
@@ -126,23 +119,25 @@ def someone(
         (someone(idle_since=999), 1010, True),
         (someone(idle_since=1000.9), 1002, False),  # its last report may be 0.95 s before that
         (someone(idle_since=1001.2), 1002, True),
-        (someone(in_transaction=True, transaction_since=999), 1000, False),
-        (someone(in_transaction=True, transaction_since=1005), 1011.5, False),  # may have begun after 9 idle seconds
-        (someone(in_transaction=True, transaction_since=499), 1000, True),
-        (someone(in_transaction=True, transaction_since=501), 2000, False),
-        (someone(in_transaction=True), 1000, False),  # without the right to see more
-        (someone(in_transaction=True), 2000, False),
-        (someone(), 1000, False),
+        (someone(transaction="3/8"), 1000, False),
+        (someone(transaction="3/10"), 1011.5, False),  # may have begun after nine idle seconds
+        (someone(transaction="3/10"), 2000, False),
+        (someone(transaction="3/9"), 1000, True),
+        (someone(), 1000, False),  # who may not see states sees this
         (someone(), 1010.9, False),
         (someone(), 1011, True),
     ],
 )
 def test_who_may_still_hold_counters(session: dict[str, Any], moment: float, reported: bool) -> None:
     first = Look([session], 1000.0)
-    assert _fingerprint.waiting(first, Look([session], moment), 500.0) == ([] if reported else [session])
+    assert _fingerprint.waiting(first, Look([session], moment), {"3/9"}) == ([] if reported else [session])
 
 
 def test_who_came_later_or_has_gone_does_not_matter() -> None:
-    busy = someone(in_transaction=True)
-    assert _fingerprint.waiting(Look([], 1000.0), Look([busy], 1001.0), 500.0) == []
-    assert _fingerprint.waiting(Look([busy], 1000.0), Look([], 1000.5), 500.0) == []
+    busy = someone(transaction="3/10")
+    assert _fingerprint.waiting(Look([], 1000.0), Look([busy], 1001.0), []) == []
+    assert _fingerprint.waiting(Look([busy], 1000.0), Look([], 1000.5), []) == []
+
+
+def test_open_transactions() -> None:
+    assert Look([someone(), someone(transaction="3/10")], 1000.0).transactions == ["3/10"]
