@@ -53,7 +53,7 @@ tree (position, oid) AS (
 part AS MATERIALIZED (
     SELECT t.position, c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
            pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_analyze} AS may_analyze,
-           c.relkind IN ('r', 'm') AS stored, greatest(c.reltuples, 0)::bigint AS rows,
+           c.relkind IN ('r', 'm') AS stored, nullif(c.reltuples, -1)::bigint AS rows,
            pg_catalog.pg_stat_get_mod_since_analyze(c.oid) + pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
                + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
                + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS modified,
@@ -109,7 +109,7 @@ class Table:
     """What is known about one name of the option.
 
     fault     why it cannot be analyzed, for good; the other fields mean nothing then, except target
-    rows      of the table or of all partitions, as estimated at the last VACUUM or ANALYZE
+    rows      of the table or of all partitions, as estimated at the last VACUUM or ANALYZE; None before the first
     modified  rows inserted, updated or deleted since the last ANALYZE, likewise
     stored    oids of the relations that these are summed over
     busy      who holds a lock that ANALYZE would have to wait for
@@ -119,7 +119,7 @@ class Table:
     target: str
     fault: str = ""
     relation: _catalog.Relation | None = None
-    rows: int = 0
+    rows: int | None = None
     modified: int = 0
     stored: list[int] = field(default_factory=list)
     empty_parent: bool = False
@@ -177,7 +177,7 @@ def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
     return Table(
         target=relation.display,
         relation=relation,
-        rows=row["rows"] or 0,
+        rows=row["rows"],
         modified=row["modified"] or 0,
         stored=row["stored_oids"] or [],
         empty_parent=partitioned and not row["leaves"],
@@ -227,15 +227,14 @@ def _decide(table: Table, forecast: dict[int, int]) -> Action:
         return Action("analyze", table.target, table.fault, FAILED)
     if table.empty_parent:
         return Action("analyze", table.target, "has no partitions", UNCHANGED)
-    limit = threshold(table.rows)
+    limit = threshold(table.rows or 0)
     coming = _coming(table.relation.oid, table.stored, forecast)
     modified = table.modified + max(0, coming)
     numbers = {"rows": table.rows, "modified": modified, "threshold": limit}
     if table.never:
         reason = "never analyzed"
     elif modified >= limit:
-        what = rows(modified) if modified > table.rows else f"{count(modified)} of {rows(table.rows)}"
-        reason = f"{what} changed since the last analyze (threshold {count(limit)})"
+        reason = f"{_share(modified, table.rows)} changed since the last analyze (threshold {count(limit)})"
     elif coming < 0:
         reason = "an earlier step of this plan changes rows here"
     elif table.stale:
@@ -246,6 +245,11 @@ def _decide(table: Table, forecast: dict[int, int]) -> Action:
     if table.busy:
         return Action("analyze", table.target, f"{reason}, but {table.busy}", CONTENDED, numbers)
     return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table.relation)
+
+
+def _share(modified: int, of: int | None) -> str:
+    """``5 of 100 rows``, where the second number is known and not the smaller one."""
+    return rows(modified) if of is None or of < modified else f"{count(modified)} of {rows(of)}"
 
 
 def _coming(oid: int, stored: list[int], forecast: dict[int, int]) -> int:

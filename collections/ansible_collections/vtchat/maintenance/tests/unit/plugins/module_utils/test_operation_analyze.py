@@ -32,7 +32,6 @@ def decide(*tables: analyze.Table, **context: Any) -> list[Action]:
 @pytest.mark.parametrize(
     ("rows", "changes"),
     [
-        (-1, 1),  # never counted
         (0, 1),
         (1, 32),  # sqrt(1000) = 31.6
         (10, 51),
@@ -58,6 +57,7 @@ def test_the_threshold(rows: int, changes: int) -> None:
         ({"rows": 1000, "modified": 150}, {}, None, ENOUGH),
         ({"rows": 0, "modified": 0}, {}, "unchanged", "0 rows changed, below the threshold of 1"),
         ({"rows": 0, "modified": 1}, {}, None, "1 row changed since the last analyze (threshold 1)"),
+        ({"rows": None, "modified": 1}, {}, None, "1 row changed since the last analyze (threshold 1)"),
         ({"rows": 51, "modified": 56}, {}, None, "56 rows changed since the last analyze (threshold 56)"),
         ({"never": True}, {}, None, "never analyzed"),
         ({"rows": 1000, "modified": 100}, {OID: 49}, "unchanged", "149 rows changed, below the threshold of 150"),
