@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Callable
@@ -110,7 +110,8 @@ class _Run:
         for number, step in self._ordered():
             self._step(number, step)
         self._conclude()
-        self.history.close(self.result.status, self.result.message, self.result.totals, self.noted, self.put_off)
+        if self.session.alive:
+            self.history.close(self.result.status, self.result.message, self.result.totals, self.noted, self.put_off)
         self._warn()
 
     def _skip(self) -> None:
@@ -141,8 +142,13 @@ class _Run:
 
     def _ordered(self) -> list[tuple[int, Step]]:
         """The steps with their numbers; one that was put off last time goes first."""
-        late = {operation for (operation, _target), memory in self.history.memory.items() if memory.deferred}
-        return sorted(enumerate(self.plan.steps, 1), key=lambda pair: pair[1].operation not in late)
+        late = [key for key, memory in self.history.memory.items() if memory.deferred]
+
+        def in_time(pair: tuple[int, Step]) -> bool:
+            step = pair[1]
+            return not any(operation == step.operation and step.is_about(target) for operation, target in late)
+
+        return sorted(enumerate(self.plan.steps, 1), key=in_time)
 
     def _step(self, number: int, step: Step) -> None:
         operation = OPERATIONS[step.operation]
@@ -237,7 +243,8 @@ class _Run:
             )
         seconds = time.monotonic() - began
         if self.session.alive:
-            self._settle()
+            with suppress(SqlError):  # whether the connection still lives is asked again by the next step
+                self._settle()
             self.history.finish(row_id, action, outcome, seconds)
         self._record(number, action, outcome, seconds, logged=row_id is not None)
 

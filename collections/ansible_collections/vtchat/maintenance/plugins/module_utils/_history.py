@@ -19,6 +19,7 @@ from typing import Any
 from ._action import Action, Outcome
 from ._errors import ConnectError, Contended, SqlError
 from ._session import Session
+from ._sql import quote
 
 SCHEMA = "maintenance"
 VERSION = 1
@@ -27,6 +28,7 @@ KEEP_ACTIONS = 100_000
 
 # Two int4 keys of a session advisory lock: one run at a time in one database. "vtcm", and which lock of ours.
 LOCK_KEYS = (0x7674636D, 1)
+_KEYS = {"key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]}
 
 _COMMENT = "vtchat.maintenance history, version "
 
@@ -83,8 +85,9 @@ COMMENT ON TABLE maintenance.state IS 'what the next run must know: fingerprint,
 )
 
 # The lock and what there is of a history, in one turn. In check mode nothing is locked: a look must not keep a run away.
+# Nor is it behind a transaction pooler: the lock would stay with the pool's connection.
 ENTER = """
-SELECT CASE WHEN %(check)s THEN NULL ELSE pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
+SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
        (SELECT jsonb_build_object('pid', l.pid, 'user', a.usename, 'client', a.client_addr, 'since',
                to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'application', a.application_name)
         FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
@@ -112,13 +115,14 @@ SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'target', t
 """
 
 # Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,
-# where locks do not hold: the backend's process id and start time tell for certain.
+# where locks do not hold: the backend's process id and start time tell for certain (the latter may be hidden from us).
 OPEN = (
     """
 WITH dead AS (
     UPDATE maintenance.run AS r SET status = 'abandoned', finished_at = clock_timestamp()
     WHERE r.finished_at IS NULL AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = r.backend_pid AND a.backend_start = r.backend_start)
+        SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = r.backend_pid
+        AND coalesce(a.backend_start, r.backend_start) = r.backend_start)
     RETURNING r.id, r.plan, r.started_at
 ), dead_action AS (
     UPDATE maintenance.action SET outcome = 'abandoned', finished_at = clock_timestamp()
@@ -173,9 +177,12 @@ CLOSE = (
         OR id <= (SELECT run_id FROM maintenance.action ORDER BY id DESC OFFSET %(actions_kept)s LIMIT 1))
 )
 UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp()
-WHERE id = %(run_id)s
+WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s) END
 """
 )
+
+# The end of the session would do it too, but a moment later: the next task would find the lock taken.
+UNLOCK = "SELECT pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s)"
 
 RECENT = """
 SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, r.message, r.role,
@@ -216,9 +223,10 @@ class History:
 
     def enter(self, plan: str, steps: list[dict[str, Any]], wanted: bool) -> None:
         """Take the run lock and open the run. When somebody else has the lock, only ``holder`` is set."""
-        row = self._session.row(ENTER, {"check": self._check, "key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]})
+        lock = not self._check and not self._session.shared
+        row = self._session.row(ENTER, {"lock": lock, **_KEYS})
         self.holder = row["holder"]
-        self.locked = bool(row["locked"])
+        self.locked = bool(row["locked"]) if lock else not self._check
         if not self._check and not self.locked:
             self.holder = self.holder or {}
             return
@@ -258,7 +266,7 @@ class History:
     def _open(self, row: dict[str, Any], version: int, plan: str, steps: list[dict[str, Any]]) -> None:
         if self.note:
             return
-        user, database = self._session.server.user, self._session.server.database
+        user, database = quote(self._session.server.user), quote(self._session.server.database)
         may_create = row["may_create_tables"] if row["schema_exists"] else self._session.server.may_create_schema
         if version == 0 and not may_create:
             self.note = (f"role {user} may not create the history: GRANT CREATE ON "
@@ -276,7 +284,7 @@ class History:
         self._remember(opened["state"])
 
     def _no_right(self) -> str:
-        user = self._session.server.user
+        user = quote(self._session.server.user)
         return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT SELECT, INSERT, UPDATE, "
                 f"DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
 
@@ -332,8 +340,11 @@ class History:
         noted: list[dict[str, Any]],
         deferred: list[dict[str, Any]],
     ) -> None:
-        """Complete the run: what was decided but not executed, what was put off, and the pruning, in one turn."""
+        """Complete the run: what was decided but not executed, what was put off, the pruning and the lock, in one turn."""
+        unlock = self.locked and not self._session.shared
         if self.run_id is None:
+            if unlock:
+                self._session.execute(UNLOCK, _KEYS)
             return
         parameters = {
             "run_id": self.run_id,
@@ -342,6 +353,8 @@ class History:
             "totals": json.dumps(totals),
             "actions": json.dumps(noted),
             "state": json.dumps(deferred),
+            "unlock": unlock,
+            **_KEYS,
             "days": KEEP_DAYS,
             "actions_kept": KEEP_ACTIONS,
         }
@@ -361,7 +374,7 @@ class History:
 
 def recent(session: Session, plan: str | None, target: str | None, limit: int) -> list[dict[str, Any]]:
     """The latest runs with their actions, newest first; empty without a history. Raises SqlError without the right."""
-    row = session.row(ENTER, {"check": True, "key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]})
+    row = session.row(ENTER, {"lock": False, **_KEYS})
     if not row["run_exists"]:
         return []
     return session.rows(RECENT, {"plan": plan, "target": target, "limit": limit})

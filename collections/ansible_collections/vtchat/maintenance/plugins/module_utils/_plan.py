@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ._operations import analyze, purge, refresh
+from ._sql import display, parse_name, quote
 
 OPERATIONS: dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze}
 
@@ -25,13 +26,26 @@ class Step:
     options: dict[str, Any]
 
     @property
-    def label(self) -> str:
-        """What the step is about, for errors that come before its targets are known."""
+    def names(self) -> list[str]:
+        """The objects that the options name, as the user wrote them."""
         names: list[str] = []
         for option in OPERATIONS[self.operation].NAME_OPTIONS:
             value = self.options.get(option)
             names += [value] if isinstance(value, str) else value or []
-        return ", ".join(names)
+        return names
+
+    @property
+    def label(self) -> str:
+        """What the step is about, for errors that come before its targets are known."""
+        return ", ".join(self.names)
+
+    def is_about(self, target: str) -> bool:
+        """Whether a target, as history knows it, is what this step names; a step without names is about everything."""
+        for name in map(parse_name, self.names):
+            shown = quote(name.name) if name.schema is None else display(name.schema, name.name)
+            if target == shown or (name.schema is None and target.endswith(f".{shown}")):
+                return True
+        return not self.names
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 # Read and set in one statement: an ocean away each round trip counts. The set_config() calls come last, so that the
-# settings shown are the database's own.
+# settings shown are the database's own. They are left out in a backend that may not be ours alone: behind a transaction
+# pooler they would stay with it, and the application's next transaction would be read-only or run into our limits.
 FACTS = """
 SELECT current_setting('server_version_num')::int AS version_num,
        current_setting('server_version') AS version,
@@ -44,11 +45,19 @@ SELECT current_setting('server_version_num')::int AS version_num,
             SELECT pg_catalog.age(xmin), format('replication slot %%s', slot_name)
             FROM pg_catalog.pg_replication_slots WHERE xmin IS NOT NULL
         ) AS holders ORDER BY age DESC LIMIT 1) AS horizon,
-       set_config('application_name', %(application)s, false),
-       set_config('statement_timeout', %(statement_timeout)s, false),
-       set_config('lock_timeout', %(lock_timeout)s, false),
-       set_config('idle_in_transaction_session_timeout', '60s', false),
-       set_config('default_transaction_read_only', %(read_only)s, false)
+       CASE WHEN pg_catalog.pg_backend_pid() = %(own_pid)s THEN
+           set_config('application_name', %(application)s, false)
+           || set_config('statement_timeout', %(statement_timeout)s, false)
+           || set_config('lock_timeout', %(lock_timeout)s, false)
+           || set_config('idle_in_transaction_session_timeout', '60s', false)
+           || set_config('default_transaction_read_only', %(read_only)s, false)
+       END
+"""
+
+# When this backend began is hidden from the role that we are about to take on.
+ROLE = """
+SELECT (SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS backend_start,
+       CASE WHEN pg_catalog.pg_backend_pid() = %(own_pid)s THEN set_config('role', %(role)s, false) END
 """
 
 _PROVIDERS = {

@@ -19,7 +19,7 @@ from typing import Any, Union
 from . import _dsn
 from ._driver import extensions, psycopg2, sql
 from ._errors import ConnectError, Contended, MaintenanceError, OptionError, SqlError
-from ._server import FACTS, Server
+from ._server import FACTS, ROLE, Server
 
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
@@ -71,17 +71,24 @@ class Session:
         self._settings: dict[str, str] = {}
         self.turns = 0
         self.server: Server = None  # type: ignore[assignment]  # read_facts() is the first thing done
+        # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
+        self.shared = False
+        self._own_pid = connection.info.backend_pid
 
-    def read_facts(self, application: str, statement_timeout: float, read_only: bool) -> Server:
-        """Read the facts and set this session's limits, in one round trip."""
+    def read_facts(self, application: str, statement_timeout: float, read_only: bool, role: str = "") -> Server:
+        """Take on the role, read the facts and set this session's limits: one round trip, with a role two.
+
+        Nothing is set in a backend that is not known to be ours alone (behind_proxy).
+        """
         self._settings = {
             "statement_timeout": _milliseconds(statement_timeout),
             "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
         }
-        row = self.row(
-            FACTS, {**self._settings, "application": application[:63], "read_only": "on" if read_only else "off"}
-        )
-        self.server = Server.from_row(row, host=self._connection.info.host or "")
+        own = {"own_pid": self._own_pid, "role": role}
+        started = {"backend_start": self.row(ROLE, own)["backend_start"]} if role else {}
+        read = {"application": application[:63], "read_only": "on" if read_only else "off"}
+        row = self.row(FACTS, {**self._settings, **read, **own})
+        self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
         return self.server
 
     def rows(self, query: Query, params: Params = None) -> list[dict[str, Any]]:
@@ -105,7 +112,7 @@ class Session:
         wanted = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
         changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
-        if changes:
+        if changes and not self.shared:
             calls = [
                 sql.SQL("set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v)) for k, v in changes.items()
             ]
@@ -129,20 +136,23 @@ class Session:
 
     def behind_proxy(self) -> bool:
         """Whether something between us and the server answers with a backend of its own choice."""
-        return self._connection.info.backend_pid != self.server.backend_pid
+        return self.server.backend_pid != self._own_pid
+
+    def own(self) -> None:
+        """Take it as proved that the proxy keeps its backend for this connection."""
+        self._own_pid = self.server.backend_pid
 
     def _run(self, query: Query, params: Params) -> extensions.cursor:
-        cursor = self._connection.cursor()
         self.turns += 1
         try:
+            cursor = self._connection.cursor()
             cursor.execute(query, params)
         except psycopg2.Error as error:
-            cursor.close()
             raise self._translate(error) from None
         return cursor
 
     def _translate(self, error: psycopg2.Error) -> MaintenanceError:
-        primary = error.diag.message_primary or str(error).strip()
+        primary = error.diag.message_primary or " ".join(str(error).split())
         details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
         message = self.scrub(". ".join([primary, *details]))
         if error.pgcode == LOCK_NOT_AVAILABLE:
@@ -163,10 +173,11 @@ def open_session(
     dsn = _choose_host(_dsn.parse(options.dsn, options.tls), options.pooler)
     session = Session(_connect(dsn, options.connect_deadline), dsn)
     try:
-        if options.role:
-            session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.role)))
-        session.read_facts(application, statement_timeout, read_only)
-        _refuse_unsuitable(session, dsn, options)
+        session.read_facts(application, statement_timeout, read_only, options.role)
+        _refuse_unsuitable(session)
+        if session.behind_proxy():
+            _look_behind(session, dsn, options)
+            session.read_facts(application, statement_timeout, read_only, options.role)
     except SqlError as error:
         session.close()
         raise ConnectError(f"connected, but {error}") from None
@@ -190,7 +201,7 @@ def _choose_host(dsn: _dsn.Dsn, pooler: str) -> _dsn.Dsn:
     ])  # fmt: skip
 
 
-def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, options: ConnectionOptions) -> None:
+def _refuse_unsuitable(session: Session) -> None:
     if session.server.version_num < 140000:
         raise ConnectError(f"the server is PostgreSQL {session.server.version}; 14 is the oldest that is supported")
     if session.server.in_recovery:
@@ -201,9 +212,19 @@ def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, options: ConnectionOptio
         raise ConnectError(
             f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file"
         )
-    if options.pooler != "allow" and session.behind_proxy() and _shares_backends(session, dsn):
+
+
+def _look_behind(session: Session, dsn: _dsn.Dsn, options: ConnectionOptions) -> None:
+    """Behind a proxy: whether the backend is ours alone. Raises ConnectError where it must be and is not."""
+    if not _shares_backends(session, dsn):
+        session.own()
+    elif options.pooler != "allow":
         raise ConnectError("there is a transaction pooler in front of the server, where locks and time limits do not hold: "
                            "connect to the server itself (or to a pool in session mode)")  # fmt: skip
+    elif options.role:
+        raise ConnectError("role cannot be used behind a transaction pooler: it would stay with the pool's connection")
+    else:
+        session.shared = True
 
 
 def _shares_backends(session: Session, dsn: _dsn.Dsn) -> bool:

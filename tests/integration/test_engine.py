@@ -1,0 +1,410 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run protocol against a real server: one run at a time, recorded, bounded, and honest about how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from psycopg2.sql import Identifier
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._history import KEEP_ACTIONS, LOCK_KEYS
+from tests.runs import REPOSITORY, only, perform, until
+from tests.servers import Database, PrivateServer
+
+# Holds up whoever deletes row 1500 until nobody has the advisory lock 77 any more. No lock_timeout applies to it.
+GATE = """
+CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+    WHILE OLD.id = 1500 AND NOT pg_try_advisory_xact_lock_shared(77) LOOP
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+    RETURN OLD;
+END$$;
+CREATE TRIGGER gate BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION gate();
+"""
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+
+
+def table(database: Database, name: str = "t", expired: int = 5, live: int = 5) -> None:
+    database.sql(
+        f"CREATE TABLE {name} (id int PRIMARY KEY, at timestamptz); INSERT INTO {name} SELECT n, now() + "
+        f"(n - {expired} - 0.5) * interval '1 minute' FROM generate_series(1, {expired + live}) AS n; CREATE INDEX ON {name} (at)"
+    )
+
+
+def purge(database: Database, user: str = "postgres", check: bool = False, **options: Any) -> dict[str, Any]:
+    return perform("purge", database.dsn_as(user), check, **{"table": "t", "column": "at", **options})
+
+
+def run(database: Database, *tables: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    """A plan that purges tables."""
+    steps = [{"purge": {"table": name, "column": "at"}} for name in tables]
+    return perform("run", database.dsn, check, plan="hourly", steps=steps, **options)
+
+
+def history(database: Database, **options: Any) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = perform("history_info", database.dsn, **options)["runs"]
+    return runs
+
+
+@contextmanager
+def held_up(database: Database) -> Iterator[Future[dict[str, Any]]]:
+    """A purge of 2000 rows that has deleted 1000 and stands before row 1500; it goes on when the block ends."""
+    table(database, expired=2000)
+    database.sql(GATE)
+    with ThreadPoolExecutor(1) as thread, closing(database.connect()) as gate:
+        gate.cursor().execute("SELECT pg_advisory_lock(77)")
+        running = thread.submit(purge, database)
+        until(lambda: database.value(WAITING) or running.done())
+        assert not running.done(), running.result()
+        yield running
+
+
+def left(database: Database, name: str = "t") -> int:
+    count: int = database.value(f"SELECT count(*) FROM {name}")
+    return count
+
+
+# One at a time
+
+
+def test_of_two_runs_one_acts(database: Database) -> None:
+    with held_up(database) as first:
+        second = purge(database)
+        assert (second["status"], second["changed"], second["actions"]) == ("skipped", False, [])
+        assert "failed" not in second
+        pid = database.value(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND classid = %s", [LOCK_KEYS[0]]
+        )
+        assert f"session {pid} of postgres" in second["msg"]
+        assert left(database) == 1005
+        checked = purge(database, check=True)
+        assert (only(checked)["outcome"], only(checked)["rows"]) == ("planned", 1000)
+        assert str(pid) in checked["warnings"][0]
+    assert only(first.result(60))["rows"] == 2000
+    assert left(database) == 5
+
+
+def test_databases_do_not_wait_for_each_other(database: Database, vtchat_database: Database) -> None:
+    with held_up(database):
+        result = perform("purge", vtchat_database.dsn, table="sessions", column="expires_at", timezone="UTC")
+        assert only(result)["rows"] == 3000
+
+
+def test_process_that_is_killed(database: Database) -> None:
+    table(database, expired=2000)
+    database.sql(GATE)
+    code = "import sys; from tests.runs import perform; perform('purge', sys.argv[1], table='t', column='at')"
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "collections")])
+    with closing(database.connect()) as gate:
+        gate.cursor().execute("SELECT pg_advisory_lock(77)")
+        with subprocess.Popen(
+            [sys.executable, "-c", code, database.dsn], env={**os.environ, "PYTHONPATH": path}
+        ) as process:
+            until(lambda: database.value(WAITING) or process.poll() is not None)
+            [(before,)] = database.sql("SELECT outcome FROM maintenance.action")
+            assert before is None  # written before it happens
+            assert history(database)[0]["status"] == history(database)[0]["actions"][0]["outcome"] == "running"
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert left(database) == 1005
+    # The server ends the statement that was under way, then notices that nobody listens.
+    until(lambda: not database.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'vtchat%%'"))
+    remaining = left(database)
+    assert remaining <= 1005
+    result = purge(database)
+    assert (result["status"], left(database)) == ("ok", 5)
+    assert "abandoned in purge public.t" in result["warnings"][0]
+    newest, dead = history(database)
+    assert (newest["status"], dead["status"]) == ("ok", "abandoned")
+    assert [action["outcome"] for action in dead["actions"]] == ["abandoned"]
+    assert not purge(database)["warnings"]
+
+
+# History
+
+
+def test_every_action_is_recorded(database: Database) -> None:
+    table(database)
+    result = run(database, "t", "missing")
+    [recorded] = history(database)
+    assert (recorded["run_id"], recorded["plan"], recorded["status"]) == (result["run_id"], "hourly", "failed")
+    assert (recorded["totals"], recorded["message"], recorded["role"]) == (result["totals"], result["msg"], "postgres")
+    assert recorded["steps"][0]["purge"]["table"] == "t"
+    keys = ("step", "operation", "target", "outcome", "reason", "rows", "numbers")
+    assert [{key: action[key] for key in keys} for action in recorded["actions"]] == [
+        {key: action[key] for key in keys} for action in result["actions"]
+    ]
+    assert recorded["actions"][0]["statements"] == result["actions"][0]["statements"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", recorded["started"])
+    assert database.value("SELECT seconds > 0 AND NOT deferred FROM maintenance.state WHERE target = 'public.t'")
+
+
+def test_history_info_filters(database: Database) -> None:
+    assert history(database) == []
+    table(database)
+    table(database, "u")
+    run(database, "u")
+    purge(database)
+    assert [one["plan"] for one in history(database)] == ["purge", "hourly"]
+    assert [one["plan"] for one in history(database, limit=1)] == ["purge"]
+    assert [one["plan"] for one in history(database, plan="hourly")] == ["hourly"]
+    assert [one["plan"] for one in history(database, target="public.u")] == ["hourly"]
+    assert history(database, plan="nothing") == []
+
+
+def test_old_runs_go(database: Database) -> None:
+    table(database)
+    purge(database)
+    database.sql(
+        "INSERT INTO maintenance.run (plan, backend_start, steps, started_at, finished_at, status) "
+        "SELECT d::text, now(), '[]', now() - d * interval '1 day', now(), 'ok' FROM unnest(ARRAY[91, 89]) AS d"
+    )
+    purge(database)
+    assert sorted(one["plan"] for one in history(database)) == ["89", "purge", "purge"]
+
+
+def test_old_actions_go(database: Database) -> None:
+    assert KEEP_ACTIONS == 100_000
+    table(database)
+    purge(database)
+    database.sql(
+        "WITH r AS (INSERT INTO maintenance.run (plan, backend_start, steps, finished_at, status) "
+        "SELECT n::text, now(), '[]', now(), 'ok' FROM generate_series(1, 3) AS n RETURNING id) "
+        "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, finished_at) "
+        "SELECT id, 1, 'purge', 'x', 'unchanged', '', '{}', '{}', now() FROM r, generate_series(1, 40000) AS n ORDER BY id"
+    )
+    for _run in range(2):
+        purge(database)
+    assert 80_000 <= left(database, "maintenance.action") <= 100_000
+    assert [one["plan"] for one in history(database)] == ["purge", "purge", "3", "2"]
+
+
+def test_newer_version_is_refused_with_the_way_out(database: Database) -> None:
+    table(database)
+    database.sql("CREATE SCHEMA maintenance; CREATE TABLE maintenance.run (id int)")
+    database.sql("COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 2'")
+    for check in (True, False):
+        result = purge(database, check=check)
+        assert result["failed"]
+        assert "history: false" in result["msg"]
+        assert result["actions"] == []
+    assert only(purge(database, history=False))["rows"] == 5
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE maintenance.run (id int)",
+        "CREATE VIEW maintenance.run AS SELECT 1 AS id",
+        "CREATE TABLE maintenance.state (id int)",
+    ],
+)
+def test_schema_of_somebody_else(database: Database, statement: str) -> None:
+    table(database)
+    database.sql("CREATE SCHEMA maintenance")
+    database.sql(statement)
+    before = database.sql("SELECT oid FROM pg_class ORDER BY 1")
+    result = purge(database)
+    assert (only(result)["rows"], result["run_id"], len(result["warnings"])) == (5, None, 1)
+    assert "maintenance" in result["warnings"][0]
+    assert database.sql("SELECT oid FROM pg_class ORDER BY 1") == before
+
+
+def test_without_the_right_to_create_it(database: Database) -> None:
+    table(database)
+    role = database.role("Operator")
+    name = Identifier(role).as_string(database.connect())
+    database.sql(f"ALTER TABLE t OWNER TO {name}")
+    result = purge(database, user=role)
+    assert (result["status"], only(result)["rows"], result["run_id"]) == ("ok", 5, None)
+    [warning] = result["warnings"]
+    statement = re.search(r"GRANT .*? TO \S+?(?=\.)", warning)
+    assert statement, warning
+    database.sql(statement[0])
+    result = purge(database, user=role)
+    assert (result["warnings"], history(database)[0]["role"]) == ([], role)
+
+
+def test_without_the_right_to_use_it(database: Database) -> None:
+    table(database)
+    purge(database)
+    role = database.role("Operator")
+    name = Identifier(role).as_string(database.connect())
+    database.sql(f"ALTER TABLE t OWNER TO {name}; GRANT CREATE ON DATABASE {database.name} TO {name}")
+    result = purge(database, user=role)
+    assert (result["status"], result["run_id"]) == ("ok", None)
+    [warning] = result["warnings"]
+    for statement in re.findall(r"GRANT .*? TO \S+?(?=[;.])", warning):
+        database.sql(statement)
+    result = purge(database, user=role)
+    assert (result["warnings"], history(database)[0]["role"]) == ([], role)
+
+
+def test_history_false(database: Database) -> None:
+    table(database)
+    result = purge(database, history=False)
+    assert (only(result)["rows"], result["run_id"], result["warnings"]) == (5, None, [])
+    assert not database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'maintenance'")
+
+
+def contents(database: Database) -> list[Any]:
+    """Everything in the database: catalog rows by transaction, table rows by place."""
+    found: list[Any] = [
+        database.sql("SELECT oid, xmin FROM pg_class ORDER BY 1"),
+        database.sql("SELECT oid, xmin FROM pg_namespace ORDER BY 1"),
+    ]
+    for (name,) in database.sql(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace >= 16384 OR relname = 't' ORDER BY 1"
+    ):
+        found.append(database.sql(f"SELECT ctid, xmin, xmax FROM {name} ORDER BY 1"))
+    return found
+
+
+def test_check_mode_writes_nothing(database: Database) -> None:
+    table(database)
+    for _time in ("without a history", "with one"):
+        before = contents(database)
+        # The predicate runs inside the check: the transaction is read-only and nothing is locked for others.
+        probe = (
+            "current_setting('transaction_read_only') = 'on' AND NOT EXISTS (SELECT FROM pg_locks "
+            "WHERE pid = pg_backend_pid() AND (locktype = 'advisory' OR mode NOT IN ('AccessShareLock', 'ExclusiveLock')))"
+        )
+        assert only(purge(database, check=True, where=probe))["rows"] == 5
+        assert contents(database) == before
+        purge(database, max_rows=1)
+        database.sql("INSERT INTO t SELECT 0, '2000-01-01' ON CONFLICT DO NOTHING")
+
+
+# Budget and order
+
+
+def test_deferred_goes_first_next_time_and_predictions_fade(database: Database) -> None:
+    database.sql("CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 1000)")
+    database.sql("CREATE TABLE b (id int); INSERT INTO b SELECT generate_series(1, 1000)")
+    steps = [{"analyze": {"tables": ["a"]}}, {"analyze": {"tables": ["b"]}}]
+
+    def go() -> dict[str, Any]:
+        database.sql("INSERT INTO a SELECT generate_series(1, 1000); INSERT INTO b SELECT generate_series(1, 1000)")
+        with closing(database.connect()) as writer:
+            writer.cursor().execute("SELECT pg_stat_force_next_flush()")
+        database.sql("SELECT pg_stat_force_next_flush()")
+        return perform("run", database.dsn, plan="p", steps=steps, budget=600)
+
+    assert [action["outcome"] for action in go()["actions"]] == ["done", "done"]
+    database.sql("UPDATE maintenance.state SET seconds = 650 WHERE target = 'public.b'")
+    result = go()
+    assert result["status"] == "partial"
+    assert [(action["target"], action["outcome"]) for action in result["actions"]] == [
+        ("public.a", "done"),
+        ("public.b", "deferred"),
+    ]
+    assert "650 s" in result["actions"][1]["reason"]
+    assert database.sql("SELECT seconds, deferred FROM maintenance.state WHERE target = 'public.b'") == [(585.0, True)]
+    result = go()
+    assert (result["actions"][0]["target"], result["actions"][0]["outcome"]) == ("public.b", "done")
+    assert database.value("SELECT seconds < 600 AND NOT deferred FROM maintenance.state WHERE target = 'public.b'")
+
+
+def test_statement_timeout_is_what_is_left_of_the_budget(database: Database) -> None:
+    table(database)
+    database.sql(
+        "CREATE TABLE seen (milliseconds int); CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+        "INSERT INTO seen SELECT extract(epoch FROM current_setting(''statement_timeout'')::interval) * 1000; RETURN NULL; END'; "
+        "CREATE TRIGGER look AFTER DELETE ON t EXECUTE FUNCTION look()"
+    )
+    purge(database, budget=123)
+    assert 60_000 < database.value("SELECT max(milliseconds) FROM seen") <= 123_000
+
+
+@pytest.mark.parametrize(("on_error", "outcomes"), [("continue", ["failed", "done"]), ("stop", ["failed", "skipped"])])
+def test_on_error(database: Database, on_error: str, outcomes: list[str]) -> None:
+    table(database)
+    result = run(database, "missing", "t", on_error=on_error)
+    assert (result["failed"], result["status"]) == (True, "failed")
+    assert [action["outcome"] for action in result["actions"]] == outcomes
+    assert result["changed"] == (on_error == "continue")
+    assert "missing" in result["msg"]
+
+
+def test_connection_that_is_killed(database: Database) -> None:
+    table(database, expired=2500)
+    table(database, "u")
+
+    def kill(target: str, rows: int, seconds: float) -> None:
+        database.sql(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
+        )
+
+    steps = [{"purge": {"table": name, "column": "at"}} for name in ("t", "u")]
+    parameters = _edge.validated("run", {"dsn": database.dsn, "plan": "p", "steps": steps})
+    result = _edge.perform("run", parameters, False, kill)
+    assert (result["failed"], result["status"], result["changed"]) == (True, "failed", True)
+    assert [(action["outcome"], action["rows"]) for action in result["actions"]] == [("failed", 1000), ("failed", None)]
+    assert "connection" in result["msg"]
+    assert left(database) == 1505
+    after = run(database, "t", "u")
+    assert (after["status"], [action["rows"] for action in after["actions"]]) == ("ok", [1500, 5])
+    assert "abandoned" in after["warnings"][0]
+
+
+# Where a run may not be, and as whom
+
+
+def test_standby_is_refused(private_server: PrivateServer) -> None:
+    embedded = private_server.embedded
+    private_server.stop()
+    (embedded.data / "standby.signal").touch()
+    user = embedded.place.account.uid if embedded.place.account else None
+    control = [str(private_server.bin / "pg_ctl"), "-D", str(embedded.data), "-w", "-s"]
+    log = embedded.place.home / "standby.log"
+    subprocess.run(
+        [*control, "-l", str(log), "start"], user=user, cwd=embedded.data, check=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        result = perform("purge", private_server.dsn(), table="t", column="at")
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], user=user, cwd=embedded.data, check=True)
+    assert result["failed"]
+    assert "standby" in result["msg"]
+    assert "primary" in result["msg"]
+
+
+def test_role(database: Database) -> None:
+    table(database)
+    owner, login = database.role("owner"), database.role("login", attributes=["NOINHERIT"])
+    database.sql(
+        f"ALTER TABLE t OWNER TO {owner}; GRANT {owner} TO {login}; GRANT CREATE ON DATABASE {database.name} TO {owner}"
+    )
+    assert purge(database, user=login)["failed"]
+    result = purge(database, user=login, role=owner)
+    assert only(result)["rows"] == 5
+    assert history(database)[0]["role"] == owner
+    for role in ("nobody_has_this", "postgres"):
+        result = purge(database, user=login, role=role)
+        assert result["failed"]
+        assert role in result["msg"]
+
+
+def test_locks_and_sessions_are_gone_afterwards(database: Database) -> None:
+    table(database)
+    purge(database)
+    until(
+        lambda: (
+            not database.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'vtchat%%' AND datname = current_database()"
+            )
+        )
+    )
