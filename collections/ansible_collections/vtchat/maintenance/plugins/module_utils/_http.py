@@ -55,6 +55,7 @@ class HttpError(MaintenanceError):
     headers    of the answer, names in lower case
     body       of the answer, read as JSON; None when it was not JSON
     detail     the service's own words, without our frame around them
+    limited    whether it was refused for the sake of a rate limit
     uncertain  whether a write may have been carried out all the same
     """
 
@@ -63,6 +64,7 @@ class HttpError(MaintenanceError):
         self.status = status
         self.detail = detail
         self.uncertain = uncertain
+        self.limited = False
         self.headers: dict[str, str] = {}
         self.body: Any = None
 
@@ -212,7 +214,7 @@ class Client:
             self.scrub(message), status=answer.status if answer else 0, detail=detail, uncertain=uncertain
         )
         if answer is not None:
-            error.headers, error.body = answer.headers, answer.body
+            error.headers, error.body, error.limited = answer.headers, answer.body, _is_limit(answer)
         return error
 
 

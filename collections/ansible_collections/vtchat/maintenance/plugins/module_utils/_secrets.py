@@ -152,6 +152,15 @@ def _value_faults(value: Any, rules: Rules) -> list[str]:
     return [f"the value has {size} bytes, the limit is {rules.value_bytes}"] if size > rules.value_bytes else []
 
 
+def texts(given: Any) -> list[str]:
+    """All texts inside an option, whatever its shape; the names of a mapping are none."""
+    if isinstance(given, Mapping):
+        return [text for value in given.values() for text in texts(value)]
+    if isinstance(given, (list, tuple)):
+        return [text for value in given for text in texts(value)]
+    return [] if given is None or isinstance(given, bool) else [str(given)]
+
+
 def forms(value: str) -> set[str]:
     """Every spelling in which a value, or the password in a URL, may come back. Under three characters nothing can be told."""
     parts = {value, value.strip()}
