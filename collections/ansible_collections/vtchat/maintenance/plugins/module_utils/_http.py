@@ -25,6 +25,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import math
 import random
 import socket
 import ssl
@@ -119,26 +120,37 @@ class Client:
         self,
         base_url: str,
         *,
-        authorization: str,
+        authorization: str = "",
         secrets: Iterable[str] = (),
         headers: Mapping[str, str] | None = None,
         agent: str = "vtchat.maintenance",
         timeout: float = 30,
         patience: float = 120,
+        deadline: float | None = None,
         ca_path: str | None = None,
+        option: str = "api_url",
         send: Callable[..., Any] = open_url,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``timeout``: seconds of silence that end an attempt. Raises OptionError for a URL or token that cannot be used."""
+        """Raises OptionError for a URL or token that cannot be used.
+
+        authorization  "" for a service that is asked without a token
+        timeout        seconds of silence that end an attempt
+        deadline       seconds from now at which everything ends, in the middle of an attempt too; None: never
+        option         what the caller's user calls the base URL
+        """
         self.base_url = base_url.rstrip("/")
-        self._loopback = _check_url(self.base_url)
-        _check_header(authorization)
-        self._headers = {"Accept": "application/json", **(headers or {}), "Authorization": authorization}
+        self._loopback = _check_url(self.base_url, option)
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        if authorization:
+            _check_header(authorization)
+            self._headers["Authorization"] = authorization
         self._secrets = {*filter(None, secrets), authorization, authorization.partition(" ")[2]}
         self._agent = agent
         self._timeout, self._patience, self._ca_path = timeout, patience, ca_path
         self._send, self._sleep, self._clock = send, sleep, clock
+        self._until = math.inf if deadline is None else clock() + deadline
         self.calls = 0
         self.warnings: list[str] = []
 
@@ -162,7 +174,7 @@ class Client:
         """The answer, if it is 2xx or its status is in ``expect``. ``path`` is already encoded (see join). Raises HttpError."""
         repeatable = method in REPEATABLE if repeat is None else repeat
         url = self.base_url + path + ("?" + urlencode(query) if query else "")
-        until = self._clock() + self._patience
+        until = min(self._clock() + self._patience, self._until)
         uncertain = False
         for attempt in range(1, ATTEMPTS + 1):
             tried = self._once(method, url, body)
@@ -179,6 +191,9 @@ class Client:
         raise self._error(method, path, tried, uncertain, wait)
 
     def _once(self, method: str, url: str, body: Any) -> _Try:
+        timeout = min(self._timeout, self._until - self._clock())
+        if timeout <= 0:
+            return _Try(fault="no time is left", sent=False, lasting=True)
         self.calls += 1
         data = None if body is None else json.dumps(body).encode("utf-8")
         headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
@@ -188,19 +203,38 @@ class Client:
                 method=method,
                 data=data,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=timeout,
                 http_agent=self._agent,
                 follow_redirects="none",
                 use_proxy=not self._loopback,
                 use_netrc=False,
                 ca_path=self._ca_path,
             ) as response:
-                return _read(response.getcode(), response)
+                return self._read(response.getcode(), response)
         except HTTPError as error:
             with error:
-                return _read(error.code, error)
+                return self._read(error.code, error)
         except (OSError, HTTPException) as error:
             return _silence(error)
+
+    def _read(self, status: int, response: Any) -> _Try:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        # Piece by piece: an answer that trickles in for ever never counts as silence.
+        read = getattr(response, "read1", response.read)
+        raw = b""
+        try:
+            while len(raw) <= LARGEST_ANSWER:
+                piece = read(65536)
+                raw += piece
+                if not piece:
+                    return (
+                        _parsed(status, headers, raw) if _complete(headers, raw) else _Try(fault="the answer broke off")
+                    )
+                if self._clock() > self._until:
+                    return _Try(fault="no complete answer in time")
+        except (OSError, HTTPException) as error:
+            return _silence(error)
+        return _Try(fault="the answer is larger than any this service gives", lasting=True)
 
     def _error(self, method: str, path: str, tried: _Try, uncertain: bool, wait: float | None) -> HttpError:
         answer = tried.answer
@@ -218,18 +252,18 @@ class Client:
         return error
 
 
-def _check_url(url: str) -> bool:
+def _check_url(url: str, option: str) -> bool:
     """Whether the host is loopback. Raises OptionError."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or "", parts.port
     except ValueError:
-        raise OptionError(["api_url: it is not a URL"]) from None
+        raise OptionError([f"{option}: it is not a URL"]) from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.query or parts.fragment:
-        raise OptionError(["api_url: it must have the form https://host/path, without user, query and fragment"])
+        raise OptionError([f"{option}: it must have the form https://host/path, without user, query and fragment"])
     loopback = is_loopback(host)
     if parts.scheme == "http" and not loopback:
-        raise OptionError(["api_url: it must begin with https://, because the token would travel readable"])
+        raise OptionError([f"{option}: it must begin with https://, because the token would travel readable"])
     return loopback
 
 
@@ -238,14 +272,13 @@ def _check_header(value: str) -> None:
         raise OptionError(["token: it is empty or holds a character that no token has, such as a line break"])
 
 
-def _read(status: int, response: Any) -> _Try:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    try:
-        raw = response.read(LARGEST_ANSWER + 1)
-    except (OSError, HTTPException) as error:
-        return _silence(error)
-    if len(raw) > LARGEST_ANSWER:
-        return _Try(fault="the answer is larger than any this service gives", lasting=True)
+def _complete(headers: Mapping[str, str], raw: bytes) -> bool:
+    """Whether all that was announced has come; the length of what was compressed says nothing."""
+    announced = headers.get("content-length", "")
+    return not announced.isdigit() or "content-encoding" in headers or len(raw) >= int(announced)
+
+
+def _parsed(status: int, headers: dict[str, str], raw: bytes) -> _Try:
     if not raw.strip():
         return _Try(Answer(status, headers))
     try:
