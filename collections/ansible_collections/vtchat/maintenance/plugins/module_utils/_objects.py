@@ -16,6 +16,7 @@ empty one under another name; one that differs is built beside the old one, whic
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,9 @@ KEEP = "ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial; {}; SAVEPOINT tria
 CANONICAL = "SET LOCAL search_path = pg_catalog;"
 
 # A function cannot end the transaction it runs in: COMMIT and the like, and CONCURRENTLY, are refused by the server.
-RUN = "BEGIN EXECUTE {}; END"
+# The script is encoded because the server, when it finds an error in the body of a function, searches its position in
+# the text of the outermost statement, and would report it as one in the script.
+RUN = "DO $$ BEGIN EXECUTE pg_catalog.convert_from(pg_catalog.decode({}, 'base64'), 'UTF8'); END $$"
 
 # No name of another object is likely to be this.
 TWIN = "sql_object: wanted"
@@ -388,13 +391,13 @@ class _Installation:
     def block(self, text: str) -> sql.Composed:
         """A script, or a part of it, inside a function. It keeps the number of the script's lines, see line_of."""
         missing = self.script.sql.count("\n") - text.count("\n")
-        code = sql.SQL(RUN).format(sql.Literal(text + "\n" * missing))
-        return sql.SQL("DO {}").format(sql.Literal(self.session.text(code)))
+        encoded = base64.b64encode((text + "\n" * missing).encode()).decode()
+        return sql.SQL(RUN).format(sql.Literal(encoded))
 
     def view(self, definition: Definition) -> list[Change]:
         """A materialized view, and what the script says after it."""
         place = self.session.row(
-            sql.SQL(VIEW_PLACE).format(
+            sql.SQL(BACK + VIEW_PLACE).format(
                 schema=sql.Literal(definition.name.schema), name=sql.Literal(definition.name.name)
             )
         )
@@ -452,7 +455,9 @@ class _Installation:
 
     def index(self, definition: Definition) -> list[Change]:
         """An index, and what the script says after it."""
-        query = sql.SQL(INDEX_PLACE).format(name=sql.Literal(definition.name.name), table=sql.Literal(definition.table))
+        query = sql.SQL(BACK + INDEX_PLACE).format(
+            name=sql.Literal(definition.name.name), table=sql.Literal(definition.table)
+        )
         places = self.session.rows(query)
         if not places:
             self.run(self.script.sql)  # the server's message says what is wrong with the table
