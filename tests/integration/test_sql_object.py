@@ -259,6 +259,7 @@ def test_what_a_script_drops_is_listed(items: Database) -> None:
         ("VACUUM item", r"2\.sql: VACUUM cannot"),
         ("CREATE INDEX ON item (id)", r"2\.sql: the index needs a name"),
         ("CREATE TABLE other (id int)", r"2\.sql: public\.other: objects of this kind"),
+        ("DROP TABLE item CASCADE", r"2\.sql: constraint .*item.*: objects of this kind"),
         ("ALTER TABLE item ADD COLUMN extra int", r"2\.sql: public\.item: objects of this kind"),
         ("ALTER TABLE item ADD CHECK (id > 0)", r"2\.sql: constraint item_id_check on table public.item: objects of this kind"),
         ("CREATE TYPE mood AS ENUM ('good')", r"2\.sql: type public\.mood: objects of this kind"),

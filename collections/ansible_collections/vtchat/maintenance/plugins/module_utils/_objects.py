@@ -507,17 +507,17 @@ class _Installation:
 
 def compare(script: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[Change]:
     """Objects as they were and as they would be, from rows of DESCRIBE. Raises OptionError for what cannot be compared."""
-    known = {(row["kind"], row["object"]): row["definition"] for row in before}
-    for row in [*after, *before]:
-        table = row["kind"].endswith("table") and known.get((row["kind"], row["object"])) != row["definition"]
-        if row["definition"] is None or table:
-            raise OptionError([f"{row['object']}: objects of this kind cannot be defined here; use a migration"])
-    old = {(row["kind"], row["object"]): canonical(row) for row in before}
-    new = {(row["kind"], row["object"]): canonical(row) for row in after}
-    return [
-        Change(script, key[1], key[0], old.get(key), new.get(key))
-        for key in [*new, *(key for key in old if key not in new)]
-    ]
+    old, new = ({(row["kind"], row["object"]): row for row in rows} for rows in (before, after))
+    changes = []
+    for kind, name in [*new, *(key for key in old if key not in new)]:
+        was, will = old.get((kind, name)), new.get((kind, name))
+        definitions = [row["definition"] if row else None for row in (was, will)]
+        table_changes = kind.endswith("table") and definitions[0] != definitions[1]
+        if definitions == [None, None] or table_changes:
+            raise OptionError([f"{name}: objects of this kind cannot be defined here; use a migration"])
+        texts = [canonical(row) if row else None for row in (was, will)]
+        changes.append(Change(script, name, kind, *texts))
+    return changes
 
 
 def canonical(row: dict[str, Any]) -> str:
