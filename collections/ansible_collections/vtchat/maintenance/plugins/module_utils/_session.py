@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -285,12 +286,18 @@ def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:
         except (psycopg2.Error, UnicodeError) as error:
             message = " ".join(dsn.scrub(str(error)).split())
         left = end - time.monotonic()
-        if not any(text in message.lower() for text in _WORTH_WAITING):
+        if not _worth_waiting(message):
             raise ConnectError(f"cannot connect: {message}")
         if left < pause:
             raise ConnectError(f"cannot connect within {deadline:g} s (connect_deadline): {message}")
         time.sleep(pause)  # nothing tells when a server has woken up: it has to be asked again
     raise AssertionError("the pauses never end")
+
+
+def _worth_waiting(message: str) -> bool:
+    """Whether it may work in a moment. Names stand in quotes, and are not what the server says about its state."""
+    words = re.sub(r'"[^"]*"', "", message).lower()
+    return any(text in words for text in _WORTH_WAITING)
 
 
 def _pauses() -> Iterator[float]:
