@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .. import _catalog, _fingerprint
-from .._action import DEFERRED, DONE, FAILED, UNCHANGED, Action, Context, Outcome
+from .._action import DONE, FAILED, UNCHANGED, Action, Context, Outcome
 from .._driver import sql
 from .._errors import Contended, SqlError
 from .._fingerprint import View
@@ -42,10 +42,9 @@ PAUSE = 0.3  # seconds between the last look and the counters: a commit releases
 VACUUM_DEAD_ROWS = 1000
 VACUUM_DEAD_RATIO = 0.5
 
-QUERY_CANCELED = "57014"
 _ADVICE = {
-    "21000": "; CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
-    "23505": "; correct the definition, or drop the unique index that its rows do not fit",
+    "21000": "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
+    "23505": "correct the definition, or drop the unique index that its rows do not fit",
 }
 
 # Size in bytes with indexes and TOAST. live: exact after a plain refresh, an estimate otherwise.
@@ -152,7 +151,7 @@ def why_due(view: View, options: dict[str, Any], context: Context) -> str:
     if view.fault:
         return view.fault
     if not view.populated:
-        return "it has never been filled"
+        return "it is not populated"
     if options["force"]:
         return "force is set"
     if view.obstacle:
@@ -197,7 +196,7 @@ def _action(view: View, reason: str, options: dict[str, Any], context: Context) 
             "refresh", target, f"nothing has changed since the refresh of {when:%Y-%m-%d %H:%M} UTC", UNCHANGED
         )
     if not possible and options["concurrently"] != "never":
-        cause = "no unique index on plain columns" if view.populated else "the first one cannot be concurrent"
+        cause = "no unique index on plain columns" if view.populated else "the first refresh cannot be concurrent"
         reason += f"; plain, which blocks readers: {cause}"
     return Action(
         operation="refresh",
@@ -230,9 +229,9 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     try:
         before = with_lock_retries(session, work.refresh, context.seconds_left)
     except SqlError as error:
-        if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
-            return Outcome(DEFERRED, "out of time; the view is as it was")
-        return Outcome(FAILED, f"{error}{_ADVICE.get(error.sqlstate, '')}")
+        if error.sqlstate not in _ADVICE:
+            raise
+        return Outcome(FAILED, f"{error}; {_ADVICE[error.sqlstate]}")
     after = work.measure(flush=True)
     if not after["populated"]:
         return Outcome(FAILED, "the server reported success, but the view is not populated")

@@ -67,7 +67,7 @@ def test_unchanged() -> None:
     ("changes", "reason"),
     [
         ({"view": view(populated=False)},
-         "it has never been filled; plain, which blocks readers: the first one cannot be concurrent"),
+         "it is not populated; plain, which blocks readers: the first refresh cannot be concurrent"),
         ({"force": True}, "force is set"),
         ({"view": view(obstacle="its definition calls now()")}, "its definition calls now()"),
         ({"state": {}}, "no earlier refresh is known"),
