@@ -21,7 +21,8 @@ from tests.servers import REPOSITORY, Database, Server
 SQL = REPOSITORY / "sql"
 
 # Whoever is not expired lives for another day at least, so that nothing expires while it is measured. Two users in
-# three have subscriptions, one of them two. Multiplying with a prime spreads rows without chance.
+# three have subscriptions, one of them two. Multiplying with a prime spreads rows without chance. The time at which a
+# session expires follows its place in the table, give or take a day: one that is used gets a new time and a new place.
 FILL = """
 INSERT INTO users (id, name, email, normalized_email)
 SELECT 'user_' || n, 'Nguyễn Văn ' || n, 'User.' || n || '@example.com', 'user' || n || '@example.com'
@@ -35,8 +36,8 @@ FROM generate_series(1, %(users)s) AS n, generate_series(1, n %% 3) AS part;
 
 INSERT INTO sessions (id, expires_at, ip_address, user_agent, token, user_id)
 SELECT 'session_' || n,
-       timezone('UTC', now()) + CASE WHEN n %% 100 < %(expired)s THEN interval '-1 hour' ELSE interval '1 day' END
-           * (1 + n::bigint * 104729 %% 29),
+       timezone('UTC', now()) + interval '1 second' * (n - %(expired)s + n::bigint * 104729 %% 86400)
+           + CASE WHEN n <= %(expired)s THEN interval '-1 day' ELSE interval '1 day' END,
        '198.51.100.' || n %% 256, 'Mozilla/5.0 (' || n %% 40 || ')', md5('token ' || n),
        'user_' || 1 + n::bigint * 7919 %% %(users)s
 FROM generate_series(1, %(sessions)s) AS n;
@@ -44,7 +45,7 @@ FROM generate_series(1, %(sessions)s) AS n;
 
 
 def fill(database: Database, users: int, sessions: int, expired: int = 0) -> Database:
-    """Schema, rows, indexes, statistics. Of a hundred sessions, ``expired`` have expired."""
+    """Schema, rows, indexes, statistics. The first ``expired`` sessions have expired."""
     began = time.monotonic()
     tables, _rows, indexes = (path.read_text(encoding="utf-8") for path in sorted((SQL / "schema").glob("*.sql")))
     # One transaction: with wal_level minimal, tables that are new in it need no WAL.
