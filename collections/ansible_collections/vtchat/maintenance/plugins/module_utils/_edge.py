@@ -18,6 +18,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, Validati
 from ansible.module_utils.errors import UnsupportedError
 
 from . import _dsn, _history
+from ._action import DONE, PLANNED
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
@@ -221,8 +222,18 @@ def _run(name: str, parameters: dict[str, Any], check: bool, progress: Progress)
 
 
 def _diff(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What --diff shows: the rows that go."""
-    return [
+    """What --diff shows: the rows that go, and the definitions that change."""
+    definitions = [
+        {
+            "before_header": action["target"],
+            "after_header": action["target"],
+            "before": f"{action['numbers']['before']}\n" if action["numbers"]["before"] else "",
+            "after": f"{action['numbers']['after']}\n" if action["numbers"]["after"] else "",
+        }
+        for action in actions
+        if action["operation"] == "index" and action["outcome"] in (DONE, PLANNED)
+    ]
+    return definitions + [
         {
             "before_header": action["target"],
             "after_header": action["target"],

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from ._operations import analyze, purge, refresh
+from ._operations import analyze, index, purge, refresh
 from ._sql import display, parse_name, quote
 
-OPERATIONS: dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze}
+OPERATIONS: dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze, "index": index}
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,11 @@ class Step:
     @property
     def names(self) -> list[str]:
         """The objects that the options name, as the user wrote them."""
+        operation = OPERATIONS[self.operation]
+        if hasattr(operation, "names"):
+            return list(operation.names(self.options))
         names: list[str] = []
-        for option in OPERATIONS[self.operation].NAME_OPTIONS:
+        for option in operation.NAME_OPTIONS:
             value = self.options.get(option)
             names += [value] if isinstance(value, str) else value or []
         return names

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: index
+short_description: Bring an index to its definition while the application goes on reading and writing
+version_added: 1.0.0
+description:
+  - Creates, replaces or removes one index. Whether an existing one is what O(definition) says is decided by the server,
+    which prints both; for that the wanted index is created on an empty copy of the table, in a transaction that is rolled
+    back, in check mode too.
+  - An index is built with C(CREATE INDEX CONCURRENTLY) under a name made from its own with C(_new_) and eight digits, and
+    renamed when it is finished. So the name never stands for an index that cannot be used, and a different or invalid index
+    is replaced without a moment in which neither can be used. Comment, C(CLUSTER) and statistics targets of the old one are
+    kept.
+  - Transactions that the build would have to wait for are waited for before it begins. If the budget ends before they do,
+    the outcome is V(contended) and nothing has been built.
+  - What a failed or interrupted build has left is removed or made use of by the next run; nothing else is touched. An index
+    that somebody is building just now is left alone.
+  - In a partitioned table the index is built for one partition after the other. Valid indexes of partitions that have the
+    wanted definition become parts of it, as they do with C(CREATE INDEX). Replacing and removing the index of a partitioned
+    table takes a short exclusive lock on all partitions.
+  - An index that enforces a constraint, that a foreign key refers to, that is the replica identity or part of the index of a
+    partitioned table is not replaced or removed.
+  - Check mode cannot know whether the rows fit a unique index.
+options:
+  definition:
+    description:
+      - The C(CREATE INDEX) statement. Unquoted names are folded to lower case, as in SQL.
+      - C(CONCURRENTLY) and C(IF NOT EXISTS) may stand in it and mean nothing here.
+      - Expressions must not name the schema of a column.
+      - Goes into statements as it is. Only trusted text belongs here.
+    type: str
+  name:
+    description:
+      - The index to be removed. Each part of the name is taken literally, upper case and spaces included; a part with a dot
+        or a double quote in it is written in double quotes.
+      - Exactly one of O(definition) and O(name) is needed.
+    type: str
+  state:
+    description:
+      - V(present) needs O(definition).
+      - With V(absent) the index is removed, with C(DROP INDEX CONCURRENTLY) unless its table is partitioned. Of
+        O(definition), only the names of the index and of the table's schema count then.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+seealso:
+  - module: vtchat.maintenance.run
+  - module: vtchat.maintenance.sql_object
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Look sessions up by their token
+  vtchat.maintenance.index:
+    dsn: "{{ maintenance_dsn }}"
+    definition: CREATE INDEX idx_sessions_token_hash ON sessions USING hash (token)
+
+- name: Plans of active subscriptions
+  vtchat.maintenance.index:
+    definition: |
+      CREATE INDEX idx_user_subscriptions_plan_status ON user_subscriptions (plan, status) WHERE status = 'active'
+    budget: 3600
+
+- name: An index that nobody uses
+  vtchat.maintenance.index:
+    name: public.idx_users_protected
+    state: absent
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Always V(null); rows mean nothing here.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description:
+        - C(before) and C(after), the definitions as the server prints them; C(bytes), the size of the index;
+          C(seconds_waited), how long older transactions were waited for before the work began.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent.
+      type: list
+      elements: str
+      returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("index")
+
+
+if __name__ == "__main__":
+    main()
