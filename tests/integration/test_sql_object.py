@@ -232,6 +232,14 @@ def test_triggers_views_schemas_and_grants(items: Database) -> None:
     assert ("touch on public.item", "replaced") in results(install(items, *scripts))
 
 
+def test_a_comment_alone(items: Database) -> None:
+    assert exact(items, "COMMENT ON TABLE public.item IS 'x'") == [("public.item", "replaced")]
+    assert exact(items, "COMMENT ON COLUMN public.item.id IS 'y'") == [("public.item", "replaced")]
+    assert exact(items, "COMMENT ON TABLE public.item IS NULL; COMMENT ON COLUMN public.item.name IS 'z'")
+    assert items.value("SELECT string_agg(description, ', ' ORDER BY objsubid) FROM pg_description "
+                       "WHERE objoid = 'item'::regclass") == "y, z"  # fmt: skip
+
+
 def test_what_a_script_drops_is_listed(items: Database) -> None:
     install(items, FUNCTION)
     drop = FUNCTION.replace("twice", "thrice") + "DROP FUNCTION IF EXISTS public.twice(int)"

@@ -378,6 +378,8 @@ def test_functions_cannot_be_led_astray_by_the_search_path(vtchat: Database) -> 
     vtchat.sql("SET search_path = pg_temp, public")
     vtchat.sql("CREATE TEMPORARY TABLE sessions (id text, expires_at timestamp)")
     vtchat.sql("CREATE TEMPORARY TABLE pg_class (oid oid)")
+    vtchat.sql("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'infinity'::timestamptz $$")
+    vtchat.sql("SET search_path = pg_temp, public, pg_catalog")
     assert vtchat.value("SELECT public.cleanup_expired_sessions()") == 3000
     vtchat.sql("SELECT public.refresh_subscription_summary()")
     assert vtchat.value("SELECT public.get_database_health_stats()")["stats"]["expired_sessions"] == 0
