@@ -104,7 +104,9 @@ class GitHub:
         return answer.status != 404
 
     def create_environment(self) -> None:
-        self.client.request("PUT", self.scope.environment_path)
+        answer = self.client.request("PUT", self.scope.environment_path, expect=(404,))
+        if answer.status == 404:
+            raise MaintenanceError(f"the token may not create environments{_permission(answer.headers)}")
 
     def put_secret(self, name: str, value: str, visibility: Visibility) -> bool:
         """Seal and write a secret; whether it is a new one."""
@@ -124,16 +126,26 @@ class GitHub:
         return _text(answer, "updated_at")
 
     def put_variable(self, name: str, value: str, visibility: Visibility, exists: bool) -> None:
-        """Create or change a variable; which of the two is settled again when somebody was faster or an answer was lost."""
+        """Create or change a variable; which of the two is settled anew when somebody was faster or an answer was lost."""
         body = {"name": name, "value": value, **visibility.body()}
-        if not exists:
+        if exists and self._patched(name, body):
+            return
+        for last in (False, True):
             try:
                 self.client.request("POST", f"{self.scope.base}/variables", body=body)
                 return
             except HttpError as error:
                 if error.status != 409 and not error.uncertain:
                     raise
-        self.client.request("PATCH", f"{self.scope.base}/variables" + join(name), body=body, repeat=True)
+                if self._patched(name, body):
+                    return
+                if last:
+                    raise
+
+    def _patched(self, name: str, body: Mapping[str, Any]) -> bool:
+        """Whether there was such a variable to change."""
+        path = f"{self.scope.base}/variables" + join(name)
+        return self.client.request("PATCH", path, body=body, expect=(404,), repeat=True).status != 404
 
     def delete(self, collection: str, name: str) -> bool:
         """Whether it was there. GitHub also answers 404 where the right to delete is missing: that is looked into."""
