@@ -6,6 +6,16 @@
 -- One call deletes at most 50 000 sessions, the oldest first, because it is one transaction: after a long pause, call it
 -- until it returns 0. Rows that somebody else has locked are left for the next call.
 
+-- A function of this name that was made by hand may return another type, which cannot be replaced.
+DO $do$
+BEGIN
+    IF (SELECT prorettype <> 'integer'::regtype OR proretset FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('public.cleanup_expired_sessions()')) THEN
+        DROP FUNCTION public.cleanup_expired_sessions();
+    END IF;
+END
+$do$;
+
 CREATE OR REPLACE FUNCTION public.cleanup_expired_sessions()
 RETURNS integer
 LANGUAGE sql

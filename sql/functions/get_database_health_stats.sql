@@ -8,6 +8,16 @@
 --   more than 1 000 expired sessions; they are counted up to 100 000
 --   the view user_subscription_summary without data
 
+-- A function of this name that was made by hand may return another type, which cannot be replaced.
+DO $do$
+BEGIN
+    IF (SELECT prorettype <> 'jsonb'::regtype OR proretset FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('public.get_database_health_stats()')) THEN
+        DROP FUNCTION public.get_database_health_stats();
+    END IF;
+END
+$do$;
+
 CREATE OR REPLACE FUNCTION public.get_database_health_stats()
 RETURNS jsonb
 LANGUAGE plpgsql

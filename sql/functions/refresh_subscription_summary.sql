@@ -7,6 +7,16 @@
 -- with an error, because the change of a subscription must not fail for the sake of a summary, and pooled connections must
 -- not pile up. What it wanted to show appears with the next refresh, at the latest with the hourly one.
 
+-- A function of this name that was made by hand may return another type, which cannot be replaced.
+DO $do$
+BEGIN
+    IF (SELECT prorettype <> 'void'::regtype OR proretset FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('public.refresh_subscription_summary()')) THEN
+        DROP FUNCTION public.refresh_subscription_summary();
+    END IF;
+END
+$do$;
+
 CREATE OR REPLACE FUNCTION public.refresh_subscription_summary()
 RETURNS void
 LANGUAGE plpgsql

@@ -385,6 +385,32 @@ def test_functions_cannot_be_led_astray_by_the_search_path(vtchat: Database) -> 
     assert vtchat.value("SELECT public.get_database_health_stats()")["stats"]["expired_sessions"] == 0
 
 
+BY_HAND = """
+CREATE FUNCTION cleanup_expired_sessions() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint';
+CREATE FUNCTION refresh_subscription_summary() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE FUNCTION get_database_health_stats() RETURNS TABLE (table_name text, dead bigint) LANGUAGE sql AS $$ SELECT 'x', 0 $$;
+CREATE MATERIALIZED VIEW user_subscription_summary AS
+SELECT u.id AS user_id, u.email, us.plan AS user_plan_slug, us.status AS subscription_status, us.current_period_end,
+    us.creem_subscription_id, CASE WHEN us.plan = 'vt-plus' AND us.status = 'active' THEN true ELSE false END AS is_vt_plus,
+    us.created_at AS subscription_created_at, us.updated_at AS subscription_updated_at
+FROM users u LEFT JOIN user_subscriptions us ON u.id = us.user_id WHERE u.id IS NOT NULL;
+CREATE INDEX "made by hand" ON user_subscription_summary (email)
+"""
+
+
+def test_takes_over_what_was_made_by_hand(vtchat_database: Database) -> None:
+    vtchat_database.sql(BY_HAND)
+    assert vtchat_database.value("SELECT count(*) - count(DISTINCT user_id) FROM user_subscription_summary") > 0
+
+    assert provision(vtchat_database) == {"created", "replaced", "unchanged"}
+
+    assert vtchat_database.value("SELECT count(*) FROM user_subscription_summary") == 2000
+    assert vtchat_database.value("SELECT to_regclass('\"made by hand\"') IS NOT NULL")
+    for query in APPLICATION_QUERIES:
+        assert vtchat_database.sql(query), query
+    assert provision(vtchat_database) == {"unchanged"}
+
+
 class TestPlaybook:
     """playbooks/provision.yml as a user runs it."""
 
