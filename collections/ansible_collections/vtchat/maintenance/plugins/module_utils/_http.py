@@ -44,6 +44,7 @@ from ._errors import MaintenanceError, OptionError
 MASK = "********"
 REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
 ATTEMPTS = 5
+LONGEST_WORDS = 300
 LARGEST_ANSWER = 8 * 1024 * 1024
 # What GitHub asks of clients that are told of a secondary limit without a time.
 UNKNOWN_LIMIT_SECONDS = 60.0
@@ -186,7 +187,9 @@ class Client:
             if wait is None or attempt == ATTEMPTS or self._clock() + wait > until:
                 break
             if wait >= 5:
-                self.warnings.append(self.scrub(f"waited {wait:.0f} s before repeating {method} {path}: {_why(tried)}"))
+                self.warnings.append(
+                    self.scrub(f"waited {wait:.0f} s before repeating {method} {path}: ") + self._said(tried)
+                )
             self._sleep(wait)
         raise self._error(method, path, tried, uncertain, wait)
 
@@ -236,9 +239,14 @@ class Client:
             return _silence(error)
         return _Try(fault="the answer is larger than any this service gives", lasting=True)
 
+    def _said(self, tried: _Try) -> str:
+        """Why it failed. Cut only after it was scrubbed: half a secret is not recognised any more."""
+        words = self.scrub(_why(tried))
+        return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + " …"
+
     def _error(self, method: str, path: str, tried: _Try, uncertain: bool, wait: float | None) -> HttpError:
         answer = tried.answer
-        detail = self.scrub(_why(tried))
+        detail = self._said(tried)
         message = f"{method} {path}: {detail}"
         if wait is not None and wait > self._patience:
             message += f"; come back in {wait:.0f} s"
@@ -363,7 +371,7 @@ def _why(tried: _Try) -> str:
 
 
 def _words(body: Any) -> str:
-    """The service's own words, at most 300 characters of them."""
+    """The service's own words."""
     if not isinstance(body, Mapping):
         return ""
     words = [body.get(key) for key in ("message", "error", "details")]
@@ -371,4 +379,4 @@ def _words(body: Any) -> str:
     words += (
         [one.get("message") if isinstance(one, Mapping) else one for one in errors] if isinstance(errors, list) else []
     )
-    return ": ".join(word for word in words if isinstance(word, str) and word)[:300]
+    return ": ".join(word for word in words if isinstance(word, str) and word)
