@@ -28,6 +28,7 @@ PARTS = {
     "idle": hourly.idle,
     "breakdown": hourly.breakdown,
     "wire": hourly.wire,
+    "busy": hourly.busy,
     "community": hourly.community,
     "scale": hourly.scale,
     "purge": purge.purge,

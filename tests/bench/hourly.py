@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
 from tests.bench import application
 from tests.bench.measure import Ratio, Report, Timing, interleaved, median_ms, timed
 from tests.bench.workshop import Workshop
@@ -24,7 +28,7 @@ from tests.wire import counted
 PROGRAM = Path(sys.executable).parent / "ansible-playbook"
 PLAY = [{"name": "Nothing", "hosts": "databases", "gather_facts": False}]
 DEBUG = {"name": "Nothing", "ansible.builtin.debug": {"msg": "x"}}
-ROLE = {"name": "Nothing", "ansible.builtin.include_role": {"name": "nothing"}}
+ROLE = {"name": "Nothing", "ansible.builtin.import_role": {"name": "nothing"}}
 
 # The same statements as the hourly plan's, one task each, without any of its decisions.
 COMMUNITY = [
@@ -34,6 +38,7 @@ COMMUNITY = [
     "ANALYZE user_subscriptions",
     "ANALYZE sessions",
 ]
+ANALYZE_ALL = "ANALYZE users, user_subscriptions, sessions"
 
 
 class Playbooks:
@@ -100,7 +105,6 @@ def breakdown(workshop: Workshop, report: Report) -> None:
         (role / part).mkdir(parents=True, exist_ok=True)
     (role / "tasks" / "main.yml").write_text(json.dumps([DEBUG]), encoding="utf-8")
     spec = {"argument_specs": {"main": {"options": {"nothing": {"type": "str"}}}}}
-    (role / "meta" / "specified.yml").write_text(json.dumps({}), encoding="utf-8")
     empty, task, included = (
         playbooks.write(name, tasks) for name, tasks in (("empty", []), ("task", [DEBUG]), ("included", [ROLE]))
     )
@@ -125,9 +129,9 @@ def breakdown(workshop: Workshop, report: Report) -> None:
     )
     texts = {
         "empty": "empty ansible-playbook",
-        "callback": "+ callback summary loaded",
+        "callback": "+ callbacks of the repository",
         "task": "+ one task (debug)",
-        "role": "+ in a role that is included",
+        "role": "+ in a role",
         "arguments": "+ whose arguments are validated",
         "hourly": "the hourly run",
     }
@@ -138,8 +142,34 @@ def breakdown(workshop: Workshop, report: Report) -> None:
         more = statistics.median(a.cpu - b.cpu for a, b in zip(found[name], before, strict=True))
         report.line(text, f"{wall:.3f} s, processor {cpu:.3f} s", f"{more * 1000:+.0f} ms of processor")
         before = found[name]
-    engine = [application.run_hourly(playbooks.dsn)["seconds"] for _ in range(workshop.rounds)]
-    report.line("of which facts, decisions, history", median_ms(engine))
+    report.note("the last step has in it:")
+    for text, measure in (
+        ("import of action plugin, engine and driver", _import),
+        ("connecting, reading the server's facts", partial(_connect, playbooks.dsn)),
+        ("all turns, connecting included", _engine(small(workshop))),
+    ):
+        report.line(text, median_ms([measure() for _ in range(workshop.rounds)]))
+
+
+def _import() -> float:
+    """Seconds to import what a worker process of Ansible has to import for our task, besides Ansible itself."""
+    program = "\n".join([
+        "import sys, time",
+        "from ansible.plugins.loader import init_plugin_loader",
+        "init_plugin_loader([sys.argv[1]])",
+        "import ansible.plugins.action, ansible.module_utils.basic",
+        "began = time.perf_counter()",
+        "import ansible_collections.vtchat.maintenance.plugins.action.database",
+        "print(time.perf_counter() - began)",
+    ])  # fmt: skip
+    command = [sys.executable, "-c", program, str(REPOSITORY / "collections")]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _connect(dsn: str) -> float:
+    began = time.perf_counter()
+    with closing(open_session(ConnectionOptions(dsn=dsn), "bench")):
+        return time.perf_counter() - began
 
 
 def wire(workshop: Workshop, report: Report) -> None:
@@ -151,6 +181,19 @@ def wire(workshop: Workshop, report: Report) -> None:
     report.judge("turns on the wire, idle hourly run", str(count), None, "<= 12", count <= 12)
     same = result["turns"] == count
     report.judge("turns that the result of the run reports", str(result["turns"]), None, f"= {count}", same)
+
+
+def busy(workshop: Workshop, report: Report) -> None:
+    """The same beside a transaction that stays open: the refresh looks again, and in the end cannot prove it is idle."""
+    database = small(workshop)
+    with closing(database.connect()) as other, counted(database.server) as between:
+        other.autocommit = False
+        other.cursor().execute("UPDATE sessions SET updated_at = now() WHERE id = 'session_1'")
+        result = application.run_hourly(between.dsn(database.name, "postgres"))
+        other.rollback()
+    count = len(between.turns)
+    report.line("turns on the wire beside an open transaction", f"{count}, {result['seconds']:.1f} s", result["msg"])
+    application.settle(database)
 
 
 def scale(workshop: Workshop, report: Report) -> None:
@@ -185,18 +228,22 @@ def community(workshop: Workshop, report: Report) -> None:
     socket = database.server.postmaster.socket_directory
     login = {"login_unix_socket": socket, "login_port": database.server.port, "login_user": "postgres",
              "login_db": database.name, "autocommit": True}  # fmt: skip
-    tasks = [{"name": query, "community.postgresql.postgresql_query": {**login, "query": query}} for query in COMMUNITY]
-    playbook = playbooks.write("community", tasks)
-
-    def others() -> Timing:
-        environment = {"ANSIBLE_CONFIG": str(playbooks.directory / "community.cfg"), "DATABASE_URL": playbooks.dsn}
-        command = [python.parent / "ansible-playbook", "-i", "inventories/production", playbook]
-        return timed(command, {**os.environ, **environment}, REPOSITORY)
-
     (playbooks.directory / "community.cfg").write_text("[connection]\npipelining = true\n", encoding="utf-8")
-    found = interleaved(workshop.rounds, ours=playbooks.hourly, theirs=others)
-    walls = [timing.wall for timing in found["ours"]], [timing.wall for timing in found["theirs"]]
-    report.at_most("idle hourly run / 5 community tasks", _figures(*walls), Ratio.of(*walls), 0.3)
+
+    def others(name: str, queries: list[str]) -> Callable[[], Timing]:
+        tasks = [
+            {"name": query, "community.postgresql.postgresql_query": {**login, "query": query}} for query in queries
+        ]
+        command = [python.parent / "ansible-playbook", "-i", "inventories/production", playbooks.write(name, tasks)]
+        environment = {"ANSIBLE_CONFIG": str(playbooks.directory / "community.cfg"), "DATABASE_URL": playbooks.dsn}
+        return lambda: timed(command, {**os.environ, **environment}, REPOSITORY)
+
+    five, three = others("five", COMMUNITY), others("three", [*COMMUNITY[:2], ANALYZE_ALL])
+    found = interleaved(workshop.rounds, ours=playbooks.hourly, five=five, three=three)
+    walls = {name: [timing.wall for timing in timings] for name, timings in found.items()}
+    for name, text in (("five", "5 community tasks"), ("three", "3 (one ANALYZE)")):
+        figures = _figures(walls["ours"], walls[name])
+        report.at_most(f"idle hourly run / {text}", figures, Ratio.of(walls["ours"], walls[name]), 0.3)
 
 
 def _engine(database: Database) -> Callable[[], float]:
