@@ -45,7 +45,8 @@ SET LOCAL search_path = pg_catalog;
 
 # Indexes by name, and those of all partitions of a table; the table and its partitions. Takes no lock on any table.
 # inherited: the index of which it is a part. needed_by: constraints, its own or foreign keys that refer to its columns.
-# builder: the view hides from other roles what is built, but neither who builds nor which tables they have locked.
+# builder: the view hides from other roles what is built, but neither who builds nor which tables they have locked. Whoever
+# has a table locked like a reader builds on an empty copy of it, as we do ourselves.
 INDEXES = """
 WITH RECURSIVE tree (oid, parent) AS (
     SELECT {table}::oid, NULL::oid
@@ -56,7 +57,7 @@ WITH RECURSIVE tree (oid, parent) AS (
 builder AS (
     SELECT l.relation, min(l.pid) AS pid FROM pg_catalog.pg_locks AS l
     JOIN pg_catalog.pg_stat_progress_create_index AS p ON p.pid = l.pid
-    WHERE l.locktype = 'relation' AND l.pid <> pg_catalog.pg_backend_pid()
+    WHERE l.locktype = 'relation' AND l.mode <> 'AccessShareLock' AND l.pid <> pg_catalog.pg_backend_pid()
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
     GROUP BY l.relation
 ),
@@ -274,17 +275,28 @@ def read_existing(session: Session, name: Name) -> Facts:
     visible = "n.nspname = ANY (pg_catalog.current_schemas(false))"
     place = sql.SQL(visible if name.schema is None else "n.nspname = {}").format(sql.Literal(name.schema))
     which = sql.SQL("c.relname = ANY ({}) AND ").format(sql.Literal([name.name, working_name(name.name)])) + place
-    indexes = read_indexes(session, which)
+    indexes = _read(session, which)[1]
     order = [row["schema"] for row in session.rows(SCHEMAS)] if name.schema is None and len(indexes) > 1 else []
     indexes.sort(key=lambda index: order.index(index.schema) if order else 0)
     found = next((index for index in indexes if index.name == name.name), None)
     schema = found.schema if found else indexes[0].schema if indexes else name.schema or ""
     target = display(schema, name.name) if schema else quote(name.name)
     others = [index for index in indexes if index.schema == schema and index.name != name.name]
-    return Facts(target, schema, name.name, found=found, others=others)
+    parts: list[Table] = []
+    partitioned = next((index for index in (found, *others) if index is not None and index.kind == "I"), None)
+    if partitioned is not None:
+        parts, below = _read(session, sql.SQL("i.indrelid IN (SELECT oid FROM tree)"), partitioned.table_oid)
+        others += [index for index in below if index.oid not in {known.oid for known in indexes}]
+    return Facts(target, schema, name.name, found=found, parts=parts, others=others)
 
 
-def read_indexes(session: Session, which: sql.Composable) -> list[Index]:
-    """The indexes for which an SQL condition holds."""
-    row = session.row(sql.SQL(INDEXES).format(table=sql.Literal(None), which=which))
-    return [Index(**index) for index in row["indexes"]]
+def read_index(session: Session, schema: str, name: str) -> Index | None:
+    """The index, or other relation, of that name."""
+    which = sql.SQL("n.nspname = {} AND c.relname = {}").format(sql.Literal(schema), sql.Literal(name))
+    return next(iter(_read(session, which)[1]), None)
+
+
+def _read(session: Session, which: sql.Composable, table: int | None = None) -> tuple[list[Table], list[Index]]:
+    """A table with its partitions, and the indexes for which an SQL condition holds."""
+    row = session.row(sql.SQL(INDEXES).format(table=sql.Literal(table), which=which))
+    return [Table(**part) for part in row["parts"]], [Index(**index) for index in row["indexes"]]

@@ -167,23 +167,23 @@ def _after(facts: Facts) -> str | None:
 def execute(session: Session, action: Action, context: Context) -> Outcome:
     """Carry out the steps, and read back what became of it."""
     work = Work(session, context)
-    ended = work.do(action.plan)
-    if ended is not None:
-        return ended
+    outcome = work.do(action.plan) or _verified(session, action)
+    outcome.numbers["seconds_waited"] = round(work.waited, 3)
+    failures = 0 if outcome.status == DONE else context.state.get(action.target, {}).get("failures", 0) + 1
+    if failures > 1:
+        outcome.reason += f" ({failures} times in a row)"
+    outcome.state = {"failures": failures}
+    return outcome
+
+
+def _verified(session: Session, action: Action) -> Outcome:
+    """Whether the server has done what it said."""
     name = parse_name(action.target)
-    which = sql.SQL("n.nspname = {} AND c.relname = {}").format(sql.Literal(name.schema), sql.Literal(name.name))
-    indexes = _index.read_indexes(session, which)
-    numbers: dict[str, Any] = {"seconds_waited": round(work.waited, 3)}
+    index = _index.read_index(session, name.schema or "", name.name)
     if action.numbers["after"] is None:
-        if indexes:
-            return Outcome(FAILED, "the server reported success, but the index is still there", numbers=numbers)
-        return Outcome(DONE, changed=True, numbers=numbers)
-    if not indexes or not indexes[0].valid:
-        return Outcome(
-            FAILED,
-            "the server reported success, but there is no valid index of that name",
-            changed=True,
-            numbers=numbers,
-        )
-    numbers.update(session.row(sql.SQL(SIZE).format(oid=sql.Literal(indexes[0].oid))))
-    return Outcome(DONE, changed=True, numbers=numbers)
+        if index is not None:
+            return Outcome(FAILED, "the server reported success, but the index is still there", changed=True)
+        return Outcome(DONE, changed=True)
+    if index is None or not index.valid:
+        return Outcome(FAILED, "the server reported success, but no valid index has the name", changed=True)
+    return Outcome(DONE, changed=True, numbers=session.row(sql.SQL(SIZE).format(oid=sql.Literal(index.oid))))

@@ -1,0 +1,679 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""index against real servers: what is equal stays, what differs is replaced in the midst of the traffic, and kills leave nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._index_definition import working_name
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
+from tests.runs import only, playbook, until
+from tests.servers import REPOSITORY, Database
+
+TABLE = """
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE TABLE item (id serial PRIMARY KEY, grp int, label text, made timestamp, data jsonb, place point, tags text[],
+                   number int GENERATED ALWAYS AS IDENTITY, double int GENERATED ALWAYS AS (grp * 2) STORED);
+INSERT INTO item (grp, label, made, data, place)
+    SELECT i % 7, 'Item ' || i, '2026-01-01', jsonb_build_object('n', i), point(i, i) FROM generate_series(1, 300) AS i;
+CREATE FUNCTION slug(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+"""
+# A build over this expression stands still as long as somebody holds advisory lock 42.
+GATE = """
+CREATE FUNCTION gate(value int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    PERFORM pg_advisory_lock_shared(42);
+    PERFORM pg_advisory_unlock_shared(42);
+    RETURN value;
+END $$
+"""
+GATED = "CREATE INDEX wanted ON item (gate(grp))"
+BUILDING = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+PARTITIONED = """
+CREATE TABLE event (id int, kind text, at date) PARTITION BY RANGE (id);
+CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM (0) TO (100);
+CREATE TABLE event_2 PARTITION OF event FOR VALUES FROM (100) TO (200) PARTITION BY LIST (kind);
+CREATE TABLE event_2a PARTITION OF event_2 FOR VALUES IN ('a');
+CREATE TABLE "Event 2 rest" (at date, gone int, kind text, id int);
+ALTER TABLE "Event 2 rest" DROP COLUMN gone;
+ALTER TABLE event_2 ATTACH PARTITION "Event 2 rest" DEFAULT;
+INSERT INTO event SELECT i, CASE WHEN i % 3 = 0 THEN 'a' ELSE 'b' END, '2026-01-01' FROM generate_series(0, 199) AS i;
+"""
+DEFINITIONS = [
+    "CREATE INDEX wanted ON item (grp)",
+    "create index concurrently if not exists wanted on only_one.item (grp)",
+    "CREATE INDEX wanted ON public.item USING hash (label);",
+    "CREATE UNIQUE INDEX wanted ON item (id, grp DESC NULLS LAST) INCLUDE (label)",
+    "CREATE INDEX wanted ON item (slug(item.label) COLLATE \"C\", ((data ->> 'n')::int)) WITH (fillfactor = 70) WHERE grp > 3",
+    "CREATE INDEX wanted ON item (label text_pattern_ops) WITH (deduplicate_items = off, fillfactor=60)",
+    "CREATE INDEX wanted ON item USING gin (data jsonb_path_ops) WITH (fastupdate = off)",
+    "CREATE INDEX wanted ON item USING gin (tags)",
+    "CREATE INDEX wanted ON item USING gist (label gist_trgm_ops (siglen = 32))",
+    "CREATE INDEX wanted ON item USING gist (place)",
+    "CREATE INDEX wanted ON item USING spgist (place)",
+    "CREATE INDEX wanted ON item USING brin (made) WITH (pages_per_range = 8, autosummarize = on)",
+    "CREATE INDEX wanted ON item (double) WHERE (label <> ';' AND label <> $x$ WHERE WITH ( ; -- $x$) TABLESPACE pg_default"
+    .replace(" WHERE (label", " TABLESPACE pg_default WHERE (label").removesuffix(" TABLESPACE pg_default"),
+    "/* a /* nested */ comment */ CREATE INDEX \"Wanted; \"\"now\"\"\" ON \"Odd Schema\".\"odd \"\"table\" (\"A b\", where_) -- end;\n;",
+    "CREATE INDEX wanted ON totals (grp)",
+]  # fmt: skip
+OTHERS = """
+CREATE SCHEMA only_one; CREATE TABLE only_one.item (grp int);
+CREATE SCHEMA "Odd Schema"; CREATE TABLE "Odd Schema"."odd ""table" ("A b" int, where_ text);
+CREATE MATERIALIZED VIEW totals AS SELECT grp, count(*) AS items FROM item GROUP BY grp;
+"""
+
+
+@pytest.fixture(params=["server", "postgres15"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with a table, on the newest server and on an older one."""
+    made = request.getfixturevalue(request.param).create_database()
+    made.sql(TABLE)
+    yield made
+    made.close()
+
+
+def result(database: Database, check: bool = False, user: str = "postgres", **options: Any) -> dict[str, Any]:
+    """What the module returns."""
+    parameters = _edge.validated("index", {"dsn": database.dsn_as(user), **options})
+    return _edge.perform("index", parameters, check)
+
+
+def act(database: Database, definition: str = "", check: bool = False, **options: Any) -> dict[str, Any]:
+    """The one action of a run of the module."""
+    if definition:
+        options["definition"] = definition
+    return only(result(database, check, **options))
+
+
+def indexes(database: Database, table: str = "item") -> dict[str, tuple[bool, str]]:
+    """name -> validity and definition, without the primary key."""
+    query = """SELECT c.relname, i.indisvalid AND i.indisready AND i.indislive, pg_get_indexdef(i.indexrelid)
+               FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+               WHERE i.indrelid = %s::regclass AND NOT i.indisprimary"""
+    return {name: (valid, text) for name, valid, text in database.sql(query, [table])}
+
+
+def everything(database: Database) -> list[tuple[Any, ...]]:
+    """All that a look must not change."""
+    rows = database.sql(
+        "SELECT 'relation', oid::text, relname, relfilenode::text FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace"
+    )
+    rows += database.sql("SELECT 'schema', oid::text, nspname, '' FROM pg_namespace")
+    rows += database.sql("SELECT 'sequence', schemaname, sequencename, last_value::text FROM pg_sequences")
+    rows += database.sql("SELECT 'type', oid::text, typname, '' FROM pg_type")
+    return sorted(rows)
+
+
+@contextmanager
+def transaction(database: Database, *statements: str) -> Iterator[Any]:
+    """A transaction of somebody else, open until the end or its end; yields the connection."""
+    with closing(psycopg2.connect(database.dsn)) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        yield connection
+
+
+@contextmanager
+def gate_closed(database: Database) -> Iterator[Any]:
+    """Builds over gate() stand still; yields the connection whose end lets them go on."""
+    database.sql(GATE)
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+        yield connection
+
+
+@contextmanager
+def running(database: Database, definition: str, **options: Any) -> Iterator[list[dict[str, Any]]]:
+    """The module in a thread; its action is in the list after the block."""
+    found: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: found.append(act(database, definition, **options)))
+    thread.start()
+    try:
+        yield found
+    finally:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_every_kind_is_predicted_made_and_recognised(database: Database, definition: str) -> None:
+    database.sql(OTHERS)
+    before = everything(database)
+    planned = act(database, definition, check=True)
+    assert planned["outcome"] == "planned"
+    assert planned["changed"]
+    assert everything(database) == before
+    done = act(database, definition)
+    assert (done["outcome"], done["changed"]) == ("done", True)
+    assert done["statements"] == planned["statements"]
+    assert done["numbers"]["bytes"] > 0
+    made = everything(database)
+    for check in (False, True):
+        again = act(database, definition, check=check)
+        assert (again["outcome"], again["changed"], again["statements"]) == ("unchanged", False, [])
+    assert [row for row in everything(database) if row not in made and "maintenance" not in str(row)] == []
+
+
+def test_it_is_the_index_that_the_statement_makes(database: Database) -> None:
+    definition = "CREATE UNIQUE INDEX {} ON item (slug(label), id DESC) INCLUDE (grp) WITH (fillfactor=70) WHERE id > 0"
+    act(database, definition.format("wanted"))
+    database.sql(definition.format("made_by_hand"))
+    found = indexes(database)
+    assert found["wanted"][1].replace("wanted", "made_by_hand") == found["made_by_hand"][1]
+    assert found["wanted"][0]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        (
+            "(label) WITH (fillfactor=60, deduplicate_items=off)",
+            "(label) WITH (deduplicate_items=off, fillfactor='60')",
+        ),
+        ("(grp) WHERE label = 'x'", "USING btree (grp ASC NULLS LAST) WHERE (label = 'x'::text)"),
+        ("(slug(label))", "( (public.slug(item.label)) ) TABLESPACE pg_default"),
+    ],
+)
+def test_another_spelling_is_no_difference(database: Database, there: str, wanted: str) -> None:
+    database.sql(f"CREATE INDEX wanted ON item {there}")
+    assert act(database, f"CREATE INDEX wanted ON item {wanted}")["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "INDEX wanted ON item (label)",
+        "UNIQUE INDEX wanted ON item (label)",
+        "INDEX wanted ON item (label DESC)",
+        "INDEX wanted ON item (label COLLATE \"C\") WHERE grp > 0 AND id > 0",
+        "INDEX wanted ON item (label text_pattern_ops) WHERE grp > 0",
+        "INDEX wanted ON item (label) INCLUDE (id) WHERE grp > 0",
+        "INDEX wanted ON item (label) WITH (fillfactor=50) WHERE grp > 0",
+        "INDEX wanted ON item USING hash (label) WHERE grp > 0",
+        "INDEX wanted ON item (lower(label)) WHERE grp > 0",
+    ],
+)  # fmt: skip
+def test_every_difference_is_seen_and_shown(database: Database, other: str) -> None:
+    database.sql(f"CREATE {other}")
+    returned = result(database, definition="CREATE INDEX wanted ON item (label) WHERE grp > 0")
+    assert only(returned)["reason"] == "its definition is different"
+    [diff] = returned["diff"]
+    assert diff["before"] != diff["after"]
+    assert diff["after"] == "CREATE INDEX wanted ON public.item USING btree (label) WHERE (grp > 0)\n"
+    assert indexes(database) == {"wanted": (True, diff["after"].strip())}
+
+
+def test_at_every_moment_of_a_replacement_there_is_an_index(database: Database) -> None:
+    wanted = ["CREATE INDEX wanted ON item (label)", "CREATE INDEX wanted ON item (label, grp)"]
+    act(database, wanted[0])
+    database.sql("COMMENT ON INDEX wanted IS 'why''s it there'")
+    gaps, looks, over = [], [], threading.Event()
+
+    def look() -> None:
+        query = """SELECT count(*) FROM pg_index WHERE indrelid = 'item'::regclass AND NOT indisprimary
+                   AND indisvalid AND indisready AND indislive AND pg_get_indexdef(indexrelid) ~ '[(]label(, grp)?[)]'"""
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            while not over.is_set():
+                cursor.execute(query)
+                looks.append(1)
+                if cursor.fetchone() == (0,):
+                    gaps.append(len(looks))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for round_ in range(1, 7):
+            assert act(database, wanted[round_ % 2])["outcome"] == "done"
+    finally:
+        over.set()
+        watcher.join()
+    assert gaps == []
+    assert len(looks) > 50
+    assert list(indexes(database)) == ["wanted"]
+    assert database.value("SELECT obj_description('wanted'::regclass)") == "why's it there"
+
+
+def test_what_was_said_about_the_old_index_is_kept(database: Database) -> None:
+    database.sql("CREATE INDEX wanted ON item (lower(label)); CLUSTER item USING wanted")
+    database.sql("ALTER INDEX wanted ALTER COLUMN 1 SET STATISTICS 500")
+    assert act(database, "CREATE INDEX wanted ON item (lower(label)) WITH (fillfactor=80)")["outcome"] == "done"
+    assert database.value("SELECT indisclustered FROM pg_index WHERE indexrelid = 'wanted'::regclass")
+    assert database.value("SELECT attstattarget FROM pg_attribute WHERE attrelid = 'wanted'::regclass") == 500
+
+
+def test_an_invalid_index_is_replaced(database: Database) -> None:
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        database.sql("CREATE UNIQUE INDEX CONCURRENTLY wanted ON item (grp)")
+    database.sql("DELETE FROM item WHERE id > 7")
+    planned = act(database, "CREATE UNIQUE INDEX wanted ON item (grp)", check=True)
+    assert planned["reason"] == "it is not valid"
+    assert act(database, "CREATE UNIQUE INDEX wanted ON item (grp)")["outcome"] == "done"
+    assert indexes(database)["wanted"][0]
+
+
+def test_duplicates_fail_clearly_and_leave_the_old_index(database: Database) -> None:
+    database.sql("CREATE INDEX wanted ON item (grp)")
+    before = indexes(database)
+    failed = act(database, "CREATE UNIQUE INDEX wanted ON item (grp)")
+    assert failed["outcome"] == "failed"
+    assert "duplicate" in failed["reason"]
+    assert "remove the duplicates first" in failed["reason"]
+    assert indexes(database) == before
+    failed = act(database, "CREATE UNIQUE INDEX wanted ON item (grp)")
+    assert failed["reason"].endswith("(2 times in a row)")
+
+
+def test_nothing_is_built_while_an_older_transaction_would_block_it(database: Database) -> None:
+    database.sql("CREATE TABLE elsewhere ()")
+    with transaction(database, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "TABLE elsewhere") as other:
+        contended = act(database, "CREATE INDEX wanted ON item (label)", budget=2)
+        assert contended["outcome"] == "contended"
+        assert f"session {other.info.backend_pid} (postgres, idle in transaction)" in contended["reason"]
+        assert not contended["changed"]
+        assert indexes(database) == {}
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE item SET grp = 0 WHERE id = 1", "LOCK TABLE item IN SHARE UPDATE EXCLUSIVE MODE"]
+)
+def test_it_goes_on_when_the_older_transaction_ends(database: Database, statement: str) -> None:
+    database.sql("CREATE INDEX wanted ON item (grp)")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'vtchat.maintenance index' AND query ~ 'virtualxid'"
+    with running(database, "CREATE INDEX wanted ON item (label)") as found:
+        pass
+    assert found[0]["outcome"] == "done"
+    with transaction(database, statement) as other, running(database, "CREATE INDEX wanted ON item (id)") as found:
+        until(lambda: database.value(waiting))
+        assert "(label)" in indexes(database)["wanted"][1]
+        assert len(indexes(database)) == 1
+        other.commit()
+    assert found[0]["outcome"] == "done"
+    assert found[0]["numbers"]["seconds_waited"] > 0
+
+
+def test_a_prepared_transaction_is_named(servers: Any) -> None:
+    server = servers.private()
+    try:
+        server.restart(max_prepared_transactions="2")
+        database = server.create_database()
+        database.sql(TABLE)
+        with transaction(database, "UPDATE item SET grp = 0", "PREPARE TRANSACTION 'forgotten'"):
+            pass
+        contended = act(database, "CREATE INDEX wanted ON item (label)", budget=2)
+        assert contended["outcome"] == "contended"
+        assert "prepared transaction" in contended["reason"]
+        database.sql("ROLLBACK PREPARED 'forgotten'")
+        database.close()
+    finally:
+        server.embedded.remove()
+
+
+def test_a_build_that_has_to_wait_too_long_leaves_nothing(database: Database) -> None:
+    database.sql("CREATE INDEX wanted ON item (grp)")
+    before = indexes(database)
+    with gate_closed(database):
+        contended = act(database, GATED, budget=3)
+    assert contended["outcome"] == "contended"
+    assert indexes(database) == before
+
+
+def test_what_cannot_be_removed_now_is_removed_by_the_next_run(database: Database) -> None:
+    with gate_closed(database) as gate:
+        with running(database, GATED, budget=4) as found:
+            until(lambda: database.sql(BUILDING))
+            reader = database.connect()
+            reader.autocommit = False
+            reader.cursor().execute("SELECT FROM item LIMIT 1")
+        assert found[0]["outcome"] == "contended"
+        assert f"what was left of it, {working_name('wanted')}, is still locked" in found[0]["reason"]
+        assert not indexes(database)[working_name("wanted")][0]
+        reader.close()
+        gate.close()
+    done = act(database, GATED)
+    assert done["reason"] == "an interrupted run has begun to build it"
+    assert done["outcome"] == "done"
+    assert list(indexes(database)) == ["wanted"]
+
+
+def test_an_index_that_somebody_is_building_is_left_alone(database: Database) -> None:
+    with gate_closed(database) as gate:
+        connection = database.connect()
+        theirs = threading.Thread(
+            target=lambda: connection.cursor().execute(GATED.replace("INDEX", "INDEX CONCURRENTLY"))
+        )
+        theirs.start()
+        until(lambda: database.sql(BUILDING))
+        for check in (True, False):
+            contended = act(database, GATED, check=check)
+            assert contended["outcome"] == "contended"
+            assert contended["reason"] == f"session {connection.info.backend_pid} is building it right now"
+        assert act(database, name="wanted", state="absent")["outcome"] == "contended"
+        gate.close()
+        theirs.join()
+        connection.close()
+    assert act(database, GATED)["outcome"] == "unchanged"
+
+
+class Killed:
+    """A run in a process of its own, killed while it builds."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.database = database
+        program = """
+import sys
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+_edge.perform("index", _edge.validated("index", {"dsn": sys.argv[1], "definition": sys.argv[2]}), False)
+"""
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
+        command = [sys.executable, "-c", program, database.dsn, GATED]
+        with subprocess.Popen(command, env=environment, cwd=directory) as process:
+            until(lambda: database.sql(BUILDING))
+            process.send_signal(signal.SIGKILL)
+            process.wait(60)
+        [(self.backend,)] = database.sql(BUILDING)
+
+    def wait(self) -> None:
+        """Until the server has noticed."""
+        until(lambda: not self.database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [self.backend]))
+
+
+def test_after_a_kill_the_run_lock_is_held_until_the_server_has_finished(database: Database, tmp_path: Path) -> None:
+    with gate_closed(database):
+        Killed(database, tmp_path)
+        assert result(database, definition=GATED)["status"] == "skipped"
+        assert not indexes(database)[working_name("wanted")][0]
+
+
+def test_after_a_kill_what_has_been_finished_is_used(database: Database, tmp_path: Path) -> None:
+    with gate_closed(database) as gate:
+        killed = Killed(database, tmp_path)
+        gate.close()
+        killed.wait()
+    oid = database.value("SELECT %s::regclass::oid", [working_name("wanted")])
+    done = act(database, GATED)
+    assert done["statements"] == [f"ALTER INDEX public.{working_name('wanted')} RENAME TO wanted"]
+    assert database.value("SELECT 'wanted'::regclass::oid") == oid
+
+
+def test_after_a_kill_what_has_not_been_finished_is_removed(database: Database, tmp_path: Path) -> None:
+    with gate_closed(database):
+        killed = Killed(database, tmp_path)
+        database.sql("SELECT pg_terminate_backend(%s)", [killed.backend])
+        killed.wait()
+    assert not indexes(database)[working_name("wanted")][0]
+    done = act(database, GATED)
+    assert done["outcome"] == "done"
+    assert done["statements"][0] == f"DROP INDEX CONCURRENTLY public.{working_name('wanted')}"
+    assert list(indexes(database)) == ["wanted"]
+
+
+def interrupted(database: Database, definition: str, after: int, spoil: bool) -> bool:
+    """Carry out that many statements as a run would; whether there were so many. spoil: the last build did not end well."""
+    options = {"definition": definition, "name": None, "state": "present"}
+    with closing(open_session(ConnectionOptions(dsn=database.dsn), "test")) as session:
+        context = Context(check=False)
+        [action] = operation.decide(operation.facts(session, options, context), options, context)
+        if after > len(action.plan):
+            return False
+        for step in action.plan[:after]:
+            session.execute(step.query())
+        if spoil and step.kind == "build":
+            session.execute(
+                f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{step.names['index'][-1]}\"'::regclass"
+            )
+    return True
+
+
+@pytest.mark.parametrize("spoil", [False, True])
+@pytest.mark.parametrize(("schema", "table"), [("", "item"), (PARTITIONED, "event")])
+def test_a_run_goes_on_from_wherever_the_last_one_was_interrupted(
+    database: Database, schema: str, table: str, spoil: bool
+) -> None:
+    database.sql(schema or "SELECT")
+    first, second = f"CREATE INDEX wanted ON {table} (id)", f"CREATE INDEX wanted ON {table} (id DESC)"
+    for after in range(1, 20):
+        act(database, name="wanted", state="absent")
+        if not interrupted(database, first, after, spoil):
+            break
+        assert act(database, first)["outcome"] in ("done", "unchanged")
+        assert leaves(database, table) == whole(table, "(id)")
+        interrupted(database, second, after, spoil)
+        assert act(database, second)["outcome"] in ("done", "unchanged")
+        assert leaves(database, table) == whole(table, "(id DESC)")
+        assert act(database, second)["outcome"] == "unchanged"
+    assert after > 2
+    interrupted(database, first, 3, spoil)
+    assert act(database, second)["outcome"] in ("done", "unchanged")
+    assert leaves(database, table) == whole(table, "(id DESC)")
+    act(database, name="wanted", state="absent")
+    assert leaves(database, table) == []
+
+
+def leaves(database: Database, table: str) -> list[tuple[str, bool, str]]:
+    """Table, validity and columns of all indexes of a table and its partitions; attached ones only."""
+    query = """
+WITH RECURSIVE tree (oid) AS (SELECT %s::regclass::oid UNION ALL SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = oid)
+SELECT c.relname, indisvalid, substring(pg_get_indexdef(indexrelid) from '[(].*')
+FROM tree JOIN pg_index ON indrelid = oid AND NOT indisprimary JOIN pg_class AS c ON c.oid = indrelid
+WHERE c.relname IN ('item', 'event') OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = indexrelid)
+   OR NOT indisvalid OR true ORDER BY 1
+"""
+    return database.sql(query, [table])  # type: ignore[return-value]
+
+
+def whole(table: str, columns: str) -> list[tuple[str, bool, str]]:
+    tables = ["item"] if table == "item" else ["Event 2 rest", "event", "event_1", "event_2", "event_2a"]
+    return [(name, True, columns) for name in tables]
+
+
+def test_indexes_of_partitions_that_fit_become_parts(database: Database) -> None:
+    database.sql(PARTITIONED)
+    database.sql('CREATE INDEX mine ON event_1 (kind); CREATE INDEX "Mine too" ON "Event 2 rest" (kind)')
+    planned = act(database, "CREATE INDEX wanted ON event (kind)", check=True)
+    assert act(database, "CREATE INDEX wanted ON event (kind)")["statements"] == planned["statements"]
+    assert leaves(database, "event") == whole("event", "(kind)")
+    assert database.value("SELECT count(*) FROM pg_class WHERE relname IN ('mine', 'Mine too') AND relispartition") == 2
+
+
+def test_a_leftover_is_not_dropped_with_what_is_not_ours(database: Database) -> None:
+    database.sql(PARTITIONED)
+    database.sql("CREATE INDEX mine ON event_1 (kind)")
+    interrupted(database, "CREATE INDEX wanted ON event (kind)", 2, False)
+    failed = act(database, "CREATE INDEX wanted ON event (kind DESC)")
+    assert failed["outcome"] == "failed"
+    assert "public.mine attached" in failed["reason"]
+    assert indexes(database, "event_1")["mine"][0]
+
+
+def test_a_unique_index_of_partitions_needs_their_key_also_in_check_mode(database: Database) -> None:
+    database.sql(PARTITIONED)
+    failed = act(database, "CREATE UNIQUE INDEX wanted ON event (at)", check=True)
+    assert failed["outcome"] == "failed"
+    assert "partition" in failed["reason"]
+
+
+def test_a_new_partition_changes_nothing(database: Database) -> None:
+    database.sql(PARTITIONED)
+    act(database, "CREATE INDEX wanted ON event (kind)")
+    database.sql("CREATE TABLE event_3 PARTITION OF event FOR VALUES FROM (200) TO (300)")
+    assert act(database, "CREATE INDEX wanted ON event (kind)")["outcome"] == "unchanged"
+
+
+def test_a_foreign_partition_is_refused(database: Database) -> None:
+    database.sql("CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;" + PARTITIONED)
+    database.sql("CREATE FOREIGN TABLE event_far PARTITION OF event FOR VALUES FROM (500) TO (600) SERVER far")
+    failed = act(database, "CREATE INDEX wanted ON event (kind)", check=True)
+    assert failed["outcome"] == "failed"
+    assert "public.event_far is a foreign table" in failed["reason"]
+
+
+def test_absent(database: Database) -> None:
+    act(database, DEFINITIONS[0])
+    planned = act(database, name="wanted", state="absent", check=True)
+    assert planned["statements"] == ["DROP INDEX CONCURRENTLY public.wanted"]
+    assert planned["outcome"] == "planned"
+    returned = result(database, name="public.wanted", state="absent")
+    assert only(returned)["outcome"] == "done"
+    assert returned["diff"][0]["after"] == ""
+    assert indexes(database) == {}
+    for options in ({"name": "wanted"}, {"definition": DEFINITIONS[0]}, {"name": "nowhere.wanted"}):
+        assert act(database, state="absent", **options)["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("statements", "name", "reason"),
+    [
+        ("", "item_pkey", "it enforces the primary key item_pkey of public.item"),
+        ("ALTER TABLE item ADD CONSTRAINT one UNIQUE (id, grp)", "one", "it enforces the unique constraint one"),
+        ("ALTER TABLE item ADD CONSTRAINT ex EXCLUDE USING gist (place WITH ~=)", "ex", "it enforces the exclusion constraint ex"),
+        (
+            'CREATE UNIQUE INDEX by_number ON item (number); CREATE TABLE child (n int CONSTRAINT "Fk" REFERENCES item (number))',
+            "by_number",
+            'the foreign key "Fk" of public.child refers to its columns',
+        ),
+        (
+            "CREATE UNIQUE INDEX by_id ON item (id); ALTER TABLE item REPLICA IDENTITY USING INDEX by_id",
+            "by_id",
+            "it is the replica identity of public.item",
+        ),
+        (PARTITIONED + "CREATE INDEX ev ON event (kind)", "event_1_kind_idx", "it is part of the partitioned index public.ev"),
+        ("", "item", "public.item is not an index"),
+    ],
+)  # fmt: skip
+def test_what_others_need_is_neither_removed_nor_replaced(
+    database: Database, statements: str, name: str, reason: str
+) -> None:
+    if statements:
+        database.sql(statements)
+    before = everything(database)
+    for check in (True, False):
+        refused = act(database, name=name, state="absent", check=check)
+        assert refused["outcome"] == "failed"
+        assert reason in refused["reason"]
+    table = "event_1" if name.startswith("event") else "item"
+    column = "id, kind" if name.startswith("event") else "id, made"
+    refused = act(database, f'CREATE INDEX "{name}" ON {table} ({column})')
+    assert refused["outcome"] == "failed"
+    assert reason in refused["reason"]
+    assert [row for row in before if row not in everything(database)] == []
+
+
+def test_an_index_that_enforces_what_is_wanted_is_all_right(database: Database) -> None:
+    assert act(database, "CREATE UNIQUE INDEX item_pkey ON item (id)")["outcome"] == "unchanged"
+
+
+def test_the_name_of_another_tables_index_is_refused(database: Database) -> None:
+    database.sql("CREATE TABLE another (grp int); CREATE INDEX wanted ON another (grp)")
+    refused = act(database, DEFINITIONS[0])
+    assert refused["outcome"] == "failed"
+    assert refused["reason"] == "the index public.wanted belongs to another table: public.another"
+
+
+@pytest.mark.parametrize(
+    ("definition", "reason"),
+    [
+        ("CREATE INDEX wanted ON itm (grp)", "did you mean public.item?"),
+        ("CREATE INDEX wanted ON item (grop)", 'column "grop" does not exist'),
+        ("CREATE INDEX wanted ON item (random())", "IMMUTABLE"),
+        ("CREATE INDEX wanted ON a_view (grp)", "public.a_view is a view, not a table"),
+    ],
+)
+def test_faults_are_told_in_check_mode_too(database: Database, definition: str, reason: str) -> None:
+    database.sql("CREATE VIEW a_view AS TABLE item")
+    for check in (True, False):
+        failed = act(database, definition, check=check)
+        assert failed["outcome"] == "failed"
+        assert reason in failed["reason"]
+        assert failed["target"] in ("wanted", "public.wanted")
+
+
+def test_an_owner_without_the_right_to_temporary_tables(database: Database) -> None:
+    owner, other = database.role("owner"), database.role("other")
+    database.sql(f"REVOKE TEMP ON DATABASE {database.name} FROM PUBLIC; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    database.sql(f"ALTER TABLE item OWNER TO {owner}")
+    refused = act(database, DEFINITIONS[0], user=owner, check=True)
+    assert f"GRANT CREATE ON SCHEMA public TO {owner}" in refused["reason"]
+    database.sql(f"GRANT CREATE ON SCHEMA public TO {owner}")
+    before = everything(database)
+    assert act(database, DEFINITIONS[0], user=owner, check=True)["outcome"] == "planned"
+    assert everything(database) == before
+    assert act(database, DEFINITIONS[0], user=owner)["outcome"] == "done"
+    assert act(database, DEFINITIONS[0], user=owner)["outcome"] == "unchanged"
+    for options in ({"definition": DEFINITIONS[1].replace("only_one.", "")}, {"name": "wanted", "state": "absent"}):
+        refused = act(database, user=other, check=True, **options)
+        assert refused["outcome"] == "failed"
+        assert f"GRANT {owner} TO" in refused["reason"]
+
+
+def test_a_locked_table_is_contended_soon(database: Database) -> None:
+    with transaction(database, "LOCK TABLE item IN ACCESS EXCLUSIVE MODE"):
+        contended = act(database, DEFINITIONS[0], check=True)
+    assert contended["outcome"] == "contended"
+    assert contended["target"] == "wanted"
+
+
+def test_where_it_is_stored(servers: Any) -> None:
+    server = servers.private()
+    try:
+        where = server.embedded.place.data.parent / "space" if hasattr(server.embedded.place, "data") else None
+        database = server.create_database()
+        database.sql(TABLE)
+        server.sql("SET allow_in_place_tablespaces = on") if where is None else None
+        with closing(psycopg2.connect(server.dsn())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SET allow_in_place_tablespaces = on")
+            cursor.execute("CREATE TABLESPACE \"Other space\" LOCATION ''")
+        inside = 'CREATE INDEX wanted ON item (grp) TABLESPACE "Other space" WHERE id > 0'
+        assert act(database, inside)["outcome"] == "done"
+        assert act(database, inside)["outcome"] == "unchanged"
+        silent = "CREATE INDEX wanted ON item (grp) WHERE id > 0"
+        assert act(database, silent)["outcome"] == "unchanged"
+        assert act(database, silent.replace("> 0", "> 1"))["outcome"] == "done"
+        assert act(database, inside.replace("> 0", "> 1"))["outcome"] == "unchanged"
+        back = silent.replace("WHERE", "TABLESPACE pg_default WHERE").replace("> 0", "> 1")
+        assert act(database, back)["outcome"] == "done"
+        assert act(database, back)["outcome"] == "unchanged"
+        database.close()
+    finally:
+        server.embedded.remove()
+
+
+def test_steps_of_a_plan(database: Database) -> None:
+    steps = [{"index": {"definition": DEFINITIONS[0]}}, {"index": {"name": "gone", "state": "absent"}}]
+    parameters = _edge.validated("run", {"dsn": database.dsn, "plan": "provision", "steps": steps})
+    first, second = (_edge.perform("run", parameters, False) for _time in range(2))
+    assert [action["outcome"] for action in first["actions"]] == ["done", "unchanged"]
+    assert [action["outcome"] for action in second["actions"]] == ["unchanged", "unchanged"]
+
+
+@pytest.mark.parametrize("interpreter", ["{{ ansible_playbook_python }}", "auto"])
+def test_as_a_task(database: Database, tmp_path: Path, interpreter: str) -> None:
+    task = {"vtchat.maintenance.index": {"dsn": database.dsn, "definition": DEFINITIONS[4]}, "register": "made"}
+    told = {"ansible.builtin.debug": {"msg": "changed={{ made.changed }} {{ made.actions[0].outcome }}"}}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task, told]}
+    variables = {"ansible_python_interpreter": interpreter}
+    for arguments, expected in ((("--check", "--diff"), "changed=True planned"), ((), "changed=True done"),
+                                ((), "changed=False unchanged")):  # fmt: skip
+        ran = playbook(tmp_path, [play], variables, *arguments)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert expected in ran.stdout
+        assert ("+CREATE INDEX wanted ON public.item" in ran.stdout) == ("--diff" in arguments)
