@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nothing that github_secrets is given in confidence comes out again, however it ends and however much Ansible is told to say."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests import runs
+from tests.doubles import contract
+from tests.doubles.github import GitHub
+
+TOKEN = "github_pat_11TOKENzq7"
+KEY = "KEYzq7-an-operator's-key-of-more-than-32-bytes"
+URL = "postgresql://app:PASSzq7%40x@db.example.com/app?x=a#FRAGzq7"
+AWKWARD = "  TEXTzq7 %40@# $HOME 'single' \"double\" \\n é 日本\nLINEzq7 two\r\n"
+# What every secret here contains and nothing else does.
+MARK = "zq7"
+INPUTS = ("play.yml", "variables.json")
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    for name in ("GH_TOKEN", "GITHUB_TOKEN", "GITHUB_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    double = GitHub(contract.load(), TOKEN)
+    double.add_place("example/app production")
+    yield double
+    double.close()
+
+
+def leaks(directory: Path, *outputs: str) -> list[str]:
+    """Where a mark, or a whole secret in a spelling without the mark, is to be read."""
+    needles = {MARK, MARK.encode().hex()}
+    for secret in (TOKEN, KEY, URL, AWKWARD, AWKWARD.strip(), "PASSzq7%40x", "PASSzq7@x", "app:PASSzq7%40x"):
+        raw = secret.encode()
+        needles |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+        needles |= {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], raw.hex()}
+    texts = {f"output {number}": text for number, text in enumerate(outputs, 1)}
+    for path in directory.rglob("*"):
+        if path.is_file() and path.name not in INPUTS:
+            texts[str(path.relative_to(directory))] = path.read_text(encoding="utf-8", errors="replace")
+    found = [(name, text, needle) for name, text in texts.items() for needle in needles if needle in text]
+    return [f"{name}: …{text[max(0, text.index(needle) - 60) : text.index(needle)]}" for name, text, needle in found]
+
+
+def task(name: str, **options: Any) -> dict[str, Any]:
+    keywords = {"loop": options.pop("loop")} if "loop" in options else {}
+    given: dict[str, Any] = {
+        "repository": "example/app",
+        "token": "{{ token }}",
+        "api_url": "{{ api }}",
+        "fingerprint_key": "{{ key }}",
+        "patience": 0,
+        **options,
+    }
+    return {
+        "name": name,
+        "vtchat.maintenance.github_secrets": given,
+        "ignore_errors": True,
+        "register": "result",
+        **keywords,
+    }
+
+
+SECRETS = {"DATABASE_URL": "{{ url }}", "TEXT": "{{ awkward }}"}
+SHOW = {"name": "Show", "ansible.builtin.debug": {"var": "result"}}
+TASKS = [
+    task("Succeeds", secrets=SECRETS, variables={"SEEN": "1"}),
+    SHOW,
+    task("Succeeds again", secrets=SECRETS),
+    task("In a loop", secrets=SECRETS, environment="{{ item }}", loop=["production", "staging"]),
+    SHOW,
+    task("With a file", secrets=SECRETS, fingerprint_file="fingerprints.json"),
+    task("A text in place of a mapping", secrets="{{ url }}"),
+    SHOW,
+    task("A list of texts", secrets=["{{ url }}", "{{ awkward }}"]),
+    task("A list of mappings", secrets=[{"name": "DATABASE_URL", "value": "{{ url }}"}]),
+    task("A mapping too deep", secrets={"DATABASE_URL": {"value": "{{ url }}", "more": ["{{ awkward }}"]}}),
+    task("A wrong name", secrets={"NO-NAME": "{{ url }}"}),
+    task("Too long", secrets={"LONG": "{{ awkward * 2000 }}"}),
+    task("The token is two lines", secrets=SECRETS, token="{{ token }}\n{{ url }}"),
+    task("Another token", secrets=SECRETS, token="{{ token }}x"),
+    task("An unknown option", secrets=SECRETS, value="1"),
+    task("The wrong repository", secrets=SECRETS, repository="example/nowhere"),
+    task("Nobody listens", secrets=SECRETS, api_url="http://127.0.0.1:9"),
+    task("Not HTTPS", secrets=SECRETS, api_url="http://api.example.invalid"),
+    task("GitHub repeats what it was sent", secrets={**SECRETS, "ECHO": "{{ url }}"}, basis="always"),
+    SHOW,
+    task("Gone", secrets=["DATABASE_URL"], state="absent"),
+]
+
+
+def play(github: GitHub, directory: Path, tasks: list[dict[str, Any]], *arguments: str) -> list[str]:
+    raw = [URL, AWKWARD, TOKEN, "PASSzq7@x", base64.b64encode(URL.encode()).decode()]
+    github.fail(422, {"message": f"no: {raw}", "errors": [{"message": raw[3]}]}, method="PUT", path="ECHO")
+    variables = {"token": TOKEN, "key": KEY, "url": URL, "awkward": AWKWARD, "api": github.url}
+    variables["ansible_python_interpreter"] = "{{ ansible_playbook_python }}"
+    plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    done = runs.playbook(directory, plays, variables, *arguments)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"ok={len(tasks)}" in done.stdout, done.stdout[-1000:]
+    return [done.stdout, done.stderr]
+
+
+@pytest.mark.parametrize("mode", [["--diff"], ["--check", "--diff"]], ids=["run", "check"])
+def test_nothing_comes_out(github: GitHub, tmp_path: Path, mode: list[str]) -> None:
+    outputs = play(github, tmp_path, TASKS, "-vvvv", *mode)
+    assert leaks(tmp_path, *outputs) == []
+    written = github.places["example/app"].values()
+    assert written == ({} if "--check" in mode else {"TEXT": AWKWARD})
+    # The names are no secrets: they must be readable, in what failed as well.
+    for name in ("DATABASE_URL", "TEXT", "LONG: the value has"):
+        assert name in outputs[0]
+
+
+@pytest.mark.parametrize("planted", ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"])
+def test_a_planted_leak_is_found(github: GitHub, tmp_path: Path, planted: str) -> None:
+    leak = {"name": "Leak", "ansible.builtin.debug": {"msg": planted}}
+    outputs = play(github, tmp_path, [leak])
+    assert leaks(tmp_path, *outputs)
