@@ -77,8 +77,17 @@ def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     elif name == "run" and isinstance(values.get("steps"), list):
         faults += _read_steps(values["steps"])[1]
     if faults:
-        raise OptionError(faults)
+        raise OptionError(_without_secrets(faults, values.get("dsn")))
     return values
+
+
+def _without_secrets(faults: list[str], dsn: Any) -> list[str]:
+    """The faults without the password; Ansible repeats a value that it cannot convert, and people mix options up."""
+    text = dsn if isinstance(dsn, str) else ""
+    try:
+        return [_dsn.parse(text).scrub(fault) for fault in faults]
+    except OptionError:
+        return [fault.replace(text, _dsn.MASK) if text else fault for fault in faults]
 
 
 def _messages(result: ValidationResult) -> list[str]:
