@@ -140,6 +140,12 @@ def checked_names(option: str, given: Any, rules: Rules) -> tuple[list[str], lis
     return names, faults
 
 
+def misplaced(given: Any, rules: Rules) -> list[str]:
+    """Texts that stand where names should and are none: they may be values, and are treated like those."""
+    given = list(given) if isinstance(given, (list, Mapping)) else []
+    return [str(name) for name in given if not re.fullmatch(rules.pattern, str(name), re.ASCII)]
+
+
 def _value_faults(value: Any, rules: Rules) -> list[str]:
     if not isinstance(value, str):
         return [f"the value must be text, and it is {type(value).__name__}: write it in quotes, or check the lookup"]

@@ -163,12 +163,14 @@ errors:
   elements: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _endpoint
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
 
-ARGUMENT_SPEC = {
+ARGUMENT_SPEC: dict[str, Any] = {
     "url": {"type": "str", "required": True},
     "token": {"type": "str", "required": True, "no_log": True},
     "plan": {"type": "str", "default": "endpoint"},
