@@ -24,7 +24,7 @@ from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
 from ._plan import OPERATIONS, Plan, Step
 from ._session import ConnectionOptions, _choose_host, open_session
-from ._sql import parse_name
+from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
@@ -84,6 +84,8 @@ def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 def _without_secrets(faults: list[str], dsn: Any) -> list[str]:
     """The faults without the password; Ansible repeats a value that it cannot convert, and people mix options up."""
     text = dsn if isinstance(dsn, str) else ""
+    if IMPORT_ERROR is not None:
+        return [fault.replace(text, _dsn.MASK) if text else fault for fault in faults]
     try:
         return [_dsn.parse(text).scrub(fault) for fault in faults]
     except OptionError:
@@ -148,6 +150,10 @@ def _connection(parameters: dict[str, Any]) -> ConnectionOptions:
 def _connection_faults(parameters: dict[str, Any]) -> list[str]:
     """What is wrong with the connection options, as far as it can be seen without connecting."""
     faults = []
+    if IMPORT_ERROR is not None:
+        return faults  # perform() says so; without the driver the string cannot be read
+    if len((parameters["role"] or "").encode()) > MAX_NAME_BYTES:
+        faults.append(f"role: {parameters['role']!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
     try:
         connection = _connection(parameters)
         _choose_host(_dsn.parse(connection.dsn, connection.tls), connection.pooler)

@@ -19,7 +19,7 @@ from .._driver import sql
 from .._errors import Contended, OptionError, SqlError
 from .._policy import LIGHT, ROW, next_batch_size
 from .._session import Session
-from .._sql import quote
+from .._sql import MAX_NAME_BYTES, quote
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "table": {"type": "str", "required": True},
@@ -176,6 +176,8 @@ def check(options: dict[str, Any]) -> list[str]:
         faults.append(
             f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh"
         )
+    if len(options["column"].encode()) > MAX_NAME_BYTES:
+        faults.append(f"column: {options['column']!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
     if options["max_rows"] is not None and options["max_rows"] < 1:
         faults.append("max_rows: must be at least 1; leave it out for no limit")
     if not 10 <= options["batch_ms"] <= 60_000:
@@ -322,8 +324,11 @@ def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Acti
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
     if slow and options["require_index"]:
         key = slow[0]
-        return verdict(FAILED, f"each deleted row would read all of {key['table']}, which refers to it ({key['constraint']}): "
-                       f"CREATE INDEX CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false")  # fmt: skip
+        return verdict(
+            FAILED,
+            f"each deleted row would read all of {key['table']}, which refers to it ({key['constraint']}): CREATE INDEX "
+            f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false",
+        )
     if not facts.found:
         return verdict(UNCHANGED, f"no row of {column} is before the cut-off")
     numbers: dict[str, Any] = {"cutoff": facts.cutoff}
