@@ -425,6 +425,7 @@ def test_one_refused_name_does_not_stop_the_others(github: GitHub) -> None:
     assert result["changed"]
     assert [action["outcome"] for action in result["actions"]] == ["failed", "done", "done"]
     assert "Validation Failed" in result["msg"]
+    assert len(github.seen("PUT", "DATABASE_URL")) == 1
 
 
 def test_a_key_that_changed_meanwhile_is_asked_for_again(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,10 @@ TASKS = [
     task("Not HTTPS", secrets=SECRETS, api_url="http://api.example.invalid"),
     task("GitHub repeats what it was sent", secrets={**SECRETS, "ECHO": "{{ url }}"}, basis="always"),
     SHOW,
+    # A password that somebody also put where nothing is hidden, while the URL with it is among the secrets.
+    task("The same in the open", secrets=SECRETS, variables={"COPY": "{{ url | regex_search('PASS[^@]*') }}"}),
+    SHOW,
+    task("Absent already", secrets=["ONLY_NAMED_HERE"], state="absent"),
     task("Gone", secrets=["DATABASE_URL"], state="absent"),
 ]
 
@@ -119,7 +123,7 @@ def test_nothing_comes_out(github: GitHub, tmp_path: Path, mode: list[str]) -> N
     written = github.places["example/app"].values()
     assert written == ({} if "--check" in mode else {"TEXT": AWKWARD})
     # The names are no secrets: they must be readable, in what failed as well.
-    for name in ("DATABASE_URL", "TEXT", "LONG: the value has"):
+    for name in ("DATABASE_URL", "LONG: the value has", "target: ONLY_NAMED_HERE"):
         assert name in outputs[0]
 
 
