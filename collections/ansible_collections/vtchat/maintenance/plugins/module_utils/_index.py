@@ -99,6 +99,11 @@ SELECT (SELECT coalesce(jsonb_agg(to_jsonb(part)), '[]') FROM part) AS parts,
 SCHEMAS = "SELECT s::text AS schema FROM unnest(pg_catalog.current_schemas(false)) AS s"
 
 
+# VACUUM ignored concurrent builds there: rows could be missing from the index. Release notes of 14.4.
+HAZARDOUS = range(140000, 140004)
+HAZARD = "PostgreSQL 14.0 to 14.3 can build corrupt indexes with CONCURRENTLY: update the server"
+
+
 @dataclass(frozen=True)
 class Index:
     """An index, or another relation that has the name of one: then ``printed`` is "".
@@ -174,6 +179,7 @@ class Facts:
 
     target  its name, for people
     fault   why nothing can be done, "" otherwise
+    hazard  why nothing can be built, "" otherwise
     wanted  None if there is to be none
     found   what has the name
     parts   the table and, if it is partitioned, its partitions
@@ -184,6 +190,7 @@ class Facts:
     schema: str
     name: str
     fault: str = ""
+    hazard: str = ""
     wanted: Wanted | None = None
     found: Index | None = None
     parts: list[Table] = field(default_factory=list)
@@ -214,6 +221,7 @@ def read_wanted(session: Session, definition: Definition) -> Facts:
         target=target,
         schema=relation.schema,
         name=definition.name,
+        hazard=HAZARD if session.server.version_num in HAZARDOUS else "",
         wanted=Wanted(
             table=next(part for part in parts if part.oid == row["table_oid"]),
             shape=trial.shape,

@@ -16,7 +16,7 @@ from .._driver import sql
 from .._errors import OptionError
 from .._index import Facts, Index
 from .._index_build import Work
-from .._index_steps import alike, left_behind, steps, strays
+from .._index_steps import BUILD, alike, left_behind, steps, strays
 from .._session import Session
 from .._sql import display, parse_name, quote
 
@@ -84,6 +84,8 @@ def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Acti
     if not todo:
         reason = "there is no index of that name" if facts.wanted is None else "it is as it should be"
         return [Action("index", facts.target, reason, UNCHANGED)]
+    if facts.hazard and any(step.kind == BUILD for step in todo):
+        return [Action("index", facts.target, facts.hazard, FAILED, numbers)]
     builder = _builder(facts)
     if builder:
         return [Action("index", facts.target, f"session {builder} is building it right now", CONTENDED, numbers)]
