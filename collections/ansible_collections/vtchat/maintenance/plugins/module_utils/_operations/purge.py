@@ -262,6 +262,11 @@ def _fault(session: Session, relation: _catalog.Relation, row: dict[str, Any], o
         return (
             f"column {quote(options['column'])} is a timestamp with time zone, which is unambiguous: take timezone out"
         )
+    return _missing_right(session, relation, row)
+
+
+def _missing_right(session: Session, relation: _catalog.Relation, row: dict[str, Any]) -> str:
+    """What the role may not do, with the way out, or nothing."""
     if row["row_security"]:
         return f"row-level security hides rows from role {quote(session.server.user)}: use the owner or a role with BYPASSRLS"
     user = quote(session.server.user)
