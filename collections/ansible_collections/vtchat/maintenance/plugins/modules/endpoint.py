@@ -55,8 +55,10 @@ options:
     type: path
 attributes:
   check_mode:
-    description: Asks O(health_url) and does not call O(url).
+    description: Returns what a run would do.
     support: partial
+    details:
+      - Asks O(health_url) and does not call O(url). What the application would do it does not say.
   diff_mode:
     description: The application does not say what it changes.
     support: none

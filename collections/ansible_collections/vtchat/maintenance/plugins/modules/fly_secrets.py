@@ -100,17 +100,19 @@ options:
     default: 120
 attributes:
   check_mode:
-    description:
-      - Exact for what can be known; RV(unknown) says what cannot. With O(basis=always) every value counts as changed.
+    description: Reads, decides, and returns what a run would do, with the reasons.
     support: partial
+    details:
+      - Exact for what can be known; RV(unknown) says what cannot. With O(basis=always) every value counts as changed.
   diff_mode:
     description: Names, never values.
     support: full
   idempotent:
-    description:
+    description: A second run right after the first changes nothing.
+    support: partial
+    details:
       - With O(basis=fingerprint), a second run sends nothing. With O(basis=always) it writes, and it changes nothing if Fly's
         digests of equal values are equal.
-    support: partial
 seealso:
   - module: vtchat.maintenance.github_secrets
 author:
