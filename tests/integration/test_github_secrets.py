@@ -21,6 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _github_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._http import Client
+from ansible_collections.vtchat.maintenance.plugins.modules.github_secrets import ARGUMENT_SPEC
 from tests.doubles import contract
 from tests.doubles.github import GitHub
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE
@@ -57,7 +58,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def run(github: GitHub, check: bool = False, **options: Any) -> dict[str, Any]:
     where = {} if "organization" in options else {"repository": APP}
     given = {"api_url": github.url, "token": TOKEN, **where, **options}
-    checked = ArgumentSpecValidator(_github_secrets.ARGUMENT_SPEC).validate(given)
+    checked = ArgumentSpecValidator(ARGUMENT_SPEC).validate(given)
     assert not checked.error_messages, checked.error_messages
     return _github_secrets.perform(checked.validated_parameters, check)
 

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible.module_utils.basic import env_fallback
-
 from . import _secrets
 from ._errors import MaintenanceError, OptionError
 from ._github import HEADERS, MOST, RULES, GitHub, Scope, Visibility, need_library, scope
@@ -27,33 +25,6 @@ PREFIX = "MAINTENANCE_FP_"
 NOBODY = Visibility("selected")
 # After these answers there is no point in trying the next name.
 HOPELESS = (0, 401, 403, 429)
-
-ARGUMENT_SPEC: dict[str, Any] = {
-    "repository": {"type": "str"},
-    "organization": {"type": "str"},
-    "environment": {"type": "str"},
-    "create_environment": {"type": "bool", "default": False},
-    # Raw, because Ansible's own complaint about a wrong type would repeat the value.
-    "secrets": {"type": "raw", "no_log": True},
-    "variables": {"type": "raw", "no_log": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "purge": {"type": "list", "elements": "str", "choices": ["secrets", "variables"], "default": []},
-    "visibility": {"type": "str", "choices": ["all", "private", "selected"]},
-    "selected_repositories": {"type": "list", "elements": "str"},
-    "basis": {"type": "str", "choices": list(_secrets.BASES)},
-    "fingerprint_key": {"type": "str", "no_log": True},
-    "fingerprint_file": {"type": "path", "no_log": False},
-    "token": {
-        "type": "str",
-        "no_log": True,
-        "required": True,
-        "fallback": (env_fallback, ["GH_TOKEN", "GITHUB_TOKEN"]),
-    },
-    "api_url": {"type": "str", "default": "https://api.github.com", "fallback": (env_fallback, ["GITHUB_API_URL"])},
-    "ca_path": {"type": "path"},
-    "timeout": {"type": "int", "default": 30},
-    "patience": {"type": "int", "default": 120},
-}
 
 
 @dataclass(frozen=True, repr=False)

@@ -253,14 +253,43 @@ errors:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _github_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 
+ARGUMENT_SPEC: dict[str, Any] = {
+    "repository": {"type": "str"},
+    "organization": {"type": "str"},
+    "environment": {"type": "str"},
+    "create_environment": {"type": "bool", "default": False},
+    # Raw, because Ansible's own complaint about a wrong type would repeat the value.
+    "secrets": {"type": "raw", "no_log": True},
+    "variables": {"type": "raw", "no_log": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "purge": {"type": "list", "elements": "str", "choices": ["secrets", "variables"], "default": []},
+    "visibility": {"type": "str", "choices": ["all", "private", "selected"]},
+    "selected_repositories": {"type": "list", "elements": "str"},
+    "basis": {"type": "str", "choices": ["fingerprint", "presence", "always"]},
+    "fingerprint_key": {"type": "str", "no_log": True},
+    "fingerprint_file": {"type": "path", "no_log": False},
+    "token": {
+        "type": "str",
+        "no_log": True,
+        "required": True,
+        "fallback": (env_fallback, ["GH_TOKEN", "GITHUB_TOKEN"]),
+    },
+    "api_url": {"type": "str", "default": "https://api.github.com", "fallback": (env_fallback, ["GITHUB_API_URL"])},
+    "ca_path": {"type": "path"},
+    "timeout": {"type": "int", "default": 30},
+    "patience": {"type": "int", "default": 120},
+}
+
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_github_secrets.ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     module.no_log_values = _github_secrets.masked(module.params, module.no_log_values)
     try:
         result = _github_secrets.perform(module.params, module.check_mode)
