@@ -32,10 +32,12 @@ _KEYS = {"key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]}
 
 _COMMENT = "vtchat.maintenance history, version "
 
+# Only where there is none: even with IF NOT EXISTS it takes the right to create schemas in the database.
+NEW_SCHEMA = "CREATE SCHEMA IF NOT EXISTS maintenance;"
+
 # One statement per version; entry n brings version n to n + 1. Run as one string, so each is one transaction.
 UPGRADES: tuple[str, ...] = (
     """
-CREATE SCHEMA IF NOT EXISTS maintenance;
 CREATE TABLE maintenance.run (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     plan text NOT NULL,
@@ -269,11 +271,12 @@ class History:
         user, database = quote(self._session.server.user), quote(self._session.server.database)
         may_create = row["may_create_tables"] if row["schema_exists"] else self._session.server.may_create_schema
         if version == 0 and not may_create:
-            self.note = (f"role {user} may not create the history: GRANT CREATE ON "
-                         f"{'SCHEMA ' + SCHEMA if row['schema_exists'] else 'DATABASE ' + database} TO {user}")  # fmt: skip
+            what = f"USAGE, CREATE ON SCHEMA {SCHEMA}" if row["schema_exists"] else f"CREATE ON DATABASE {database}"
+            self.note = f"role {user} may not create the history: GRANT {what} TO {user}"
             return
-        for upgrade in UPGRADES[version:]:
-            self._session.execute(upgrade)
+        for number, upgrade in enumerate(UPGRADES[version:]):
+            new = number == 0 and not row["schema_exists"]
+            self._session.execute(NEW_SCHEMA + upgrade if new else upgrade)
         if version and not (row["may_read"] and row["may_write"]):
             self.note = self._no_right()
             return
