@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history
+from . import _dsn, _history, _rights
 from ._action import DONE, PLANNED
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
@@ -57,6 +57,8 @@ def argument_spec(name: str) -> dict[str, Any]:
     """Everything that AnsibleModule wants to know about the options of a module."""
     if name == "history_info":
         return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
+    if name == "maintainer":
+        return {"argument_spec": {**CONNECTION, **_rights.ARGUMENT_SPEC}}
     if name == "run":
         return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
     operation = OPERATIONS[name]
@@ -74,7 +76,7 @@ def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     faults = _messages(result)
     if not faults:
         faults = _faults(name, values)
-    elif name == "run" and isinstance(values.get("steps"), list):
+    elif name in ("run", "maintainer") and isinstance(values.get("steps"), list):
         faults += _read_steps(values["steps"])[1]
     if faults:
         raise OptionError(_without_secrets(faults, values.get("dsn")))
@@ -149,7 +151,7 @@ def _connection(parameters: dict[str, Any]) -> ConnectionOptions:
 
 def _connection_faults(parameters: dict[str, Any]) -> list[str]:
     """What is wrong with the connection options, as far as it can be seen without connecting."""
-    faults = []
+    faults: list[str] = []
     if IMPORT_ERROR is not None:
         return faults  # perform() says so; without the driver the string cannot be read
     if len((parameters["role"] or "").encode()) > MAX_NAME_BYTES:
@@ -217,6 +219,8 @@ def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
     faults = _connection_faults(parameters)
     if name == "history_info":
         return faults + (["limit: must be at least 1"] if parameters["limit"] < 1 else [])
+    if name == "maintainer":
+        return faults + _rights.check(parameters) + _maintainer_wants(parameters)[1]
     if not parameters["budget"] > 0:
         faults.append("budget: must be more than 0 seconds")
     if name == "run":
@@ -271,6 +275,25 @@ def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: 
         session.close()
 
 
+def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[_rights.Want], list[str]]:
+    """What the steps need, and what is wrong with them."""
+    steps, faults = _read_steps(parameters["steps"])
+    if faults:
+        return [], faults
+    return _rights.wants([(step.operation, step.options, step.names) for step in steps], parameters["history"])
+
+
+def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
+    wants, _faults = _maintainer_wants(parameters)
+    session = open_session(_connection(parameters), "vtchat.maintenance maintainer", read_only=check)
+    try:
+        result = _rights.provide(session, parameters, wants, check).as_dict(parameters["name"])
+        return {**result, "check_mode": check, "server": session.server.summary(), "turns": session.turns}
+    finally:
+        session.close()
+
+
 _PERFORMERS: dict[str, Callable[[str, dict[str, Any], bool, Progress], dict[str, Any]]] = {
     "history_info": _history_info,
+    "maintainer": _maintainer,
 }

@@ -22,11 +22,15 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units"},
+    {"_errors", "_action", "_driver", "_units", "_scram"},
     {"_sql", "_dsn"},
+    {"_index_definition"},
     {"_server"},
     {"_session"},
     {"_catalog", "_policy", "_history", "_fingerprint"},
+    {"_index", "_rights_facts"},
+    {"_index_steps", "_rights"},
+    {"_index_build"},
     {"_operations"},
     {"_plan"},
     {"_engine"},
