@@ -338,7 +338,7 @@ def test_transaction_pooler_is_refused_and_left_as_it_was(pool: Pgbouncer, check
 
 @pytest.mark.parametrize("pool", ["session"], indirect=True)
 def test_pool_in_session_mode_is_as_good_as_the_server(pool: Pgbouncer) -> None:
-    table = {"table": "t", "column": "at", "role": "postgres"}
+    table: dict[str, Any] = {"table": "t", "column": "at", "role": "postgres"}
     probe = "current_setting('lock_timeout') = '2s' OR current_setting('transaction_read_only') = 'on'"
     assert only(perform("purge", pool.dsn, True, **table, where=probe))["outcome"] == "planned"
     result = perform("purge", pool.dsn, **table)

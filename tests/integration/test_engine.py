@@ -85,7 +85,9 @@ def test_of_two_runs_one_acts(database: Database) -> None:
         assert (second["status"], second["changed"], second["actions"]) == ("skipped", False, [])
         assert "failed" not in second
         pid = database.value(
-            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND classid = %s", [LOCK_KEYS[0]]
+            "SELECT pid FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
+            "WHERE locktype = 'advisory' AND datname = current_database() AND objid = 1 AND classid = %s",
+            [LOCK_KEYS[0]],
         )
         assert f"session {pid} of postgres" in second["msg"]
         assert left(database) == 1005

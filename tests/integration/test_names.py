@@ -70,7 +70,7 @@ def test_every_operation(database: Database, name: str) -> None:
         {"refresh": {"view": view}},
         {"analyze": {"tables": [written(name, name), view]}},
     ]
-    options = {"plan": name, "steps": steps, "role": role}
+    options: dict[str, Any] = {"plan": name, "steps": steps, "role": role}
     assert [one["outcome"] for one in perform("run", database.dsn, True, **options)["actions"]] == ["planned"] * 4
     result = perform("run", database.dsn, **options)
     assert [one["outcome"] for one in result["actions"]] == ["done"] * 4, result
@@ -143,6 +143,6 @@ def test_longer_than_the_server_keeps_is_refused(
 @pytest.mark.parametrize("option", ["column", "role"])
 def test_other_names_longer_than_the_server_keeps(database: Database, option: str) -> None:
     database.sql(f'CREATE TABLE t ("{"x" * 63}" date)')
-    options = {"column": "x" * 63, "role": "x" * 63, option: "x" * 64}
+    options: dict[str, Any] = {"column": "x" * 63, "role": "x" * 63, option: "x" * 64}
     with pytest.raises(OptionError, match=f"{option}: .* 63 bytes"):
         perform("purge", database.dsn, table="t", timezone="UTC", **options)

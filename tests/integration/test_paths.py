@@ -34,6 +34,7 @@ STEPS = [
     {"analyze": {"tables": ["users", "sessions"]}},
 ]
 FOUR = (True, False, True, False)
+ONCE = pytest.mark.xdist_group("both ways")  # in one process, so that the scenario is played once
 # module, options, check mode of each call
 SCENARIO: list[tuple[str, dict[str, Any], tuple[bool, ...]]] = [
     ("history_info", {}, (True,)),
@@ -134,12 +135,13 @@ def both(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
     # Each module is a process that -vvv shows, with the environment of its task; faults of options are found before.
     as_modules = sum(len(checks) for _name, _options, checks in SCENARIO)
     assert len(re.findall(r"EXEC .*NOTHING_SPECIAL=1", process.stdout)) == as_modules
-    results = {path: json.loads((directory / f"{path}.json").read_text()) for path in databases}
-    yield databases, results
+    found = {path: json.loads((directory / f"{path}.json").read_text()) for path in databases}
+    yield databases, found
     for database in databases.values():
         database.close()
 
 
+@ONCE
 def test_same_results(both: Any) -> None:
     databases, results = both
     names = [name for name, _options, checks in SCENARIO for _check in checks]
@@ -149,6 +151,7 @@ def test_same_results(both: Any) -> None:
         assert neutral(here, databases["here"]) == neutral(module, databases["module"]), (name, here, module)
 
 
+@ONCE
 def test_same_effects(both: Any) -> None:
     databases, _results = both
     here, module = (neutral(facts(database), database) for database in databases.values())
@@ -156,6 +159,7 @@ def test_same_effects(both: Any) -> None:
     assert len(here[0]) < 101
 
 
+@ONCE
 def test_the_scenario_is_what_it_says(both: Any) -> None:
     """Check, do, check again, do again: foretold, done, and nothing left to do."""
     _databases, results = both

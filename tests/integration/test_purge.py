@@ -129,7 +129,7 @@ def test_null_and_infinity_never_expire(database: Database, column_type: str, zo
     database.sql(
         "INSERT INTO t VALUES (1, NULL), (2, 'infinity'), (3, '-infinity'), (4, '2001-01-01'), (5, '3000-01-01')"
     )
-    options = {"timezone": zone} if zone else {}
+    options: dict[str, Any] = {"timezone": zone} if zone else {}
     assert only(purge(database, check=True, **options))["rows"] == 2
     assert only(purge(database, **options))["rows"] == 2
     assert ids(database) == [1, 2, 5]

@@ -69,7 +69,8 @@ def contended_until(tries: int) -> Any:
 
 
 def test_lock_retries_back_off() -> None:
-    session, pauses = FakeSession(), []
+    session = FakeSession()
+    pauses: list[float] = []
     left = lambda: 100.0  # noqa: E731
     assert _policy.with_lock_retries(session, contended_until(3), left, pauses.append) == 4  # type: ignore[arg-type]
     assert all(limits == {"lock_timeout": _policy.BLOCKING, "statement_timeout": 100.0} for limits in session.limits)
