@@ -223,8 +223,9 @@ def community(workshop: Workshop, report: Report) -> None:
     if python is None:
         report.note("community.postgresql: not measured; it cannot be installed here")
         return
-    database = small(workshop)
-    playbooks = Playbooks(workshop.directory, database)
+    playbooks = Playbooks(workshop.directory, small(workshop))
+    # A database of their own, or their REFRESH would leave our next run something to think about.
+    database = workshop.database("other", 1_000, 10_000)
     socket = database.server.postmaster.socket_directory
     login = {"login_unix_socket": socket, "login_port": database.server.port, "login_user": "postgres",
              "login_db": database.name, "autocommit": True}  # fmt: skip
