@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -505,6 +506,36 @@ def test_a_leftover_is_not_dropped_with_what_is_not_ours(database: Database) -> 
     assert indexes(database, "event_1")["mine"][0]
 
 
+def test_the_swap_of_a_partitioned_index_keeps_nobody_waiting(database: Database) -> None:
+    database.sql(PARTITIONED)
+    act(database, "CREATE INDEX wanted ON event (kind)")
+    waits, over = [0.0], threading.Event()
+
+    def read() -> None:
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            while not over.is_set():
+                began = time.monotonic()
+                cursor.execute("SELECT count(*) FROM event WHERE kind = 'a'")
+                waits.append(time.monotonic() - began)
+
+    reader = threading.Thread(target=read)
+    with transaction(database, "SELECT FROM event LIMIT 1"):
+        reader.start()
+        try:
+            contended = act(database, "CREATE INDEX wanted ON event (kind, at)", budget=5)
+        finally:
+            over.set()
+            reader.join()
+    assert contended["outcome"] == "contended"
+    assert contended["changed"]
+    assert 1 < max(waits) < 6  # a lock limit of 2 s, on a busy machine
+    done = act(database, "CREATE INDEX wanted ON event (kind, at)")
+    assert done["outcome"] == "done"
+    assert done["statements"] == [
+        f"DROP INDEX public.wanted; ALTER INDEX public.{working_name('wanted')} RENAME TO wanted"
+    ]
+
+
 def test_a_unique_index_of_partitions_needs_their_key_also_in_check_mode(database: Database) -> None:
     database.sql(PARTITIONED)
     failed = act(database, "CREATE UNIQUE INDEX wanted ON event (at)", check=True)
@@ -587,6 +618,8 @@ def test_the_name_of_another_tables_index_is_refused(database: Database) -> None
     database.sql("CREATE TABLE another (grp int); CREATE INDEX wanted ON another (grp)")
     refused = act(database, DEFINITIONS[0])
     assert refused["outcome"] == "failed"
+    assert refused["reason"] == "the index public.wanted belongs to another table: public.another"
+    refused = act(database, DEFINITIONS[0], state="absent")
     assert refused["reason"] == "the index public.wanted belongs to another table: public.another"
 
 

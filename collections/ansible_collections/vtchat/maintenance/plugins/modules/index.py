@@ -45,7 +45,7 @@ options:
     description:
       - V(present) needs O(definition).
       - With V(absent) the index is removed, with C(DROP INDEX CONCURRENTLY) unless its table is partitioned. Of
-        O(definition), only the names of the index and of the table's schema count then.
+        O(definition), only the names of the index and of its table count then.
     type: str
     choices: [present, absent]
     default: present

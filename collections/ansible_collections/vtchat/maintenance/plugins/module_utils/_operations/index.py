@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .. import _index, _index_definition
@@ -18,7 +19,7 @@ from .._index import Facts, Index
 from .._index_build import Work
 from .._index_steps import BUILD, alike, left_behind, steps, strays
 from .._session import Session
-from .._sql import display, parse_name, quote
+from .._sql import Name, display, parse_name, quote
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "definition": {"type": "str"},
@@ -68,7 +69,11 @@ def facts(session: Session, options: dict[str, Any], context: Context) -> Facts:
     if options["definition"] is None:
         return _index.read_existing(session, parse_name(options["name"]))
     definition = _index_definition.read(options["definition"])
-    return _index.read_existing(session, _index.Name(definition.table.schema, definition.name))
+    existing = _index.read_existing(session, Name(definition.table.schema, definition.name))
+    found = existing.found
+    if found is not None and found.table is not None and found.table != definition.table.name:
+        return replace(existing, fault=_of_another(found))
+    return existing
 
 
 def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
@@ -100,15 +105,19 @@ def _fault(facts: Facts) -> str:
         if index is not None and index.table is None:
             return f"{index.target} is not an index, and has the name that is needed"
         if index is not None and wanted is not None and index.table_oid != wanted.table.oid:
-            return f"the index {index.target} belongs to another table: {_table(index)}"
+            return _of_another(index)
     if found is None or (wanted is not None and found.valid and alike(wanted, found)):
         return ""
     reason = _needed(found)
     if reason:
-        return reason if wanted is None else f"its definition is different, and it cannot be replaced: {reason}"
+        return reason if wanted is None else f"it would have to be replaced, but {reason}"
     if not found.may_drop:
         return f"only its owner may change it: GRANT {quote(found.owner)} TO the role that does the maintenance"
     return ""
+
+
+def _of_another(index: Index) -> str:
+    return f"the index {index.target} belongs to another table: {_table(index)}"
 
 
 def _table(index: Index) -> str:
