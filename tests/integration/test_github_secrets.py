@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _github_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _github, _github_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._http import Client
 from ansible_collections.vtchat.maintenance.plugins.modules.github_secrets import ARGUMENT_SPEC
@@ -161,6 +161,34 @@ def test_a_crash_before_the_fingerprint_is_repaired_by_the_next_run(github: GitH
     assert outcomes(repaired)["DATABASE_URL"] == ("update", "done")
     assert github.places[APP].values()["DATABASE_URL"] == AWKWARD
     assert not run(github, **WANTED)["changed"]
+
+
+@pytest.mark.parametrize("last", ["put_secret", "stamp", "put_variable"])
+@pytest.mark.parametrize("store", ["variable", "file"])
+@pytest.mark.parametrize("before", [True, False], ids=["update", "create"])
+def test_a_run_that_is_killed_is_made_up_for(
+    github: GitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last: str, store: str, before: bool
+) -> None:
+    """Killed right after the call named ``last``, whatever the next run wants."""
+    file = {"fingerprint_file": str(tmp_path / "fingerprints.json")} if store == "file" else {}
+    wanted: dict[str, Any] = {"secrets": {"A": "one", "B": "two"}, "fingerprint_key": KEY, **file}
+    if before:
+        run(github, **wanted)
+    method = getattr(_github.GitHub, last)
+
+    def dying(*arguments: Any) -> Any:
+        method(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_github.GitHub, last, dying)
+        if (store, last) != ("file", "put_variable"):
+            with pytest.raises(KeyboardInterrupt):
+                run(github, **{**wanted, "secrets": {"A": "new one", "B": "new two"}})
+    result = run(github, **wanted)
+    assert not result["failed"]
+    assert github.places[APP].values() == wanted["secrets"]
+    assert not run(github, **wanted)["changed"]
 
 
 def test_fingerprints_in_a_file(github: GitHub, tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ TASKS = [
     task("A list of texts", secrets=["{{ url }}", "{{ awkward }}"]),
     task("A list of mappings", secrets=[{"name": "DATABASE_URL", "value": "{{ url }}"}]),
     task("A mapping too deep", secrets={"DATABASE_URL": {"value": "{{ url }}", "more": ["{{ awkward }}"]}}),
+    task("A value as a name", secrets="{{ {url: 'DATABASE_URL'} }}"),
+    task("Values where names belong", secrets=["{{ url }}", "ONLY_NAMED_HERE"], state="absent"),
     task("A wrong name", secrets={"NO-NAME": "{{ url }}"}),
     task("Too long", secrets={"LONG": "{{ awkward * 2000 }}"}),
     task("The token is two lines", secrets=SECRETS, token="{{ token }}\n{{ url }}"),

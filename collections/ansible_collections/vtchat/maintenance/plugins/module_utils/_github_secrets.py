@@ -124,6 +124,7 @@ def hidden(parameters: Mapping[str, Any]) -> set[str]:
     """Every form of every secret in the options, whatever their shape."""
     names_only = parameters["state"] == "absent" and isinstance(parameters["secrets"], list)
     texts = [] if names_only else _secrets.texts(parameters["secrets"])
+    texts += _secrets.misplaced(parameters["secrets"], RULES)
     texts += _secrets.texts([parameters["token"], parameters["fingerprint_key"]])
     return set().union(*map(_secrets.forms, texts))
 
@@ -134,6 +135,11 @@ def masked(parameters: Mapping[str, Any], already: set[str]) -> set[str]:
         _secrets.checked_names("", parameters["secrets"], RULES) if parameters["state"] == "absent" else ([], [])
     )
     return {text for text in already if text.upper() not in names} | hidden(parameters)
+
+
+def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as they may be repeated in a result."""
+    return {**parameters, "secrets": _secrets.shown(parameters["secrets"], RULES)}
 
 
 def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:

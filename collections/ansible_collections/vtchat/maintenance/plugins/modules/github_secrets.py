@@ -66,7 +66,8 @@ options:
     default: []
   visibility:
     description:
-      - Which repositories of the organization see the secrets and variables.
+      - Which repositories of the organization see the secrets and variables. What other repositories see is written again, on
+        any O(basis).
       - V(private) if nothing is given.
     type: str
     choices:
@@ -145,6 +146,8 @@ notes:
   - GitHub's time of change counts in seconds. A value that somebody else writes within the same second, right after this
     module, is not found by O(basis=fingerprint).
   - With O(state=absent) or O(purge), fingerprints are removed together with their secrets only if O(fingerprint_key) is given.
+seealso:
+  - module: vtchat.maintenance.fly_secrets
 author:
   - The vtchat.maintenance authors (@vtchat)
 """
@@ -291,8 +294,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     module.no_log_values = _github_secrets.masked(module.params, module.no_log_values)
+    parameters, module.params = module.params, _github_secrets.shown(module.params)
     try:
-        result = _github_secrets.perform(module.params, module.check_mode)
+        result = _github_secrets.perform(parameters, module.check_mode)
     except OptionError as error:
         module.fail_json(msg=str(error), errors=error.errors)
     except MaintenanceError as error:
