@@ -137,11 +137,6 @@ def masked(parameters: Mapping[str, Any], already: set[str]) -> set[str]:
     return {text for text in already if text.upper() not in names} | hidden(parameters)
 
 
-def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as they may be repeated in a result."""
-    return {**parameters, "secrets": _secrets.shown(parameters["secrets"], RULES)}
-
-
 def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Do it, and return the module's result. Raises MaintenanceError before anything was changed."""
     options = read(parameters)

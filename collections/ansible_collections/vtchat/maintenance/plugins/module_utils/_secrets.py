@@ -36,7 +36,6 @@ from urllib.parse import quote, quote_plus, unquote
 from ._errors import MaintenanceError, OptionError
 
 FORMAT = "v1"
-MASK = "********"
 BASES = ("fingerprint", "presence", "always")
 KEY_BYTES = 32
 
@@ -145,13 +144,6 @@ def misplaced(given: Any, rules: Rules) -> list[str]:
     """Texts that stand where names should and are none: they may be values, and are treated like those."""
     given = list(given) if isinstance(given, (list, Mapping)) else []
     return [str(name) for name in given if not re.fullmatch(rules.pattern, str(name), re.ASCII)]
-
-
-def shown(given: Any, rules: Rules) -> Any:
-    """An option as it may be repeated: proper names only. Ansible masks the values of a mapping, and never its names."""
-    names = list(given) if isinstance(given, (list, Mapping)) else []
-    wrong = misplaced(given, rules)
-    return {name if name not in wrong else MASK: MASK for name in names if isinstance(name, str)} if names else None
 
 
 def _value_faults(value: Any, rules: Rules) -> list[str]:

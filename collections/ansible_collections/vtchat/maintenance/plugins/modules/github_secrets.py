@@ -293,14 +293,18 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    module.no_log_values = _github_secrets.masked(module.params, module.no_log_values)
-    parameters, module.params = module.params, _github_secrets.shown(module.params)
+    parameters = dict(module.params)
+    module.no_log_values = _github_secrets.masked(parameters, module.no_log_values)
+    # Ansible repeats the options, and masks the values of a mapping only: somebody may have mixed up names and values.
+    module.params["secrets"] = None
     try:
         result = _github_secrets.perform(parameters, module.check_mode)
     except OptionError as error:
         module.fail_json(msg=str(error), errors=error.errors)
     except MaintenanceError as error:
         module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     if not module._diff:
         del result["diff"]
     if result["failed"]:
