@@ -20,6 +20,7 @@ CUT = "cut"  # BEFORE: close the connection without a word
 CUT_AFTER = "cut after"  # AFTER
 SILENCE = "silence"  # BEFORE: say nothing until the client goes away
 SILENCE_AFTER = "silence after"  # AFTER
+TRICKLE = "trickle"  # BEFORE: begin an answer, and never get to the end of it
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class Service:
             reply = self.decorate(request, self.handle(request) if carried_out or fault is None else fault.reply)
         if fault is not None and fault.kind in (SILENCE, SILENCE_AFTER):
             self._closing.wait(60)
+        if fault is not None and fault.kind == TRICKLE:
+            return Reply(200, TRICKLE)
         return None if fault is not None and fault.kind != STATUS else reply
 
 
@@ -156,10 +159,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         reply = self.server.service._answer(Request(self.command, parts.path, query, headers, raw, body))
-        if reply is not None:
+        if reply is not None and reply.body == TRICKLE:
+            self._trickle()
+        elif reply is not None:
             self._send(reply)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815 - names of the base class
+
+    def _trickle(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.service._closing.wait(0.05):
+            self.wfile.write(b" ")
 
     def _send(self, reply: Reply) -> None:
         content = reply.body

@@ -81,7 +81,7 @@ class Machine:
 
 def authorization(token: str) -> str:
     """The header for a token as Fly's tools print it: perhaps with its scheme, perhaps several. Raises OptionError."""
-    parts = [re.sub(r"^(FlyV1|Bearer)\s+", "", part.strip(), flags=re.IGNORECASE) for part in token.split(",")]
+    parts = [re.sub(r"^(FlyV1|Bearer)(\s+|$)", "", part.strip(), flags=re.IGNORECASE) for part in token.split(",")]
     parts = [part for part in parts if part]
     macaroons = [part for part in parts if part.startswith(MACAROON)]
     if macaroons:
