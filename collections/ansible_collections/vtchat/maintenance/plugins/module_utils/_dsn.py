@@ -12,7 +12,6 @@ import ipaddress
 import json
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, quote_plus, unquote
@@ -98,6 +97,8 @@ def _with_tls(keywords: dict[str, str], least: str, environ: Mapping[str, str]) 
 
 
 def _system_roots(environ: Mapping[str, str]) -> str:
+    import ssl  # takes longer to load than all the rest of this file
+
     candidates = (environ.get("PGSSLROOTCERT"), ssl.get_default_verify_paths().cafile, *_ROOTS)
     return next((path for path in candidates if path and os.path.exists(path)), "system")
 

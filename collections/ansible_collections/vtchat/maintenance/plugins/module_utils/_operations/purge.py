@@ -65,6 +65,7 @@ SELECT t.*, pg_catalog.clock_timestamp() - {older_than}::interval AS cutoff,
        (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute
         WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped) AS columns,
        {table_pages} AS pages,
+       (SELECT relhassubclass FROM pg_catalog.pg_class WHERE oid = t.oid) AS divided,
        (SELECT array_agg(relid::oid) FROM pg_catalog.pg_partition_tree(t.oid) WHERE isleaf AND relid <> t.oid) AS leaves,
        EXISTS (SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid = i.indexrelid
                JOIN pg_catalog.pg_am AS am ON am.oid = ic.relam
@@ -103,11 +104,14 @@ WITH picked AS MATERIALIZED (
     WHERE {expired} AND {beyond} ORDER BY {table}.{column} LIMIT {size} FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT place FROM picked))
-    AND (tableoid, ctid) IN (SELECT part, place FROM picked) AND {expired} RETURNING 1
+    {of_part} AND {expired} RETURNING 1
 )
 SELECT (SELECT count(*) FROM picked) AS picked, (SELECT count(*) FROM gone) AS gone,
        (SELECT max(value)::text FROM picked) AS last
 """
+
+# A place is unique only within one partition or child table. Left out where there is only one: it costs a third of the time.
+OF_PART = "AND (tableoid, ctid) IN (SELECT part, place FROM picked)"
 
 LAG = """
 SELECT coalesce(max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), replay_lsn)), 0)::bigint AS bytes
@@ -138,6 +142,7 @@ class Purge:
     """What execute() needs."""
 
     table: sql.Composable
+    divided: bool
     column: sql.Composable
     column_type: str
     expired: sql.Composable
@@ -146,7 +151,12 @@ class Purge:
 
     def batch(self, size: int, beyond: sql.Composable) -> sql.Composed:
         return sql.SQL(BATCH).format(
-            table=self.table, column=self.column, expired=self.expired, beyond=beyond, size=sql.Literal(size)
+            table=self.table,
+            column=self.column,
+            expired=self.expired,
+            beyond=beyond,
+            size=sql.Literal(size),
+            of_part=sql.SQL(OF_PART if self.divided else ""),
         )
 
     def beyond(self, last: str | None, strictly: bool) -> sql.Composable:
@@ -285,7 +295,13 @@ def _plan(relation: _catalog.Relation, row: dict[str, Any], options: dict[str, A
         # The line break keeps a comment at the end of the predicate from swallowing the parenthesis.
         expired = sql.SQL("{} AND ({}\n)").format(expired, sql.SQL(options["where"]))
     return Purge(
-        relation.identifier, column, row["column_type"], expired, options["max_rows"], options["batch_ms"] / 1000
+        table=relation.identifier,
+        divided=row["divided"],
+        column=column,
+        column_type=row["column_type"],
+        expired=expired,
+        max_rows=options["max_rows"],
+        batch_seconds=options["batch_ms"] / 1000,
     )
 
 
