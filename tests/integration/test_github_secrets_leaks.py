@@ -74,13 +74,22 @@ def task(name: str, **options: Any) -> dict[str, Any]:
 
 SECRETS = {"DATABASE_URL": "{{ url }}", "TEXT": "{{ awkward }}"}
 SHOW = {"name": "Show", "ansible.builtin.debug": {"var": "result"}}
-TASKS = [
+OUTCOMES = [
     task("Succeeds", secrets=SECRETS, variables={"SEEN": "1"}),
     SHOW,
     task("Succeeds again", secrets=SECRETS),
     task("In a loop", secrets=SECRETS, environment="{{ item }}", loop=["production", "staging"]),
     SHOW,
     task("With a file", secrets=SECRETS, fingerprint_file="fingerprints.json"),
+    task("GitHub repeats what it was sent", secrets={**SECRETS, "ECHO": "{{ url }}"}, basis="always"),
+    SHOW,
+    # A password that somebody also put where nothing is hidden, while the URL with it is among the secrets.
+    task("The same in the open", secrets=SECRETS, variables={"COPY": "{{ url | regex_search('PASS[^@]*') }}"}),
+    SHOW,
+    task("Absent already", secrets=["ONLY_NAMED_HERE"], state="absent"),
+    task("Gone", secrets=["DATABASE_URL"], state="absent"),
+]
+FAULTS = [
     task("A text in place of a mapping", secrets="{{ url }}"),
     SHOW,
     task("A list of texts", secrets=["{{ url }}", "{{ awkward }}"]),
@@ -96,13 +105,6 @@ TASKS = [
     task("The wrong repository", secrets=SECRETS, repository="example/nowhere"),
     task("Nobody listens", secrets=SECRETS, api_url="http://127.0.0.1:9"),
     task("Not HTTPS", secrets=SECRETS, api_url="http://api.example.invalid"),
-    task("GitHub repeats what it was sent", secrets={**SECRETS, "ECHO": "{{ url }}"}, basis="always"),
-    SHOW,
-    # A password that somebody also put where nothing is hidden, while the URL with it is among the secrets.
-    task("The same in the open", secrets=SECRETS, variables={"COPY": "{{ url | regex_search('PASS[^@]*') }}"}),
-    SHOW,
-    task("Absent already", secrets=["ONLY_NAMED_HERE"], state="absent"),
-    task("Gone", secrets=["DATABASE_URL"], state="absent"),
 ]
 
 
@@ -120,13 +122,20 @@ def play(github: GitHub, directory: Path, tasks: list[dict[str, Any]], *argument
 
 @pytest.mark.parametrize("mode", [["--diff"], ["--check", "--diff"]], ids=["run", "check"])
 def test_nothing_comes_out(github: GitHub, tmp_path: Path, mode: list[str]) -> None:
-    outputs = play(github, tmp_path, TASKS, "-vvvv", *mode)
+    outputs = play(github, tmp_path, OUTCOMES, "-vvvv", *mode)
     assert leaks(tmp_path, *outputs) == []
     written = github.places["example/app"].values()
     assert written == ({} if "--check" in mode else {"TEXT": AWKWARD})
-    # The names are no secrets: they must be readable, in what failed as well.
-    for name in ("DATABASE_URL", "LONG: the value has", "target: ONLY_NAMED_HERE"):
+    # The names are no secrets: they must be readable.
+    for name in ("target: DATABASE_URL", "target: ONLY_NAMED_HERE"):
         assert name in outputs[0]
+
+
+def test_nothing_comes_out_of_faulty_options_and_failures(github: GitHub, tmp_path: Path) -> None:
+    outputs = play(github, tmp_path, FAULTS, "-vvvv")
+    assert leaks(tmp_path, *outputs) == []
+    assert "secrets: LONG: the value has" in outputs[0]
+    assert github.places["example/app"].secrets == {}
 
 
 @pytest.mark.parametrize("planted", ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"])
