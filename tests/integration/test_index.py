@@ -357,6 +357,18 @@ def test_what_cannot_be_removed_now_is_removed_by_the_next_run(database: Databas
     assert list(indexes(database)) == ["wanted"]
 
 
+def test_what_somebody_creates_meanwhile_is_not_removed(database: Database) -> None:
+    options = {"definition": "CREATE INDEX wanted ON item (grp)", "name": None, "state": "present"}
+    with closing(open_session(ConnectionOptions(dsn=database.dsn), "test")) as session:
+        context = Context(check=False, seconds_left=lambda: 60.0)
+        [action] = operation.decide(operation.facts(session, options, context), options, context)
+        database.sql(f"CREATE INDEX {working_name('wanted')} ON item (label)")
+        outcome = operation.execute(session, action, context)
+        assert outcome.status == "failed"
+        assert "already exists" in outcome.reason
+    assert indexes(database)[working_name("wanted")][0]
+
+
 def test_an_index_that_somebody_is_building_is_left_alone(database: Database) -> None:
     with gate_closed(database) as gate:
         connection = database.connect()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ._action import CONTENDED, DEFERRED, FAILED, Context, Outcome
@@ -23,6 +23,7 @@ from ._session import Session
 QUERY_CANCELED = "57014"
 DEADLOCK = "40P01"
 UNIQUE_VIOLATION = "23505"
+DUPLICATE_NAME = "42P07"
 CLEANING = 5.0  # seconds beyond the budget that removing what a failed build has left may take
 RESERVE = 1.0  # seconds of the budget that waiting leaves
 
@@ -55,12 +56,17 @@ EVERYBODY = ["AccessShareLock", "RowShareLock", "ShareLock", *WRITERS]
 
 @dataclass
 class Work:
-    """Carries out steps. waited: seconds spent waiting for older transactions before the statements."""
+    """Carries out steps.
+
+    waited   seconds spent waiting for older transactions before the statements
+    started  whether the statement of the present step has been sent
+    """
 
     session: Session
     context: Context
     sleep: Callable[[float], None] = time.sleep
-    waited: float = field(default=0.0)
+    waited: float = 0.0
+    started: bool = False
 
     def do(self, steps: tuple[Step, ...]) -> Outcome | None:
         """All steps in their order; what became of the one that ended it, None if none did. Raises SqlError (no connection)."""
@@ -77,6 +83,7 @@ class Work:
         return None
 
     def _step(self, step: Step) -> None:
+        self.started = False
         if step.kind == QUICK:
             with_lock_retries(
                 self.session, lambda: self.session.execute(step.query()), self.context.seconds_left, self.sleep
@@ -86,6 +93,7 @@ class Work:
         left = max(RESERVE, self.context.seconds_left())
         # Below the limit of the statement, so that waiting ends as contended and not as cancelled.
         self.session.set(statement_timeout=left, lock_timeout=max(0.5, concurrent_lock_timeout(left) - RESERVE))
+        self.started = True
         self.session.execute(step.query())
 
     def _blockers(self, step: Step) -> dict[str, dict[str, Any]]:
@@ -116,7 +124,7 @@ class Work:
 
     def _blocked_by(self, step: Step) -> str:
         """Who was in the way when a lock limit was reached."""
-        if step.kind == QUICK:
+        if not self.started:
             return ""
         self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
         blockers = self._blockers(step)
@@ -128,12 +136,14 @@ class Work:
             return Outcome(CONTENDED, f"{error}{self._blocked_by(step)}{self._clean(step)}")
         if error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
             return Outcome(DEFERRED, f"the budget ended while it ran; it goes first next time{self._clean(step)}")
+        if error.sqlstate == DUPLICATE_NAME:
+            return Outcome(FAILED, f"{error}: somebody has created it just now")
         advice = "; remove the duplicates first" if error.sqlstate == UNIQUE_VIOLATION else ""
-        return Outcome(FAILED, f"{error}{advice}{self._clean(step)}")
+        return Outcome(FAILED, f"{str(error).rstrip('.')}{advice}{self._clean(step)}")
 
     def _clean(self, step: Step) -> str:
         """Remove what a failed build has left; what to add to the message if that is impossible now."""
-        if step.kind != BUILD:
+        if step.kind != BUILD or not self.started:
             return ""
         (name,) = step.names["index"]
         schema = step.names["table"][0]

@@ -17,8 +17,8 @@ description:
     renamed when it is finished. So the name never stands for an index that cannot be used, and a different or invalid index
     is replaced without a moment in which neither can be used. Comment, C(CLUSTER) and statistics targets of the old one are
     kept.
-  - Transactions that the build would have to wait for are waited for before it begins. If the budget ends before they do,
-    the outcome is V(contended) and nothing has been built.
+  - Transactions that the build would have to wait for are waited for before it begins, and so is whoever vacuums the table or
+    changes its structure. If the budget ends before they do, the outcome is V(contended) and nothing has been built.
   - What a failed or interrupted build has left is removed or made use of by the next run; nothing else is touched. An index
     that somebody is building just now is left alone.
   - In a partitioned table the index is built for one partition after the other. Valid indexes of partitions that have the
