@@ -230,6 +230,7 @@ class _Run:
         row_id = self.history.begin(number, action)
         began = time.monotonic()
         try:
+            self.session.end_with_client()
             self.session.set(statement_timeout=max(0.001, self.budget.left()))
             outcome = operation.execute(self.session, action, context)
         except Contended as error:

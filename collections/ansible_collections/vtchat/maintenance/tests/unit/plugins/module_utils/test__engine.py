@@ -87,6 +87,7 @@ class Stage:
             alive=True,
             set=lambda **_limits: None,
             execute=lambda *_query: 0,
+            end_with_client=lambda: None,
             scrub=lambda text: text.replace("Pa55word", "***"),
             server=SimpleNamespace(version_num=180000),
         )
