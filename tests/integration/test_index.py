@@ -388,57 +388,40 @@ def test_an_index_that_somebody_is_building_is_left_alone(database: Database) ->
     assert act(database, GATED)["outcome"] == "unchanged"
 
 
-class Killed:
-    """A run in a process of its own, killed while it builds."""
-
-    def __init__(self, database: Database, directory: Path) -> None:
-        self.database = database
-        program = """
+def killed(database: Database, directory: Path) -> None:
+    """A run in a process of its own, killed while it builds; the server has noticed when this returns."""
+    program = """
 import sys
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 _edge.perform("index", _edge.validated("index", {"dsn": sys.argv[1], "definition": sys.argv[2]}), False)
 """
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
-        command = [sys.executable, "-c", program, database.dsn, GATED]
-        with subprocess.Popen(command, env=environment, cwd=directory) as process:
-            until(lambda: database.sql(BUILDING))
-            process.send_signal(signal.SIGKILL)
-            process.wait(60)
-        [(self.backend,)] = database.sql(BUILDING)
-
-    def wait(self) -> None:
-        """Until the server has noticed."""
-        until(lambda: not self.database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [self.backend]))
-
-
-def test_after_a_kill_the_run_lock_is_held_until_the_server_has_finished(database: Database, tmp_path: Path) -> None:
-    with gate_closed(database):
-        Killed(database, tmp_path)
-        assert result(database, definition=GATED)["status"] == "skipped"
-        assert not indexes(database)[working_name("wanted")][0]
-
-
-def test_after_a_kill_what_has_been_finished_is_used(database: Database, tmp_path: Path) -> None:
-    with gate_closed(database) as gate:
-        killed = Killed(database, tmp_path)
-        gate.close()
-        killed.wait()
-    oid = database.value("SELECT %s::regclass::oid", [working_name("wanted")])
-    done = act(database, GATED)
-    assert done["statements"] == [f"ALTER INDEX public.{working_name('wanted')} RENAME TO wanted"]
-    assert database.value("SELECT 'wanted'::regclass::oid") == oid
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
+    command = [sys.executable, "-c", program, database.dsn, GATED]
+    with subprocess.Popen(command, env=environment, cwd=directory) as process:
+        until(lambda: database.sql(BUILDING))
+        [(backend,)] = database.sql(BUILDING)
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+    database.sql("SELECT pg_terminate_backend(%s)", [backend])
+    until(lambda: not database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [backend]))
 
 
 def test_after_a_kill_what_has_not_been_finished_is_removed(database: Database, tmp_path: Path) -> None:
     with gate_closed(database):
-        killed = Killed(database, tmp_path)
-        database.sql("SELECT pg_terminate_backend(%s)", [killed.backend])
-        killed.wait()
+        killed(database, tmp_path)
     assert not indexes(database)[working_name("wanted")][0]
     done = act(database, GATED)
     assert done["outcome"] == "done"
     assert done["statements"][0] == f"DROP INDEX CONCURRENTLY public.{working_name('wanted')}"
     assert list(indexes(database)) == ["wanted"]
+
+
+def test_what_has_been_finished_is_used(database: Database) -> None:
+    interrupted(database, DEFINITIONS[0], 1, False)
+    oid = database.value("SELECT %s::regclass::oid", [working_name("wanted")])
+    done = act(database, DEFINITIONS[0])
+    assert done["statements"] == [f"ALTER INDEX public.{working_name('wanted')} RENAME TO wanted"]
+    assert database.value("SELECT 'wanted'::regclass::oid") == oid
 
 
 def interrupted(database: Database, definition: str, after: int, spoil: bool) -> bool:
