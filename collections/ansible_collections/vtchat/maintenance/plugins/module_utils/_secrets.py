@@ -274,6 +274,7 @@ class FileRecords:
 
     def load(self) -> dict[str, Record | None]:
         """Name -> record of this place. Raises MaintenanceError when the file cannot be trusted or read."""
+        self._need_folder()
         length = len(self._prefix)
         return {key[length:]: read_record(text) for key, text in self._read().items() if key.startswith(self._prefix)}
 
@@ -285,6 +286,14 @@ class FileRecords:
             if record is not None:
                 texts[self._prefix + name] = record.text()
             self._write(texts)
+
+    def _need_folder(self) -> None:
+        """Before a secret is written, not after: without the file every run would write it again."""
+        folder = os.path.dirname(self._path)
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+            raise MaintenanceError(f"fingerprint_file: nothing can be written in {folder}")
 
     def _read(self) -> dict[str, str]:
         try:
@@ -320,6 +329,7 @@ class FileRecords:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             directory = os.open(os.path.dirname(self._path), os.O_RDONLY)
         except OSError as error:
             raise MaintenanceError(f"fingerprint_file: cannot open its folder: {error.strerror}") from None

@@ -143,6 +143,16 @@ def test_the_file_keeps_places_apart_and_is_private(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["records.json"]
 
 
+def test_a_missing_folder_is_made_and_an_impossible_one_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    records = FileRecords(str(tmp_path / "a/b/records.json"), PLACE)
+    assert records.load() == {}
+    assert os.listdir(tmp_path) == []
+    records.save("NAME", Record("k", "m", "s"))
+    assert set(records.load()) == {"NAME"}
+    with pytest.raises(MaintenanceError, match="nothing can be written"):
+        FileRecords(str(tmp_path / "a/b/records.json/c/records.json"), PLACE).load()
+
+
 @pytest.mark.parametrize("content", ["", "no json", "[]", '{"a": 1}'])
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "records.json"
