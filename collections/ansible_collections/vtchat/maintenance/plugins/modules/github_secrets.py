@@ -98,8 +98,8 @@ options:
     type: str
   fingerprint_file:
     description:
-      - A local file in which the fingerprints are kept. It is created with mode C(0600), its folder too if need be, and refused when others may
-        open it.
+      - A local file in which the fingerprints are kept. It is created with mode C(0600), and its folder if need be. Refused
+        when others may open it.
       - Without it, each fingerprint is kept beside its secret in a variable C(MAINTENANCE_FP_) plus the secret's name.
         Those of an organization are visible to no repository.
     type: path
