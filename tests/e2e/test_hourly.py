@@ -113,7 +113,7 @@ class TestDemo:
     def test_the_second_run_changes_nothing_and_says_why(self, checkout: Checkout) -> None:
         output = checkout.run("make hourly")
         actions = checkout.actions()
-        assert outcomes(actions, "unchanged") == TARGETS
+        assert outcomes(actions, "unchanged") == TARGETS, output
         assert "changed=0" in output
         assert all(action["reason"] for action in actions)
         assert "set-up:" not in output  # no pip
