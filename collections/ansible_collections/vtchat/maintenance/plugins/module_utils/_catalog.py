@@ -19,12 +19,13 @@ from ._session import Session
 from ._sql import Name, display, parse_name, qualified, quote
 
 # A CTE named "target": one row per wanted name and in its order; oid is null where nothing visible has the name.
-# may_maintain: whether the role may VACUUM, ANALYZE, REFRESH and REINDEX the object.
+# may_maintain: whether the role may VACUUM, ANALYZE, REFRESH and REINDEX the object; it must also be allowed to name it.
 TARGETS = """
 target AS MATERIALIZED (
     SELECT w.position, w.wanted_schema, w.wanted_name, c.oid, n.nspname::text AS schema_name, c.relname::text AS name,
            c.relkind::text AS kind, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
-           {may_maintain} AS may_maintain
+           {may_maintain} AS may_maintain,
+           pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema
     FROM (VALUES {wanted}) AS w (position, wanted_schema, wanted_name)
     LEFT JOIN (pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace)
         ON c.relname = w.wanted_name
@@ -109,6 +110,12 @@ def near_matches(wanted: Name, existing: list[Name]) -> list[str]:
 def wrong_kind(found: Relation, wanted: str) -> OptionError:
     """The error for a name that belongs to another kind of object."""
     return OptionError([f"{found.display} is a {KINDS.get(found.kind, found.kind)}, not a {wanted}"])
+
+
+def schema_fault(server: Server, found: Relation) -> str:
+    """What to say when the present role may not use the schema of a relation."""
+    schema, user = quote(found.schema), quote(server.user)
+    return f"role {user} may not use schema {schema}: GRANT USAGE ON SCHEMA {schema} TO {user}"
 
 
 def maintain_grant(server: Server, found: Relation) -> str:

@@ -243,6 +243,8 @@ def _view(session: Session, name: str, row: dict[str, Any]) -> View:
     relation = _catalog.relation(row)
     if relation.kind != "m":
         return View(relation.display, relation, str(_catalog.wrong_kind(relation, "materialized view")))
+    if not row["may_use_schema"]:
+        return View(relation.display, relation, _catalog.schema_fault(session.server, relation))
     if not relation.may_maintain:
         grant = _catalog.maintain_grant(session.server, relation)
         return View(relation.display, relation, f"role {quote(session.server.user)} may not refresh it: {grant}")

@@ -192,6 +192,8 @@ def _fault(server: Server, relation: _catalog.Relation, row: dict[str, Any]) -> 
     """What forbids ANALYZE, or nothing. Without the right to it ANALYZE itself only warns, and reports success."""
     if relation.kind not in KINDS:
         return str(_catalog.wrong_kind(relation, "table or materialized view"))
+    if not row["may_use_schema"]:
+        return _catalog.schema_fault(server, relation)
     if row["forbidden"]:
         part = _catalog.relation(row["forbidden"])
         where = "this table" if part.oid == relation.oid else f"its partition {part.display}"
