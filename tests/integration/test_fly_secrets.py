@@ -165,8 +165,14 @@ def test_fingerprint_lost_in_a_crash_is_made_up_for(fly: Fly, tmp_path: Path, mo
     assert run(fly, **options)["calls"] == 1
 
 
-def test_fingerprint_that_cannot_be_kept_fails_and_says_so(fly: Fly, tmp_path: Path) -> None:
-    result = run(fly, secrets={"A": "v"}, fingerprint_key=KEY, fingerprint_file=str(tmp_path / "no" / "such" / "file"))
+def test_fingerprint_that_cannot_be_kept_fails_and_says_so(
+    fly: Fly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any) -> None:
+        raise MaintenanceError("fingerprint_file: cannot write: no space left")
+
+    monkeypatch.setattr(_secrets.FileRecords, "save", full)
+    result = run(fly, **with_file(tmp_path, secrets={"A": "v"}))
     assert result["failed"]
     assert result["changed"]
     assert "not its fingerprint" in result["msg"]
