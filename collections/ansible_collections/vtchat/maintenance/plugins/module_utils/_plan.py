@@ -8,14 +8,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._operations import analyze, index, purge, refresh
 from ._sql import display, parse_name, quote
 
-OPERATIONS: dict[str, ModuleType] = {"purge": purge, "refresh": refresh, "analyze": analyze, "index": index}
+if TYPE_CHECKING:
+    # Ansible puts into a module's archive what is imported anywhere in the source.
+    from ._operations import analyze, index, purge, refresh  # noqa: F401
+
+NAMES = ("analyze", "index", "purge", "refresh")
+
+
+class _Operations(Mapping[str, ModuleType]):
+    """The operations by name, each loaded when it is asked for: Ansible compiles our source anew in every run."""
+
+    def __getitem__(self, name: str) -> ModuleType:
+        if name not in NAMES:
+            raise KeyError(name)
+        return import_module(f"._operations.{name}", __package__)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+OPERATIONS = _Operations()
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _engine
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _engine, _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import FAILED, UNCHANGED, Action, Outcome
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._history import Memory
-from ansible_collections.vtchat.maintenance.plugins.module_utils._plan import OPERATIONS, Plan, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._policy import Budget
 
 
@@ -52,7 +52,8 @@ class Stage:
         operation = SimpleNamespace(
             __name__="fake", NAME_OPTIONS=("names",), facts=self._facts, decide=self._decide, execute=self._execute
         )
-        monkeypatch.setitem(OPERATIONS, "fake", operation)
+        for user in (_engine, _plan):
+            monkeypatch.setattr(user, "OPERATIONS", {"fake": operation})
         monkeypatch.setattr(_engine, "History", lambda session, check: self.history)
 
     def _facts(self, _session: Any, options: dict[str, Any], _context: Any) -> list[str]:
