@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,7 +22,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _scram
 from ansible_collections.vtchat.maintenance.plugins.module_utils._server import Server as ServerFacts
 from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
-from tests.runs import playbook
+from tests.runs import playbook, until
 from tests.servers import Server, unique
 
 PASSWORD = "correct horse battery"
@@ -580,6 +581,34 @@ def test_two_at_once(site: Site) -> None:
     assert site.run()["status"] == "ok"
 
 
+def test_one_waits_for_the_other(site: Site) -> None:
+    key = "hashtextextended('vtchat.maintenance.maintainer', 0)"
+    waiting = "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with closing(site.database.connect()) as other, ThreadPoolExecutor(1) as thread:
+        other.cursor().execute(f"SELECT pg_advisory_lock({key})")
+        running = thread.submit(site.provide)
+        until(lambda: site.database.value(waiting) or running.done())
+        assert not running.done()
+        assert not site.provide(check=True).get("failed")  # to look needs no lock
+        other.cursor().execute(f"SELECT pg_advisory_unlock({key})")
+        assert running.result(60)["changed"]
+
+
+def test_what_the_server_did_not_do_is_noticed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = site.snapshot()
+    execute = Session.execute
+
+    def forgetful(self: Session, query: Any, params: Any = None) -> int:
+        return 0 if "GRANT DELETE" in self.text(query) else execute(self, query, params)
+
+    monkeypatch.setattr(Session, "execute", forgetful)
+    result = site.provide(history=False, steps=STEPS[:1])
+    assert (
+        "nothing was changed, because the server did not do all of it: public.sessions: has no DELETE" in result["msg"]
+    )
+    assert site.snapshot() == before
+
+
 def test_two_databases_at_once(server: Server) -> None:
     first, second = Site(server), Site(server)
     second.name = first.name
@@ -707,15 +736,24 @@ def test_preflight_names_what_is_missing(site: Site, number: int, schema: str) -
 
 def test_role_with_check_mode_and_diff(site: Site, tmp_path: Path) -> None:
     variables = {
+        "ansible_python_interpreter": sys.executable,
         "database_roles_dsn": site.database.dsn,
         "database_roles_maintainer": site.name,
         "database_roles_password": PASSWORD,
         "database_roles_plans": {"hourly": {"steps": STEPS[:2]}, "weekly": {"steps": STEPS[2:]}},
     }
     play = [{"hosts": "all", "gather_facts": False, "connection": "local", "roles": ["database_roles"]}]
+    # With an environment the module runs in a process of its own.
+    module = [{**play[0], "environment": {"ELSEWHERE": "1"}}]
     outputs = []
-    for arguments, changed in ((["--check", "--diff"], 1), (["--diff", "-vvv"], 1), (["-vvv"], 0)):
-        done = playbook(tmp_path, play, variables, *arguments)
+    runs: list[tuple[Any, list[str], int]] = [
+        (play, ["--check", "--diff"], 1),
+        (module, ["--check", "--diff", "-vvv"], 1),
+        (play, ["--diff", "-vvv"], 1),
+        (module, ["-vvv"], 0),
+    ]
+    for plays, arguments, changed in runs:
+        done = playbook(tmp_path, plays, variables, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"changed={changed} " in done.stdout
         outputs.append(done.stdout + done.stderr)

@@ -193,6 +193,7 @@ def decide(facts: Facts, options: dict[str, Any]) -> list[Action]:
 
 def _decide(admin: str, target: str, rights: list[Right], extras: list[Extra], options: dict[str, Any]) -> Action:
     missing = [right for right in rights if not (right.direct if options["exclusive"] else right.had)]
+    # What is taken away comes first: it can take what is given with it, as a REVOKE on a table does for its columns.
     statements = tuple([extra.revoke for extra in extras] + [right.statement for right in missing])
     faults = [_why_not(admin, right) for right in missing if right.fault or not right.may]
     faults += [
@@ -263,12 +264,12 @@ def _transaction(session: Session, options: dict[str, Any], needed: Sequence[Wan
 
 
 def execute(session: Session, actions: Sequence[Action], options: dict[str, Any]) -> None:
-    """Run the statements: what is taken away first, because that can take what is given with it."""
+    """Run the statements, a verifier in the place of the stars."""
     statements = [text for action in actions if action.verdict == DONE for text in action.statements]
     alter = sql.SQL("ALTER ROLE {} PASSWORD {}")
     role = sql.Identifier(options["name"])
     hidden = session.text(alter.format(role, sql.SQL(STARS)))
-    for text in sorted(statements, key=lambda text: not text.startswith("REVOKE")):
+    for text in statements:
         if text == hidden:
             iterations = session.row(ITERATIONS)["iterations"]
             session.execute(alter.format(role, sql.Literal(_scram.verifier(options["password"], iterations))))
