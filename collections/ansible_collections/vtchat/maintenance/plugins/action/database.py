@@ -17,10 +17,11 @@ import time
 from typing import Any
 
 from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _sql_object
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report import progress_line
 
@@ -40,8 +41,11 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         name = self._task.action.rpartition(".")[2]
         here = self._works_here(task_vars)
+        arguments = dict(self._task.args)
         try:
-            parameters = _edge.validated(name, dict(self._task.args))
+            if name == "sql_object":
+                arguments = _sql_object.with_files_read(arguments, self._text_of)
+            parameters = _edge.validated(name, arguments)
         except OptionError as error:
             result.update(_edge.failure(name, self._task.args, str(error)), errors=error.errors)
             return result
@@ -50,9 +54,20 @@ class ActionModule(ActionBase):
         else:
             module = f"vtchat.maintenance.{name}"
             result.update(
-                self._execute_module(module_name=module, task_vars=task_vars, wrap_async=self._task.async_val)
+                self._execute_module(
+                    module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val
+                )
             )
         return result
+
+    def _text_of(self, path: str) -> str:
+        """The text of a file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
+        try:
+            found = self._loader.get_real_file(self._find_needle("files", path))
+            with open(found, encoding="utf-8") as file:
+                return file.read()
+        except (AnsibleError, OSError, UnicodeError) as error:
+            raise OptionError([f"src: cannot read {path}: {error}"]) from None
 
     def _works_here(self, task_vars: dict[str, Any]) -> bool:
         """Whether a module would run on this machine, as this user, with this interpreter and in this environment."""

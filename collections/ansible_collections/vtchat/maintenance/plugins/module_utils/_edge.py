@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history, _rights
+from . import _dsn, _history, _rights, _sql_object
 from ._action import DONE, PLANNED
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
@@ -61,6 +61,8 @@ def argument_spec(name: str) -> dict[str, Any]:
         return {"argument_spec": {**CONNECTION, **_rights.ARGUMENT_SPEC}}
     if name == "run":
         return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
+    if name == "sql_object":
+        return {**_sql_object.SPEC, "argument_spec": {**CONNECTION, **_sql_object.SPEC["argument_spec"]}}
     operation = OPERATIONS[name]
     return {
         "argument_spec": {**CONNECTION, **RUN, **operation.ARGUMENT_SPEC},
@@ -221,6 +223,8 @@ def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
         return faults + (["limit: must be at least 1"] if parameters["limit"] < 1 else [])
     if name == "maintainer":
         return faults + _rights.check(parameters) + _maintainer_wants(parameters)[1]
+    if name == "sql_object":
+        return faults + _sql_object.faults(parameters)
     if not parameters["budget"] > 0:
         faults.append("budget: must be more than 0 seconds")
     if name == "run":
@@ -293,7 +297,12 @@ def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Pr
         session.close()
 
 
+def _install(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
+    return _sql_object.perform(_connection(parameters), parameters, check)
+
+
 _PERFORMERS: dict[str, Callable[[str, dict[str, Any], bool, Progress], dict[str, Any]]] = {
     "history_info": _history_info,
     "maintainer": _maintainer,
+    "sql_object": _install,
 }

@@ -26,7 +26,11 @@ class ConnectError(MaintenanceError):
 
 
 class Contended(MaintenanceError):
-    """Somebody else holds what we need; another run may get it. Not a failure."""
+    """Somebody else holds what we need; another run may get it. Not a failure. ``context`` as in SqlError."""
+
+    def __init__(self, message: str, context: str = "") -> None:
+        super().__init__(message)
+        self.context = context
 
 
 class SqlError(MaintenanceError):
@@ -34,10 +38,14 @@ class SqlError(MaintenanceError):
 
     position  character of the statement that the server points at, from 1; 0 when it does not
     query     the text that position counts in, when that is not the statement itself but SQL run by a function
+    context   the functions and statements under way, as the server lists them
     """
 
-    def __init__(self, message: str, sqlstate: str = "", position: int = 0, query: str = "") -> None:
+    def __init__(
+        self, message: str, sqlstate: str = "", position: int = 0, query: str = "", context: str = ""
+    ) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
         self.position = position
         self.query = query
+        self.context = context

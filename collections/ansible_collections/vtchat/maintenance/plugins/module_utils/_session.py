@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -70,6 +70,7 @@ class Session:
         self._connection = connection
         self._dsn = dsn
         self._settings: dict[str, str] = {}
+        self._watched = False
         self.turns = 0
         self.server: Server = None  # type: ignore[assignment]  # read_facts() is the first thing done
         # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
@@ -120,6 +121,13 @@ class Session:
             self.row(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
             self._settings.update(changes)
 
+    def end_with_client(self) -> None:
+        """Have the server give up a statement soon after this process died, where its platform can tell that it did."""
+        if not self._watched and not self.shared:
+            self._watched = True
+            with suppress(SqlError):  # fixed at 0 on some platforms and at some providers
+                self.execute("SET client_connection_check_interval = '5s'")
+
     def text(self, query: Query) -> str:
         """A query as text, for people."""
         return query if isinstance(query, str) else query.as_string(self._connection)
@@ -157,9 +165,9 @@ class Session:
         details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
         message = self.scrub(". ".join([primary, *details]))
         if error.pgcode == LOCK_NOT_AVAILABLE:
-            return Contended(message)
+            return Contended(message, error.diag.context or "")
         position = int(error.diag.internal_position or error.diag.statement_position or 0)
-        return SqlError(message, error.pgcode or "", position, error.diag.internal_query or "")
+        return SqlError(message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or "")
 
 
 def _milliseconds(seconds: float) -> str:

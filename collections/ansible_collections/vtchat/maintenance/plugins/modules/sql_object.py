@@ -7,56 +7,89 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sql_object
-short_description: Install functions, views, indexes and grants from SQL, idempotently
+short_description: Install functions, views, types, triggers, comments and grants from SQL, idempotently
 version_added: 1.0.0
 description:
   - Runs SQL scripts that define database objects, and changes nothing where the database has them already.
-  - The scripts are tried out in a savepoint. What the server itself prints for the objects that they touched (definition,
-    owner, privileges, comment) is compared before and after. If all is equal, everything is rolled back.
-  - All scripts of a task are one transaction. If one fails, nothing is changed.
+  - The server tries the scripts out and undoes them in one statement. What it prints for the objects that they touched
+    (definition, owner, privileges, comments, security labels) is compared before and after.
+  - Where something differs, the scripts are installed in one transaction that consists of one statement. If one fails,
+    nothing is changed.
   - A script consists of statements that can be repeated, such as C(CREATE OR REPLACE FUNCTION), C(CREATE OR REPLACE VIEW),
     C(CREATE OR REPLACE TRIGGER), C(CREATE SCHEMA IF NOT EXISTS), C(COMMENT ON), C(GRANT) and C(REVOKE).
-  - A script may begin with one C(CREATE MATERIALIZED VIEW) or C(CREATE INDEX), which cannot be repeated. Its definition is
-    compared with that of the object in the database.
-  - A materialized view with another definition is built anew beside the old one, with its indexes, privileges and
-    comment, and then takes its place. The old one can be read until then. It is refused if other objects depend on it.
-  - An index that is missing, different or not valid is built in the transaction, which keeps others from writing to the
-    table meanwhile.
-  - Statements that only have an effect on rows are run only when some object changes.
-  - Tables, types, policies and other objects that cannot be compared are refused, as is everything that cannot run in a
-    transaction, such as C(CREATE INDEX CONCURRENTLY), and C(COMMIT).
+  - A script may begin with one C(CREATE MATERIALIZED VIEW), C(CREATE TYPE) or C(CREATE DOMAIN), which cannot be repeated. Its
+    definition is compared with that of the object in the database.
+  - A materialized view with another definition is built under another name, with the indexes of the old one, and filled, while
+    the old one can be read. Then it takes over the old one's owner, privileges, comments, security labels and statistics
+    targets, and its name. Storage parameters are those of the script. What a killed installation has built is removed by
+    the next one.
+  - If the view needs something that an earlier script changes, it is built in the transaction instead.
+  - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer.
+  - Another installation in the same database is waited for for 30 seconds.
+  - Refused are tables, indexes (M(vtchat.maintenance.index) is for these), policies and other objects that cannot be compared,
+    scripts that change rows, and everything that cannot run in a transaction, such as C(COMMIT) and commands of psql.
 options:
   sql:
-    description: The script. Trusted text.
+    description:
+      - The script. Trusted text.
+      - Exactly one of O(sql), O(src) and O(scripts) is needed.
     type: str
+  src:
+    description: A file with the script, read on the controller where files of tasks are looked for.
+    type: path
   name:
-    description: What to call O(sql) in messages, usually the name of the file.
+    description: What to call the script in messages. By default O(src), if given.
     type: str
-    default: sql
   scripts:
     description: Several scripts, in the order in which they are to be installed.
     type: list
     elements: dict
     suboptions:
       name:
-        description: What to call the script in messages, usually the name of the file.
+        description: What to call the script in messages. By default O(scripts[].src), if given.
         type: str
-        required: true
       sql:
         description: The script. Trusted text.
         type: str
-        required: true
+      src:
+        description: A file with the script, read on the controller.
+        type: path
+  on_conflict:
+    description:
+      - What to do about a change that C(CREATE OR REPLACE) refuses, such as another return type or a column less, and about a
+        materialized view or type with another definition that other objects depend on.
+      - V(fail) names the objects that depend on it. V(recreate) drops it and makes it anew, and the views that depend on it, with
+        owners, privileges and comments; if that fails, everything is as it was. Other objects than views that depend on it
+        are never dropped.
+    type: str
+    choices: [fail, recreate]
+    default: fail
+  indexes:
+    description:
+      - Definitions of the indexes that the materialized views should have, as for M(vtchat.maintenance.index). They are not
+        created here; others are reported as drift.
+      - Without this option indexes are not looked at.
+    type: list
+    elements: str
+  budget:
+    description: Seconds that the installation may take, the time for building materialized views included.
+    type: float
+    default: 600
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.attributes
 attributes:
   check_mode:
     support: full
-    description: Locks are taken as in a run, for as long as the comparison takes; views and indexes are not built.
+    description:
+      - Nothing is visible to others and nothing is left behind, but locks are taken as in a run, for as long as the comparison
+        takes; materialized views are not filled.
   diff_mode:
     support: full
   idempotent:
     support: full
+seealso:
+  - module: vtchat.maintenance.index
 author:
   - The vtchat.maintenance authors (@vtchat)
 """
@@ -65,27 +98,31 @@ EXAMPLES = r"""
 - name: Install a function from a file
   vtchat.maintenance.sql_object:
     dsn: "{{ maintenance_dsn }}"
-    name: functions/cleanup.sql
-    sql: "{{ lookup('ansible.builtin.file', 'sql/functions/cleanup.sql') }}"
+    src: sql/functions/cleanup.sql
 
-- name: Install a view and its index in one transaction
+- name: Install a schema and a view in one transaction
   vtchat.maintenance.sql_object:
     scripts:
-      - name: active_users
-        sql: CREATE MATERIALIZED VIEW app.active_users AS SELECT id, email FROM app.users WHERE active
-      - name: active_users_id
-        sql: CREATE UNIQUE INDEX active_users_id ON app.active_users (id)
+      - name: schema
+        sql: CREATE SCHEMA IF NOT EXISTS app
+      - name: active users
+        sql: CREATE MATERIALIZED VIEW app.active_users AS SELECT id, email FROM public.users WHERE active
+
+- name: A view that has lost a column
+  vtchat.maintenance.sql_object:
+    sql: CREATE OR REPLACE VIEW app.names AS SELECT id FROM public.users
+    on_conflict: recreate
 """
 
 RETURN = r"""
 objects:
-  description: The objects that the scripts define, in the scripts' order.
+  description: The objects that the scripts define, in the scripts' order, and what interrupted installations had left.
   returned: success
   type: list
   elements: dict
   contains:
     script:
-      description: Name of the script.
+      description: Name of the script; empty for something that an interrupted installation had left.
       type: str
       returned: always
     object:
@@ -100,6 +137,13 @@ objects:
       description: V(created), V(replaced), V(dropped) or V(unchanged); in check mode, what would become of it.
       type: str
       returned: always
+    drift:
+      description:
+        - What the object has and no script asks for, such as C(privilege reader SELECT), C(comment) or an index that is not in
+          O(indexes). It stays, and is also a warning. A script that says C(REVOKE) or C(COMMENT … IS NULL) removes it.
+      type: list
+      elements: str
+      returned: always
 server:
   description: Host, database, version and provider of the server.
   returned: success
@@ -109,75 +153,18 @@ turns:
   description: Round trips to the server after connecting.
   returned: success
   type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.vtchat.maintenance.plugins.module_utils._driver import IMPORT_ERROR
-from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import CONNECTION, _connection
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import (
-    UNCHANGED,
-    Change,
-    Script,
-    install,
-)
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import open_session
-
-SCRIPT: dict[str, Any] = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
-SPEC: dict[str, Any] = {
-    "sql": {"type": "str"},
-    "name": {"type": "str", "default": "sql"},
-    "scripts": {"type": "list", "elements": "dict", "options": SCRIPT},
-}
-
-
-def perform(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Install and say what changed. Raises MaintenanceError."""
-    given = parameters["scripts"] or [{"name": parameters["name"], "sql": parameters["sql"]}]
-    session = open_session(_connection(parameters), "vtchat.maintenance sql_object")
-    try:
-        changes = install(session, [Script(one["name"], one["sql"]) for one in given], check)
-        server = session.server.summary()
-    finally:
-        session.close()
-    changed = [change for change in changes if change.result != UNCHANGED]
-    return {
-        "changed": bool(changed),
-        "objects": [{"script": c.script, "object": c.object, "kind": c.kind, "result": c.result} for c in changes],
-        "diff": [difference(change) for change in changed],
-        "server": server,
-        "turns": session.turns,
-    }
-
-
-def difference(change: Change) -> dict[str, str]:
-    """One object for --diff."""
-    header = f"{change.kind} {change.object}"
-    return {
-        "before_header": header,
-        "after_header": f"{header} ({change.script})",
-        "before": change.before or "",
-        "after": change.after or "",
-    }
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={**CONNECTION, **SPEC},
-        mutually_exclusive=[("sql", "scripts")],
-        required_one_of=[("sql", "scripts")],
-        supports_check_mode=True,
-    )
-    if IMPORT_ERROR is not None:
-        module.fail_json(msg=missing_required_lib("psycopg2"), exception=IMPORT_ERROR)
-    try:
-        result = perform(module.params, module.check_mode)
-    except MaintenanceError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    perform("sql_object")
 
 
 if __name__ == "__main__":

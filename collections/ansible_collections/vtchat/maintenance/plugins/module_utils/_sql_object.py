@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""sql_object between its options and _objects: what may be given, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._errors import OptionError
+from ._index_definition import read
+from ._objects import UNCHANGED, Change, install
+from ._scripts import Script, read_definition
+from ._session import ConnectionOptions, open_session
+
+SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
+SPEC: dict[str, Any] = {
+    "argument_spec": {
+        "sql": {"type": "str"},
+        "src": {"type": "path"},
+        "name": {"type": "str"},
+        "scripts": {
+            "type": "list",
+            "elements": "dict",
+            "options": SCRIPT,
+            "mutually_exclusive": [("sql", "src")],
+            "required_one_of": [("sql", "src")],
+        },
+        "on_conflict": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+        "indexes": {"type": "list", "elements": "str"},
+        "budget": {"type": "float", "default": 600.0},
+    },
+    "mutually_exclusive": [("sql", "src", "scripts")],
+    "required_one_of": [("sql", "src", "scripts")],
+}
+
+
+def with_files_read(arguments: dict[str, Any], read_file: Callable[[str], str]) -> dict[str, Any]:
+    """The arguments as a user wrote them, with the text of files instead of their names. Raises OptionError."""
+
+    def text(one: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(one, dict) or not isinstance(one.get("src"), str) or one.get("sql") is not None:
+            return one
+        rest = {key: value for key, value in one.items() if key != "src"}
+        return {"name": one["src"], **rest, "sql": read_file(one["src"])}
+
+    scripts = arguments.get("scripts")
+    if isinstance(scripts, list):
+        arguments = {**arguments, "scripts": [text(script) for script in scripts]}
+    return text(arguments)
+
+
+def given_scripts(parameters: dict[str, Any]) -> list[Script]:
+    """The scripts, with a name each. A file that nobody has read yet lies on this machine. Raises OptionError."""
+    scripts = parameters["scripts"]
+    if scripts is None:
+        scripts = [{key: parameters[key] for key in ("name", "sql", "src")}]
+    found = []
+    for number, one in enumerate(scripts, 1):
+        read_in = with_files_read({key: value for key, value in one.items() if value is not None}, _read_here)
+        name = read_in.get("name") or ("sql" if len(scripts) == 1 else f"scripts[{number}]")
+        found.append(Script(name, read_in["sql"]))
+    return found
+
+
+def _read_here(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeError) as error:
+        raise OptionError([f"src: cannot read {path}: {error}"]) from None
+
+
+def faults(parameters: dict[str, Any]) -> list[str]:
+    """What can be seen to be wrong without a database."""
+    found = [] if parameters["budget"] > 0 else ["budget: must be more than 0 seconds"]
+    try:
+        scripts = given_scripts(parameters)
+    except OptionError as error:
+        return found + error.errors
+    for script in scripts:
+        try:
+            read_definition(script.sql)
+        except OptionError as error:
+            found += [f"{script.name}: {message}" for message in error.errors]
+    for number, definition in enumerate(parameters["indexes"] or [], 1):
+        try:
+            read(definition)
+        except OptionError as error:
+            found += [f"indexes[{number}]: {message}" for message in error.errors]
+    return found
+
+
+def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Install and say what changed. Raises MaintenanceError."""
+    indexes = parameters["indexes"]
+    session = open_session(connection, "vtchat.maintenance sql_object")
+    try:
+        changes = install(
+            session,
+            given_scripts(parameters),
+            check,
+            recreate=parameters["on_conflict"] == "recreate",
+            indexes=None if indexes is None else [read(definition).name for definition in indexes],
+            seconds=parameters["budget"],
+        )
+        server = session.server.summary()
+    finally:
+        session.close()
+    changed = [change for change in changes if change.result != UNCHANGED]
+    return {
+        "changed": bool(changed),
+        "objects": [
+            {"script": c.script, "object": c.object, "kind": c.kind, "result": c.result, "drift": c.drift}
+            for c in changes
+        ],
+        "diff": [difference(change) for change in changed],
+        "server": server,
+        "turns": session.turns,
+        "warnings": [
+            f"{c.kind} {c.object} has what no script asks for: {'; '.join(c.drift)}" for c in changes if c.drift
+        ],
+    }
+
+
+def difference(change: Change) -> dict[str, str]:
+    """One object for --diff."""
+    header = f"{change.kind} {change.object}"
+    return {
+        "before_header": header,
+        "after_header": f"{header} ({change.script})" if change.script else header,
+        "before": change.before or "",
+        "after": change.after or "",
+    }
