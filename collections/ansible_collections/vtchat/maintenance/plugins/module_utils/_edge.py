@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history, _rights, _sql_object
+from . import _dsn, _history, _sql_object
 from ._action import DONE, PLANNED
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
@@ -58,6 +58,8 @@ def argument_spec(name: str) -> dict[str, Any]:
     if name == "history_info":
         return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
     if name == "maintainer":
+        from . import _rights  # in functions, because every run of a plan would have to wait for it
+
         return {"argument_spec": {**CONNECTION, **_rights.ARGUMENT_SPEC}}
     if name == "run":
         return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
@@ -222,7 +224,7 @@ def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
     if name == "history_info":
         return faults + (["limit: must be at least 1"] if parameters["limit"] < 1 else [])
     if name == "maintainer":
-        return faults + _rights.check(parameters) + _maintainer_wants(parameters)[1]
+        return faults + _maintainer_wants(parameters)[1]
     if name == "sql_object":
         return faults + _sql_object.faults(parameters)
     if not parameters["budget"] > 0:
@@ -279,15 +281,20 @@ def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: 
         session.close()
 
 
-def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[_rights.Want], list[str]]:
-    """What the steps need, and what is wrong with them."""
-    steps, faults = _read_steps(parameters["steps"])
+def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """What the steps need, and what is wrong with them and with the other options."""
+    from . import _rights
+
+    steps, wrong = _read_steps(parameters["steps"])
+    faults = _rights.check(parameters) + wrong
     if faults:
         return [], faults
     return _rights.wants([(step.operation, step.options, step.names) for step in steps], parameters["history"])
 
 
 def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
+    from . import _rights
+
     wants, _faults = _maintainer_wants(parameters)
     session = open_session(_connection(parameters), "vtchat.maintenance maintainer", read_only=check)
     try:
