@@ -21,12 +21,13 @@ import pytest
 import yaml
 from psycopg2 import sql
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import Script, install
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
-from tests.servers import REPOSITORY, Database
+from tests.runs import perform
+from tests.servers import REPOSITORY, Database, Server
 
 SQL = REPOSITORY / "sql"
-FILES = yaml.safe_load((SQL / "objects.yml").read_text())["database_objects_files"]
+OBJECTS = yaml.safe_load((SQL / "objects.yml").read_text())
+FILES = OBJECTS["database_objects_files"]
+INDEXES = OBJECTS["database_objects_indexes"]
 SLUGS = ("vt_plus", "vt-plus")
 ZONES = ("Asia/Ho_Chi_Minh", "America/New_York", "UTC")
 
@@ -55,12 +56,11 @@ def rendered(file: str, slugs: tuple[str, ...] = SLUGS, roles: tuple[str, ...] =
 
 def provision(database: Database, files: list[str] = FILES, **variables: tuple[str, ...]) -> set[str]:
     """Install, and return what became of the objects."""
-    session = open_session(ConnectionOptions(dsn=database.dsn), "test")
-    try:
-        changes = install(session, [Script(file, rendered(file, **variables)) for file in files], check=False)
-    finally:
-        session.close()
-    return {change.result for change in changes}
+    scripts = [{"name": file, "sql": rendered(file, **variables)} for file in files]
+    indexes = [rendered(file) for file in INDEXES] if files is FILES else None
+    result = perform("sql_object", database.dsn, scripts=scripts, indexes=indexes)
+    assert not result.get("failed"), result
+    return {one["result"] for one in result["objects"]}
 
 
 @pytest.fixture
@@ -396,6 +396,52 @@ SELECT u.id AS user_id, u.email, us.plan AS user_plan_slug, us.status AS subscri
 FROM users u LEFT JOIN user_subscriptions us ON u.id = us.user_id WHERE u.id IS NOT NULL;
 CREATE INDEX "made by hand" ON user_subscription_summary (email)
 """
+
+
+# As the application's documentation has them.
+EXISTENCE = {
+    """SELECT routine_name FROM information_schema.routines
+       WHERE specific_schema = 'public' AND routine_name LIKE '%_expired_sessions%'""": [("cleanup_expired_sessions",)],
+    "SELECT schemaname, matviewname FROM pg_matviews WHERE matviewname = 'user_subscription_summary'": [
+        ("public", "user_subscription_summary")
+    ],
+    """SELECT indexname, indexdef FROM pg_indexes WHERE indexname IN
+       ('idx_sessions_token_hash', 'idx_user_subscriptions_plan_status', 'user_subscription_summary_user_id') ORDER BY 1""": [
+        ("idx_sessions_token_hash", "CREATE INDEX idx_sessions_token_hash ON public.sessions USING hash (token)"),
+        (
+            "idx_user_subscriptions_plan_status",
+            "CREATE INDEX idx_user_subscriptions_plan_status ON public.user_subscriptions USING btree (plan, status) "
+            "WHERE (status = 'active'::text)",
+        ),
+        (
+            "user_subscription_summary_user_id",
+            "CREATE UNIQUE INDEX user_subscription_summary_user_id ON public.user_subscription_summary USING btree (user_id)",
+        ),
+    ],
+}
+
+
+def test_everything_exists(vtchat: Database) -> None:
+    for query, expected in EXISTENCE.items():
+        assert vtchat.sql(query) == expected
+    for function in ("cleanup_expired_sessions", "refresh_subscription_summary", "get_database_health_stats"):
+        assert vtchat.sql(f"SELECT {function}()")  # a name from the line above
+    assert vtchat.value("SELECT count(*) FROM sessions WHERE expires_at <= now() AT TIME ZONE 'UTC'") == 0
+    assert vtchat.value("SELECT count(*) FROM user_subscription_summary") == 2000
+
+
+def test_the_same_on_15(postgres15: Server) -> None:
+    database = postgres15.create_database(postgres15.vtchat_template())
+    try:
+        assert provision(database) == {"created", "unchanged"}
+        assert provision(database) == {"unchanged"}
+        assert database.sql("SELECT refresh_subscription_summary()")
+        assert provision(database, slugs=("other",)) == {"replaced", "unchanged"}
+        assert provision(database, slugs=("other",)) == {"unchanged"}
+        for query, expected in EXISTENCE.items():
+            assert database.sql(query) == expected
+    finally:
+        database.close()
 
 
 def test_takes_over_what_was_made_by_hand(vtchat_database: Database) -> None:

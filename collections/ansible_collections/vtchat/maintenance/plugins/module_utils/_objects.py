@@ -27,6 +27,7 @@ from typing import Any
 from . import _objects_sql
 from ._driver import sql
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
+from ._index_definition import Definition as IndexDefinition
 from ._policy import BLOCKING, Budget, with_lock_retries
 from ._scripts import (
     Definition,
@@ -40,7 +41,7 @@ from ._scripts import (
     tokens,
 )
 from ._session import Session
-from ._sql import quote
+from ._sql import Name, quote
 
 CREATED = "created"
 REPLACED = "replaced"
@@ -89,40 +90,49 @@ def install(
     scripts: Sequence[Script],
     check: bool,
     recreate: bool = False,
-    indexes: Sequence[str] | None = None,
-    seconds: float = 600.0,
+    indexes: Sequence[IndexDefinition] | None = None,
+    budget: Budget | None = None,
 ) -> list[Change]:
     """Apply the scripts, and say of each object what became of it; with ``check``, what would.
 
-    recreate: what cannot be replaced is dropped and made anew, with the views that depend on it. indexes: names of those
-    that materialized views should have. seconds: for all of it.
+    recreate: what cannot be replaced is dropped and made anew, with the views that depend on it. indexes: those that
+    there should be; they are not created here, except that check mode tries out those of new views. budget: for all of it.
     Raises OptionError (a script that cannot be handled), SqlError, Contended; nothing is changed then.
     """
-    return _Installation(session, scripts, recreate, Budget(seconds)).run(check, indexes)
+    return _Installation(session, scripts, recreate, budget or Budget(600), indexes).run(check)
 
 
 class _Installation:
     """All scripts of a call."""
 
-    def __init__(self, session: Session, scripts: Sequence[Script], recreate: bool, budget: Budget) -> None:
+    def __init__(
+        self,
+        session: Session,
+        scripts: Sequence[Script],
+        recreate: bool,
+        budget: Budget,
+        indexes: Sequence[IndexDefinition] | None,
+    ) -> None:
         if session.shared:
             raise OptionError(
                 ["objects cannot be installed through a transaction pooler: connect to the server itself"]
             )
         self.session, self.scripts, self.recreate, self.budget = session, scripts, recreate, budget
+        self.indexes = indexes
         self.steps = [_step(number, script) for number, script in enumerate(scripts)]
 
-    def run(self, check: bool, indexes: Sequence[str] | None) -> list[Change]:
+    def run(self, check: bool) -> list[Change]:
         self.lock()
         found = self.retried("compare")
-        changes, leftovers = self.read(found, indexes), found["leftovers"]
+        changes, leftovers = self.read(found), found["leftovers"]
         gone = [
             Change("", name, MATERIALIZED_VIEW, "-- left by an interrupted installation\n", None) for name in leftovers
         ]
-        if not check:
-            self.drop(leftovers)
-            if any(change.result != UNCHANGED for change in changes):
-                self.apply(found["builds"], changes)
+        if check:
+            return changes + gone + [_future_index(row) for row in found["future"]]
+        self.drop(leftovers)
+        if any(change.result != UNCHANGED for change in changes):
+            self.apply(found["builds"], changes)
         return changes + gone
 
     def lock(self) -> None:
@@ -148,6 +158,9 @@ class _Installation:
             "trial": TRIAL,
             "on_conflict": "recreate" if self.recreate else "fail",
             "lock_ms": BLOCKING * 1000,
+            "indexes": [_future(number, one) for number, one in enumerate(self.indexes or [])]
+            if mode == "compare"
+            else [],
         }
         # The server, when it finds an error in the body of a function, looks for its position in the text of the outermost
         # statement, and would report it as one in there: so that text must not be readable.
@@ -206,7 +219,7 @@ class _Installation:
             return error.sqlstate
         return ""
 
-    def read(self, found: dict[str, Any], indexes: Sequence[str] | None) -> list[Change]:
+    def read(self, found: dict[str, Any]) -> list[Change]:
         """The changes that the program found. Raises OptionError for what cannot be done."""
         if found["refusal"]:
             raise OptionError([f"{self.scripts[int(found['refusal']['number'])].name}: {_refusal(found['refusal'])}"])
@@ -218,8 +231,8 @@ class _Installation:
             if not pairs and any(True for _token in tokens(script.sql)):
                 nothing = "it defines no function, view, trigger, type, schema, comment or privilege: there is nothing to compare"
                 raise OptionError([f"{script.name}: {nothing}"])
-        if indexes is not None:
-            self.add_indexes(changes, indexes)
+        if self.indexes is not None:
+            self.add_indexes(changes, [definition.name for definition in self.indexes])
         return changes
 
     def add_indexes(self, changes: list[Change], wanted: Sequence[str]) -> None:
@@ -287,6 +300,17 @@ ORDER BY 1, 2
 """
 
 
+def _future(number: int, definition: IndexDefinition) -> dict[str, Any]:
+    """An index for the program."""
+    table, unique = _quoted(definition.table), "UNIQUE " if definition.unique else ""
+    text = f"CREATE {unique}INDEX {_quoted(Name(None, definition.name))} ON {table} {definition.tail}"
+    return {"number": number, "name": definition.name, "table": table, "sql": text}
+
+
+def _future_index(row: dict[str, Any]) -> Change:
+    return Change(f"indexes[{row['number'] + 1}]", row["object"], "index", None, row["definition"] + "\n")
+
+
 def _step(number: int, script: Script) -> dict[str, Any]:
     """A script for the program."""
     try:
@@ -317,7 +341,7 @@ def _step(number: int, script: Script) -> dict[str, Any]:
     }
 
 
-def _quoted(name: Any) -> str:
+def _quoted(name: Name) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in (name.schema, name.name) if part is not None)
 
 

@@ -373,6 +373,7 @@ DECLARE
   belongings jsonb; later jsonb; repeat_script boolean; lowest bigint; own bigint[]; numbers bigint[];
   changed_rows text; tries int;
   objects jsonb := '[]'; builds jsonb := '[]'; refusal jsonb; pairs jsonb; present jsonb := '[]'; asked jsonb := '[]';
+  future jsonb := '[]';
 BEGIN
  BEGIN
   << steps >>
@@ -672,6 +673,24 @@ BEGIN
     objects := objects || found;
   END LOOP;
 
+  IF mode = 'compare' AND refusal IS NULL THEN
+    -- What the indexes of views that do not exist yet will look like.
+    FOR item IN SELECT e FROM jsonb_array_elements(input->'indexes') AS e LOOP
+      PERFORM set_config('search_path', path, true);
+      object := to_regclass(item->>'table');
+      PERFORM set_config('search_path', 'pg_catalog', true);
+      IF EXISTS (SELECT FROM jsonb_array_elements(objects) AS e WHERE e->>'before' IS NULL
+             AND e->'after'->>'kind' = 'materialized view' AND to_regclass(e->'after'->>'address') = object) THEN
+        PERFORM set_config('search_path', path, true);
+        EXECUTE item->>'sql';
+        PERFORM set_config('search_path', 'pg_catalog', true);
+        SELECT future || jsonb_build_object('number', item->'number', 'object', format('%I.%I', n.nspname, c.relname),
+          'definition', pg_get_indexdef(c.oid)) INTO future
+        FROM pg_class AS t JOIN pg_class AS c ON c.relnamespace = t.relnamespace JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE t.oid = object AND c.relname = item->>'name';
+      END IF;
+    END LOOP;
+  END IF;
   IF mode = 'compare' THEN
     IF refusal IS NULL AND NOT EXISTS (
           SELECT FROM jsonb_array_elements(objects) AS e, LATERAL (SELECT e->'after' AS a, e->'before' AS b) AS x
@@ -719,6 +738,6 @@ BEGIN
  END;
  EXECUTE q->>'leftovers' INTO found;
  PERFORM set_config('vtchat_maintenance.result', jsonb_build_object('objects', objects, 'refusal', refusal, 'builds', builds,
-   'present', present, 'asked', asked, 'leftovers', found)::text, false);
+   'present', present, 'asked', asked, 'future', future, 'leftovers', found)::text, false);
 END
 """

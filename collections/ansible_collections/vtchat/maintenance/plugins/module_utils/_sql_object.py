@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._errors import OptionError
+from ._action import DONE, Context, Outcome
+from ._errors import Contended, OptionError, SqlError
 from ._index_definition import read
 from ._objects import UNCHANGED, Change, install
+from ._operations import index
+from ._policy import LIGHT, Budget
 from ._scripts import Script, read_definition
-from ._session import ConnectionOptions, open_session
+from ._session import ConnectionOptions, Session, open_session
 
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
 SPEC: dict[str, Any] = {
@@ -96,21 +99,25 @@ def faults(parameters: dict[str, Any]) -> list[str]:
 
 
 def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Install and say what changed. Raises MaintenanceError."""
-    indexes = parameters["indexes"]
+    """Install and say what changed. Raises MaintenanceError before anything is changed."""
+    budget = Budget(parameters["budget"])
+    definitions = parameters["indexes"]
+    wanted = None if definitions is None else [read(definition) for definition in definitions]
     session = open_session(connection, "vtchat.maintenance sql_object")
     try:
-        changes = install(
-            session,
-            given_scripts(parameters),
-            check,
-            recreate=parameters["on_conflict"] == "recreate",
-            indexes=None if indexes is None else [read(definition).name for definition in indexes],
-            seconds=parameters["budget"],
-        )
+        recreate = parameters["on_conflict"] == "recreate"
+        changes = install(session, given_scripts(parameters), check, recreate, wanted, budget)
+        indexes, faults = _indexes(session, definitions or [], changes, check, budget)
         server = session.server.summary()
     finally:
         session.close()
+    result = _result(changes + indexes)
+    if faults:
+        result.update(failed=True, msg="; ".join(faults))
+    return {**result, "check_mode": check, "server": server, "turns": session.turns}
+
+
+def _result(changes: list[Change]) -> dict[str, Any]:
     changed = [change for change in changes if change.result != UNCHANGED]
     return {
         "changed": bool(changed),
@@ -119,12 +126,44 @@ def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bo
             for c in changes
         ],
         "diff": [difference(change) for change in changed],
-        "server": server,
-        "turns": session.turns,
         "warnings": [
             f"{c.kind} {c.object} has what no script asks for: {'; '.join(c.drift)}" for c in changes if c.drift
         ],
     }
+
+
+def _indexes(
+    session: Session, definitions: list[str], changes: list[Change], check: bool, budget: Budget
+) -> tuple[list[Change], list[str]]:
+    """Bring the indexes to their definitions, outside of any transaction, and what went wrong with that."""
+    found, faults = [], []
+    context = Context(check, seconds_left=budget.left, history=False)
+    predicted = {change.script for change in changes if change.kind == "index"}
+    for number, text in enumerate(definitions, 1):
+        if f"indexes[{number}]" in predicted:  # there is no such table to look at
+            continue
+        options = {"definition": text, "name": None, "state": "present"}
+        try:
+            found += _index(session, options, context, f"indexes[{number}]")
+        except (OptionError, Contended, SqlError) as error:
+            faults.append(f"indexes[{number}]: {error}")
+    return found, faults
+
+
+def _index(session: Session, options: dict[str, Any], context: Context, name: str) -> list[Change]:
+    """One index, with the operation of the module index. Raises OptionError, Contended or SqlError."""
+    session.set(lock_timeout=LIGHT, statement_timeout=max(0.001, context.seconds_left()))
+    changes = []
+    for action in index.decide(index.facts(session, options, context), options, context):
+        texts = [f"{text}\n" if text else None for text in (action.numbers.get(key) for key in ("before", "after"))]
+        outcome = Outcome(action.verdict or DONE, action.reason)
+        if action.verdict is None and not context.check:
+            outcome = index.execute(session, action, context)
+        if outcome.status not in (DONE, index.UNCHANGED):
+            raise SqlError(f"{action.target}: {outcome.status}: {outcome.reason or action.reason}")
+        before, after = texts if action.verdict is None else ("", "")
+        changes.append(Change(name, action.target, "index", before, after))
+    return changes
 
 
 def difference(change: Change) -> dict[str, str]:
