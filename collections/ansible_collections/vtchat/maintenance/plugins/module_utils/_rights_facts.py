@@ -205,6 +205,8 @@ class Right:
     def name(self) -> str:
         """What people call it."""
         kind, _schema, _name, part, privilege = self.key
+        if privilege == "MEMBER":
+            return "membership"
         return f"{privilege} ({quote(part)})" if kind == "COLUMN" else privilege
 
 
