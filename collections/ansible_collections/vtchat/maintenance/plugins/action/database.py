@@ -25,7 +25,8 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report import progress_line
 
-PROGRESS_INTERVAL = 5.0  # seconds between two lines of one host
+# Seconds between two lines of one host: the first comes soon, and a long purge does not fill the log.
+FIRST_PROGRESS, LAST_PROGRESS = 5.0, 60.0
 
 display = Display()
 
@@ -82,13 +83,13 @@ class ActionModule(ActionBase):
 
     def _progress(self, task_vars: dict[str, Any]) -> Any:
         """A line now and then about work that takes long."""
-        shown = time.monotonic()
+        shown, interval = time.monotonic(), FIRST_PROGRESS
         host = task_vars.get("inventory_hostname", "")
 
         def show(target: str, rows: int, seconds: float) -> None:
-            nonlocal shown
-            if time.monotonic() - shown >= PROGRESS_INTERVAL:
-                shown = time.monotonic()
-                display.display(f"[{host}] {progress_line(target, rows, seconds)}")
+            nonlocal shown, interval
+            if time.monotonic() - shown >= interval:
+                shown, interval = time.monotonic(), min(interval * 1.5, LAST_PROGRESS)
+                display.display(f"[{host}] {progress_line(target, rows, seconds).strip()}")
 
         return show
