@@ -39,6 +39,9 @@ NAME_OPTIONS = ("view", "views")
 LOOKS = (1.3, 3.0, 6.0, 9.0, _fingerprint.IDLE_INTERVAL + 0.2)
 PAUSE = 0.3  # seconds between the last look and the counters: a commit releases its locks just before it reports
 
+# What is remembered of a refresh; another release may have written another format, which says nothing to this one.
+STATE_FORMAT = 1
+
 VACUUM_DEAD_ROWS = 1000
 VACUUM_DEAD_RATIO = 0.5
 
@@ -157,7 +160,7 @@ def why_due(view: View, options: dict[str, Any], context: Context) -> str:
     if view.obstacle:
         return view.obstacle
     state = context.state.get(view.target, {})
-    if "fingerprint" not in state:
+    if state.get("format") != STATE_FORMAT:
         return "no earlier refresh is known" + (f" ({context.history_note})" if context.history_note else "")
     return _why_changed(view, state, context) or _why_old(view, state, options["max_age"])
 
@@ -237,6 +240,7 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
         return Outcome(FAILED, "the server reported success, but the view is not populated")
     numbers = work.numbers(before, after)
     state = {
+        "format": STATE_FORMAT,
         "fingerprint": view.fingerprint,
         "contents": [after["filenode"], after["inserted"], after["deleted"]],
         "open": look.transactions,

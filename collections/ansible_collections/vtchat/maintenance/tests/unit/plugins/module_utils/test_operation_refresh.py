@@ -41,7 +41,7 @@ def view(name: str = "v", oid: int = 20000, reads: tuple[int, ...] = (20900,), *
 
 
 def stored(*views: View) -> dict[str, Any]:
-    common = {"open": ["3/9"], "read_at": READ_AT, "seconds": 1}
+    common = {"format": refresh.STATE_FORMAT, "open": ["3/9"], "read_at": READ_AT, "seconds": 1}
     return {v.target: {"fingerprint": v.fingerprint, "contents": v.contents, **common} for v in views}
 
 
@@ -73,6 +73,7 @@ def test_unchanged() -> None:
         ({"state": {}}, "no earlier refresh is known"),
         ({"state": {}, "history_note": "history is off"}, "no earlier refresh is known (history is off)"),
         ({"state": {"public.v": {"seconds": 1}}}, "no earlier refresh is known"),
+        ({"state": {"public.v": {"fingerprint": {}, "format": 99}}}, "no earlier refresh is known"),
         ({"forecast": {20900: 5}}, "public.t20900 is about to change"),
         ({"view": view(contents=[20001, 1, 1]), "state": stored(view())}, "it has been refreshed or rewritten by somebody else"),
         ({"view": view(reads=(20900, 20901)), "state": stored(view())}, "it reads public.t20901 since the last refresh"),
