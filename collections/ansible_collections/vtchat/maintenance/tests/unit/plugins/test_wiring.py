@@ -31,7 +31,7 @@ LAYERS = (
     {"_operations"},
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},
-    {"_edge", "_report", "_endpoint", "_fly_secrets", "_github_secrets"},
+    {"_edge", "_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
 )
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
 KNOWS_ANSIBLE = {"_edge", "_http"}
