@@ -6,20 +6,27 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _policy, _sql_object
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _objects, _policy, _sql_object
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import (
     Contended,
     MaintenanceError,
     OptionError,
     SqlError,
 )
-from tests.servers import Database
+from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
+from tests.runs import perform, playbook, until
+from tests.servers import Database, Server
 
 TABLE = """
 CREATE TABLE item (id int PRIMARY KEY, name text, added timestamp);
@@ -62,18 +69,18 @@ def results(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [(one["object"], one["result"]) for one in result["objects"]]
 
 
-def exact(database: Database, *scripts: str) -> list[tuple[str, str]]:
+def exact(database: Database, *scripts: str, **options: Any) -> list[tuple[str, str]]:
     """Check, do, check again, do again: the prediction must be exact and leave no trace, the second run must do nothing."""
     before = database.value(CATALOG)
-    predicted = install(database, *scripts, check=True)
+    predicted = install(database, *scripts, check=True, **options)
     assert database.value(CATALOG) == before
-    done = install(database, *scripts)
+    done = install(database, *scripts, **options)
     assert results(predicted) == results(done)
     assert predicted["diff"] == done["diff"]
     after = database.value(CATALOG)
     assert (after != before) is done["changed"]
     for check in (True, False):
-        assert not install(database, *scripts, check=check)["changed"]
+        assert not install(database, *scripts, check=check, **options)["changed"]
         assert database.value(CATALOG) == after
     return results(done)
 
@@ -391,3 +398,454 @@ def test_function_with_an_exception_block_in_a_script(items: Database) -> None:
     COMMENT ON FUNCTION public.one() IS 'one';
     """
     assert exact(items, script) == [("public.one()", "created")]
+
+
+class Readers:
+    """Reads a view all the time; what it saw, and how long the slowest statement took."""
+
+    def __init__(self, database: Database, query: str, number: int = 2) -> None:
+        self.database, self.query = database, query
+        self.stop = threading.Event()
+        self.seen: set[Any] = set()
+        self.errors: list[str] = []
+        self.slowest = 0.0
+        self.count = 0
+        self.threads = [threading.Thread(target=self.read) for _number in range(number)]
+
+    def read(self) -> None:
+        connection = self.database.connect()
+        with connection.cursor() as cursor:
+            while not self.stop.is_set():
+                began = time.monotonic()
+                try:
+                    cursor.execute(self.query)
+                    self.seen.add(cursor.fetchall()[0] if cursor.description else ())
+                except psycopg2.Error as error:
+                    self.errors.append(str(error))
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.count += 1
+        connection.close()
+
+    def __enter__(self) -> Readers:
+        for thread in self.threads:
+            thread.start()
+        until(lambda: self.count > 5)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+SLOW = """CREATE MATERIALIZED VIEW public.items AS
+SELECT id, name, public.gate(id) AS extra FROM public.item"""
+# Whoever calls it waits as long as somebody holds advisory lock 42.
+GATE = """CREATE FUNCTION gate(value int) RETURNS int LANGUAGE plpgsql STABLE AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN value; END $$"""
+AT_THE_GATE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+
+
+def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Starts it; its result, or its error, is in the list in the end."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except MaintenanceError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, found
+
+
+def test_readers_see_the_old_rows_until_the_swap_and_writers_are_not_blocked(items: Database) -> None:
+    install(items, VIEW)
+    items.sql(INDEX)
+    items.sql(GATE)
+    holder = items.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+    writer = Readers(items, "UPDATE item SET added = now() WHERE id = 1", 1)
+    with Readers(items, "SELECT count(*), min(id) FROM items") as readers, writer:
+        thread, found = in_background(lambda: install(items, SLOW))
+        until(lambda: items.value(AT_THE_GATE) == 1)
+        before, written = readers.count, writer.count
+        until(lambda: readers.count > before + 50 and writer.count > written + 50)
+        assert items.value("SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute "
+                           "WHERE attrelid = 'items'::regclass AND attnum > 0") == "id name"  # fmt: skip
+        holder.close()
+        thread.join()
+        before = readers.count
+        until(lambda: readers.count > before + 50)
+    assert results(found[0]) == [("public.items", "replaced")]
+    assert (readers.errors, readers.seen, writer.errors) == ([], {(9, 1)}, [])
+    assert items.value("SELECT sum(extra) FROM items") == 45
+    assert items.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'items_id'") == 1
+
+
+def test_a_build_that_does_not_fit_into_the_budget(items: Database) -> None:
+    install(items, VIEW)
+    items.sql(GATE)
+    holder = items.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+    before = items.value(CATALOG)
+    with pytest.raises(MaintenanceError, match=r"1\.sql.*budget"):
+        install(items, SLOW, budget=1.5)
+    holder.close()
+    assert items.value(CATALOG) == before
+    assert install(items, SLOW)["changed"]
+
+
+def left_behind(items: Database) -> None:
+    """A view that was built and not swapped, as after a kill."""
+    install(items, VIEW)
+    original = _objects._Installation.retried
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Any, mode: str) -> Any:
+        if mode == "apply":
+            self.session.close()
+            raise Killed
+        return original(self, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_objects._Installation, "retried", killed)
+        with pytest.raises(Killed):
+            install(items, VIEW.replace("id, name", "name, id"))
+
+
+def test_what_a_killed_installation_has_built_is_removed(items: Database) -> None:
+    left_behind(items)
+    named = "SELECT count(*) FROM pg_class WHERE relname LIKE 'vtchat.maintenance new%'"
+    items.sql(
+        'CREATE MATERIALIZED VIEW "vtchat.maintenance new 01234567" AS SELECT 1 AS a'
+    )  # not ours: it does not say so
+    assert items.value(named) == 2
+    predicted = install(items, VIEW, check=True)
+    assert items.value(named) == 2
+    done = install(items, VIEW)
+    assert items.value(named) == 1
+    assert results(predicted) == results(done)
+    assert [one["result"] for one in done["objects"]] == ["unchanged", "dropped"]
+    assert not install(items, VIEW)["changed"]
+
+
+def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(
+    items: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction reads the view; other readers would queue behind the request for the lock."""
+    install(items, VIEW)
+    retry: Callable[..., Any] = _policy.with_lock_retries
+    monkeypatch.setattr(
+        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.with_lock_retries",
+        lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
+    )
+    monkeypatch.setattr(_policy, "BLOCKING_TRIES", 2)
+    holder = items.connect()
+    holder.autocommit = False
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM items")
+    with Readers(items, "SELECT count(*) FROM items") as readers, pytest.raises(Contended):
+        install(items, VIEW.replace("id, name", "id, name, added"))
+    holder.close()
+    assert readers.errors == []
+    assert 1.0 < readers.slowest < _policy.BLOCKING + 1.0
+
+
+WHO_DEPENDS = """
+CREATE VIEW top AS SELECT id, name FROM items WHERE id > 1 WITH CASCADED CHECK OPTION;
+COMMENT ON VIEW top IS 'top'; COMMENT ON COLUMN top.id IS 'key';
+CREATE VIEW "Top of top" WITH (security_barrier) AS SELECT id FROM top
+"""
+DEPENDENTS = """
+SELECT string_agg(concat_ws(' ', c.relname, pg_get_viewdef(c.oid), c.reloptions, c.relacl, obj_description(c.oid, 'pg_class'),
+                            col_description(c.oid, 1), pg_get_userbyid(relowner)), E'\\n' ORDER BY c.relname)
+FROM pg_class AS c WHERE relname IN ('top', 'Top of top')
+"""
+
+
+def test_views_on_a_replaced_view_are_restored(items: Database) -> None:
+    install(items, VIEW)
+    reader, owner = items.role("reader"), items.role("owner")
+    items.sql(WHO_DEPENDS.replace(" WITH CASCADED CHECK OPTION", ""))
+    items.sql(f'GRANT SELECT ON "Top of top" TO {reader}; GRANT SELECT (id) ON top TO {reader}')
+    items.sql(f"ALTER VIEW top OWNER TO {owner}; GRANT SELECT ON items TO {owner}")
+    before = items.value(DEPENDENTS)
+    wider = VIEW.replace("id, name", "id, name, added")
+    with pytest.raises(OptionError, match=r'view public\.top, view public\."Top of top".*on_conflict: recreate'):
+        install(items, wider)
+
+    assert exact(items, wider, on_conflict="recreate") == [("public.items", "replaced")]
+    assert items.value(DEPENDENTS) == before
+    assert items.value("SELECT has_column_privilege(%s, 'top', 'id', 'SELECT')", [reader])
+
+    catalog = items.value(CATALOG)
+    with pytest.raises(SqlError, match=r'1\.sql: column "name" does not exist.*CREATE VIEW public\.top'):
+        install(items, VIEW.replace("id, name", "id"), on_conflict="recreate")
+    assert items.value(CATALOG) == catalog
+    items.sql("CREATE MATERIALIZED VIEW more AS SELECT id FROM top")
+    with pytest.raises(OptionError, match=r"drop materialized view public\.more first"):
+        install(items, VIEW, on_conflict="recreate")
+
+
+REFUSED = {
+    "return type": ("CREATE OR REPLACE FUNCTION public.f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'", "RETURNS int",
+                    "RETURNS bigint"),
+    "table": ("CREATE OR REPLACE FUNCTION public.f(a int) RETURNS TABLE (n int, t text) LANGUAGE sql AS $$SELECT 1, 'x'$$",
+              "n int, t", "n int, other"),
+    "argument": ("CREATE OR REPLACE FUNCTION public.f(a int) RETURNS int LANGUAGE sql AS 'SELECT $1'", "a int", "b int"),
+    "procedure": ("CREATE OR REPLACE PROCEDURE public.f(INOUT a int) LANGUAGE sql AS 'SELECT 1'", "INOUT a int", "INOUT b int"),
+    "column": ("CREATE OR REPLACE VIEW public.f AS SELECT id, name FROM public.item", "id, name", "id"),
+    "column name": ("CREATE OR REPLACE VIEW public.f AS SELECT id, name FROM public.item", "id, name", "id, name AS other"),
+    "column type": ("CREATE OR REPLACE VIEW public.f AS SELECT id, name FROM public.item", "id, name", "id::bigint AS id, name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_replaced_is_made_anew_only_if_asked_for(items: Database, case: str) -> None:
+    script, old, new = REFUSED[case]
+    install(items, script)
+    reader = items.role("reader")
+    kind = "VIEW" if "VIEW" in script else "ROUTINE"
+    name = "public.f" if "VIEW" in script else "public.f(int)"
+    if kind == "VIEW":
+        items.sql(f"GRANT SELECT ON f TO {reader}; CREATE VIEW above AS SELECT id FROM f")
+    else:
+        items.sql(f"REVOKE ALL ON ROUTINE {name} FROM PUBLIC; GRANT EXECUTE ON ROUTINE {name} TO {reader}")
+    items.sql(f"COMMENT ON {kind} {name} IS 'kept'")
+    changed = script.replace(old, new)
+    catalog = items.value(CATALOG)
+    for check in (True, False):
+        with pytest.raises(OptionError, match=r"1\.sql: public\.f.* cannot be replaced: .*on_conflict: recreate"):
+            install(items, changed, check=check)
+    assert items.value(CATALOG) == catalog
+    if case != "column type":  # the view above has the type of its column
+        assert [result for _name, result in exact(items, changed, on_conflict="recreate")] == ["replaced"]
+    kept = "SELECT relacl::text, obj_description(oid) FROM pg_class WHERE relname = 'f'"
+    if kind != "VIEW":
+        kept = "SELECT proacl::text, obj_description(oid) FROM pg_proc WHERE proname = 'f'"
+    [(acl, comment)] = items.sql(kept)
+    assert (reader in acl, acl.startswith("{="), comment) == (True, False, "kept")
+
+
+def test_the_script_has_the_last_word_on_what_is_made_anew(items: Database) -> None:
+    script = REFUSED["return type"][0]
+    install(items, script)
+    changed = script.replace("RETURNS int", "RETURNS text").replace("SELECT 1", "SELECT 1::text")
+    changed += "; REVOKE ALL ON FUNCTION public.f(int) FROM PUBLIC; COMMENT ON FUNCTION public.f(int) IS 'new'"
+    items.sql("COMMENT ON FUNCTION f(int) IS 'old'")
+    exact(items, changed, on_conflict="recreate")
+    assert items.sql("SELECT obj_description(oid), has_function_privilege('public', oid, 'EXECUTE') FROM pg_proc "
+                     "WHERE proname = 'f'") == [("new", False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("definition", "other"),
+    [
+        ("CREATE TYPE public.mood AS ENUM ('good', 'bad')", "CREATE TYPE public.mood AS ENUM ('good', 'better')"),
+        ('CREATE TYPE public.mood AS (a int, "B c" text)', "CREATE TYPE public.mood AS (a int)"),
+        ("CREATE DOMAIN public.mood AS int CHECK (VALUE > 0)", "CREATE DOMAIN public.mood AS int CHECK (VALUE > 1)"),
+    ],
+)
+def test_types(items: Database, definition: str, other: str) -> None:
+    grant = "; REVOKE USAGE ON TYPE public.mood FROM PUBLIC; COMMENT ON TYPE public.mood IS 'x'"
+    assert exact(items, definition + grant) == [("public.mood", "created")]
+    items.sql("COMMENT ON TYPE mood IS 'y'")
+    assert exact(items, definition + grant) == [("public.mood", "replaced")]
+    with pytest.raises(OptionError, match="another definition"):
+        install(items, other + grant)
+    assert exact(items, other + grant, on_conflict="recreate") == [("public.mood", "replaced")]
+    items.sql("CREATE TABLE uses (m mood)")
+    with pytest.raises(OptionError, match="column m of table"):
+        install(items, definition, on_conflict="recreate")
+
+
+def test_drift_is_found_and_shown(items: Database) -> None:
+    role = items.role()
+    view = "CREATE OR REPLACE VIEW public.names AS SELECT name FROM public.item; GRANT SELECT ON public.names TO PUBLIC"
+    install(items, FUNCTION, VIEW, view, indexes=[INDEX])
+    assert [one["drift"] for one in install(items, FUNCTION, VIEW, view, indexes=[INDEX])["objects"]] == [[]] * 4
+
+    items.sql(
+        f"GRANT EXECUTE ON FUNCTION twice(int) TO {role}; GRANT SELECT (id) ON items TO {role}; GRANT UPDATE ON names TO {role}"
+    )
+    items.sql(
+        "COMMENT ON COLUMN items.id IS 'by hand'; COMMENT ON VIEW names IS 'x'; CREATE INDEX by_hand ON items (name)"
+    )
+    before = items.value(CATALOG)
+    for check in (True, False):
+        found = install(items, FUNCTION, VIEW, view, check=check, indexes=[INDEX])
+        assert not found["changed"]
+        assert {one["object"]: one["drift"] for one in found["objects"] if one["drift"]} == {
+            "public.twice(n integer)": [f"privilege {role} EXECUTE"],
+            "public.items": [f"privilege {role} SELECT (id)", "comment id: by hand", "index by_hand"],
+            "public.names": [f"privilege {role} UPDATE", "comment x"],
+        }
+        assert len(found["warnings"]) == 3
+    assert items.value(CATALOG) == before
+    exact(
+        items,
+        FUNCTION,
+        VIEW,
+        view + f"; REVOKE UPDATE ON public.names FROM {role}; COMMENT ON VIEW public.names IS NULL",
+    )
+
+
+def test_what_the_owner_gives_to_everything_new_is_no_drift(items: Database) -> None:
+    role = items.role()
+    items.sql(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role}")
+    items.sql(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {role}")
+    assert [one["drift"] for one in install(items, FUNCTION, VIEW)["objects"]] == [[], []]
+    items.sql(f"REVOKE SELECT ON items FROM {role}")
+    wider = VIEW.replace("id, name", "id, name, added")
+    exact(items, wider)
+    assert not items.value("SELECT has_table_privilege(%s, 'items', 'SELECT')", [role]), (
+        "what was revoked does not come back"
+    )
+
+
+@pytest.mark.parametrize("drift", [
+    "DROP INDEX items_id", "DROP INDEX items_id; CREATE INDEX items_id ON items (id)",
+    "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_id'::regclass",
+])  # fmt: skip
+def test_indexes_are_repaired_after_the_objects(items: Database, drift: str) -> None:
+    def run(check: bool = False) -> dict[str, Any]:
+        return install(items, VIEW, check=check, indexes=[INDEX])
+
+    first = run(check=True)
+    assert results(first) == results(run()) == [("public.items", "created"), ("public.items_id", "created")]
+    assert not run()["changed"]
+    items.sql(drift)
+    predicted = run(check=True)
+    done = run()
+    assert predicted["diff"] == done["diff"]
+    assert results(predicted) == results(done)
+    assert dict(results(done))["public.items_id"] in ("created", "replaced")
+    assert not run()["changed"]
+
+
+def test_an_index_that_fails_is_told_with_what_was_done(items: Database) -> None:
+    items.sql("INSERT INTO item VALUES (10, 'n1')")
+    result = perform("sql_object", items.dsn, sql=FUNCTION, indexes=["CREATE UNIQUE INDEX twice_name ON item (name)"])
+    assert result["failed"]
+    assert result["changed"]
+    assert "public.twice_name" in result["msg"]
+    assert items.value("SELECT public.twice(1)") == 2
+
+
+def test_a_view_that_needs_what_changes_with_it_is_built_with_it(items: Database) -> None:
+    scripts = (
+        "CREATE SCHEMA IF NOT EXISTS app",
+        "CREATE OR REPLACE FUNCTION app.label(n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'a' || n$$",
+        "CREATE MATERIALIZED VIEW app.labels AS SELECT app.label(id) AS label FROM public.item",
+        "COMMENT ON COLUMN app.labels.label IS 'x'",
+    )
+    assert [result for _name, result in exact(items, *scripts)] == ["created", "created", "created", "replaced"]
+    assert install(items, scripts[0])["objects"][0]["result"] == "unchanged"
+    changed = [text.replace("'a'", "'b'").replace("AS label FROM", "AS label, id FROM") for text in scripts]
+    exact(items, *changed)
+    assert items.value("SELECT min(label) FROM app.labels") == "b1"
+    view = "CREATE OR REPLACE VIEW public.v AS SELECT id FROM public.item"
+    install(items, view)
+    with pytest.raises(OptionError, match=r"2\.sql: .*readers of public\.v would wait"):
+        install(items, view.replace("id", "id, name"), VIEW)
+
+
+def test_a_script_that_changes_rows_is_refused_with_the_table(items: Database) -> None:
+    for script in ("INSERT INTO item VALUES (77)", "DO $$ BEGIN DELETE FROM item WHERE id = 1; END $$"):
+        with pytest.raises(OptionError, match=r"1\.sql: it changes rows of public\.item"):
+            install(items, FUNCTION + script)
+    assert items.value("SELECT count(*) FROM item") == 9
+
+
+def test_ten_statements_of_which_the_seventh_fails(items: Database) -> None:
+    good = [f"CREATE OR REPLACE FUNCTION public.f{n}() RETURNS int\nLANGUAGE sql AS 'SELECT {n}'" for n in range(10)]
+    for bad in ("GRANT SELECT ON public.missing TO PUBLIC", "COMMENT ON FUNCTION public.missing() IS ';'",
+                "DO $$ BEGIN RAISE 'no'; END $$"):  # fmt: skip
+        script = ";\n".join([*good[:6], bad, *good[7:]])
+        before = items.value(CATALOG)
+        for check in (True, False):
+            with pytest.raises(SqlError, match=r"2\.sql:13: "):
+                install(items, FUNCTION, script, check=check)
+        assert items.value(CATALOG) == before
+
+
+def test_the_same_on_15(postgres15: Server) -> None:
+    database = postgres15.create_database()
+    try:
+        database.sql(TABLE)
+        exact(database, FUNCTION, VIEW)
+        database.sql(INDEX)
+        database.sql("CREATE VIEW top AS SELECT id FROM items")
+        exact(
+            database,
+            FUNCTION.replace("n * 2", "n + n"),
+            VIEW.replace("id, name", "id, name, added"),
+            on_conflict="recreate",
+        )
+        exact(database, FUNCTION.replace("RETURNS int", "RETURNS bigint"), on_conflict="recreate")
+        exact(database, "CREATE TYPE public.mood AS ENUM ('a'); COMMENT ON TYPE public.mood IS 'x'")
+    finally:
+        database.close()
+
+
+def test_another_installation_is_waited_for_and_then_given_up(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_objects, "LOCK_WAIT", 0.3)
+    holder = items.connect()
+    with holder.cursor() as cursor:
+        cursor.execute(_objects.LOCK)
+    with pytest.raises(Contended, match="another installation"):
+        install(items, FUNCTION)
+    holder.close()
+    assert install(items, FUNCTION)["changed"]
+
+
+def test_nothing_of_check_mode_is_left(items: Database) -> None:
+    items.sql("CREATE SEQUENCE counter")
+    session_before = items.value("SELECT count(*) FROM pg_class WHERE relpersistence = 't'")
+    install(items, FUNCTION, VIEW, check=True, indexes=[INDEX])
+    assert items.value("SELECT last_value FROM counter") == 1
+    assert items.value("SELECT count(*) FROM pg_class WHERE relpersistence = 't'") == session_before
+    assert items.value("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pg_temp%'") == 0
+    assert items.value("SELECT count(*) FROM pg_locks WHERE database = (SELECT oid FROM pg_database "
+                       "WHERE datname = current_database()) AND pid <> pg_backend_pid()") == 0  # fmt: skip
+
+
+def test_a_transaction_pooler_is_refused(items: Database) -> None:
+    session = open_session(ConnectionOptions(dsn=items.dsn), "test")
+    session.shared = True
+    with pytest.raises(OptionError, match="transaction pooler"):
+        _objects.install(session, [], check=True)
+    session.close()
+
+
+def test_both_ways_in_and_files_of_the_controller(items: Database, tmp_path: Path) -> None:
+    """In Ansible's process and as a module; src is found in files/ beside the playbook."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "twice.sql").write_text(FUNCTION)
+    options = {"dsn": items.dsn, "scripts": [{"src": "twice.sql"}, {"name": "view", "sql": VIEW}]}
+    tasks = [
+        {"vtchat.maintenance.sql_object": options, "register": "here", "check_mode": True},
+        {"vtchat.maintenance.sql_object": options, "register": "module", "check_mode": True, "environment": {"X": "1"}},
+        {"vtchat.maintenance.sql_object": {"dsn": items.dsn, "src": "missing.sql"}, "register": "missing", "ignore_errors": True},
+        {"vtchat.maintenance.sql_object": {**options, "sql": "x", "budget": -1}, "register": "wrong", "ignore_errors": True},
+        {"ansible.builtin.copy": {"content": "{{ [here, module, missing, wrong] | to_json }}",
+                                  "dest": str(tmp_path / "out.json")}},
+    ]  # fmt: skip
+    done = playbook(tmp_path, [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}],
+                    {"ansible_python_interpreter": sys.executable})  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, module, missing, wrong = json.loads((tmp_path / "out.json").read_text())
+    assert here["objects"] == module["objects"]
+    assert [(one["script"], one["result"]) for one in here["objects"]] == [
+        ("twice.sql", "created"),
+        ("view", "created"),
+    ]
+    assert "src: cannot read missing.sql" in missing["msg"]
+    assert "mutually exclusive" in wrong["msg"]

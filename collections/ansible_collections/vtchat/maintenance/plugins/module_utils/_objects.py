@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from ._policy import BLOCKING, Budget, with_lock_retries
 from ._scripts import (
     Definition,
     Script,
+    defines,
     line_of,
     mark,
     marked,
@@ -39,6 +41,7 @@ from ._scripts import (
     replaced_views,
     statements,
     tokens,
+    wanted_schemas,
 )
 from ._session import Session
 from ._sql import Name, quote
@@ -187,7 +190,7 @@ class _Installation:
         if number is None:
             return error
         where = f"{self.scripts[number].name}:{line}" if line else self.scripts[number].name
-        return SqlError(f"{where}: {error}{_hint(error)}", error.sqlstate)
+        return SqlError(f"{where}: {error}{_hint(error)}{_dependent(error, self.scripts[number])}", error.sqlstate)
 
     def search(self, error: SqlError, number: int | None) -> tuple[int | None, int]:
         """Where the server does not say which statement it means: the first one that fails in the same way, alone.
@@ -228,7 +231,7 @@ class _Installation:
         for number, script in enumerate(self.scripts):
             pairs = [pair for pair in found["objects"] if pair["number"] == number]
             changes += compare(script.name, pairs, drift)
-            if not pairs and any(True for _token in tokens(script.sql)):
+            if not pairs and not defines(script.sql) and any(True for _token in tokens(script.sql)):
                 nothing = "it defines no function, view, trigger, type, schema, comment or privilege: there is nothing to compare"
                 raise OptionError([f"{script.name}: {nothing}"])
         if self.indexes is not None:
@@ -318,7 +321,11 @@ def _step(number: int, script: Script) -> dict[str, Any]:
     except OptionError as error:
         raise OptionError([f"{script.name}: {error}"]) from None
     marker = mark(number)
-    common = {"number": number, "views": [_quoted(name) for name in replaced_views(script.sql)]}
+    common = {
+        "number": number,
+        "views": [_quoted(name) for name in replaced_views(script.sql)],
+        "schemas": wanted_schemas(script.sql),
+    }
     if definition is None:
         return {**common, "kind": SCRIPT, "text": marker + script.sql}
     lines = definition.head.count("\n") + definition.body.count("\n")
@@ -362,6 +369,14 @@ def _hint(error: SqlError) -> str:
     if "transaction commands" in text:
         return ". All scripts are one transaction, which begins and ends by itself"
     return ""
+
+
+def _dependent(error: SqlError, script: Script) -> str:
+    """The view that cannot be made anew, if the error is in one of these."""
+    created = re.search(r"\*/(CREATE VIEW .*?)\s+(?:WITH \(|AS )", error.query or error.context, re.DOTALL)
+    if created is None or created[1] in script.sql:
+        return ""
+    return f". This is about a view that depends on what is to be replaced: {created[1]}"
 
 
 def _refusal(refusal: dict[str, Any]) -> str:

@@ -83,10 +83,7 @@ WITH written (classid, objid, mark) AS (
                 WHEN 'd' THEN concat_ws(' ', 'DOMAIN', format_type(y.typbasetype, y.typtypmod),
                     'DEFAULT ' || y.typdefault, CASE WHEN y.typnotnull THEN 'NOT NULL' END,
                     (SELECT string_agg(pg_get_constraintdef(oid), ' ' ORDER BY pg_get_constraintdef(oid))
-                     FROM pg_constraint WHERE contypid = y.oid AND contype = 'c'))
-                WHEN 'r' THEN (SELECT format('RANGE (%s)', concat_ws(', ', rngsubtype::regtype, rngsubopc,
-                                   nullif(rngcollation, 0), nullif(rngcanonical, 0), nullif(rngsubdiff, 0)))
-                               FROM pg_range WHERE rngtypid = y.oid) END,
+                     FROM pg_constraint WHERE contypid = y.oid AND contype = 'c')) END,
            y.typowner, coalesce(y.typacl, acldefault('T', y.typowner))
     FROM touched AS o JOIN pg_type AS y ON y.oid = o.objid JOIN pg_namespace AS n ON n.oid = y.typnamespace
     LEFT JOIN pg_class AS r ON r.oid = y.typrelid
@@ -180,31 +177,35 @@ SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('oid', oid::bigint, 'name',
 # What an object bears besides its definition, as statements that give it to another one of the same name, in their order:
 # $1 classid, $2 objid. column: the statement is for this column, and void if the other one has no such column. revoke: here
 # everything is to be revoked from everybody, for a new object has the privileges that the owner gives to all new ones.
+# special: not simply the server's own defaults.
 BELONGINGS = """
 WITH o AS (
     SELECT $1 AS classid, c.oid AS objid, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END AS kind, '' AS type,
            format('%I.%I', n.nspname, c.relname) AS name, c.relowner AS owner,
-           coalesce(c.relacl, acldefault('r', c.relowner)) AS acl
+           coalesce(c.relacl, acldefault('r', c.relowner)) AS acl,
+           c.relacl IS NOT NULL OR EXISTS (SELECT FROM pg_default_acl) AS special
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE $1 = 'pg_class'::regclass AND c.oid = $2
     UNION ALL
     SELECT $1, p.oid, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END, 'ROUTINE ',
-           p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+           p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)),
+           p.proacl IS NOT NULL OR EXISTS (SELECT FROM pg_default_acl)
     FROM pg_proc AS p WHERE $1 = 'pg_proc'::regclass AND p.oid = $2
     UNION ALL
     SELECT $1, y.oid, 'TYPE', 'TYPE ', format('%I.%I', n.nspname, y.typname), y.typowner,
-           coalesce(y.typacl, acldefault('T', y.typowner))
+           coalesce(y.typacl, acldefault('T', y.typowner)),
+           y.typacl IS NOT NULL OR EXISTS (SELECT FROM pg_default_acl)
     FROM pg_type AS y JOIN pg_namespace AS n ON n.oid = y.typnamespace WHERE $1 = 'pg_type'::regclass AND y.oid = $2
 ), columns AS (
     SELECT o.*, t.* FROM o JOIN pg_attribute AS t ON t.attrelid = o.objid
     WHERE o.classid = 'pg_class'::regclass AND t.attnum > 0 AND NOT t.attisdropped
 ), statements (rank, "column", revoke, statement) AS (
     SELECT 1, NULL::text, false, format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(owner)) FROM o
-    UNION ALL SELECT 2, NULL, true, NULL FROM o
+    UNION ALL SELECT 2, NULL, true, NULL FROM o WHERE special
     UNION ALL
     SELECT 3, NULL, false, format('GRANT %s ON %s%s TO %s%s', a.privilege_type, type, name,
         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
         CASE WHEN a.is_grantable AND a.grantee <> owner THEN ' WITH GRANT OPTION' END)
-    FROM o, aclexplode(acl) AS a
+    FROM o, aclexplode(acl) AS a WHERE special
     UNION ALL
     SELECT 4, attname, false, format('GRANT %s (%I) ON %s TO %s%s', a.privilege_type, attname, name,
         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
@@ -249,6 +250,9 @@ SELECT string_agg(DISTINCT format('REVOKE ALL ON %s FROM %s CASCADE', what,
 FROM (
     SELECT format('TABLE %I.%I', n.nspname, c.relname) AS what, coalesce(c.relacl, acldefault('r', c.relowner)) AS acl
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE $1 = 'pg_class'::regclass AND c.oid = $2
+    UNION ALL SELECT format('TABLE %I.%I', n.nspname, c.relname), t.attacl
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS t ON t.attrelid = c.oid
+    WHERE $1 = 'pg_class'::regclass AND c.oid = $2 AND NOT t.attisdropped
     UNION ALL SELECT 'ROUTINE ' || p.oid::regprocedure, coalesce(p.proacl, acldefault('f', p.proowner))
     FROM pg_proc AS p WHERE $1 = 'pg_proc'::regclass AND p.oid = $2
     UNION ALL SELECT 'TYPE ' || format_type(y.oid, NULL), coalesce(y.typacl, acldefault('T', y.typowner))
@@ -369,7 +373,7 @@ DECLARE
   script text; final text; name text; space text; built text; trial text;
   old oid; class oid; object oid; is_new boolean; kind text; conflict text; message text; hint text;
   was jsonb; replacing jsonb; after jsonb; before jsonb; also jsonb; dependents jsonb; others jsonb; indexes jsonb;
-  wanted jsonb; found jsonb; now_there jsonb;
+  wanted jsonb; found jsonb; named jsonb; now_there jsonb;
   belongings jsonb; later jsonb; repeat_script boolean; lowest bigint; own bigint[]; numbers bigint[];
   changed_rows text; tries int;
   objects jsonb := '[]'; builds jsonb := '[]'; refusal jsonb; pairs jsonb; present jsonb := '[]'; asked jsonb := '[]';
@@ -479,7 +483,11 @@ BEGIN
       END IF;
     END IF;
 
-    also := '[]'; tries := 0;
+    PERFORM set_config('search_path', path, true);
+    SELECT coalesce(jsonb_agg(jsonb_build_array('pg_namespace'::regclass::oid::bigint, n.oid::bigint)), '[]') INTO named
+    FROM pg_namespace AS n WHERE n.nspname IN (SELECT jsonb_array_elements_text(step->'schemas'));
+    PERFORM set_config('search_path', 'pg_catalog', true);
+    also := named; tries := 0;
     << attempt >>
     LOOP
       tries := tries + 1;
@@ -551,7 +559,7 @@ BEGIN
           later := belongings || later;
           repeat_script := true;
         END IF;
-        conflict := NULL; also := '[]';
+        conflict := NULL; also := named;
         IF is_new THEN  -- before the rest of the script, which has the last word
           FOR entry IN SELECT e FROM jsonb_array_elements(later) AS e LOOP
             EXECUTE q->>'oid' INTO object USING entry;
@@ -564,7 +572,7 @@ BEGIN
               one := NULL;
             END IF;
             IF one IS NOT NULL THEN
-              EXECUTE one;
+              EXECUTE format('/* vtchat.maintenance %s */', number) || one;
             END IF;
           END LOOP;
           later := '[]';
@@ -582,7 +590,7 @@ BEGIN
         SELECT min(n) INTO lowest FROM unnest(numbers) AS n WHERE n <> ALL (own);
         IF lowest IS NOT NULL OR also <> '[]' THEN
           EXECUTE q->>'after' INTO after, numbers USING ARRAY[coalesce(lowest, 9223372036854775807)], also;
-          numbers := numbers || lowest;
+          numbers := array_remove(numbers || lowest, NULL);
         END IF;
         RAISE EXCEPTION USING ERRCODE = 'VM000';
       EXCEPTION
@@ -612,7 +620,7 @@ BEGIN
           'and what they do to rows could not be repeated', changed_rows));
         EXIT steps;
       END IF;
-      IF lowest IS NOT NULL THEN
+      IF lowest IS NOT NULL OR also <> '[]' THEN
         pairs := also || (SELECT coalesce(jsonb_agg(jsonb_build_array(e->'classid', e->'objid')), '[]')
                  FROM jsonb_array_elements(after) AS e);
         EXECUTE q->>'before' INTO before, own USING numbers, pairs;
@@ -621,8 +629,8 @@ BEGIN
         FROM jsonb_array_elements(before) AS e
         WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(after) AS a
                  WHERE a->'classid' = e->'classid' AND a->'objid' = e->'objid');
-        IF pairs <> '[]' AND also = '[]' THEN
-          also := pairs;
+        IF pairs <> '[]' AND also = named THEN
+          also := named || pairs;
           CONTINUE attempt;
         END IF;
       END IF;
@@ -645,7 +653,7 @@ BEGIN
         one := NULL;
       END IF;
       IF one IS NOT NULL THEN
-        EXECUTE one;
+        EXECUTE format('/* vtchat.maintenance %s */', number) || one;
       END IF;
     END LOOP;
     IF repeat_script THEN  -- what the script says of privileges and comments has the last word
@@ -661,7 +669,7 @@ BEGIN
       FULL JOIN jsonb_array_elements(before) WITH ORDINALITY AS r (b, m)
         ON a->'kind' = b->'kind' AND a->'object' = b->'object'
       WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(was) AS w
-               WHERE w->'kind' = coalesce(a, b)->'kind' AND w->'object' = coalesce(a, b)->'object')
+               WHERE w->'kind' = coalesce(a, b)->'kind' AND w->'address' = coalesce(a, b)->'address')
       ORDER BY n, m) AS x;
     FOR item IN SELECT e FROM jsonb_array_elements(was) AS e LOOP
       EXECUTE q->>'oid' INTO object USING item;

@@ -207,6 +207,24 @@ def replaced_views(text: str) -> list[Name]:
     return found
 
 
+def wanted_schemas(text: str) -> list[str]:
+    """The schemas that a script creates unless they exist, which leaves no trace where they do."""
+    reader, found = _Reader(text), []
+    while reader.next < len(reader.tokens):
+        if reader.take("create", "schema", "if", "not", "exists"):
+            named = reader.name()
+            found += [named[0].name] if named else []
+        else:
+            reader.next += 1
+    return found
+
+
+def defines(text: str) -> bool:
+    """Whether a script has a statement that may define something, though it need not have an effect."""
+    words = ("create", "alter", "drop", "comment", "grant", "revoke", "security", "do")
+    return any(next(tokens(statement)).text.lower() in words for _line, statement in statements(text))
+
+
 def mark(number: int) -> str:
     """The comment that tells in errors which text is meant."""
     return f"/* vtchat.maintenance {number} */"
