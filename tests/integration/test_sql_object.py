@@ -849,3 +849,69 @@ def test_both_ways_in_and_files_of_the_controller(items: Database, tmp_path: Pat
     ]
     assert "src: cannot read missing.sql" in missing["msg"]
     assert "mutually exclusive" in wrong["msg"]
+
+
+ZOO = (
+    'CREATE SCHEMA IF NOT EXISTS "Zoo"; COMMENT ON SCHEMA "Zoo" IS \'animals\'',
+    """CREATE OR REPLACE FUNCTION "Zoo".f(a int) RETURNS int LANGUAGE sql IMMUTABLE RETURN a + 1;
+    CREATE OR REPLACE FUNCTION "Zoo".f(a text) RETURNS text LANGUAGE sql AS $body$ SELECT $$;$$ || a $body$;
+    CREATE OR REPLACE FUNCTION "Zoo".f(a int, b int DEFAULT 2, OUT c int) LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    AS $$ BEGIN c := a; END $$;
+    CREATE OR REPLACE FUNCTION "Zoo".rows(n int) RETURNS TABLE (id int, name text) LANGUAGE sql ROWS 7
+    BEGIN ATOMIC SELECT i.id, CASE WHEN i.id > 0 THEN i.name END FROM public.item AS i LIMIT n; END;
+    COMMENT ON FUNCTION "Zoo".f(text) IS 'it''s; /* no comment */'; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA "Zoo" FROM PUBLIC""",
+    'CREATE OR REPLACE VIEW "Zoo".v WITH (security_barrier) AS SELECT id, name FROM public.item WHERE id > 0 '
+    'WITH LOCAL CHECK OPTION; COMMENT ON COLUMN "Zoo".v.id IS \'key\'; GRANT SELECT (id) ON "Zoo".v TO PUBLIC',
+    'CREATE MATERIALIZED VIEW "Zoo".m (a, "B") WITH (fillfactor = 70, autovacuum_enabled = off) AS '
+    "SELECT id, name FROM public.item",
+)
+
+
+def test_a_zoo_stays_as_it_is(items: Database) -> None:
+    found = exact(items, *ZOO)
+    assert [result for _name, result in found] == ["created"] * 7
+    items.sql(
+        "CREATE SCHEMA other; SET search_path = other, public; CREATE FUNCTION other.f(a int) RETURNS int RETURN 1"
+    )
+    assert not install(items, *ZOO)["changed"]
+    items.sql('ALTER MATERIALIZED VIEW "Zoo".m SET (fillfactor = 80)')
+    assert ('"Zoo".m', "replaced") in exact(items, *ZOO)
+    assert (
+        items.value("SELECT reloptions::text FROM pg_class WHERE relname = 'm'")
+        == "{fillfactor=70,autovacuum_enabled=off}"
+    )
+
+
+def test_what_is_added_to_a_view_by_hand_is_taken_away(items: Database) -> None:
+    plain = "CREATE OR REPLACE VIEW public.names AS SELECT name FROM public.item"
+    install(items, plain, VIEW)
+    items.sql("CREATE OR REPLACE VIEW names AS SELECT name, id FROM item")
+    items.sql("DROP MATERIALIZED VIEW items; CREATE MATERIALIZED VIEW items AS SELECT id, name, added FROM item")
+    with pytest.raises(OptionError, match=r"public\.names cannot be replaced"):
+        install(items, plain, VIEW)
+    assert exact(items, VIEW) == [("public.items", "replaced")]
+    found = exact(items, plain, on_conflict="recreate")
+    assert found == [("public.names", "replaced")]
+
+
+def test_what_hangs_on_columns_is_carried_over(items: Database) -> None:
+    role = items.role()
+    install(items, VIEW)
+    items.sql(
+        f"GRANT SELECT (id), SELECT (name) ON items TO {role}; ALTER MATERIALIZED VIEW items ALTER id SET STATISTICS 7"
+    )
+    items.sql("COMMENT ON COLUMN items.id IS 'key'; COMMENT ON COLUMN items.name IS 'goes'")
+    items.sql("CREATE INDEX by_id ON items (id); ALTER MATERIALIZED VIEW items CLUSTER ON by_id")
+    exact(items, VIEW.replace("id, name", "added, id"))
+    assert items.sql("SELECT attname, attacl IS NOT NULL, attstattarget = 7, col_description(attrelid, attnum) FROM pg_attribute "
+                     "WHERE attrelid = 'items'::regclass AND attnum > 0 ORDER BY attnum") == [
+        ("added", False, None, None), ("id", True, True, "key")]  # fmt: skip
+    assert items.value("SELECT indisclustered FROM pg_index WHERE indexrelid = 'by_id'::regclass")
+
+
+def test_the_number_of_turns_does_not_depend_on_the_scripts(items: Database) -> None:
+    few = install(items, FUNCTION)
+    scripts = [FUNCTION.replace("twice", f"twice{n}") for n in range(20)]
+    many = install(items, *scripts)
+    assert few["turns"] == many["turns"] <= 6
+    assert install(items, *scripts)["turns"] <= 4

@@ -524,3 +524,75 @@ class TestPlaybook:
         assert vtchat_database.value(
             "SELECT array_agg(DISTINCT user_plan_slug) FROM user_subscription_summary WHERE is_vt_plus"
         ) == ["vt'base"]
+
+
+class TestTwoEnvironments:
+    """Both inventories of the repository at once."""
+
+    @staticmethod
+    def run(*arguments: str, both: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        inventories = ["-i", "inventories/production", *(["-i", "inventories/development"] if both else [])]
+        # The inventories ask for TLS, which a server on a socket neither has nor needs.
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            *inventories,
+            "playbooks/provision.yml",
+            *arguments,
+        ]
+        known = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        return subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**known, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def test_development_first_and_production_only_after_it(self, server: Server) -> None:
+        databases = [server.create_database(server.vtchat_template()) for _number in range(2)]
+        development, production = databases
+        dsns = {"DEVELOPMENT_DATABASE_URL": development.dsn, "PRODUCTION_DATABASE_URL": production.dsn}
+        there = "SELECT to_regclass('user_subscription_summary') IS NOT NULL"
+        try:
+            development.sql("CREATE TABLE user_subscription_summary (a int)")
+            failed = self.run(**dsns)
+            assert failed.returncode == 2
+            assert "which is no materialized view" in failed.stdout
+            assert not production.value(there)
+
+            development.sql("DROP TABLE user_subscription_summary")
+            done = self.run(**dsns)
+            assert done.returncode == 0, done.stdout
+            assert development.value(there)
+            assert production.value(there)
+            assert done.stdout.index("changed: [vtchat_development]") < done.stdout.index(
+                "changed: [vtchat_production]"
+            )
+            again = self.run(**dsns)
+            assert again.stdout.count("changed=0") == 2, again.stdout
+        finally:
+            for database in databases:
+                database.close()
+
+    def test_one_variable_never_stands_for_two_databases(self, vtchat_database: Database) -> None:
+        url = {"DATABASE_URL": vtchat_database.dsn}
+        failed = self.run(**url)
+        assert failed.returncode != 0
+        assert "set DEVELOPMENT_DATABASE_URL" in failed.stdout + failed.stderr
+        failed = self.run(**url, DEVELOPMENT_DATABASE_URL=vtchat_database.dsn, both=True)
+        assert "set PRODUCTION_DATABASE_URL" in failed.stdout + failed.stderr
+        assert vtchat_database.value("SELECT to_regclass('user_subscription_summary') IS NOT NULL"), (
+            "it was development's turn"
+        )
+        vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary")
+        assert self.run("--check", both=False, **url).returncode == 0
+
+    def test_tags_install_a_part(self, vtchat_database: Database) -> None:
+        url = {"DATABASE_URL": vtchat_database.dsn}
+        assert self.run("--tags", "views,indexes", both=False, **url).returncode == 0
+        assert vtchat_database.value("SELECT to_regclass('user_subscription_summary_user_id') IS NOT NULL")
+        assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NULL")
+        assert self.run("--tags", "functions", both=False, **url).returncode == 0
+        assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NOT NULL")
