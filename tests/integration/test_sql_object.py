@@ -482,6 +482,7 @@ def test_readers_see_the_old_rows_until_the_swap_and_writers_are_not_blocked(ite
         until(lambda: readers.count > before + 50)
     assert results(found[0]) == [("public.items", "replaced")]
     assert (readers.errors, readers.seen, writer.errors) == ([], {(9, 1)}, [])
+    assert max(readers.slowest, writer.slowest) < 2
     assert items.value("SELECT sum(extra) FROM items") == 45
     assert items.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'items_id'") == 1
 
@@ -555,7 +556,7 @@ def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(
         install(items, VIEW.replace("id, name", "id, name, added"))
     holder.close()
     assert readers.errors == []
-    assert 1.0 < readers.slowest < _policy.BLOCKING + 1.0
+    assert 1.0 < readers.slowest < 3.0  # the limit is 2
 
 
 WHO_DEPENDS = """
@@ -915,3 +916,47 @@ def test_the_number_of_turns_does_not_depend_on_the_scripts(items: Database) -> 
     many = install(items, *scripts)
     assert few["turns"] == many["turns"] <= 6
     assert install(items, *scripts)["turns"] <= 4
+
+
+@pytest.mark.parametrize("version", [18, 15])
+def test_without_a_superuser(server: Server, postgres15: Server, version: int) -> None:
+    """An owner like those that providers give; a schema of its own, objects of others out of reach."""
+    database = (server if version == 18 else postgres15).create_database()
+    try:
+        owner, reader = database.role("owner"), database.role("reader")
+        database.sql(f"CREATE SCHEMA app AUTHORIZATION {owner}; CREATE TABLE public.other (a int)")
+        database.sql(
+            f"SET ROLE {owner}; CREATE TABLE app.item (id int, name text); INSERT INTO app.item VALUES (1, 'a')"
+        )
+        scripts = [
+            text.replace("public.", "app.")
+            for text in (FUNCTION, VIEW, "CREATE OR REPLACE VIEW app.v AS SELECT id, name FROM app.items")
+        ]
+        given = {
+            "dsn": database.dsn_as(owner),
+            "on_conflict": "recreate",
+            "indexes": ["CREATE INDEX i ON app.items (id)"],
+        }
+
+        def run(*texts: str, check: bool = False) -> dict[str, Any]:
+            result = perform("sql_object", check=check, scripts=[{"sql": text} for text in texts], **given)
+            assert not result.get("failed"), result
+            return result
+
+        predicted, done = run(*scripts, check=True), run(*scripts)
+        assert predicted["diff"] == done["diff"]
+        assert not run(*scripts)["changed"]
+        database.sql(f"GRANT SELECT ON app.v TO {reader}; GRANT EXECUTE ON FUNCTION app.twice(int) TO {reader}")
+        assert len(run(*scripts, check=True)["warnings"]) == 2
+        changed = [
+            scripts[0].replace("RETURNS int", "RETURNS bigint"),
+            scripts[1].replace("id, name", "id, id + 1 AS more, name"),
+        ]
+        predicted, done = run(*changed, check=True), run(*changed)
+        assert predicted["diff"] == done["diff"]
+        assert [one["result"] for one in done["objects"]] == ["replaced", "replaced", "unchanged"]
+        assert database.value("SELECT has_table_privilege(%s, 'app.v', 'SELECT')", [reader])
+        failed = perform("sql_object", sql="GRANT SELECT ON public.other TO PUBLIC", **given)
+        assert "permission denied for table other" in failed["msg"]
+    finally:
+        database.close()

@@ -530,7 +530,7 @@ class TestTwoEnvironments:
     """Both inventories of the repository at once."""
 
     @staticmethod
-    def run(*arguments: str, both: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(environment: dict[str, str], *arguments: str, both: bool = True) -> subprocess.CompletedProcess[str]:
         inventories = ["-i", "inventories/production", *(["-i", "inventories/development"] if both else [])]
         # The inventories ask for TLS, which a server on a socket neither has nor needs.
         command = [
@@ -557,20 +557,20 @@ class TestTwoEnvironments:
         there = "SELECT to_regclass('user_subscription_summary') IS NOT NULL"
         try:
             development.sql("CREATE TABLE user_subscription_summary (a int)")
-            failed = self.run(**dsns)
+            failed = self.run(dsns)
             assert failed.returncode == 2
             assert "which is no materialized view" in failed.stdout
             assert not production.value(there)
 
             development.sql("DROP TABLE user_subscription_summary")
-            done = self.run(**dsns)
+            done = self.run(dsns)
             assert done.returncode == 0, done.stdout
             assert development.value(there)
             assert production.value(there)
             assert done.stdout.index("changed: [vtchat_development]") < done.stdout.index(
                 "changed: [vtchat_production]"
             )
-            again = self.run(**dsns)
+            again = self.run(dsns)
             assert again.stdout.count("changed=0") == 2, again.stdout
         finally:
             for database in databases:
@@ -578,21 +578,21 @@ class TestTwoEnvironments:
 
     def test_one_variable_never_stands_for_two_databases(self, vtchat_database: Database) -> None:
         url = {"DATABASE_URL": vtchat_database.dsn}
-        failed = self.run(**url)
+        failed = self.run(url)
         assert failed.returncode != 0
         assert "set DEVELOPMENT_DATABASE_URL" in failed.stdout + failed.stderr
-        failed = self.run(**url, DEVELOPMENT_DATABASE_URL=vtchat_database.dsn, both=True)
+        failed = self.run({**url, "DEVELOPMENT_DATABASE_URL": vtchat_database.dsn})
         assert "set PRODUCTION_DATABASE_URL" in failed.stdout + failed.stderr
         assert vtchat_database.value("SELECT to_regclass('user_subscription_summary') IS NOT NULL"), (
             "it was development's turn"
         )
         vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary")
-        assert self.run("--check", both=False, **url).returncode == 0
+        assert self.run(url, "--check", both=False).returncode == 0
 
     def test_tags_install_a_part(self, vtchat_database: Database) -> None:
         url = {"DATABASE_URL": vtchat_database.dsn}
-        assert self.run("--tags", "views,indexes", both=False, **url).returncode == 0
+        assert self.run(url, "--tags", "views,indexes", both=False).returncode == 0
         assert vtchat_database.value("SELECT to_regclass('user_subscription_summary_user_id') IS NOT NULL")
         assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NULL")
-        assert self.run("--tags", "functions", both=False, **url).returncode == 0
+        assert self.run(url, "--tags", "functions", both=False).returncode == 0
         assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NOT NULL")
