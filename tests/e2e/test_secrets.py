@@ -1,0 +1,342 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""playbooks/secrets.yml against doubles of GitHub and Fly, as somebody runs it who rotates a token."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests import runs
+from tests.doubles import contract
+from tests.doubles.fly import Fly
+from tests.doubles.github import GitHub
+from tests.doubles.service import Reply, Request
+
+ROOT = Path(__file__).resolve().parents[2]
+GITHUB_TOKEN = "github_pat_11TOKENzq7"
+FLY_TOKEN = "fm2_lJPECTOKENzq7" + "x" * 40
+KEY = "KEYzq7-an-operator's-key-of-more-than-32-bytes"
+URL = "postgresql://app:PASSzq7%40x@db.example.com/app?x=a#FRAGzq7"
+AWKWARD = "TEXTzq7 %40@# $HOME 'single' \"double\" \\n é 日本\nLINEzq7 two, with {{ braces }} as well"
+MARK = "zq7"
+
+
+@dataclass
+class Places:
+    """Both services, and the command that is run against them."""
+
+    github: GitHub
+    fly: Fly
+    directory: Path
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        known = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        known |= {
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
+            "VTCHAT_MAINTENANCE_JSON": str(self.directory / "summary.json"),
+            "GITHUB_REPOSITORY": "example/app",
+            "GITHUB_API_URL": self.github.url,
+            "GH_TOKEN": GITHUB_TOKEN,
+            "FLY_API_TOKEN": FLY_TOKEN,
+            "FLY_APP": "shop",
+            "DATABASE_URL": URL,
+            "MAINTENANCE_FINGERPRINT_KEY": KEY,
+            **environment,
+        }
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            *(
+                "-i",
+                environment.pop("INVENTORY", "inventories/production"),
+                "-e",
+                f"fly_secrets_api_url={self.fly.url}",
+            ),
+            *(*arguments, "playbooks/secrets.yml"),
+        ]
+        return subprocess.run(
+            command, cwd=ROOT, env={name: value for name, value in known.items() if value},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    # Both return the output with single spaces: Ansible wraps its lines.
+    def ok(self, *arguments: str, **environment: str) -> str:
+        done = self.run(*arguments, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return " ".join(done.stdout.split())
+
+    def failed(self, *arguments: str, **environment: str) -> str:
+        done = self.run(*arguments, **environment)
+        assert done.returncode == 2, done.stdout + done.stderr
+        return " ".join(done.stdout.split())
+
+    @property
+    def tokens(self) -> tuple[str | None, str | None]:
+        """The token on Fly, and on GitHub."""
+        on_fly = self.fly.apps["shop"].values.get("CRON_SECRET_TOKEN")
+        return on_fly, self.github.places["example/app"].values().get("CRON_SECRET_TOKEN")
+
+    @property
+    def token(self) -> str:
+        """The token, which must be the same on both sides."""
+        on_fly, on_github = self.tokens
+        assert on_fly
+        assert on_fly == on_github
+        return on_fly
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[Places]:
+    github, fly = GitHub(contract.load(), GITHUB_TOKEN), Fly()
+    fly.add_app("shop", FLY_TOKEN)
+    yield Places(github, fly, tmp_path)
+    github.close()
+    fly.close()
+
+
+def changed(output: str) -> int:
+    return int(re.findall(r"changed=(\d+)", output)[-1])
+
+
+def test_the_first_run_sets_all_the_second_changes_nothing_and_says_why(places: Places) -> None:
+    planned = places.ok("--check", "--diff")
+    assert places.tokens == (None, None)
+    assert "planned" in planned
+    first = places.ok()
+    assert len(places.token) == 64
+    assert places.github.places["example/app"].values() == {
+        "FLY_APP_URL": "https://vtchat.io.vn",
+        "DATABASE_URL": URL,
+        "CRON_SECRET_TOKEN": places.token,
+    }
+    assert places.fly.apps["shop"].values == {"CRON_SECRET_TOKEN": places.token}
+    for line in ("GitHub DATABASE_URL: it is not there yet", "Fly CRON_SECRET_TOKEN: it is on neither side"):
+        assert line in first
+    writes = [len(places.github.seen("PUT")), len(places.fly.seen("POST"))]
+    token = places.token
+    second = places.ok()
+    assert changed(second) == 0
+    assert "and nobody has written since (basis: record)" in second
+    assert "and nobody has written since (basis: fingerprint)" in second
+    assert [len(places.github.seen("PUT")), len(places.fly.seen("POST"))] == writes
+    assert places.token == token
+    assert token not in first + second
+    assert changed(places.ok("--check")) == 0
+
+
+def test_rotate_and_deploy(places: Places) -> None:
+    places.ok()
+    token = places.token
+    machine = places.fly.add_machine("shop")
+    places.ok("--check", "-e", "rotate=true", "-e", "deploy=true")
+    assert places.token == machine.runs["CRON_SECRET_TOKEN"] == token
+    places.ok("-e", "rotate=true", "-e", "deploy=true")
+    assert places.token == machine.runs["CRON_SECRET_TOKEN"] != token
+    assert changed(places.ok("-e", "deploy=true")) == 0
+    assert len(machine.updates) == 1
+
+
+def test_values_edited_by_hand_are_found(places: Places) -> None:
+    places.ok(APP_DATABASE_URL=URL)
+    token = places.token
+    places.github.edit("example/app", "DATABASE_URL", "by hand")
+    for name in ("DATABASE_URL", "CRON_SECRET_TOKEN"):
+        places.fly.set_by_hand("shop", name, "by hand")
+    output = places.ok(APP_DATABASE_URL=URL)
+    assert output.count("drift") == 4  # two sides of the token
+    assert "drift: somebody else wrote it on Fly (basis: record)" in output
+    assert places.github.places["example/app"].values()["DATABASE_URL"] == URL
+    assert places.fly.apps["shop"].values["DATABASE_URL"] == URL
+    assert places.token not in (token, "by hand")
+    assert changed(places.ok(APP_DATABASE_URL=URL)) == 0
+
+
+def test_the_second_side_fails_and_the_next_run_repairs(places: Places) -> None:
+    places.ok()
+    token = places.token
+    places.github.fail(422, {"message": "no"}, method="PUT", path="/CRON_SECRET_TOKEN", times=9)
+    output = places.failed("-e", "rotate=true")
+    assert "GitHub has not got the new value; the next run sets it on both" in output
+    on_fly, on_github = places.tokens
+    assert on_github == token != on_fly
+    places.github._faults.clear()
+    assert "a run that was to set it did not end" in places.ok()
+    assert places.token not in (token, on_fly)
+    assert changed(places.ok()) == 0
+
+
+def test_the_first_side_refuses_and_neither_is_changed(places: Places) -> None:
+    places.ok()
+    token = places.token
+    places.fly.fail(403, {"error": "no"}, method="POST", times=9)
+    assert "neither side was changed" in places.failed("-e", "rotate=true")
+    assert places.token == token
+
+
+def test_a_value_is_given(places: Places) -> None:
+    short = places.failed(CRON_SECRET_TOKEN="x" * 31)
+    assert "the value has 31 characters; at least 32 are needed" in short
+    assert places.tokens == (None, None)
+    places.ok(CRON_SECRET_TOKEN=AWKWARD)
+    assert places.token == AWKWARD
+    assert changed(places.ok(CRON_SECRET_TOKEN=AWKWARD)) == 0
+    # Nobody gives it any more: what is there stays.
+    assert changed(places.ok()) == 0
+
+
+def test_a_missing_value_is_told_before_anything_is_set(places: Places) -> None:
+    assert "set DATABASE_URL" in places.failed(DATABASE_URL="")
+    assert places.tokens == (None, None)
+    assert places.github.places["example/app"].values() == {}
+
+
+def test_an_inventory_without_secrets(places: Places) -> None:
+    assert "Use -i inventories/production" in places.failed(INVENTORY="inventories/demo")
+    assert places.github.requests == places.fly.requests == []
+
+
+# Nothing comes out of it
+
+
+def leaks(places: Places, *outputs: str) -> list[str]:
+    """Where a secret, or a spelling of one, is to be read. ``made``: all values that Fly was ever sent."""
+    made = {
+        value for request in places.fly.seen("POST", "/secrets") for value in request.body["values"].values() if value
+    }
+    given = {GITHUB_TOKEN, FLY_TOKEN, KEY, URL, AWKWARD, "PASSzq7%40x", "PASSzq7@x", "app:PASSzq7%40x"}
+    needles = {MARK, MARK.encode().hex()}
+    for secret in made | given:
+        raw = secret.encode()
+        needles |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+        needles |= {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], raw.hex()}
+    texts = {f"output {number}": text for number, text in enumerate(outputs, 1)}
+    for path in places.directory.rglob("*"):
+        if path.is_file() and path.name not in ("play.yml", "variables.json"):
+            texts[str(path.relative_to(places.directory))] = path.read_text(encoding="utf-8", errors="replace")
+    found = [(name, text, needle) for name, text in texts.items() for needle in needles if needle in text]
+    return [f"{name}: …{text[max(0, text.index(needle) - 90) : text.index(needle)]}" for name, text, needle in found]
+
+
+def both(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
+    return done.stdout, done.stderr
+
+
+def echo(request: Request) -> Reply:
+    """A service that quotes."""
+    return Reply(422, {"error": f"no: {request.raw.decode()} {request.body} {request.headers}"})
+
+
+def test_nothing_comes_out_of_the_playbook(places: Places) -> None:
+    told = ("-vvvv", "--diff")
+    outputs = [*both(places.run(*told, "--check"))]
+    outputs += both(places.run(*told, APP_DATABASE_URL=URL))
+    outputs += both(places.run(*told, "-e", "rotate=true"))
+    outputs += both(places.run(*told, CRON_SECRET_TOKEN=AWKWARD))
+    places.github.fail(422, {"message": f"no: {GITHUB_TOKEN}"}, method="PUT", path="/CRON_SECRET_TOKEN", times=9)
+    outputs += both(places.run(*told, "-e", "rotate=true"))
+    # Fly repeats all that it was sent, a token that was just made included.
+    handle = places.fly.handle
+
+    def echo_writes(request: Request) -> Reply:
+        return handle(request) if request.method == "GET" else echo(request)
+
+    places.fly.handle = echo  # type: ignore[method-assign]
+    outputs += both(places.run(*told, APP_DATABASE_URL=URL))
+    places.fly.handle = echo_writes  # type: ignore[method-assign]
+    outputs += both(places.run(*told, "-e", "rotate=true"))
+    assert "no: " in outputs[-2]
+    places.fly.handle = handle  # type: ignore[method-assign]
+    outputs += both(places.run(*told, "-e", "fly_secrets_api_url=http://127.0.0.1:9"))
+    outputs += both(places.run(*told, CRON_SECRET_TOKEN="zq7 too short"))
+    assert leaks(places, *outputs) == []
+    assert len({request.body["values"].get("CRON_SECRET_TOKEN") for request in places.fly.seen("POST", "/secrets")}) > 3
+    assert "CRON_SECRET_TOKEN" in outputs[2]
+
+
+def role(name: str, side: str, loop: list[str] | None = None, **options: Any) -> list[dict[str, Any]]:
+    """A role, and what is left of it in facts and results."""
+    settings = {
+        "github_secrets": {"repository": "example/app", "token": "{{ github_token }}", "api_url": "{{ github_url }}"},
+        "fly_secrets": {"app": "shop", "token": "{{ fly_token }}", "api_url": "{{ fly_url }}"},
+    }[side]
+    settings = {**settings, "fingerprint_key": "{{ key }}", "fingerprint_file": "fingerprints.json", **options}
+    task = {
+        "name": name,
+        "ansible.builtin.include_role": {"name": side},
+        "vars": {f"{side}_{option}": value for option, value in settings.items()},
+        **({"loop": loop} if loop else {}),
+    }
+    shown = {"name": "Show", "ansible.builtin.debug": {"var": f"{side}_result"}}
+    return [{"name": name, "block": [task, shown], "rescue": [{**shown, "name": "Failed"}]}]
+
+
+GOOD = {"DATABASE_URL": "{{ url }}", "TEXT": "{{ awkward }}"}
+ROLES = [
+    task
+    for side in ("github_secrets", "fly_secrets")
+    for task in [
+        *role("Succeeds", side, secrets=GOOD),
+        *role("Succeeds again", side, secrets=GOOD),
+        *role("By a loop over names", side, ["DATABASE_URL", "TEXT"], secrets="{{ {item: awkward} }}"),
+        *role("A text in place of a mapping", side, secrets="{{ url }}"),
+        *role("A list in place of a mapping", side, secrets=["{{ url }}", {"a": "{{ awkward }}"}]),
+        *role("A mapping too deep", side, secrets={"A": {"value": "{{ url }}"}}),
+        *role("A value as a name", side, secrets="{{ {url: awkward} }}"),
+        *role("A key that is a list", side, secrets=GOOD, fingerprint_key=["{{ key }}"]),
+        *role("A token that is a mapping", side, secrets=GOOD, token={"token": "{{ key }}"}),
+        *role("Another token", side, secrets=GOOD, token="{{ key }}"),
+        *role("Nobody listens", side, secrets={"NEW": "{{ awkward }}"}, api_url="http://127.0.0.1:9"),
+        *role("A wrong choice", side, secrets=GOOD, state="there"),
+        *role("Gone", side, secrets=["DATABASE_URL"], state="absent"),
+    ]
+]
+
+
+def play(places: Places, tasks: list[dict[str, Any]], *arguments: str) -> tuple[str, str]:
+    variables: dict[str, Any] = {"github_token": GITHUB_TOKEN, "fly_token": FLY_TOKEN, "key": KEY, "url": URL}
+    variables |= {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    variables |= {"awkward": {"__ansible_unsafe": AWKWARD}}  # its braces are no template
+    variables |= {"github_url": places.github.url, "fly_url": places.fly.url}
+    plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    done = runs.playbook(places.directory, plays, variables, *arguments)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return both(done)
+
+
+@pytest.mark.parametrize("mode", [[], ["--check"]], ids=["run", "check"])
+def test_nothing_comes_out_of_the_roles(places: Places, mode: list[str]) -> None:
+    outputs = play(places, ROLES, "-vvvv", "--diff", *mode)
+    assert leaks(places, *outputs) == []
+    assert outputs[0].count("TASK [Failed]") == 16
+    assert "target: DATABASE_URL" in outputs[0]
+    if not mode:
+        assert places.github.places["example/app"].values() == {"TEXT": AWKWARD}
+
+
+@pytest.mark.parametrize("planted", ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"])
+def test_a_planted_leak_is_found(places: Places, planted: str) -> None:
+    assert leaks(places, *play(places, [{"name": "Leak", "ansible.builtin.debug": {"msg": planted}}]))
+
+
+def test_a_planted_leak_of_a_made_token_is_found(places: Places) -> None:
+    places.ok()
+    for form in (places.token, base64.b64encode(places.token.encode()).decode()):
+        assert leaks(places, f"... {form} ...")
