@@ -59,7 +59,7 @@ def test_compare(before: list[dict[str, Any]], after: list[dict[str, Any]], resu
     ],
 )
 def test_compare_refuses(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
-    with pytest.raises(OptionError, match="f: (objects of this kind|indexes)"):
+    with pytest.raises(OptionError, match=r"f: (objects of this kind|indexes)"):
         compare("s", pairs(before, after))
 
 
