@@ -148,7 +148,7 @@ class TestOwnDatabase:
         checkout.run("make hourly INVENTORY=production CHECK=1", DATABASE_URL=url)
         planned = checkout.actions()
         assert vtchat_database.sql(expired) == [(before,)]
-        assert vtchat_database.sql("SELECT to_regnamespace('maintenance') IS NULL") == [(True,)]
+        assert vtchat_database.sql("SELECT count(*) FROM maintenance.run") == [(0,)]
         checkout.run("make hourly INVENTORY=production", DATABASE_URL=url)
         done = checkout.actions()
         assert outcomes(done, "done") == outcomes(planned, "planned") >= {("purge", "public.sessions")}

@@ -939,7 +939,9 @@ def test_without_a_superuser(server: Server, postgres15: Server, version: int) -
         }
 
         def run(*texts: str, check: bool = False) -> dict[str, Any]:
-            result = perform("sql_object", check=check, scripts=[{"sql": text} for text in texts], **given)
+            result = perform(
+                "sql_object", database.dsn_as(owner), check, scripts=[{"sql": text} for text in texts], **given
+            )
             assert not result.get("failed"), result
             return result
 
@@ -956,7 +958,24 @@ def test_without_a_superuser(server: Server, postgres15: Server, version: int) -
         assert predicted["diff"] == done["diff"]
         assert [one["result"] for one in done["objects"]] == ["replaced", "replaced", "unchanged"]
         assert database.value("SELECT has_table_privilege(%s, 'app.v', 'SELECT')", [reader])
-        failed = perform("sql_object", sql="GRANT SELECT ON public.other TO PUBLIC", **given)
+        failed = perform(
+            "sql_object", database.dsn_as(owner), False, sql="GRANT SELECT ON public.other TO PUBLIC", **given
+        )
         assert "permission denied for table other" in failed["msg"]
     finally:
         database.close()
+
+
+def test_the_history_is_created_with_the_objects(items: Database) -> None:
+    def run(check: bool) -> tuple[str, Any]:
+        result = install(items, FUNCTION, check=check, history=True)
+        assert result["warnings"] == []
+        return result["objects"][-1]["result"], items.value("SELECT to_regclass('maintenance.run') IS NOT NULL")
+
+    assert [run(check) for check in (True, False, True, False)] == [
+        ("created", False), ("created", True), ("unchanged", True), ("unchanged", True)]  # fmt: skip
+    owner = items.role()
+    items.sql(f"GRANT CREATE ON SCHEMA public TO {owner}; DROP SCHEMA maintenance CASCADE; DROP FUNCTION twice(int)")
+    for check in (True, False):
+        result = install(items, FUNCTION, check=check, history=True, role=owner)
+        assert "GRANT CREATE ON DATABASE" in result["warnings"][0]

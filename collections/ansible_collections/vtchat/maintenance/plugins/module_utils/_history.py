@@ -268,15 +268,10 @@ class History:
     def _open(self, row: dict[str, Any], version: int, plan: str, steps: list[dict[str, Any]]) -> None:
         if self.note:
             return
-        user, database = quote(self._session.server.user), quote(self._session.server.database)
-        may_create = row["may_create_tables"] if row["schema_exists"] else self._session.server.may_create_schema
-        if version == 0 and not may_create:
-            what = f"USAGE, CREATE ON SCHEMA {SCHEMA}" if row["schema_exists"] else f"CREATE ON DATABASE {database}"
-            self.note = f"role {user} may not create the history: GRANT {what} TO {user}"
+        self.note = self._may_not_create(row, version)
+        if self.note:
             return
-        for number, upgrade in enumerate(UPGRADES[version:]):
-            new = number == 0 and not row["schema_exists"]
-            self._session.execute(NEW_SCHEMA + upgrade if new else upgrade)
+        self._create(row, version)
         if version and not (row["may_read"] and row["may_write"]):
             self.note = self._no_right()
             return
@@ -285,6 +280,21 @@ class History:
         self.run_id = opened["run_id"]
         self.abandoned = opened["abandoned"] or []
         self._remember(opened["state"])
+
+    def _may_not_create(self, row: dict[str, Any], version: int) -> str:
+        """Why there cannot be a history, "" if there can."""
+        may_create = row["may_create_tables"] if row["schema_exists"] else self._session.server.may_create_schema
+        if version > 0 or may_create:
+            return ""
+        user, database = quote(self._session.server.user), quote(self._session.server.database)
+        what = f"USAGE, CREATE ON SCHEMA {SCHEMA}" if row["schema_exists"] else f"CREATE ON DATABASE {database}"
+        return f"role {user} may not create the history: GRANT {what} TO {user}"
+
+    def _create(self, row: dict[str, Any], version: int) -> None:
+        """Bring the history to the version that we know."""
+        for number, upgrade in enumerate(UPGRADES[version:]):
+            new = number == 0 and not row["schema_exists"]
+            self._session.execute(NEW_SCHEMA + upgrade if new else upgrade)
 
     def _no_right(self) -> str:
         user = quote(self._session.server.user)
@@ -373,6 +383,24 @@ class History:
             self.run_id = None
             self.note = f"the history in schema {SCHEMA} could not be written: {error}"
         return None
+
+
+def provide(session: Session, check: bool) -> tuple[int, str]:
+    """Create or upgrade the history without a run: the version that there was before (0: none), and why it cannot be done.
+
+    Keeps the run lock until the session ends. Raises Contended while a run is under way that has not created it, SqlError.
+    """
+    history = History(session, check)
+    row = session.row(ENTER, {"lock": not check, **_KEYS})
+    version = history._version(row)
+    if history.note or version == VERSION:
+        return version, history.note
+    if not check and not row["locked"]:
+        raise Contended(f"the history in schema {SCHEMA} is not of version {VERSION} yet, and a run is under way")
+    history.note = history._may_not_create(row, version)
+    if not history.note and not check:
+        history._create(row, version)
+    return version, history.note
 
 
 def recent(session: Session, plan: str | None, target: str | None, limit: int) -> list[dict[str, Any]]:

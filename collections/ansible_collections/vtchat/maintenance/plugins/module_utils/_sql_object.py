@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import _history
 from ._action import DONE, Context, Outcome
-from ._errors import Contended, OptionError, SqlError
+from ._errors import Contended, MaintenanceError, OptionError, SqlError
 from ._index_definition import read
 from ._objects import UNCHANGED, Change, install
-from ._operations import index
+from ._plan import OPERATIONS
 from ._policy import LIGHT, Budget
 from ._scripts import Script, read_definition
 from ._session import ConnectionOptions, Session, open_session
@@ -35,6 +36,7 @@ SPEC: dict[str, Any] = {
         },
         "on_conflict": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
         "indexes": {"type": "list", "elements": "str"},
+        "history": {"type": "bool", "default": False},
         "budget": {"type": "float", "default": 600.0},
     },
     "mutually_exclusive": [("sql", "src", "scripts")],
@@ -108,13 +110,27 @@ def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bo
         recreate = parameters["on_conflict"] == "recreate"
         changes = install(session, given_scripts(parameters), check, recreate, wanted, budget)
         indexes, faults = _indexes(session, definitions or [], changes, check, budget)
+        history, notes = _provided(session, check) if parameters["history"] and not faults else ([], [])
         server = session.server.summary()
     finally:
         session.close()
-    result = _result(changes + indexes)
+    result = _result(changes + indexes + history)
+    result["warnings"] += notes
     if faults:
         result.update(failed=True, msg="; ".join(faults))
     return {**result, "check_mode": check, "server": server, "turns": session.turns}
+
+
+def _provided(session: Session, check: bool) -> tuple[list[Change], list[str]]:
+    """The schema of the history, and why there is none. Another release's history is not touched."""
+    try:
+        version, note = _history.provide(session, check)
+    except MaintenanceError as error:
+        return [], [f"No history: {error}"]
+    if note:
+        return [], [f"No history: {note}"]
+    before = f"-- history, version {version}\n" if version else None
+    return [Change("history", _history.SCHEMA, "schema", before, f"-- history, version {_history.VERSION}\n")], []
 
 
 def _result(changes: list[Change]) -> dict[str, Any]:
@@ -152,6 +168,7 @@ def _indexes(
 
 def _index(session: Session, options: dict[str, Any], context: Context, name: str) -> list[Change]:
     """One index, with the operation of the module index. Raises OptionError, Contended or SqlError."""
+    index = OPERATIONS["index"]
     session.set(lock_timeout=LIGHT, statement_timeout=max(0.001, context.seconds_left()))
     changes = []
     for action in index.decide(index.facts(session, options, context), options, context):
@@ -159,7 +176,7 @@ def _index(session: Session, options: dict[str, Any], context: Context, name: st
         outcome = Outcome(action.verdict or DONE, action.reason)
         if action.verdict is None and not context.check:
             outcome = index.execute(session, action, context)
-        if outcome.status not in (DONE, index.UNCHANGED):
+        if outcome.status not in (DONE, UNCHANGED):
             raise SqlError(f"{action.target}: {outcome.status}: {outcome.reason or action.reason}")
         before, after = texts if action.verdict is None else ("", "")
         changes.append(Change(name, action.target, "index", before, after))

@@ -66,13 +66,20 @@ options:
     default: fail
   indexes:
     description:
-      - Definitions of the indexes that the materialized views should have, as for M(vtchat.maintenance.index). They are not
-        created here; others are reported as drift.
-      - Without this option indexes are not looked at.
+      - Definitions of indexes, as for M(vtchat.maintenance.index). They are created concurrently after everything else, and
+        replaced where they differ.
+      - Other indexes of the materialized views that the scripts define are reported as drift. Without this option indexes are
+        not looked at.
     type: list
     elements: str
+  history:
+    description:
+      - Whether the schema C(maintenance), in which runs are recorded, is created too. Otherwise the first run does that.
+      - Without the right to create it there is a warning.
+    type: bool
+    default: false
   budget:
-    description: Seconds that the installation may take, the time for building materialized views included.
+    description: Seconds that the installation may take, the time for building materialized views and indexes included.
     type: float
     default: 600
 extends_documentation_fragment:
