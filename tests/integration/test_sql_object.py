@@ -933,7 +933,6 @@ def test_without_a_superuser(server: Server, postgres15: Server, version: int) -
             for text in (FUNCTION, VIEW, "CREATE OR REPLACE VIEW app.v AS SELECT id, name FROM app.items")
         ]
         given = {
-            "dsn": database.dsn_as(owner),
             "on_conflict": "recreate",
             "indexes": ["CREATE INDEX i ON app.items (id)"],
         }
