@@ -94,81 +94,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description:
-    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+  description: V(ok), V(partial), V(failed) or V(skipped), as RV(vtchat.maintenance.run#module:status).
   returned: when connected
   type: str
 actions:
-  description: One entry for each target, in the order in which they were dealt with.
+  description: One entry for each target; what is in it is documented at RV(vtchat.maintenance.run#module:actions).
   returned: when connected
   type: list
   elements: dict
-  contains:
-    step:
-      description: Number of the step, from 1.
-      type: int
-      returned: always
-    operation:
-      description: Name of the operation.
-      type: str
-      returned: always
-    target:
-      description: The object, schema-qualified and quoted where SQL needs it.
-      type: str
-      returned: always
-    outcome:
-      description:
-        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
-          (did not fit into the budget) or V(failed).
-      type: str
-      returned: always
-    reason:
-      description: Why.
-      type: str
-      returned: always
-    changed:
-      description: Whether data, structure or statistics changed or, in check mode, would change.
-      type: bool
-      returned: always
-    rows:
-      description: Rows affected; V(null) where rows mean nothing.
-      type: int
-      returned: always
-    seconds:
-      description: How long it took.
-      type: float
-      returned: always
-    numbers:
-      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
-      type: dict
-      returned: always
-    statements:
-      description: The SQL that was, or would be, sent; a repeated batch once.
-      type: list
-      elements: str
-      returned: always
 totals:
   description: How many targets had which outcome.
   returned: when connected
   type: dict
   sample: {done: 1, unchanged: 2}
-run_id:
-  description: Number of the run in the history; V(null) without one.
-  returned: when connected
-  type: int
-seconds:
-  description: How long the run took, connecting included.
-  returned: when connected
-  type: float
-server:
-  description: Host, database, version and provider of the server.
-  returned: when connected
-  type: dict
-  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
-turns:
-  description: Round trips to the server after connecting.
-  returned: when connected
-  type: int
 errors:
   description: All faults of the options, one by one.
   returned: when options are wrong
