@@ -283,7 +283,7 @@ class _Installation:
 
     def build(self, number: int) -> None:
         """Build a materialized view under another name, with the indexes of the old one, and fill it."""
-        self.session.set(statement_timeout=max(0.001, self.budget.left()))
+        self.session.end_with_client()
         try:
             with_lock_retries(self.session, lambda: self.program("build", [self.steps[number]]), self.budget.left)
         except SqlError as error:

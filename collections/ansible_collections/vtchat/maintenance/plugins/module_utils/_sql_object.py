@@ -175,6 +175,7 @@ def _index(session: Session, options: dict[str, Any], context: Context, name: st
         texts = [f"{text}\n" if text else None for text in (action.numbers.get(key) for key in ("before", "after"))]
         outcome = Outcome(action.verdict or DONE, action.reason)
         if action.verdict is None and not context.check:
+            session.end_with_client()
             outcome = index.execute(session, action, context)
         if outcome.status not in (DONE, UNCHANGED):
             raise SqlError(f"{action.target}: {outcome.status}: {outcome.reason or action.reason}")
