@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -129,6 +130,13 @@ def tasks() -> list[dict[str, Any]]:
     return made
 
 
+def wait_for_ansible(directory: Path) -> None:
+    """Ansible looks every five seconds whether a task with async has ended, and only then removes the files it sent."""
+    end = time.monotonic() + 60
+    while any(directory.rglob("AnsiballZ_*")) and time.monotonic() < end:
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_password_is_nowhere(database: Database, login: str, tmp_path: Path) -> None:
     given = variables(database, login)
@@ -146,6 +154,7 @@ def test_password_is_nowhere(database: Database, login: str, tmp_path: Path) -> 
         [database.sql(f"SELECT x::text FROM maintenance.{name} AS x") for name in ("run", "action", "state")]
     )
     assert (tmp_path / "summary.json").exists()
+    wait_for_ansible(tmp_path)
     assert not leaks(tmp_path, process.stdout, process.stderr, recorded)
 
 

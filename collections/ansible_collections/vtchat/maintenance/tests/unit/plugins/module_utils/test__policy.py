@@ -71,7 +71,10 @@ def contended_until(tries: int) -> Any:
 def test_lock_retries_back_off() -> None:
     session = FakeSession()
     pauses: list[float] = []
-    left = lambda: 100.0  # noqa: E731
+
+    def left() -> float:
+        return 100.0
+
     assert _policy.with_lock_retries(session, contended_until(3), left, pauses.append) == 4  # type: ignore[arg-type]
     assert all(limits == {"lock_timeout": _policy.BLOCKING, "statement_timeout": 100.0} for limits in session.limits)
     for pause, middle in zip(pauses, (0.5, 1.0, 2.0)):
