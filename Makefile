@@ -74,11 +74,11 @@ test-fast: setup-dev ## Unit tests only, no database: seconds
 	$(call stage,unit tests)
 	$(clean_env) $(BIN)/python -m pytest $(COLLECTION)/tests/unit $(ARGS)
 
-# One invocation for all: loadgroup keeps tests that share a server or a port in one worker.
+# One invocation for all; the tests of a file stay in one worker, in their order.
 .PHONY: test-python
 test-python: setup-dev ## Unit, integration and end-to-end tests
 	$(call stage,unit$(comma) integration and end-to-end tests)
-	$(clean_env) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(clean_env) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint

@@ -82,7 +82,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     fresh.command("make stop ARGS='-e embedded_postgres_state=absent'")
 
 
-@pytest.mark.xdist_group("checkout")
 class TestDemo:
     """In the order of a first visit; each test stands on the one before."""
 
@@ -129,7 +128,6 @@ class TestDemo:
         assert outcomes(checkout.actions(), "unchanged") | outcomes(checkout.actions(), "done") == TARGETS
 
 
-@pytest.mark.xdist_group("checkout")
 class TestOwnDatabase:
     """The README's commands for a database of one's own."""
 

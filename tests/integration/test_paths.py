@@ -34,7 +34,6 @@ STEPS = [
     {"analyze": {"tables": ["users", "sessions"]}},
 ]
 FOUR = (True, False, True, False)
-ONCE = pytest.mark.xdist_group("both ways")  # in one process, so that the scenario is played once
 # module, options, check mode of each call
 SCENARIO: list[tuple[str, dict[str, Any], tuple[bool, ...]]] = [
     ("history_info", {}, (True,)),
@@ -142,7 +141,6 @@ def both(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
         database.close()
 
 
-@ONCE
 def test_same_results(both: Any) -> None:
     databases, results = both
     names = [name for name, _options, checks in SCENARIO for _check in checks]
@@ -152,7 +150,6 @@ def test_same_results(both: Any) -> None:
         assert neutral(here, databases["here"]) == neutral(module, databases["module"]), (name, here, module)
 
 
-@ONCE
 def test_same_effects(both: Any) -> None:
     databases, _results = both
     here, module = (neutral(facts(database), database) for database in databases.values())
@@ -160,7 +157,6 @@ def test_same_effects(both: Any) -> None:
     assert len(here[0]) < 101
 
 
-@ONCE
 def test_the_scenario_is_what_it_says(both: Any) -> None:
     """Check, do, check again, do again: foretold, done, and nothing left to do."""
     _databases, results = both
