@@ -41,9 +41,7 @@ class SqlError(MaintenanceError):
     context   the functions and statements under way, as the server lists them
     """
 
-    def __init__(
-        self, message: str, sqlstate: str = "", position: int = 0, query: str = "", context: str = ""
-    ) -> None:
+    def __init__(self, message: str, sqlstate: str = "", position: int = 0, query: str = "", context: str = "") -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
         self.position = position

@@ -167,7 +167,9 @@ class Session:
         if error.pgcode == LOCK_NOT_AVAILABLE:
             return Contended(message, error.diag.context or "")
         position = int(error.diag.internal_position or error.diag.statement_position or 0)
-        return SqlError(message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or "")
+        return SqlError(
+            message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or ""
+        )
 
 
 def _milliseconds(seconds: float) -> str:
