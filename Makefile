@@ -74,11 +74,12 @@ test-fast: setup-dev ## Unit tests only, no database: seconds
 	$(call stage,unit tests)
 	$(clean_env) $(BIN)/python -m pytest $(COLLECTION)/tests/unit $(ARGS)
 
-# One invocation for all; the tests of a file stay in one worker, in their order.
+# One invocation for all; the tests of a file stay in one worker, in their order. Many wait for something, so that two processors
+# are enough for four workers.
 .PHONY: test-python
 test-python: setup-dev ## Unit, integration and end-to-end tests
 	$(call stage,unit$(comma) integration and end-to-end tests)
-	$(clean_env) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(clean_env) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
