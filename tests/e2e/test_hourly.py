@@ -82,50 +82,60 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     fresh.command("make stop ARGS='-e embedded_postgres_state=absent'")
 
 
-class TestDemo:
-    """In the order of a first visit; each test stands on the one before."""
+def check_mode_predicts_and_touches_nothing(checkout: Checkout) -> None:
+    checkout.run("make hourly CHECK=1")
+    planned = checkout.actions()
+    assert FIRST <= outcomes(planned, "planned") <= TARGETS
+    checkout.run("make hourly CHECK=1")
+    again = checkout.actions()
+    assert [action["rows"] for action in again] == [action["rows"] for action in planned]
 
-    def test_check_mode_predicts_and_touches_nothing(self, checkout: Checkout) -> None:
-        checkout.run("make hourly CHECK=1")
-        planned = checkout.actions()
-        assert FIRST <= outcomes(planned, "planned") <= TARGETS
-        checkout.run("make hourly CHECK=1")
-        again = checkout.actions()
-        assert [action["rows"] for action in again] == [action["rows"] for action in planned]
 
-    def test_the_first_run_does_exactly_what_was_predicted(self, checkout: Checkout) -> None:
-        checkout.run("make hourly CHECK=1")
-        planned = checkout.actions()
-        # A DATABASE_URL that lies about in the environment is not for the demo.
-        stray = {
-            "DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/elsewhere",
-            "PGHOSTADDR": "127.0.0.1",
-            "PGPORT": "9",
-        }
-        output = checkout.run("make hourly", **stray)
-        done = checkout.actions()
-        assert FIRST <= outcomes(done, "done") <= outcomes(planned, "planned")
-        rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
-        assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
-        assert "secret" not in output
+def the_first_run_does_exactly_what_was_predicted(checkout: Checkout) -> None:
+    checkout.run("make hourly CHECK=1")
+    planned = checkout.actions()
+    # A DATABASE_URL that lies about in the environment is not for the demo.
+    stray = {
+        "DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/elsewhere",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGPORT": "9",
+    }
+    output = checkout.run("make hourly", **stray)
+    done = checkout.actions()
+    assert FIRST <= outcomes(done, "done") <= outcomes(planned, "planned")
+    rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
+    assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
+    assert "secret" not in output
 
-    def test_the_second_run_changes_nothing_and_says_why(self, checkout: Checkout) -> None:
-        output = checkout.run("make hourly")
-        actions = checkout.actions()
-        assert outcomes(actions, "unchanged") == TARGETS, output
-        assert "changed=0" in output
-        assert all(action["reason"] for action in actions)
-        assert "set-up:" not in output  # no pip
 
-    def test_help_lists_every_target_of_the_readme(self, checkout: Checkout) -> None:
-        listed = checkout.run("make help")
-        for target in set(re.findall(r"make ([a-z]+)", README)):
-            assert re.search(rf"^  {target} ", listed, re.MULTILINE), target
+def the_second_run_changes_nothing_and_says_why(checkout: Checkout) -> None:
+    output = checkout.run("make hourly")
+    actions = checkout.actions()
+    assert outcomes(actions, "unchanged") == TARGETS, output
+    assert "changed=0" in output
+    assert all(action["reason"] for action in actions)
+    assert "set-up:" not in output  # no pip
 
-    def test_stop_stops_the_server(self, checkout: Checkout) -> None:
-        checkout.run("make stop")
-        assert "ok in" in checkout.run("make hourly")
-        assert outcomes(checkout.actions(), "unchanged") | outcomes(checkout.actions(), "done") == TARGETS
+
+def help_lists_every_target_of_the_readme(checkout: Checkout) -> None:
+    listed = checkout.run("make help")
+    for target in set(re.findall(r"make ([a-z]+)", README)):
+        assert re.search(rf"^  {target} ", listed, re.MULTILINE), target
+
+
+def stop_stops_the_server(checkout: Checkout) -> None:
+    checkout.run("make stop")
+    assert "ok in" in checkout.run("make hourly")
+    assert outcomes(checkout.actions(), "unchanged") | outcomes(checkout.actions(), "done") == TARGETS
+
+
+def test_demo(checkout: Checkout) -> None:
+    """A first visit, from beginning to end: what comes later stands on what came before."""
+    check_mode_predicts_and_touches_nothing(checkout)
+    the_first_run_does_exactly_what_was_predicted(checkout)
+    the_second_run_changes_nothing_and_says_why(checkout)
+    help_lists_every_target_of_the_readme(checkout)
+    stop_stops_the_server(checkout)
 
 
 class TestOwnDatabase:
