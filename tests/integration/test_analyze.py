@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Thread
 from typing import Any
 
+import psycopg2
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context, Outcome
@@ -191,19 +192,22 @@ def test_an_unprivileged_role_sees_who_is_in_the_way(database: Database) -> None
 
 def test_a_running_vacuum_is_left_alone(database: Database) -> None:
     make(database)
-    with closing(database.connect()) as other, other.cursor() as cursor, closing(database.connect()) as pinning:
-        pinning.autocommit = False
-        with pinning.cursor() as pin:  # a cursor on the page keeps VACUUM FREEZE waiting for a clean-up lock
-            pin.execute("SET enable_indexscan = off; DECLARE c CURSOR FOR SELECT * FROM t; FETCH 1 FROM c")
-            write(database, "UPDATE t SET note = 'x' WHERE id < 10")
-            pid = other.info.backend_pid
-            worker = Thread(target=cursor.execute, args=("VACUUM (FREEZE) t",))
-            worker.start()
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'BufferPin'"
-            until(lambda: database.value(waiting, [pid]) == 1)
-            (action,) = decide(database, "t")
-            pinning.rollback()
-            worker.join()
+    write(database, "INSERT INTO t (id) SELECT g FROM generate_series(1000001, 1050000) AS g")
+    write(database, "DELETE FROM t WHERE id > 1000000")
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1")  # it takes until it is cancelled
+        pid = other.info.backend_pid
+
+        def vacuum() -> None:
+            with suppress(psycopg2.errors.QueryCanceled):
+                cursor.execute("VACUUM t")
+
+        worker = Thread(target=vacuum)
+        worker.start()
+        until(lambda: database.value("SELECT count(*) FROM pg_stat_progress_vacuum WHERE pid = %s", [pid]) == 1)
+        (action,) = decide(database, "t")
+        database.sql("SELECT pg_cancel_backend(%s)", [pid])
+        worker.join()
     assert action.verdict == "contended"
     assert action.reason.endswith(f"session {pid} holds a ShareUpdateExclusiveLock on it")
 
