@@ -225,7 +225,7 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)
+        time.sleep(0.01)  # a server says that it is ready or gone to nobody who did not start it
     return True
 
 
@@ -483,7 +483,7 @@ class EmbeddedServer:
         while True:
             child = self._spawn(socket_directory)
             while child.poll() is None and self.running() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
+                time.sleep(0.01)  # readiness is a line in postmaster.pid and a socket that answers
             if self.running():
                 return
             log = self.log.read_text(errors="replace")

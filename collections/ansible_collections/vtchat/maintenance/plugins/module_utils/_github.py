@@ -225,7 +225,7 @@ class GitHub:
 def need_library() -> None:
     """Raises MaintenanceError where values cannot be sealed."""
     try:
-        import nacl.public  # noqa: F401
+        import nacl.public  # noqa: F401 - only loading it tells that it can be loaded
     except ImportError:
         raise MaintenanceError(f"the Python library PyNaCl is missing ({sys.executable}): pip install PyNaCl") from None
 

@@ -18,7 +18,7 @@ from ._sql import display, parse_name, quote
 
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source.
-    from ._operations import analyze, index, purge, refresh  # noqa: F401
+    from ._operations import analyze, index, purge, refresh  # noqa: F401 - for the archive alone
 
 NAMES = ("analyze", "index", "purge", "refresh")
 

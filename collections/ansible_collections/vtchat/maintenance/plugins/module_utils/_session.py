@@ -72,7 +72,7 @@ class Session:
         self._settings: dict[str, str] = {}
         self._watched = False
         self.turns = 0
-        self.server: Server = None  # type: ignore[assignment]  # read_facts() is the first thing done
+        self.server: Server  # from read_facts(), which is the first thing done
         # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
         self.shared = False
         self._own_pid = connection.info.backend_pid

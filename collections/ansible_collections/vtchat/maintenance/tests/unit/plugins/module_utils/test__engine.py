@@ -22,8 +22,12 @@ class FakeHistory:
     """Remembers what it was told."""
 
     def __init__(self, memory: dict[tuple[str, str], Memory]) -> None:
-        self.memory, self.closed, self.finished = memory, [], []  # type: ignore[var-annotated]
-        self.locked, self.run_id, self.note, self.abandoned, self.holder = True, 7, "", [], None  # type: ignore[var-annotated]
+        self.memory = memory
+        self.closed: list[Any] = []
+        self.finished: list[Any] = []
+        self.locked, self.run_id, self.note = True, 7, ""
+        self.abandoned: list[dict[str, Any]] = []
+        self.holder: dict[str, Any] | None = None
 
     def enter(self, *_arguments: Any) -> None: ...
 
@@ -207,7 +211,7 @@ def test_deferred_is_forgotten_when_there_is_nothing_to_do(monkeypatch: pytest.M
 
 def test_busy(stage: Stage) -> None:
     stage.history.locked = False
-    stage.history.holder = {"pid": 42, "user": "maint", "since": "2026-01-01 00:00:00 UTC", "client": "10.0.0.1"}  # type: ignore[assignment]
+    stage.history.holder = {"pid": 42, "user": "maint", "since": "2026-01-01 00:00:00 UTC", "client": "10.0.0.1"}
     result = stage.run(["a"])
     assert (result["status"], result["changed"], stage.executed, stage.history.closed) == ("skipped", False, [], [])
     for told in ("42", "maint", "2026-01-01 00:00:00 UTC", "10.0.0.1"):
