@@ -123,6 +123,12 @@ def tasks() -> list[dict[str, Any]]:
     ):
         made.append(task("purge", {"dsn": f"{{{{ {name} }}}}", **PURGE, **short}))
     made.append(task("history_info", {"dsn": "{{ wrong }}", "limit": "{{ as_list }}", **short}))
+    for name in ("good", "wrong", "unencoded"):
+        dsn = {"dsn": f"{{{{ {name} }}}}", **short}
+        made.append(task("index", {**dsn, "definition": "CREATE INDEX by_id ON t (id)"}))
+        made.append(
+            task("sql_object", {**dsn, "sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"})
+        )
     for name in ("good", "wrong", "as_mapping"):
         role = {"name": "maintenance"}
         more = {"maintenance_dsn": f"{{{{ {name} }}}}", "maintenance_connect_deadline": 0}
