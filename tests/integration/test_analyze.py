@@ -16,13 +16,10 @@ import psycopg2
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context, Outcome
+from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import analyze
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import (
-    ConnectionOptions,
-    Session,
-    open_session,
-)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
 from tests.servers import Database, PrivateServer
 
 THIN = "\u202f"

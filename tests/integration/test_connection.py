@@ -20,7 +20,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _session
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _connect, _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
 from tests.runs import only, perform, until
 from tests.servers import Database, PrivateServer, free_port
@@ -217,7 +217,7 @@ def nothing_connects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         hosts.append(dsn.host)
         raise ConnectError("not in this test")
 
-    monkeypatch.setattr(_session, "_connect", connect)
+    monkeypatch.setattr(_connect, "_connect", connect)
     yield hosts
 
 

@@ -22,9 +22,9 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._index_definition import working_name
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
 from tests.runs import only, playbook, until
 from tests.servers import REPOSITORY, Database
 

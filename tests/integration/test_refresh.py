@@ -20,13 +20,10 @@ from psycopg2 import OperationalError, sql
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _sql
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context, Outcome
+from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import (
-    ConnectionOptions,
-    Session,
-    open_session,
-)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
 from tests.servers import Database, PrivateServer, Server
 
 Decided = tuple[str, str]  # outcome and reason

@@ -18,13 +18,13 @@ import psycopg2
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _objects, _policy, _sql_object
+from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import (
     Contended,
     MaintenanceError,
     OptionError,
     SqlError,
 )
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import ConnectionOptions, open_session
 from tests.runs import perform, playbook, until
 from tests.servers import Database, Server
 

@@ -18,7 +18,9 @@ from ._server import Server
 from ._session import Session
 from ._sql import Name, display, parse_name, qualified, quote
 
-# A CTE named "target": one row per wanted name and in its order; oid is null where nothing visible has the name.
+# A CTE named "target": one row per wanted name and in its order; oid is null where nothing visible has the name. Each
+# name is looked up for itself, through the index of pg_class, in the schemas of the user's search_path: a join could make
+# the planner read all of pg_class, once for each name where its statistics are out of date.
 # may_maintain: whether the role may VACUUM, ANALYZE, REFRESH and REINDEX the object; it must also be allowed to name it.
 TARGETS = """
 target AS MATERIALIZED (
@@ -26,10 +28,15 @@ target AS MATERIALIZED (
            c.relkind::text AS kind, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
            {may_maintain} AS may_maintain,
            pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema
-    FROM (VALUES {wanted}) AS w (position, wanted_schema, wanted_name)
-    LEFT JOIN (pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace)
-        ON c.relname = w.wanted_name
-        AND CASE WHEN w.wanted_schema IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = w.wanted_schema END
+    FROM (SELECT w.*, (
+              SELECT f.oid FROM pg_catalog.unnest(CASE WHEN w.wanted_schema IS NULL THEN {path}::text[]
+                                                 ELSE ARRAY[w.wanted_schema] END) WITH ORDINALITY AS s (name, place),
+                  LATERAL (SELECT r.oid FROM pg_catalog.pg_class AS r WHERE r.relname = w.wanted_name::name AND r.relnamespace = (
+                      SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = s.name::name) OFFSET 0) AS f
+              ORDER BY s.place LIMIT 1) AS found
+          FROM (VALUES {wanted}) AS w (position, wanted_schema, wanted_name)) AS w
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = w.found
+    LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 )"""
 
 MAY_MAINTAIN = "pg_catalog.pg_has_role(c.relowner, 'USAGE')"
@@ -75,7 +82,8 @@ def targets(server: Server, names: Sequence[str]) -> sql.Composed:
         for i, name in enumerate(wanted)
     ]
     rule = MAY_MAINTAIN_17 if server.version_num >= 170000 else MAY_MAINTAIN
-    return sql.SQL(TARGETS).format(may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows))
+    path = sql.Literal(server.schemas)
+    return sql.SQL(TARGETS).format(may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows), path=path)
 
 
 def relation(row: dict) -> Relation:

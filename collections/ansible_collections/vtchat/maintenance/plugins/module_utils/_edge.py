@@ -19,11 +19,11 @@ from ansible.module_utils.errors import UnsupportedError
 
 from . import _dsn, _history, _sql_object
 from ._action import DONE, PLANNED
+from ._connect import ConnectionOptions, _choose_host, open_session
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
 from ._plan import OPERATIONS, Plan, Step
-from ._session import ConnectionOptions, _choose_host, open_session
 from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {
@@ -272,7 +272,7 @@ def _diff(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
     session = open_session(
-        _connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True
+        _connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True, writes=False
     )
     try:
         runs = _history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])

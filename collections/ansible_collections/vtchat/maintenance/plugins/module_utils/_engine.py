@@ -16,11 +16,12 @@ from types import ModuleType
 from typing import Any, Callable
 
 from ._action import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED, Action, Context, Outcome
+from ._connect import ConnectionOptions, open_session
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
 from ._history import History, Memory
 from ._plan import OPERATIONS, Plan, Step
 from ._policy import LIGHT, Budget
-from ._session import ConnectionOptions, Session, open_session
+from ._session import Session
 
 Progress = Callable[[str, int, float], None]
 

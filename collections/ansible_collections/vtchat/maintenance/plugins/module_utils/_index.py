@@ -38,9 +38,10 @@ FROM target AS t LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
 # good. LIKE copies neither defaults nor identity: no sequence is touched or made.
 TRIAL = """
 BEGIN READ WRITE;
+SELECT pg_catalog.set_config('search_path', {path}, true);
 CREATE TABLE {twin} (LIKE {table} INCLUDING GENERATED) {partition_by};
 CREATE {unique} INDEX {trial} ON {twin} {tail};
-SET LOCAL search_path = pg_catalog;
+SET LOCAL search_path = pg_catalog, pg_temp;
 """
 
 # Indexes by name, and those of all partitions of a table; the table and its partitions. Takes no lock on any table.
@@ -95,8 +96,6 @@ found AS (
 SELECT (SELECT coalesce(jsonb_agg(to_jsonb(part)), '[]') FROM part) AS parts,
        (SELECT coalesce(jsonb_agg(to_jsonb(found)), '[]') FROM found) AS indexes
 """
-# The search_path, in its order.
-SCHEMAS = "SELECT s::text AS schema FROM unnest(pg_catalog.current_schemas(false)) AS s"
 
 
 # VACUUM ignored concurrent builds there: rows could be missing from the index. Release notes of 14.4.
@@ -261,6 +260,7 @@ def _try_out(session: Session, definition: Definition, row: dict[str, Any]) -> d
         unique=sql.SQL("UNIQUE" if definition.unique else ""),
         trial=sql.Identifier(trial),
         tail=sql.SQL(definition.tail),
+        path=sql.Literal(session.server.path),
     )
     which = sql.SQL("c.relname = {} AND i.indrelid = {}::regclass OR n.nspname = {} AND c.relname = ANY ({})").format(
         sql.Literal(trial),
@@ -272,20 +272,19 @@ def _try_out(session: Session, definition: Definition, row: dict[str, Any]) -> d
         which += sql.SQL(" OR i.indrelid IN (SELECT oid FROM tree)")
     query += sql.SQL(INDEXES).format(table=sql.Literal(row["table_oid"]), which=which)
     try:
-        return session.row(query)
+        return session.row(query, alone=True)
     finally:
         if session.alive:
-            session.execute("ROLLBACK")
+            session.execute("ROLLBACK", alone=True)
 
 
 def read_existing(session: Session, name: Name) -> Facts:
     """What has the name, and what an interrupted run has left of it."""
-    visible = "n.nspname = ANY (pg_catalog.current_schemas(false))"
-    place = sql.SQL(visible if name.schema is None else "n.nspname = {}").format(sql.Literal(name.schema))
+    path = session.server.schemas
+    place = sql.SQL("n.nspname = ANY ({})").format(sql.Literal(path if name.schema is None else [name.schema]))
     which = sql.SQL("c.relname = ANY ({}) AND ").format(sql.Literal([name.name, working_name(name.name)])) + place
     indexes = _read(session, which)[1]
-    order = [row["schema"] for row in session.rows(SCHEMAS)] if name.schema is None and len(indexes) > 1 else []
-    indexes.sort(key=lambda index: order.index(index.schema) if order else 0)
+    indexes.sort(key=lambda index: path.index(index.schema) if name.schema is None else 0)
     found = next((index for index in indexes if index.name == name.name), None)
     schema = found.schema if found else indexes[0].schema if indexes else name.schema or ""
     target = display(schema, name.name) if schema else quote(name.name)

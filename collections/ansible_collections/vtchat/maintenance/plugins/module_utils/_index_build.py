@@ -94,7 +94,15 @@ class Work:
         # Below the limit of the statement, so that waiting ends as contended and not as cancelled.
         self.session.set(statement_timeout=left, lock_timeout=max(0.5, concurrent_lock_timeout(left) - RESERVE))
         self.started = True
-        self.session.execute(step.query())
+        self._send(step)
+
+    def _send(self, step: Step) -> None:
+        """CONCURRENTLY. Before 17, functions that an index uses see the path of the session."""
+        if self.session.server.version_num >= 170000:
+            self.session.execute(step.query(), alone=True)
+            return
+        with self.session.users_path():
+            self.session.execute(step.query(), alone=True)
 
     def _blockers(self, step: Step) -> dict[str, dict[str, Any]]:
         query = sql.SQL(BLOCKERS).format(
@@ -150,7 +158,7 @@ class Work:
         self.session.set(statement_timeout=CLEANING, lock_timeout=CLEANING)
         rest = Step(DROP, "DROP INDEX CONCURRENTLY IF EXISTS {index}", {"index": (schema, name)})
         try:
-            self.session.execute(rest.query())
+            self.session.execute(rest.query(), alone=True)
         except (Contended, SqlError):
             return f"; what was left of it, {name}, is still locked: the next run removes it"
         return ""

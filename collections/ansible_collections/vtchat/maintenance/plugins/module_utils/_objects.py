@@ -169,7 +169,9 @@ class _Installation:
         # statement, and would report it as one in there: so that text must not be readable.
         encoded = base64.b64encode(json.dumps(given).encode()).decode()
         query = sql.SQL(_objects_sql.BEGIN).format(
-            input=sql.Literal(encoded), program=sql.Literal(_objects_sql.PROGRAM)
+            input=sql.Literal(encoded),
+            program=sql.Literal(_objects_sql.PROGRAM),
+            path=sql.Literal(self.session.server.path),
         )
         try:
             result: dict[str, Any] = self.session.row(query)["result"]

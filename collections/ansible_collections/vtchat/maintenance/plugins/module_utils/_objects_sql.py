@@ -349,7 +349,7 @@ BEGIN;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL check_function_bodies = on;
 SELECT pg_catalog.pg_current_xact_id(),
-       pg_catalog.set_config('vtchat_maintenance.path', pg_catalog.current_setting('search_path'), true),
+       pg_catalog.set_config('vtchat_maintenance.path', {path}, true),
        pg_catalog.set_config('vtchat_maintenance.input', {input}, true);
 SET LOCAL search_path = pg_catalog;
 DO {program};

@@ -247,7 +247,7 @@ def provide(session: Session, options: dict[str, Any], needed: Sequence[Want], c
 
 def _transaction(session: Session, options: dict[str, Any], needed: Sequence[Want]) -> Provided:
     try:
-        session.execute(BEGIN)
+        session.execute(BEGIN, alone=True)
         facts = _rights_facts.read(session, options, needed)
         result = _provided(facts, options, DONE)
         if result.changed:
@@ -255,10 +255,10 @@ def _transaction(session: Session, options: dict[str, Any], needed: Sequence[Wan
             # What cannot be read back cannot be verified either.
             readable = {**options, "password": options["password"] if facts.basis == VERIFIER else None}
             _verify(session, readable, needed)
-        session.execute("COMMIT" if result.changed else "ROLLBACK")
+        session.execute("COMMIT" if result.changed else "ROLLBACK", alone=True)
     except BaseException:
         if session.alive:
-            session.execute("ROLLBACK")
+            session.execute("ROLLBACK", alone=True)
         raise
     return result
 

@@ -12,6 +12,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+# The search_path of everything that is ours. Temporary objects are searched last: where pg_temp is not named they come first.
+OURS = "pg_catalog, pg_temp"
+
+# The first of every session. Whoever may create something in a schema of the search_path could have made functions and
+# operators that fit our statements better than those of the server. So this one calls nothing by an unqualified name, and
+# has no operator and no type in it; whatever comes after it in the same message is parsed under our own path. The role may
+# have a statement_timeout that nothing fits into.
+ENTER = """
+SET LOCAL statement_timeout = 0;
+SELECT pg_catalog.set_config('vtchat_maintenance.path', pg_catalog.current_setting('search_path'), true),
+       pg_catalog.set_config('vtchat_maintenance.schemas',
+                             pg_catalog.format('%%s', pg_catalog.array_to_json(pg_catalog.current_schemas(true))), true),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+"""
+
+# Settings of a database or role that would change what our statements do or what the server prints are set aside.
+# transaction_timeout exists from 17 on, and would end the connection.
+SET_ASIDE = {
+    "search_path": OURS,
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "row_security": "on",
+    "client_min_messages": "notice",
+    "jit": "off",
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "60s",
+    "transaction_timeout": "0",
+}
+
 # Read and set in one statement: an ocean away each round trip counts. The set_config() calls come last, so that the
 # settings shown are the database's own. They are left out in a backend that may not be ours alone: behind a transaction
 # pooler they would stay with it, and the application's next transaction would be read-only or run into our limits.
@@ -19,45 +51,31 @@ FACTS = """
 SELECT current_setting('server_version_num')::int AS version_num,
        current_setting('server_version') AS version,
        current_database()::text AS database,
-       (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()) AS database_oid,
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,
        current_user::text AS "user",
-       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS is_superuser,
-       pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all_stats,
-       pg_catalog.has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
-       pg_catalog.pg_is_in_recovery() AS in_recovery,
-       pg_catalog.pg_backend_pid() AS backend_pid,
-       (SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS backend_start,
-       pg_catalog.clock_timestamp() AS now,
-       extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text AS postmaster_start,
-       (SELECT extract(epoch FROM stats_reset)::text FROM pg_catalog.pg_stat_bgwriter) AS stats_reset,
-       coalesce((SELECT extract(epoch FROM stats_reset)::text FROM pg_catalog.pg_stat_database
-                 WHERE datname = current_database()), '') AS database_stats_reset,
-       current_setting('TimeZone') AS timezone,
+       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all_stats,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+       pg_is_in_recovery() AS in_recovery,
+       pg_backend_pid() AS backend_pid,
+       (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())) AS backend_start,
+       current_setting('vtchat_maintenance.path') AS path,
+       current_setting('vtchat_maintenance.schemas')::json AS schemas,
+       current_setting('default_transaction_read_only')::bool AS read_only,
+       current_setting('session_replication_role') AS replication_role,
        current_setting('track_counts')::bool AS track_counts,
-       (SELECT min(split_part(name, '.', 1)) FROM pg_catalog.pg_settings
+       (SELECT min(split_part(name, '.', 1)) FROM pg_settings
         WHERE split_part(name, '.', 1) IN ('neon', 'rds', 'azure', 'cloudsql', 'alloydb', 'supautils')) AS marker,
-       (SELECT jsonb_build_object('age', age, 'holder', holder) FROM (
-            SELECT pg_catalog.age(backend_xmin) AS age, format('session %%s (%%s, %%s)', pid, usename, state) AS holder
-            FROM pg_catalog.pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
-            UNION ALL
-            SELECT pg_catalog.age(transaction), format('prepared transaction %%s', gid) FROM pg_catalog.pg_prepared_xacts
-            UNION ALL
-            SELECT pg_catalog.age(xmin), format('replication slot %%s', slot_name)
-            FROM pg_catalog.pg_replication_slots WHERE xmin IS NOT NULL
-        ) AS holders ORDER BY age DESC LIMIT 1) AS horizon,
-       CASE WHEN pg_catalog.pg_backend_pid() = %(own_pid)s THEN
-           set_config('application_name', %(application)s, false)
-           || set_config('statement_timeout', %(statement_timeout)s, false)
-           || set_config('lock_timeout', %(lock_timeout)s, false)
-           || set_config('idle_in_transaction_session_timeout', '60s', false)
-           || set_config('default_transaction_read_only', %(read_only)s, false)
+       CASE WHEN pg_backend_pid() = %(own_pid)s THEN
+           (SELECT count(set_config(key, value, false)) FROM json_each_text(%(settings)s)
+            WHERE key <> 'transaction_timeout' OR current_setting(key, true) IS NOT NULL)
        END
 """
 
 # When this backend began is hidden from the role that we are about to take on.
 ROLE = """
-SELECT (SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS backend_start,
-       CASE WHEN pg_catalog.pg_backend_pid() = %(own_pid)s THEN set_config('role', %(role)s, false) END
+SELECT (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())) AS backend_start,
+       CASE WHEN pg_backend_pid() = %(own_pid)s THEN set_config('role', %(role)s, false) END
 """
 
 _PROVIDERS = {
@@ -72,9 +90,12 @@ _PROVIDERS = {
 
 @dataclass(frozen=True)
 class Server:
-    """What one connection knows about where it is. Epochs are seconds as text, exactly as the server printed them.
+    """What one connection knows about where it is.
 
-    horizon: {"age": transactions, "holder": text} of the oldest snapshot that keeps dead rows alive, or None.
+    path              the search_path that the session would have had, as a setting; it may name "$user"
+    schemas           the schemas that it meant when we connected, in its order, pg_catalog among them
+    read_only         the database or the role is set to read-only transactions
+    replication_role  session_replication_role: with replica, triggers and foreign keys are passed by
     """
 
     host: str
@@ -89,14 +110,12 @@ class Server:
     in_recovery: bool
     backend_pid: int
     backend_start: datetime
-    now: datetime
-    postmaster_start: str
-    stats_reset: str
-    database_stats_reset: str
-    timezone: str
+    path: str
+    schemas: list[str]
+    read_only: bool
+    replication_role: str
     track_counts: bool
     provider: str
-    horizon: dict[str, Any] | None
 
     @classmethod
     def from_row(cls, row: dict[str, Any], host: str) -> Server:

@@ -4,23 +4,19 @@
 
 # Private to this collection: may change in any release.
 
-"""One connection to one database: opened within a deadline, refused where maintenance must not run, autocommit."""
+"""One connection in autocommit: what is ours runs under our own search_path, what is the user's under the one they had."""
 
 from __future__ import annotations
 
-import os
-import random
-import re
-import time
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any, Union
 
 from . import _dsn
 from ._driver import extensions, psycopg2, sql
-from ._errors import ConnectError, Contended, MaintenanceError, OptionError, SqlError
-from ._server import FACTS, ROLE, Server
+from ._errors import Contended, MaintenanceError, SqlError
+from ._server import ENTER, FACTS, OURS, ROLE, SET_ASIDE, Server
 
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
@@ -28,43 +24,15 @@ Params = Union[Mapping[str, Any], Sequence[Any], None]
 LOCK_NOT_AVAILABLE = "55P03"
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
-# Waiting helps against these only; a wrong password must not be tried again (accounts get locked). Texts of libpq and
-# of the server, which gives no code to a driver before a session exists.
-_WORTH_WAITING = (
-    "starting up",
-    "not yet accepting connections",
-    "recovery",
-    "shutting down",
-    "connection refused",
-    "no such file or directory",
-    "timeout expired",
-    "timed out",
-    "server closed the connection unexpectedly",
-    "too many clients",
-    "remaining connection slots",
-    "endpoint is disabled",
-    "could not connect to compute",
-    "control plane request failed",
-)
-
-
-@dataclass(frozen=True)
-class ConnectionOptions:
-    """The connection options that all database modules share.
-
-    connect_deadline  seconds for all attempts together
-    pooler            refuse | direct | allow
-    """
-
-    dsn: str = field(default="", repr=False)
-    tls: str = "require"
-    connect_deadline: float = 30.0
-    role: str = ""
-    pooler: str = "refuse"
-
 
 class Session:
-    """A connection in autocommit: no transaction stays open while nobody looks."""
+    """A connection in autocommit: no transaction stays open while nobody looks.
+
+    Statements run under the search_path ``pg_catalog, pg_temp``, so that an unqualified name, function or operator can only
+    mean one of the server's own. What belongs to the user, such as a predicate or what a trigger does, runs under the path
+    that the database and the role are set to, where that is asked for with ``users_path``: such a statement must qualify
+    everything of ours, operators included.
+    """
 
     def __init__(self, connection: extensions.connection, dsn: _dsn.Dsn) -> None:
         self._connection = connection
@@ -87,27 +55,54 @@ class Session:
             "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
         }
         own = {"own_pid": self._own_pid, "role": role}
-        started = {"backend_start": self.row(ROLE, own)["backend_start"]} if role else {}
-        read = {"application": application[:63], "read_only": "on" if read_only else "off"}
-        row = self.row(FACTS, {**self._settings, **read, **own})
+        started = {"backend_start": self._only(ENTER + ROLE, own)["backend_start"]} if role else {}
+        settings = {
+            **SET_ASIDE,
+            **self._settings,
+            "application_name": application[:63],
+            "default_transaction_read_only": "on" if read_only else "off",
+        }
+        row = self._only(ENTER + FACTS, {**own, "settings": json.dumps(settings)})
         self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
         return self.server
 
-    def rows(self, query: Query, params: Params = None) -> list[dict[str, Any]]:
-        """All rows as dictionaries. Raises Contended or SqlError."""
-        with closing(self._run(query, params)) as cursor:
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row)) for row in cursor.fetchall()]
+    def rows(
+        self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False
+    ) -> list[dict[str, Any]]:
+        """All rows as dictionaries, those of the last statement if there are several. Raises Contended or SqlError.
 
-    def row(self, query: Query, params: Params = None) -> dict[str, Any]:
+        users_path: in a transaction of its own, under the search_path that the user has. alone: see execute().
+        """
+        return self._fetch(self._message(query, params, users_path, alone), None)
+
+    def row(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> dict[str, Any]:
         """The only row."""
-        (row,) = self.rows(query, params)
+        (row,) = self.rows(query, params, users_path, alone)
         return row
 
-    def execute(self, query: Query, params: Params = None) -> int:
-        """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing)."""
-        with closing(self._run(query, params)) as cursor:
+    def execute(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> int:
+        """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing).
+
+        alone: it cannot share a message with another (VACUUM, CONCURRENTLY, BEGIN, COMMIT, ROLLBACK); behind a pooler that
+        was allowed it must not depend on the search_path then.
+        """
+        with closing(self._run(self._message(query, params, users_path, alone))) as cursor:
             return cursor.rowcount
+
+    @contextmanager
+    def users_path(self) -> Iterator[None]:
+        """For statements that cannot share a message: all in this block runs under the search_path that the user has."""
+        if (
+            self.shared
+        ):  # it would stay with the pool's connection, and is what statements that go alone have there anyway
+            yield
+            return
+        self._set_path(self.server.path)
+        try:
+            yield
+        finally:
+            if self.alive:
+                self._set_path(OURS)
 
     def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
         """Change the limits of this session, in seconds; costs a turn only when something changes."""
@@ -116,7 +111,8 @@ class Session:
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
         if changes and not self.shared:
             calls = [
-                sql.SQL("set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v)) for k, v in changes.items()
+                sql.SQL("pg_catalog.set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v))
+                for k, v in changes.items()
             ]
             self.row(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
             self._settings.update(changes)
@@ -127,6 +123,21 @@ class Session:
             self._watched = True
             with suppress(SqlError):  # fixed at 0 on some platforms and at some providers
                 self.execute("SET client_connection_check_interval = '5s'")
+
+    def leave_transaction(self) -> None:
+        """Roll back what somebody has left open."""
+        if self.alive and self._connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
+            self._run("ROLLBACK").close()
+
+    def cancel(self) -> None:
+        """Have the server cancel the statement that runs now. For another thread; does nothing when none runs."""
+        with suppress(psycopg2.Error):
+            self._connection.cancel()
+
+    @property
+    def notices(self) -> list[str]:
+        """What the server said during the last statement, such as ``WARNING:  no privileges were granted for "t"``."""
+        return [self.scrub(text.strip()) for text in self._connection.notices]
 
     def text(self, query: Query) -> str:
         """A query as text, for people."""
@@ -140,6 +151,10 @@ class Session:
     def alive(self) -> bool:
         return not self._connection.closed
 
+    @property
+    def encrypted(self) -> bool:
+        return bool(self._connection.info.ssl_in_use)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -151,8 +166,39 @@ class Session:
         """Take it as proved that the proxy keeps its backend for this connection."""
         self._own_pid = self.server.backend_pid
 
-    def _run(self, query: Query, params: Params) -> extensions.cursor:
+    def _message(self, query: Query, params: Params, users_path: bool, alone: bool) -> bytes:
+        """The message for a query. Where it is not our own path that is set, it is set for this message alone."""
+        if alone or not (users_path or self.shared):
+            return self._mogrified(query, params)
+        settings = dict(SET_ASIDE) if self.shared else {}
+        settings.pop("transaction_timeout", None)  # unknown before 17
+        settings["search_path"] = self.server.path if users_path else OURS
+        calls = [
+            sql.SQL("pg_catalog.set_config({}, {}, true)").format(sql.Literal(k), sql.Literal(v))
+            for k, v in settings.items()
+        ]
+        prefix = self._mogrified(sql.SQL("SELECT {};\n").format(sql.SQL(", ").join(calls)), None)
+        return prefix + self._mogrified(query, params)
+
+    def _mogrified(self, query: Query, params: Params) -> bytes:
+        with closing(self._connection.cursor()) as cursor:
+            return bytes(cursor.mogrify(query, params))
+
+    def _set_path(self, path: str) -> None:
+        self._run(sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(sql.Literal(path))).close()
+
+    def _only(self, query: str, params: Params) -> dict[str, Any]:
+        (row,) = self._fetch(query, params)
+        return row
+
+    def _fetch(self, query: Query | bytes, params: Params) -> list[dict[str, Any]]:
+        with closing(self._run(query, params)) as cursor:
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def _run(self, query: Query | bytes, params: Params = None) -> extensions.cursor:
         self.turns += 1
+        del self._connection.notices[:]
         try:
             cursor = self._connection.cursor()
             cursor.execute(query, params)
@@ -175,144 +221,3 @@ class Session:
 def _milliseconds(seconds: float) -> str:
     """A limit as the server wants it; never 0, which would mean no limit, unless there is none."""
     return "0" if seconds == float("inf") else str(min(max(1, round(seconds * 1000)), 2**31 - 1))
-
-
-def open_session(
-    options: ConnectionOptions, application: str, statement_timeout: float = float("inf"), read_only: bool = False
-) -> Session:
-    """Connect, read the facts, and refuse a standby or a transaction pooler. Raises OptionError or ConnectError."""
-    dsn = _choose_host(_dsn.parse(options.dsn, options.tls), options.pooler)
-    session = Session(_connect(dsn, options.connect_deadline), dsn)
-    try:
-        session.read_facts(application, statement_timeout, read_only, options.role)
-        _refuse_unsuitable(session)
-        if session.behind_proxy():
-            _look_behind(session, dsn, options)
-            session.read_facts(application, statement_timeout, read_only, options.role)
-    except SqlError as error:
-        session.close()
-        raise ConnectError(f"connected, but {error}") from None
-    except BaseException:
-        session.close()
-        raise
-    return session
-
-
-def _choose_host(dsn: _dsn.Dsn, pooler: str) -> _dsn.Dsn:
-    """On Neon the pooler is the same host with -pooler at the end of its first label."""
-    label, dot, domain = dsn.host.partition(".")
-    if not label.endswith("-pooler") or pooler == "allow":
-        return dsn
-    direct = label[: -len("-pooler")] + dot + domain
-    if pooler == "direct":
-        return dsn.with_host(direct)
-    raise OptionError([
-        f"dsn: {dsn.host} is a transaction pooler, where locks and time limits do not hold: use the direct host {direct}, "
-        "or set pooler: direct to have that done here"
-    ])  # fmt: skip
-
-
-def _refuse_unsuitable(session: Session) -> None:
-    if session.server.version_num < 140000:
-        raise ConnectError(f"the server is PostgreSQL {session.server.version}; 14 is the oldest that is supported")
-    if session.server.in_recovery:
-        raise ConnectError("the server is a standby (in recovery), which is read-only: connect to the primary. With several "
-                           "hosts in the dsn, target_session_attrs=read-write finds it")  # fmt: skip
-    host = session.server.host
-    if not _dsn.is_local(host) and not session._connection.info.ssl_in_use:
-        raise ConnectError(
-            f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file"
-        )
-
-
-def _look_behind(session: Session, dsn: _dsn.Dsn, options: ConnectionOptions) -> None:
-    """Behind a proxy: whether the backend is ours alone. Raises ConnectError where it must be and is not."""
-    if not _shares_backends(session, dsn):
-        session.own()
-    elif options.pooler != "allow":
-        raise ConnectError("there is a transaction pooler in front of the server, where locks and time limits do not hold: "
-                           "connect to the server itself (or to a pool in session mode)")  # fmt: skip
-    elif options.role:
-        raise ConnectError("role cannot be used behind a transaction pooler: it would stay with the pool's connection")
-    else:
-        session.shared = True
-
-
-def _shares_backends(session: Session, dsn: _dsn.Dsn) -> bool:
-    """Whether two connections that are open at once are served by one backend: the proof of transaction pooling.
-
-    The process id in the protocol's BackendKeyData differs from pg_backend_pid() behind every proxy; a proxy that gives
-    each connection its own backend is harmless. A busy pool may give each of two statements another backend, which
-    proves the same.
-    """
-    pid = "SELECT pg_catalog.pg_backend_pid() AS pid"
-    seen = {session.server.backend_pid}
-    try:
-        with closing(_open(dsn, timeout=5)) as other:
-            for _round in range(3):
-                with other.cursor() as cursor:
-                    cursor.execute(pid)
-                    if cursor.fetchall()[0][0] in seen:
-                        return True
-                seen.add(session.row(pid)["pid"])
-                if len(seen) > 1:
-                    return True
-    except psycopg2.Error:
-        return False  # a pool with one place, taken by us, is in session mode
-    return False
-
-
-def _open(dsn: _dsn.Dsn, timeout: float) -> extensions.connection:
-    keywords: dict[str, Any] = {
-        "connect_timeout": max(2, round(timeout)),
-        "client_encoding": "UTF8",
-        "keepalives_idle": 60,
-        "tcp_user_timeout": 120_000,
-        **dsn.keywords,
-    }
-    with _environment_without("PGSERVICE" if dsn.host else ""):
-        connection: extensions.connection = psycopg2.connect("", **keywords)
-    connection.autocommit = True
-    return connection
-
-
-@contextmanager
-def _environment_without(name: str) -> Iterator[None]:
-    """Hide a variable from libpq: a PGSERVICE that is not defined fails even a connection that needs no service."""
-    value = os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        if value is not None:
-            os.environ[name] = value
-
-
-def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:
-    """Connect, waiting for a server that is still waking up until the deadline."""
-    end = time.monotonic() + deadline
-    for pause in _pauses():
-        try:
-            return _open(dsn, end - time.monotonic())
-        except (psycopg2.Error, UnicodeError) as error:
-            message = " ".join(dsn.scrub(str(error)).split())
-        left = end - time.monotonic()
-        if not _worth_waiting(message):
-            raise ConnectError(f"cannot connect: {message}")
-        if left < pause:
-            raise ConnectError(f"cannot connect within {deadline:g} s (connect_deadline): {message}")
-        time.sleep(pause)  # nothing tells when a server has woken up: it has to be asked again
-    raise AssertionError("the pauses never end")
-
-
-def _worth_waiting(message: str) -> bool:
-    """Whether it may work in a moment. Names stand in quotes, and are not what the server says about its state."""
-    words = re.sub(r'"[^"]*"', "", message).lower()
-    return any(text in words for text in _WORTH_WAITING)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
-    pause = 0.1
-    while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret depends on it  # no secret depends on it
-        pause = min(pause * 2, 5.0)

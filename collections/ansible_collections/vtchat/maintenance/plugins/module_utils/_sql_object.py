@@ -13,13 +13,14 @@ from typing import Any
 
 from . import _history
 from ._action import DONE, Context, Outcome
+from ._connect import ConnectionOptions, open_session
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
 from ._index_definition import read
 from ._objects import UNCHANGED, Change, install
 from ._plan import OPERATIONS
 from ._policy import LIGHT, Budget
 from ._scripts import Script, read_definition
-from ._session import ConnectionOptions, Session, open_session
+from ._session import Session
 
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
 SPEC: dict[str, Any] = {

@@ -292,7 +292,7 @@ class _Work:
         """Frequent refreshes can keep autovacuum off the view. That this fails does not make the refresh a failure."""
         self.session.set(statement_timeout=max(0.001, self.context.seconds_left()))
         try:
-            self.session.execute(sql.SQL("VACUUM (SKIP_LOCKED) {}").format(self.relation.identifier))
+            self.session.execute(sql.SQL("VACUUM (SKIP_LOCKED) {}").format(self.relation.identifier), alone=True)
             after = self.measure()
         except (Contended, SqlError) as error:
             return f"not done: {error}", before

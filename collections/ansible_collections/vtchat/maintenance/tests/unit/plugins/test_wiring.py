@@ -26,6 +26,7 @@ LAYERS = (
     {"_sql", "_dsn", "_http", "_scripts"},
     {"_server", "_index_definition", "_secrets"},
     {"_session", "_github", "_fly"},
+    {"_connect"},
     {"_catalog", "_policy", "_history", "_fingerprint"},
     {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy"},
     {"_operations"},
