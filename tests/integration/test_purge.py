@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _engine
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import purge as operation
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _engine, _purge_batches
 from ansible_collections.vtchat.maintenance.plugins.module_utils._policy import Budget
 from tests.runs import only, perform, until
 from tests.servers import Database
@@ -303,7 +302,7 @@ def test_a_row_that_gets_a_new_time_while_we_look_survives(database: Database) -
 
 
 def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operation, "ROW", 0.05)
+    monkeypatch.setattr(_purge_batches, "ROW", 0.05)
     table(database, expired(1500, 5))
     blocker = database.connect()
     blocker.autocommit = False
@@ -575,3 +574,222 @@ def test_check_mode_says_what_the_run_does(database: Database) -> None:
     assert planned["statements"][0].startswith("WITH picked")
     assert again["outcome"] == nothing["outcome"] == "unchanged"
     assert again["reason"] == nothing["reason"]
+
+
+# What else goes with a row, and what is in the way
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, of int REFERENCES t ON DELETE CASCADE)", "cascade: true"),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); "
+            "CREATE TABLE a (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); "
+            "ALTER TABLE t ADD a int REFERENCES a ON DELETE CASCADE",
+            "cascade: true",
+        ),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); "
+            "CREATE TABLE a (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE, at timestamptz)",
+            "public.a",
+        ),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); "
+            "CREATE RULE keep AS ON DELETE TO t DO INSTEAD NOTHING",
+            "DISABLE RULE keep",
+        ),
+        (
+            "CREATE TABLE t (id int, at timestamptz) PARTITION BY RANGE (at); CREATE TABLE p PARTITION OF t DEFAULT; "
+            "CREATE RULE keep AS ON DELETE TO p DO ALSO NOTIFY gone",
+            "public.p",
+        ),
+        (
+            "CREATE EXTENSION file_fdw; CREATE SERVER s FOREIGN DATA WRAPPER file_fdw; CREATE TABLE t (id int, at timestamptz); "
+            "CREATE FOREIGN TABLE f () INHERITS (t) SERVER s OPTIONS (filename '/dev/null', format 'csv')",
+            "public.f",
+        ),
+    ],
+)
+def test_what_would_take_more_or_something_else_is_seen_before(database: Database, tables: str, told: str) -> None:
+    database.sql(tables)
+    database.sql("INSERT INTO t (id, at) VALUES (1, '2000-01-01')")
+    for check in (True, False):
+        action = only(purge(database, check=check))
+        assert action["outcome"] == "failed"
+        assert told in action["reason"]
+    assert ids(database) == [1]
+
+
+def test_cascade_that_is_meant(database: Database) -> None:
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, of int REFERENCES t ON DELETE CASCADE)")
+    database.sql("INSERT INTO t VALUES (1, '2000-01-01', NULL), (2, '3000-01-01', 1), (3, '3000-01-01', NULL)")
+    assert only(purge(database, cascade=True))["outcome"] == "done"
+    assert ids(database) == [3]
+
+
+def test_foreign_keys_are_followed_to_the_end(database: Database) -> None:
+    table(database, expired(5, 5))
+    database.sql(
+        "CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON child (t)"
+    )
+    database.sql(
+        "CREATE TABLE grandchild (child int REFERENCES child); INSERT INTO child SELECT n, n FROM generate_series(1, 5) n"
+    )
+    database.sql("INSERT INTO grandchild SELECT NULL FROM generate_series(1, 300000)")
+    action = only(purge(database))
+    assert action["outcome"] == "failed"
+    assert "CREATE INDEX CONCURRENTLY ON public.grandchild (child)" in action["reason"]
+    database.sql("CREATE INDEX ON grandchild (child)")
+    assert only(purge(database))["rows"] == 5
+
+
+def test_triggers_are_told_before(database: Database) -> None:
+    table(database, expired(5, 5))
+    database.sql("CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'")
+    for name, when in (("log", "BEFORE DELETE"), ("other", "BEFORE UPDATE"), ("off", "AFTER DELETE")):
+        database.sql(f"CREATE TRIGGER {name} {when} ON t FOR EACH ROW EXECUTE FUNCTION log()")
+    database.sql("ALTER TABLE t DISABLE TRIGGER off")
+    for check in (True, False):
+        assert only(purge(database, check=check))["numbers"]["triggers"] == ["log on public.t"]
+
+
+@pytest.mark.parametrize("column_type", ["timestamptz", "timestamp", "date"])
+def test_column_of_a_domain(database: Database, column_type: str) -> None:
+    database.sql(
+        f"CREATE DOMAIN inner_type AS {column_type}; CREATE DOMAIN outer_type AS inner_type CHECK (VALUE > '1900-01-01')"
+    )
+    database.sql(
+        "CREATE TABLE t (id int, at outer_type); INSERT INTO t VALUES (1, NULL), (2, '2001-01-01'), (3, '3000-01-01')"
+    )
+    database.sql("INSERT INTO t SELECT n, '2002-01-01' FROM generate_series(10, 2500) AS n")
+    options: dict[str, Any] = {} if column_type == "timestamptz" else {"timezone": "UTC"}
+    assert only(purge(database, check=True, **options))["rows"] == 2492
+    assert only(purge(database, **options))["rows"] == 2492
+    assert ids(database) == [1, 3]
+
+
+def test_inheritance_children_are_parts(database: Database) -> None:
+    """Their rows go, their indexes and foreign keys count."""
+    table(database, expired(3, 3))
+    database.sql("CREATE TABLE child (CHECK (true)) INHERITS (t); CREATE TABLE grandchild () INHERITS (child)")
+    database.sql("INSERT INTO grandchild SELECT n + 100, at FROM t, generate_series(0, 0) AS n")
+    database.sql("INSERT INTO grandchild SELECT 1000, 'infinity' FROM generate_series(1, 300000)")
+    action = only(purge(database))
+    assert (action["outcome"], "no index serves at" in action["reason"]) == ("failed", True)
+    database.sql("CREATE INDEX ON grandchild (at); CREATE INDEX ON child (at)")
+    assert only(purge(database))["rows"] == 6
+    assert database.value("SELECT count(*) FROM t WHERE at < now()") == 0
+
+
+def test_rows_that_are_moved_to_another_partition_meanwhile(database: Database) -> None:
+    """The application extends rows of a table that is partitioned by their expiry, and defaults are what they are."""
+    database.sql("CREATE TABLE t (id int, at timestamptz) PARTITION BY RANGE (at)")
+    database.sql("CREATE TABLE past PARTITION OF t FOR VALUES FROM (MINVALUE) TO ('2020-01-01')")
+    database.sql(
+        "CREATE TABLE future PARTITION OF t FOR VALUES FROM ('2020-01-01') TO (MAXVALUE); CREATE INDEX ON t (at)"
+    )
+    database.sql(
+        "INSERT INTO t SELECT n, timestamptz '2001-01-01' + n * interval '1 minute' FROM generate_series(1, 6000) AS n"
+    )
+    database.sql(f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'serializable'")
+    stop = False
+
+    def extend() -> int:
+        moved = 0
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_isolation = 'read committed'")
+            for number in range(6000, 0, -40):
+                if stop:
+                    break
+                cursor.execute("UPDATE t SET at = '3000-01-01' WHERE id BETWEEN %s AND %s", [number - 5, number])
+                moved += cursor.rowcount
+        return moved
+
+    with ThreadPoolExecutor(1) as thread:
+        moved = thread.submit(extend)
+        try:
+            action = only(purge(database, batch_ms=10))
+        finally:
+            stop = True
+    assert action["outcome"] == "done", action
+    assert action["rows"] + moved.result() == 6000
+    assert database.value("SELECT count(*) FROM t WHERE at < now()") == 0
+
+
+def test_a_moved_row_is_tried_again(database: Database) -> None:
+    """Just that: the batch waits for a table lock behind which the row is moved away."""
+    database.sql("CREATE TABLE t (id int, at timestamptz)")
+    database.sql("INSERT INTO t SELECT n, '2001-01-01' FROM generate_series(1, 20) AS n")
+    database.sql("CREATE SEQUENCE tries")
+    database.sql(
+        "CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF nextval('tries') < 3 THEN RAISE EXCEPTION "
+        "'tuple to be locked was already moved to another partition due to concurrent update' USING ERRCODE = '40001'; "
+        "END IF; RETURN OLD; END$$; CREATE TRIGGER moved BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION moved()"
+    )
+    action = only(purge(database))
+    assert (action["outcome"], action["rows"], action["numbers"]["retries"]) == ("done", 20, 2)
+
+
+# Settings of the database or the role
+
+
+@pytest.mark.parametrize("of", ["DATABASE", "ROLE"])
+def test_what_is_set_to_read_only_is_not_written_to(database: Database, of: str) -> None:
+    table(database, expired(5, 5))
+    role = database.role("purger")
+    database.sql(SQL("GRANT ALL ON t TO {}").format(Identifier(role)))
+    name = Identifier(database.name if of == "DATABASE" else role)
+    database.sql(SQL("ALTER " + of + " {} SET default_transaction_read_only = on").format(name))
+    for check in (True, False):
+        result = purge(database, check=check, user=role)
+        assert result["failed"]
+        assert "RESET default_transaction_read_only" in result["msg"]
+    assert perform("history_info", database.dsn_as(role))["runs"] == []
+    assert len(ids(database)) == 10
+
+
+def test_settings_that_would_change_what_we_do_are_set_aside(database: Database) -> None:
+    """Each of these broke something, or would."""
+    table(database, expired(5, 5))
+    settings = {
+        "statement_timeout": "1ms",
+        "lock_timeout": "1ms",
+        "transaction_timeout": "300ms",
+        "idle_session_timeout": "50ms",
+        "quote_all_identifiers": "on",
+        "standard_conforming_strings": "off",
+        "backslash_quote": "off",
+        "default_transaction_isolation": "serializable",
+        "default_transaction_deferrable": "on",
+        "transform_null_equals": "on",
+        "row_security": "off",
+        "client_min_messages": "error",
+        "DateStyle": "German",
+        "IntervalStyle": "iso_8601",
+        "TimeZone": "Pacific/Kiritimati",
+        "extra_float_digits": "-15",
+        "bytea_output": "escape",
+        "jit_above_cost": "0",
+        "search_path": "nowhere",
+    }
+    for setting, value in settings.items():
+        database.sql(
+            SQL("ALTER DATABASE {} SET {} = {}").format(Identifier(database.name), Identifier(setting), Literal(value))
+        )
+    where = "pg_sleep(0.1) IS NOT NULL AND id IN (SELECT id FROM public.t)"
+    given = {"table": "public.t", "column": "at", "where": where}
+    assert only(perform("purge", database.dsn, True, **given))["rows"] == 5
+    result = perform("purge", database.dsn, **given)
+    assert (result["status"], only(result)["rows"], result["warnings"]) == ("ok", 5, [])
+    analyzed = perform("analyze", database.dsn, tables=["public.t"])
+    assert only(analyzed)["outcome"] == "done", analyzed
+
+
+def test_foreign_keys_that_would_be_passed_by(database: Database) -> None:
+    table(database, expired(5, 5))
+    database.sql(f"ALTER DATABASE {database.name} SET session_replication_role = replica")
+    result = purge(database)
+    assert result["failed"]
+    assert "RESET session_replication_role" in result["msg"]
+    assert len(ids(database)) == 10

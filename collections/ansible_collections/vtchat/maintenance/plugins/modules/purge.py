@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: purge
-short_description: Delete expired rows in batches that nobody notices
+short_description: Delete expired rows in small batches
 version_added: 1.0.0
 description:
   - Deletes the rows of a table whose time has come, the oldest first, in batches with a transaction each.
@@ -16,8 +16,11 @@ description:
   - Batches adapt their size to O(batch_ms), skip rows that other sessions have locked, and wait while a replica is more
     than 64 MiB behind. Rows that stay locked are reported as left.
   - What was deleted stays deleted when a run is stopped; the next one continues.
-  - Refuses a table in which no index serves O(column), or which large tables refer to by a foreign key without an index
-    (see O(require_index)), and a table whose row-level security hides rows from the role.
+  - Refuses a table in which no index serves O(column), or which large tables refer to by a foreign key without an index,
+    directly or through tables whose rows go with it (see O(require_index)).
+  - Refuses a table whose row-level security hides rows from the role, one with a rule on C(DELETE), and one whose rows take
+    others with them that have not expired (see O(cascade)).
+  - Triggers of the table fire, with the rights of the role and the search_path that it has. They are named in the result.
   - The role needs C(SELECT), C(UPDATE) and C(DELETE) on the table; C(UPDATE) because rows are locked before they are
     deleted.
 options:
@@ -61,6 +64,14 @@ options:
         from tables of more than 8 MB without an index.
     type: bool
     default: true
+  cascade:
+    description:
+      - Whether rows may go whose own time has not come, because they refer with C(ON DELETE CASCADE) to rows whose time has.
+      - This is about tables that have a column named as O(column), the table itself among them. Rows of other tables follow
+        the rows that they refer to, as their foreign key says.
+    type: bool
+    default: false
+    version_added: 1.1.0
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run

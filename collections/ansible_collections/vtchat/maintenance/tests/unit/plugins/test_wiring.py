@@ -28,7 +28,7 @@ LAYERS = (
     {"_session", "_github", "_fly"},
     {"_connect"},
     {"_catalog", "_policy", "_history", "_fingerprint"},
-    {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy"},
+    {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy", "_purge", "_purge_batches"},
     {"_operations"},
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},

@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "max_rows": None,
     "batch_ms": 250,
     "require_index": True,
+    "cascade": False,
 }
 KEY = {
     "constraint": "fk",
@@ -38,15 +39,13 @@ KEY = {
 def facts(**changes: Any) -> purge.Facts:
     known: dict[str, Any] = {
         "relation": Relation(10, "public", "t", "r", "postgres", True),
-        "column_type": "timestamp with time zone",
-        "columns": ["id", "at"],
         "fault": "",
         "served": True,
         "cutoff": "2026-01-01T00:00:00+00:00",
         "found": True,
         "rows": None,
-        "referenced_by": [],
-        "leaves": [],
+        "referenced_by": (),
+        "leaves": (),
         "statement": "DELETE",
         "plan": None,
     }
@@ -84,9 +83,10 @@ def test_verdict(changes: dict[str, Any], options: dict[str, Any], verdict: str 
 
 def test_what_a_check_foretells() -> None:
     keys = [KEY, {**KEY, "oid": 30, "table": "public.kept", "cascades": False}]
-    action = decide(check=True, rows=7, referenced_by=keys, leaves=[11, 12])
+    action = decide(check=True, rows=7, referenced_by=keys, leaves=(11, 12), triggers=("log on public.t",))
     assert action.numbers["rows"] == 7
     assert action.numbers["cascades_to"] == ["public.child"]
+    assert action.numbers["triggers"] == ["log on public.t"]
     assert action.affects == {10: 7, 11: -1, 12: -1, 20: -1}
     assert action.statements == ("DELETE",)
 
@@ -117,6 +117,10 @@ def test_no_age(text: str) -> None:
         ({}, None),
         ({"timezone": "Asia/Ho_Chi_Minh"}, None),
         ({"timezone": "Etc/GMT-7"}, None),
+        ({"timezone": "EST5EDT"}, None),
+        ({"timezone": "pst8pdt"}, None),
+        ({"timezone": "GMT0"}, None),
+        ({"timezone": "EST5"}, "sign"),
         ({"timezone": "UTC+7"}, "sign"),
         ({"timezone": "+07:00"}, "sign"),
         ({"older_than": "soon"}, "older_than"),
