@@ -40,22 +40,15 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def playbook(
-    directory: Path,
-    plays: list[dict[str, Any]],
-    variables: Mapping[str, Any],
-    *arguments: str,
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run plays with ansible-playbook; everything it writes goes below ``directory``."""
+def command(
+    directory: Path, plays: list[dict[str, Any]], variables: Mapping[str, Any], *arguments: str
+) -> tuple[list[str], dict[str, str]]:
+    """ansible-playbook for plays, and its environment; everything it writes goes below ``directory``."""
     (directory / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
     (directory / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
-    variables_file = directory / "variables.json"
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        *("-i", "localhost,", "-e", f"@{variables_file}", *arguments, str(directory / "play.yml")),
-    ]
-    known = {
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    given = ["-i", "localhost,", "-e", f"@{directory / 'variables.json'}", *arguments, str(directory / "play.yml")]
+    environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
@@ -63,6 +56,18 @@ def playbook(
         "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
         "TMPDIR": str(directory),
         "VTCHAT_MAINTENANCE_JSON": str(directory / "summary.json"),
-        **(environment or {}),
     }
-    return subprocess.run(command, env=known, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    return [program, *given], environment
+
+
+def playbook(
+    directory: Path,
+    plays: list[dict[str, Any]],
+    variables: Mapping[str, Any],
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run plays with ansible-playbook."""
+    program, known = command(directory, plays, variables, *arguments)
+    known.update(environment or {})
+    return subprocess.run(program, env=known, cwd=directory, capture_output=True, text=True, timeout=120, check=False)

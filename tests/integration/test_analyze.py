@@ -113,7 +113,7 @@ def test_changes_of_the_same_session_count_before_the_analyze_and_not_after_it(d
     run(database, "t")
     with opened(database) as session:
         decided(session, "t")  # the report that this leads to keeps the session from the next one for a second
-        session.execute("DELETE FROM t WHERE id <= 500")
+        session.execute("DELETE FROM public.t WHERE id <= 500")
         (action,) = decided(session, "t")
         assert action.numbers["modified"] == 500
         assert executed(session, action).status == "done"

@@ -237,7 +237,7 @@ def test_without_the_right_to_create_it(database: Database) -> None:
     assert statement, warning
     database.sql(statement[0])
     result = purge(database, user=role)
-    assert (result["warnings"], history(database)[0]["role"]) == ([], role)
+    assert (result["warnings"], history(database, role=role)[0]["role"]) == ([], role)
 
 
 def test_without_the_right_to_use_it(database: Database) -> None:
@@ -341,6 +341,14 @@ def test_on_error(database: Database, on_error: str, outcomes: list[str]) -> Non
     assert "missing" in result["msg"]
 
 
+def test_last_words_of_the_server(database: Database) -> None:
+    """The driver hides them."""
+    table(database)
+    result = purge(database, where="pg_terminate_backend(pg_backend_pid())")
+    assert result["failed"]
+    assert "terminating connection due to administrator command; server closed the connection" in str(result)
+
+
 def test_connection_that_is_killed(database: Database) -> None:
     table(database, expired=2500)
     table(database, "u")
@@ -395,7 +403,7 @@ def test_role(database: Database) -> None:
     assert purge(database, user=login)["failed"]
     result = purge(database, user=login, role=owner)
     assert only(result)["rows"] == 5
-    assert history(database)[0]["role"] == owner
+    assert history(database, role=owner)[0]["role"] == owner
     for role in ("nobody_has_this", "postgres"):
         result = purge(database, user=login, role=role)
         assert result["failed"]

@@ -208,6 +208,25 @@ def test_history_that_others_made(site: Site) -> None:
     assert not site.provide(exclusive=True)["changed"]
 
 
+def test_history_made_by_an_owner_who_is_no_superuser(site: Site) -> None:
+    """It belongs to the role, which would not use it otherwise, and the owner cannot act as the role afterwards."""
+    site.sql(SQL("GRANT CREATE ON DATABASE {} TO {}").format(Identifier(site.database.name), Identifier(site.owner)))
+    given: dict[str, Any] = {"user": site.owner, "steps": STEPS[:1], "read_all_stats": False}
+    assert site.provide(check=True, **given)["changed"]
+    assert site.provide(**given)["changed"]
+    assert not site.provide(**given)["changed"]
+    result = site.run(steps=STEPS[:1])
+    assert (result["status"], result["warnings"], bool(result["run_id"])) == ("ok", [], True)
+    owner = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'maintenance'"
+    assert site.sql(owner) == [(site.name,)]
+    with (
+        closing(site.database.connect(site.owner)) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.errors.InsufficientPrivilege),
+    ):
+        cursor.execute(SQL("SET ROLE {}").format(Identifier(site.name)))
+
+
 def test_schema_that_is_not_ours(site: Site) -> None:
     site.sql("CREATE SCHEMA maintenance; CREATE TABLE maintenance.run ()")
     before = site.snapshot()
@@ -367,7 +386,7 @@ def test_what_it_owns_is_reported(site: Site) -> None:
     site.sql(SQL("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {}").format(Identifier(site.name)))
     result = site.provide(exclusive=True)
     assert not result["changed"]
-    assert "owns table mine" in result["other"]
+    assert "owns table public.mine" in result["other"]
     assert any("default privileges" in text for text in result["other"])
 
 
@@ -468,8 +487,8 @@ def test_password_is_never_sent_or_shown(site: Site, monkeypatch: pytest.MonkeyP
     sent: list[str] = []
     run = Session._run
 
-    def recorded(self: Session, query: Any, params: Any) -> Any:
-        sent.append(self.text(query) + repr(params))
+    def recorded(self: Session, query: Any, params: Any = None) -> Any:
+        sent.append(str(query) + repr(params))
         return run(self, query, params)
 
     monkeypatch.setattr(Session, "_run", recorded)
@@ -601,8 +620,8 @@ def test_what_the_server_did_not_do_is_noticed(site: Site, monkeypatch: pytest.M
     before = site.snapshot()
     execute = Session.execute
 
-    def forgetful(self: Session, query: Any, params: Any = None) -> int:
-        return 0 if "GRANT DELETE" in self.text(query) else execute(self, query, params)
+    def forgetful(self: Session, query: Any, *how: Any, **more: Any) -> int:
+        return 0 if "GRANT DELETE" in self.text(query) else execute(self, query, *how, **more)
 
     monkeypatch.setattr(Session, "execute", forgetful)
     result = site.provide(history=False, steps=STEPS[:1])

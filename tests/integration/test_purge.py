@@ -778,7 +778,7 @@ def test_settings_that_would_change_what_we_do_are_set_aside(database: Database)
             SQL("ALTER DATABASE {} SET {} = {}").format(Identifier(database.name), Identifier(setting), Literal(value))
         )
     where = "pg_sleep(0.1) IS NOT NULL AND id IN (SELECT id FROM public.t)"
-    given = {"table": "public.t", "column": "at", "where": where}
+    given: dict[str, Any] = {"table": "public.t", "column": "at", "where": where}
     assert only(perform("purge", database.dsn, True, **given))["rows"] == 5
     result = perform("purge", database.dsn, **given)
     assert (result["status"], only(result)["rows"], result["warnings"]) == ("ok", 5, [])

@@ -12,7 +12,8 @@ Import ``psycopg2``, ``sql`` and ``extensions`` from here, and use them in funct
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 IMPORT_ERROR: str | None = None
 
@@ -27,4 +28,21 @@ else:
         IMPORT_ERROR = traceback.format_exc()
         psycopg2 = extensions = sql = None
 
-__all__ = ["IMPORT_ERROR", "extensions", "psycopg2", "sql"]
+__all__ = ["IMPORT_ERROR", "extensions", "last_words", "psycopg2", "sql"]
+
+
+def last_words(connection: Any) -> str:
+    """What the server said before it closed a connection, such as ``terminating connection due to transaction timeout``.
+
+    libpq keeps it (PQerrorMessage), but the driver shows only the last of several results, which is that the connection was
+    closed. "" where the driver does not let us at its libpq.
+    """
+    import ctypes  # takes a moment to load, and is hardly ever needed
+
+    with suppress(AttributeError, OSError, TypeError, ValueError):
+        function = ctypes.CDLL(psycopg2._psycopg.__file__).PQerrorMessage
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+        lines = (function(connection.pgconn_ptr) or b"").decode("utf-8", "replace").splitlines()
+        if len(lines) > 1 and ":  " in lines[0]:
+            return lines[0].partition(":  ")[2]
+    return ""

@@ -9,23 +9,27 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
 
 from ._action import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED, Action, Context, Outcome
 from ._connect import ConnectionOptions, open_session
-from ._errors import Contended, MaintenanceError, OptionError, SqlError
+from ._errors import Contended, MaintenanceError, SqlError
 from ._history import History, Memory
 from ._plan import OPERATIONS, Plan, Step
 from ._policy import LIGHT, Budget
 from ._session import Session
+from ._watch import Watch
 
 Progress = Callable[[str, int, float], None]
 
 QUERY_CANCELED = "57014"
+NOBODY_WAITS = "abandoned by its controller: the process that waited for it is gone; the next run goes on"
 # A prediction that kept an action out loses a tenth each time, so that one slow day does not keep it out for ever.
 FADING = 0.9
 
@@ -95,6 +99,7 @@ class _Run:
     ) -> None:
         self.session, self.plan, self.check, self.budget = session, plan, check, budget
         self.progress, self.result = progress, result
+        self.watch = Watch(budget.end, session.cancel)
         self.history = History(session, check)
         self.forecast: dict[int, int] = {}
         self.noted: list[dict[str, Any]] = []
@@ -102,6 +107,10 @@ class _Run:
         self.stopped = False
 
     def go(self) -> None:
+        with self.watch:
+            self._go()
+
+    def _go(self) -> None:
         steps = [{step.operation: step.options} for step in self.plan.steps]
         self.history.enter(self.plan.name, steps, self.plan.history)
         if not self.check and not self.history.locked:
@@ -158,14 +167,21 @@ class _Run:
             why = "a step before it failed (on_error: stop)" if self.stopped else "the connection was lost"
             self._record(number, Action(step.operation, label, why, SKIPPED if self.stopped else FAILED))
             return
+        if self.watch.gone():
+            self._record(number, Action(step.operation, label, NOBODY_WAITS, DEFERRED))
+            return
         context = self._context(step)
         try:
-            facts = self._read(operation, step, context)
+            with self.watch.work():
+                facts = self._read(operation, step, context)
             actions = operation.decide(facts, step.options, context)
         except Contended as error:
             actions = [Action(step.operation, label, f"its catalog entries are locked: {error}", CONTENDED)]
-        except (OptionError, SqlError) as error:
-            actions = [Action(step.operation, label, str(error), FAILED)]
+        except MaintenanceError as error:
+            late = self.watch.gone() and getattr(error, "sqlstate", "") == QUERY_CANCELED
+            actions = [Action(step.operation, label, *((NOBODY_WAITS, DEFERRED) if late else (str(error), FAILED)))]
+        except Exception as error:  # whatever is wrong with one step, the others are to be done
+            actions = [Action(step.operation, label, self._unexpected(error), FAILED)]
         for action in sorted(actions, key=lambda action: not self._memory(action).deferred):
             self._act(number, operation, action, context)
 
@@ -233,7 +249,8 @@ class _Run:
         try:
             self.session.end_with_client()
             self.session.set(statement_timeout=max(0.001, self.budget.left()))
-            outcome = operation.execute(self.session, action, context)
+            with self.watch.work():
+                outcome = operation.execute(self.session, action, context)
         except Contended as error:
             outcome = Outcome(CONTENDED, f"{action.reason}; {error}")
         except SqlError as error:
@@ -243,12 +260,27 @@ class _Run:
                 if late
                 else Outcome(FAILED, str(error))
             )
+        except Exception as error:  # whatever is wrong with one step, the others are to be done
+            outcome = Outcome(FAILED, self._unexpected(error))
+        if self.watch.gone() and outcome.status == DEFERRED:
+            outcome.reason = NOBODY_WAITS
         seconds = time.monotonic() - began
         if self.session.alive:
             with suppress(SqlError):  # whether the connection still lives is asked again by the next step
                 self._settle()
             self.history.finish(row_id, action, outcome, seconds)
         self._record(number, action, outcome, seconds, logged=row_id is not None)
+
+    def _unexpected(self, error: Exception) -> str:
+        """What to say of an error that nobody thought of. A transaction that it left open is rolled back."""
+        if not isinstance(error, MaintenanceError):
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            text = f"unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}"
+        else:
+            text = str(error)
+        with suppress(SqlError):  # whether the connection still lives is asked again by the next step
+            self.session.leave_transaction()
+        return text
 
     def _settle(self) -> None:
         """Give back a limit for reads, and let later steps see in the statistics what this one has changed."""
@@ -284,12 +316,16 @@ class _Run:
 
     def _conclude(self) -> None:
         totals = self.result.totals
-        if totals.get(FAILED):
+        if self.watch.gone():
+            self.result.status = "abandoned"
+        elif totals.get(FAILED):
             self.result.status = "failed"
         elif totals.get(CONTENDED) or totals.get(DEFERRED):
             self.result.status = "partial"
         told = ", ".join(f"{count} {outcome}" for outcome, count in totals.items())
         self.result.message = f"{self.plan.name}: {told or 'nothing to do'}"
+        if self.watch.gone():
+            self.result.message += "; abandoned by its controller"
         failures = [action for action in self.result.actions if action["outcome"] == FAILED]
         if failures:
             first = failures[0]

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._action import Action, Outcome
-from ._errors import ConnectError, Contended, SqlError
+from ._errors import ConnectError, Contended, MaintenanceError, SqlError
+from ._history_tables import FOUND, NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 from ._session import Session
 from ._sql import quote
 
-SCHEMA = "maintenance"
-VERSION = 1
 KEEP_DAYS = 90
 KEEP_ACTIONS = 100_000
 
@@ -32,63 +31,10 @@ _KEYS = {"key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]}
 
 _COMMENT = "vtchat.maintenance history, version "
 
-# Only where there is none: even with IF NOT EXISTS it takes the right to create schemas in the database.
-NEW_SCHEMA = "CREATE SCHEMA IF NOT EXISTS maintenance;"
-
-# One statement per version; entry n brings version n to n + 1. Run as one string, so each is one transaction.
-UPGRADES: tuple[str, ...] = (
-    """
-CREATE TABLE maintenance.run (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    plan text NOT NULL,
-    status text,
-    message text,
-    role text NOT NULL DEFAULT current_user,
-    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at timestamptz,
-    backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
-    backend_start timestamptz NOT NULL,
-    steps jsonb NOT NULL,
-    totals jsonb
-);
-CREATE INDEX run_open ON maintenance.run (id) WHERE finished_at IS NULL;
-CREATE INDEX run_started_at ON maintenance.run (started_at);
-CREATE TABLE maintenance.action (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    run_id bigint NOT NULL REFERENCES maintenance.run ON DELETE CASCADE,
-    step integer NOT NULL,
-    operation text NOT NULL,
-    target text NOT NULL,
-    outcome text,
-    reason text NOT NULL,
-    statements text[] NOT NULL,
-    numbers jsonb NOT NULL,
-    measured jsonb,
-    row_count bigint,
-    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at timestamptz
-);
-CREATE INDEX action_run_id ON maintenance.action (run_id);
-CREATE TABLE maintenance.state (
-    operation text NOT NULL,
-    target text NOT NULL,
-    value jsonb NOT NULL,
-    seconds double precision,
-    deferred boolean NOT NULL DEFAULT false,
-    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (operation, target)
-);
-COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 1';
-COMMENT ON COLUMN maintenance.run.status IS 'ok, partial, failed, abandoned; NULL while the run is under way';
-COMMENT ON COLUMN maintenance.action.numbers IS 'what decided';
-COMMENT ON COLUMN maintenance.action.measured IS 'what was measured afterwards';
-COMMENT ON TABLE maintenance.state IS 'what the next run must know: fingerprint, duration in seconds, whether it was deferred';
-""",
-)
-
 # The lock and what there is of a history, in one turn. In check mode nothing is locked: a look must not keep a run away.
 # Nor is it behind a transaction pooler: the lock would stay with the pool's connection.
-ENTER = """
+ENTER = (
+    """
 SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
        (SELECT jsonb_build_object('pid', l.pid, 'user', a.usename, 'client', a.client_addr, 'since',
                to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'application', a.application_name)
@@ -99,6 +45,9 @@ SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)
        EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'maintenance') AS schema_exists,
        (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace
         WHERE nspname = 'maintenance') AS may_create_tables,
+       ("""
+    + FOUND
+    + """) AS found,
        r.oid IS NOT NULL AS run_exists, pg_catalog.obj_description(r.oid, 'pg_class') AS comment,
        (SELECT count(*) = 3 AND bool_and(pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
                AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) FROM pg_catalog.pg_class AS c
@@ -110,6 +59,7 @@ FROM (VALUES (0)) AS one LEFT JOIN (
     SELECT c.oid, c.relnamespace FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = 'maintenance' AND c.relname = 'run' AND c.relkind = 'r') AS r ON true
 """
+)
 
 STATE = """
 SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'target', target, 'value', value,
@@ -247,7 +197,8 @@ class History:
     def _version(self, row: dict[str, Any]) -> int:
         """The version of the history that exists, 0 without one. Raises ConnectError for a newer one than we know."""
         comment = row["comment"] or ""
-        if not row["run_exists"]:
+        self.note = strangers(row["found"], self._session.server)
+        if self.note or not row["run_exists"]:
             return 0
         if not comment.startswith(_COMMENT) or not comment[len(_COMMENT) :].isdigit():
             self.note = f"schema {SCHEMA} has a table run that is not ours"
@@ -256,7 +207,8 @@ class History:
         if version > VERSION:
             raise ConnectError(f"the history in schema {SCHEMA} is of version {version}, written by a newer release of this "
                                f"collection, which knows {VERSION}: update it, or set history: false")  # fmt: skip
-        return version
+        self.note = differences(row["found"])
+        return 0 if self.note else version
 
     def _look(self, row: dict[str, Any], version: int) -> None:
         """Check mode: read what there is, write nothing."""
@@ -404,8 +356,12 @@ def provide(session: Session, check: bool) -> tuple[int, str]:
 
 
 def recent(session: Session, plan: str | None, target: str | None, limit: int) -> list[dict[str, Any]]:
-    """The latest runs with their actions, newest first; empty without a history. Raises SqlError without the right."""
+    """The latest runs with their actions, newest first; empty without a history. Raises MaintenanceError."""
+    history = History(session, check=True)
     row = session.row(ENTER, {"lock": False, **_KEYS})
-    if not row["run_exists"]:
+    version = history._version(row)
+    if history.note:
+        raise MaintenanceError(f"no history: {history.note}")
+    if not version:
         return []
     return session.rows(RECENT, {"plan": plan, "target": target, "limit": limit})

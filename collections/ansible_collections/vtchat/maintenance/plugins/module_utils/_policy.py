@@ -32,6 +32,7 @@ class Budget:
     seconds: float
     clock: Callable[[], float] = time.monotonic
     started: float = field(init=False)
+    ended: bool = False
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -40,7 +41,11 @@ class Budget:
         return self.clock() - self.started
 
     def left(self) -> float:
-        return self.seconds - self.spent()
+        return 0.0 if self.ended else self.seconds - self.spent()
+
+    def end(self) -> None:
+        """Nothing is left from now on, whatever was planned."""
+        self.ended = True
 
 
 def concurrent_lock_timeout(seconds_left: float) -> float:

@@ -29,7 +29,8 @@ parts (oid) AS (
 part AS MATERIALIZED (
     SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, a.attnum,
            -- pg_class knows no size before the first VACUUM or ANALYZE (reltuples -1): then the file is asked.
-           CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE c.relpages END AS pages
+           CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) / current_setting('block_size')::int
+                ELSE c.relpages END AS pages
     FROM parts JOIN pg_class AS c ON c.oid = parts.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = {column} AND a.attnum > 0 AND NOT a.attisdropped
 )"""

@@ -19,7 +19,7 @@ from typing import Any
 from . import _catalog, _scram
 from ._driver import sql
 from ._history import _COMMENT as HISTORY_COMMENT
-from ._history import SCHEMA as HISTORY
+from ._history_tables import SCHEMA as HISTORY
 from ._session import Session
 from ._sql import display, qualified, quote
 
@@ -37,6 +37,8 @@ SELECT r.oid::bigint AS oid, r.rolcanlogin AS login, r.rolinherit AS inherit, r.
        r.rolconnlimit AS connection_limit, me.rolsuper AS admin_super, me.rolcreaterole AS admin_creates,
        me.rolbypassrls AS admin_bypassrls,
        coalesce(pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'), false) AS admin_of,
+       coalesce(pg_catalog.pg_has_role(r.oid, {act_as}), false) AS admin_acts_as,
+       coalesce(pg_catalog.pg_has_role(r.oid, me.oid, 'MEMBER'), false) AS member_of_admin,
        pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT') AS sees_verifiers
 FROM pg_catalog.pg_roles AS me LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = {role}
 WHERE me.rolname = current_user
@@ -268,7 +270,8 @@ class _Reader:
         self.session, self.options = session, options
         self.name: str = options["name"]
         self.new = session.server.version_num >= 160000
-        self.row = session.row(sql.SQL(ROLE).format(role=sql.Literal(self.name)))
+        act_as = sql.Literal("SET" if self.new else "MEMBER")
+        self.row = session.row(sql.SQL(ROLE).format(role=sql.Literal(self.name), act_as=act_as))
         self.oid = sql.Literal(self.row["oid"] or 0)
         self.exists = self.row["oid"] is not None
         self.rights: dict[Key, Right] = {}
@@ -303,6 +306,11 @@ class _Reader:
     def _grant(self, key: Key, had: bool, direct: bool, may: bool, giver: str) -> None:
         statement = sql.SQL("GRANT {} TO {}").format(privilege(key), sql.Identifier(self.name))
         self._add(key, statement, had, direct, may, giver)
+
+    @property
+    def new_maintain(self) -> bool:
+        """Whether maintenance can be granted without ownership."""
+        return self.session.server.version_num >= 170000
 
     @property
     def _may_alter(self) -> bool:
@@ -354,7 +362,7 @@ class _Reader:
         if not wants:
             return []
         privileges = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-        if self.session.server.version_num >= 170000:
+        if self.new_maintain:
             privileges.append("MAINTAIN")
         rows = self.session.rows(
             sql.SQL(RELATIONS).format(
@@ -400,7 +408,9 @@ class _Reader:
         creates = {HISTORY} if history and (len(tables) < 3 or any(t["owner"] == self.name for t in tables)) else set()
         self._place(places["DATABASE", self.session.server.database], "CONNECT")
         if history and ("SCHEMA", HISTORY) not in places:
-            self._history_schema()
+            owners = {row["owner"] for want, row in relations if want.need in ("maintain", "own")}
+            needs_owner = not self.new_maintain or any(want.need == "own" for want, _row in relations)
+            self._history_schema(needs_owner and self.session.server.user in owners)
         for (kind, name), row in sorted(places.items()):
             if kind == "SCHEMA":
                 self._place(row, "USAGE")
@@ -416,13 +426,26 @@ class _Reader:
         key = (row["kind"], "", row["name"], "", what)
         self._grant(key, what in row["had"], what in row["direct"], what in row["grantable"], row["owner"])
 
-    def _history_schema(self) -> None:
-        """Made for the role and not by it: it need not be able to create schemas."""
+    def _history_schema(self, member: bool) -> None:
+        """Made for the role and not by it: it need not be able to create schemas. member: it will be one of the present role.
+
+        A role uses no history in a schema of somebody whose code it may not run, so the schema is its own, unless the present
+        role may own it. To give it away one must be able to act as the role, which who creates roles may grant to themselves.
+        """
         may, giver = self.session.server.may_create_schema, "the owner of the database"
-        create = sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(HISTORY))
-        self._add(("SCHEMA", "", HISTORY, "", EXISTS), create, False, False, may, giver)
-        for what in ("USAGE", "CREATE"):
-            self._grant(("SCHEMA", "", HISTORY, "", what), False, False, may, giver)
+        key = ("SCHEMA", "", HISTORY, "", EXISTS)
+        if self.row["admin_super"] or member or self.row["member_of_admin"]:
+            self._add(key, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(HISTORY)), False, False, may, giver)
+            for what in ("USAGE", "CREATE"):
+                self._grant(("SCHEMA", "", HISTORY, "", what), False, False, may, giver)
+            return
+        role, options = sql.Identifier(self.name), sql.SQL(" WITH INHERIT FALSE, SET TRUE" if self.new else "")
+        create = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(HISTORY), role)
+        if not self.row["admin_acts_as"]:
+            act = "GRANT {role} TO CURRENT_USER{options}; {create}; REVOKE {role} FROM CURRENT_USER"
+            create = sql.SQL(act).format(role=role, options=options, create=create)
+            may = may and self._may_alter
+        self._add(key, create, False, False, may, giver)
 
     def _needs(self, want: Want, row: dict[str, Any]) -> None:
         """The rights on one relation."""
@@ -451,7 +474,7 @@ class _Reader:
         elif want.need == "history":
             for what in ("SELECT", "INSERT", "UPDATE", "DELETE"):
                 table(what)
-        elif want.need == "maintain" and self.session.server.version_num >= 170000:
+        elif want.need == "maintain" and self.new_maintain:
             table("MAINTAIN")
         elif owner != self.name and owner not in self.memberships:
             self.memberships.append(owner)

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Union
 
 from . import _dsn
-from ._driver import extensions, psycopg2, sql
+from ._driver import extensions, last_words, psycopg2, sql
 from ._errors import Contended, MaintenanceError, SqlError
 from ._server import ENTER, FACTS, OURS, ROLE, SET_ASIDE, Server
 
@@ -209,6 +209,9 @@ class Session:
     def _translate(self, error: psycopg2.Error) -> MaintenanceError:
         primary = error.diag.message_primary or " ".join(str(error).split())
         details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+        if not self.alive and not error.diag.message_primary:
+            words = last_words(self._connection)
+            primary = f"{words}; {primary}" if words else primary
         message = self.scrub(". ".join([primary, *details]))
         if error.pgcode == LOCK_NOT_AVAILABLE:
             return Contended(message, error.diag.context or "")

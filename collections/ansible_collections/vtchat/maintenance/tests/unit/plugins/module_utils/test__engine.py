@@ -93,6 +93,8 @@ class Stage:
             set=lambda **_limits: None,
             execute=lambda *_query: 0,
             end_with_client=lambda: None,
+            cancel=lambda: None,
+            leave_transaction=lambda: None,
             scrub=lambda text: text.replace("Pa55word", "***"),
             server=SimpleNamespace(version_num=180000),
         )
@@ -122,6 +124,20 @@ def test_ok(stage: Stage) -> None:
     )
     assert "failed" not in result
     assert (stage.history.finished, stage.history.closed[0]) == ([("public.a", "done")], "ok")
+
+
+@pytest.mark.parametrize("where", ["facts", "execute"])
+def test_an_error_that_nobody_thought_of_fails_its_step_and_no_other(stage: Stage, where: str) -> None:
+    error = TypeError("'NoneType' object with Pa55word is not subscriptable")
+    if where == "facts":
+        stage.read_failures = {"a": [error]}
+    else:
+        stage.behaviour = {"a": error}
+    result = stage.run(["a"], ["b"])
+    assert (outcomes(result), result["status"]) == (["a failed", "b done"], "failed")
+    reason = result["actions"][0]["reason"]
+    assert reason.startswith("unexpected TypeError at test__engine.py:")
+    assert reason.endswith("object with *** is not subscriptable")
 
 
 def test_check_executes_nothing(stage: Stage) -> None:
