@@ -36,7 +36,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 NEEDS: dict[str, tuple[str, str]] = {
     "purge": ("rows", "rp"),
     "refresh": ("maintain", "m"),
-    "analyze": ("maintain", "rpm"),
+    "analyze": ("maintain", "rpmf"),
     "vacuum": ("maintain", "rpm"),
     "reindex": ("maintain", "rpm"),
     "index": ("own", "iI"),

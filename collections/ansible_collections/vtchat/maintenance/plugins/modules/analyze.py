@@ -12,14 +12,16 @@ version_added: 1.0.0
 description:
   - Analyzes those of the tables that need it. A table needs it when C(n_mod_since_analyze) has reached the smaller of 50 + a
     tenth of its rows and the square root of a thousand times its rows, or when it was never analyzed.
-  - A partitioned table, which autovacuum never analyzes, needs it as well when a partition was analyzed after it.
+  - A partitioned table, which autovacuum never analyzes, needs it as well when a partition was analyzed after it. So does
+    a table from which others inherit; changes of its children count, and they are analyzed with it.
+  - A foreign table, which autovacuum never analyzes and whose changes nobody counts, is analyzed after seven days.
   - Looks first whether autovacuum or anybody else works on the table, because a manual C(ANALYZE) cancels autovacuum. Such a
     table is V(contended).
   - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT).
 options:
   tables:
     description:
-      - Tables, partitioned tables and materialized views. Each part of a name is taken literally, upper case and spaces
+      - Tables, partitioned tables, foreign tables and materialized views. Each part of a name is taken literally, upper case and spaces
         included; a part with a dot or a double quote in it is written in double quotes.
     type: list
     elements: str

@@ -20,8 +20,8 @@ from .._errors import Contended
 from .._policy import LIGHT
 from .._server import Server
 from .._session import Session
-from .._sql import parse_name, quote
-from .._units import count, rows
+from .._sql import display, parse_name, qualified, quote
+from .._units import count, duration, rows
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "tables": {"type": "list", "elements": "str", "required": True},
@@ -30,7 +30,9 @@ REQUIRED_ONE_OF: list[tuple[str, ...]] = []
 MUTUALLY_EXCLUSIVE: list[tuple[str, ...]] = []
 NAME_OPTIONS = ("tables",)
 
-KINDS = "rpm"
+KINDS = "rpmf"
+# Seconds after which a foreign table is due again: nobody counts its changes, and autovacuum never analyzes it.
+FOREIGN_AGE = 7 * 86400
 
 # The owner of the database may analyze everything in it but the shared catalogs.
 OWNS_DATABASE = """
@@ -47,7 +49,7 @@ tree (position, oid) AS (
     SELECT position, oid FROM target WHERE oid IS NOT NULL
     UNION
     SELECT t.position, i.inhrelid FROM tree AS t
-    JOIN pg_catalog.pg_class AS p ON p.oid = t.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_class AS p ON p.oid = t.oid AND p.relkind IN ('p', 'r') AND p.relhassubclass
     JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid
 ),
 part AS MATERIALIZED (
@@ -69,6 +71,7 @@ total AS (
            max(last_autoanalyze) FILTER (WHERE stored) AS last_autoanalyze,
            count(*) FILTER (WHERE kind <> 'p') AS leaves,
            count(*) FILTER (WHERE stored AND coalesce(last_analyze, '-infinity') < {since}::timestamptz) AS behind,
+           jsonb_agg(jsonb_build_array(schema_name, name) ORDER BY oid) FILTER (WHERE kind = 'r') AS tables,
            (array_agg(jsonb_build_object('oid', oid::bigint, 'schema_name', schema_name, 'name', name, 'kind', kind,
                                          'owner', owner, 'may_maintain', false) ORDER BY oid)
                FILTER (WHERE NOT may_analyze))[1] AS forbidden
@@ -86,7 +89,7 @@ holder AS (
     ORDER BY p.position, l.granted DESC, l.pid, p.oid
 )
 SELECT t.*, s.rows, s.modified, s.stored_oids, s.leaves, s.behind, s.forbidden, s.last_autoanalyze AS parts_autoanalyze,
-       p.last_analyze, p.last_autoanalyze,
+       s.tables, p.last_analyze, p.last_autoanalyze, extract(epoch FROM clock_timestamp() - p.last_analyze)::float8 AS age,
        coalesce(p.last_analyze >= {since}::timestamptz, false) AS analyzed_since,
        CASE WHEN p.last_analyze IS NULL AND p.last_autoanalyze IS NULL THEN EXISTS (
            SELECT FROM pg_catalog.pg_stats AS st WHERE st.schemaname = t.schema_name AND st.tablename = t.name
@@ -113,7 +116,8 @@ class Table:
     modified  rows inserted, updated or deleted since the last ANALYZE, likewise
     stored    oids of the relations that these are summed over
     busy      who holds a lock that ANALYZE would have to wait for
-    stale     autovacuum has renewed the statistics of a partition, which it never does for the parent
+    stale     autovacuum has renewed the statistics of a partition or child, which it never does for the parent
+    age       seconds since the last ANALYZE of a foreign table, None if that is not known
     """
 
     target: str
@@ -126,6 +130,7 @@ class Table:
     never: bool = False
     stale: bool = False
     busy: str = ""
+    age: float | None = None
     statement: str = ""
 
 
@@ -172,8 +177,9 @@ def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
     fault = _fault(session.server, relation, row)
     if fault:
         return Table(relation.display, fault=fault, relation=relation)
-    partitioned = relation.kind == "p"
+    partitioned, divided = relation.kind == "p", row["leaves"] > (relation.kind != "p")
     newest = row["parts_autoanalyze"]
+    known = [moment for moment in (row["last_analyze"], row["last_autoanalyze"]) if moment is not None]
     return Table(
         target=relation.display,
         relation=relation,
@@ -182,16 +188,17 @@ def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
         stored=row["stored_oids"] or [],
         empty_parent=partitioned and not row["leaves"],
         never=row["has_statistics"] is False,
-        stale=bool(partitioned and newest and (row["last_analyze"] is None or newest > row["last_analyze"])),
+        stale=bool(divided and newest and (not known or newest > max(known))),
         busy=_busy(row),
-        statement=session.text(_statement(relation)),
+        age=row["age"],
+        statement=session.text(_statement(session.server, relation, row["tables"])),
     )
 
 
 def _fault(server: Server, relation: _catalog.Relation, row: dict[str, Any]) -> str:
     """What forbids ANALYZE, or nothing. Without the right to it ANALYZE itself only warns, and reports success."""
     if relation.kind not in KINDS:
-        return str(_catalog.wrong_kind(relation, "table or materialized view"))
+        return str(_catalog.wrong_kind(relation, "table, foreign table or materialized view"))
     if not row["may_use_schema"]:
         return _catalog.schema_fault(server, relation)
     if row["forbidden"]:
@@ -215,8 +222,12 @@ def _busy(row: dict[str, Any]) -> str:
     return f"{who} {holds} a {row['holder_mode']} on {where}"
 
 
-def _statement(relation: _catalog.Relation) -> sql.Composed:
-    return sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(relation.identifier)
+def _statement(server: Server, relation: _catalog.Relation, tables: list[list[str]] | None) -> sql.Composed:
+    """From 18 on, children are analyzed with their parent, as partitions always were; before, they have to be named."""
+    named = [relation.identifier]
+    if relation.kind == "r" and server.version_num < 180000:
+        named += [qualified(*name) for name in tables or [] if display(*name) != relation.display]
+    return sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(sql.SQL(", ").join(named))
 
 
 def decide(facts: list[Table], options: dict[str, Any], context: Context) -> list[Action]:
@@ -229,6 +240,8 @@ def _decide(table: Table, forecast: dict[int, int]) -> Action:
         return Action("analyze", table.target, table.fault, FAILED)
     if table.empty_parent:
         return Action("analyze", table.target, "has no partitions", UNCHANGED)
+    if table.relation.kind == "f":
+        return _decide_foreign(table)
     limit = threshold(table.rows or 0)
     coming = _coming(table.relation.oid, table.stored, forecast)
     modified = table.modified + max(0, coming)
@@ -246,7 +259,22 @@ def _decide(table: Table, forecast: dict[int, int]) -> Action:
         return Action("analyze", table.target, reason, UNCHANGED, numbers)
     if table.busy:
         return Action("analyze", table.target, f"{reason}, but {table.busy}", CONTENDED, numbers)
-    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table.relation)
+    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table)
+
+
+def _decide_foreign(table: Table) -> Action:
+    """Changes elsewhere are not counted here, so time decides."""
+    numbers = {"age_seconds": table.age}
+    if table.never:
+        reason = "never analyzed"
+    elif table.age is None:
+        reason = "it is not known when it was analyzed"
+    elif table.age > FOREIGN_AGE:
+        reason = f"analyzed {duration(table.age)} ago, and changes of a foreign table are not counted"
+    else:
+        reason = f"a foreign table, analyzed {duration(table.age)} ago (due after {duration(FOREIGN_AGE)})"
+        return Action("analyze", table.target, reason, UNCHANGED, numbers)
+    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table)
 
 
 def _share(modified: int, of: int | None) -> str:
@@ -267,16 +295,20 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     session.set(lock_timeout=LIGHT)
     started = session.row(FLUSH if session.server.version_num >= 150000 else FLUSH_14)["started"]
     why = "another session held a lock"
+    relation = action.plan.relation
     try:
-        session.execute(_statement(action.plan))
+        _send(session, action.plan)
     except Contended as error:
         why = str(error)  # what was done before it, such as some partitions, stays done
-    row = _read_after(session, action.plan, started.isoformat())
+    said = [text for text in session.notices if "cannot analyze this foreign table" in text]
+    row = _read_after(session, relation, started.isoformat())
     if row["oid"] is None:
         return Outcome(FAILED, "was dropped meanwhile")
-    fault = _fault(session.server, action.plan, row)
+    fault = _fault(session.server, relation, row)
     if fault:
         return Outcome(FAILED, fault, changed=row["analyzed_since"])
+    if said and relation.kind == "f":
+        return Outcome(FAILED, "its foreign-data wrapper cannot analyze it: take it out of the tables")
     why = _busy(row) or why
     if not row["analyzed_since"]:
         return Outcome(CONTENDED, f"skipped: {why}")
@@ -284,6 +316,15 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
         parts = "1 partition was" if row["behind"] == 1 else f"{count(row['behind'])} partitions were"
         return Outcome(CONTENDED, f"analyzed, but {parts} skipped: {why}", changed=True)
     return Outcome(changed=True)
+
+
+def _send(session: Session, table: Table) -> None:
+    """ANALYZE. Before 17, functions that expressions of indexes and statistics use see the path of the session."""
+    if session.server.version_num >= 170000:
+        session.execute(table.statement, alone=True)
+        return
+    with session.users_path():
+        session.execute(table.statement, alone=True)
 
 
 def _read_after(session: Session, relation: _catalog.Relation, started: str) -> dict[str, Any]:

@@ -50,6 +50,20 @@ def test_the_threshold(rows: int, changes: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("known", "verdict", "reason"),
+    [
+        ({"never": True}, None, "never analyzed"),
+        ({}, None, "it is not known when it was analyzed"),
+        ({"age": 8 * 86400.0}, None, "analyzed 8 d ago, and changes of a foreign table are not counted"),
+        ({"age": 7 * 86400.0}, "unchanged", "a foreign table, analyzed 7 d ago (due after 7 d)"),
+    ],
+)
+def test_a_foreign_table(known: dict[str, Any], verdict: str | None, reason: str) -> None:
+    (action,) = decide(table(kind="f", **known))
+    assert (action.verdict, action.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
     ("known", "forecast", "verdict", "reason"),
     [
         ({"rows": 1000, "modified": 149}, {}, "unchanged", "149 rows changed, below the threshold of 150"),
