@@ -145,29 +145,75 @@ def test_server_that_starts_up_is_waited_for(private_server: PrivateServer) -> N
         starter.join()
 
 
-def test_answer_of_a_server_that_starts_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listener that gives the server's own answer twice, then hangs up: three attempts are made, no more."""
-    error = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
-    answer = b"E" + (len(error) + 4).to_bytes(4, "big") + error
-    final = error.replace(b"57P03", b"28P01").replace(
-        b"the database system is starting up", b"password authentication failed"
-    )
-    answers = [answer, answer, b"E" + (len(final) + 4).to_bytes(4, "big") + final]
+def refusal(code: str, text: str) -> bytes:
+    """ErrorResponse."""
+    error = f"SFATAL\0VFATAL\0C{code}\0M{text}\0\0".encode()
+    return b"E" + (len(error) + 4).to_bytes(4, "big") + error
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """The port of a listener that gives these answers, one to each connection, then hangs up on all; all have to be fetched."""
+    left = list(answers)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            for text in answers:
-                with listener.accept()[0] as client:
-                    client.recv(4096)
-                    client.sendall(text)
+            while True:
+                try:
+                    client = listener.accept()[0]
+                except OSError:
+                    return
+                with client:
+                    if left and client.recv(4096):
+                        client.sendall(left.pop(0))
 
         server = threading.Thread(target=serve, daemon=True)
         server.start()
-        port = listener.getsockname()[1]
-        dsn = f"postgresql://u:{ENCODED}@127.0.0.1:{port}/d?sslmode=disable&gssencmode=disable"
-        assert "password authentication failed" in refused(dsn, connect_deadline=60)
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
         server.join(10)
-        assert not server.is_alive()
+    assert left == []
+
+
+PLAIN = "sslmode=disable&gssencmode=disable"
+WRONG = refusal("28P01", "password authentication failed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the database system is starting up",
+        'too many connections for role "u"',
+        'too many connections for database "d"',
+        "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    ],
+)
+def test_what_passes_is_waited_for(text: str) -> None:
+    """Twice the server's own answer, then another one: three attempts are made, no more."""
+    with answering(refusal("57P03", text), refusal("57P03", text), WRONG) as port:
+        message = refused(f"postgresql://u:{ENCODED}@127.0.0.1:{port}/d?{PLAIN}", connect_deadline=60)
+    assert "password authentication failed" in message
+
+
+@pytest.mark.parametrize("code", ["57P03", "53300"])
+@pytest.mark.parametrize("text", ["das Datenbanksystem startet", "система баз данных запускается"])
+def test_a_server_that_speaks_another_language_is_asked(code: str, text: str) -> None:
+    """After each attempt it is asked by the protocol."""
+    busy = refusal(code, text)
+    with answering(busy, busy, busy, busy, WRONG, WRONG) as port:
+        message = refused(f"postgresql://u:{ENCODED}@127.0.0.1:{port}/d?{PLAIN}", connect_deadline=60)
+    assert "password authentication failed" in message
+
+
+def test_too_many_connections_of_a_role(database: Database) -> None:
+    role = database.role("busy", attributes=["CONNECTION LIMIT 1"])
+    first = database.connect(role)
+    closer = threading.Timer(0.3, first.close)
+    closer.start()
+    try:
+        assert info(database.dsn_as(role), connect_deadline=60)["runs"] == []
+    finally:
+        closer.join()
 
 
 # Environment

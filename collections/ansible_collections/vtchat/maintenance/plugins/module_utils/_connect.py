@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _dsn
+from . import _dsn, _probe
 from ._driver import extensions, psycopg2
 from ._errors import ConnectError, OptionError, SqlError
 from ._server import Server
@@ -25,7 +25,7 @@ from ._session import Session
 from ._sql import quote
 
 # Waiting helps against these only; a wrong password must not be tried again (accounts get locked). Texts of libpq and
-# of the server, which gives no code to a driver before a session exists.
+# of the server, which gives no code to a driver before a session exists. In another language, the server is asked (_probe).
 _WORTH_WAITING = (
     "starting up",
     "not yet accepting connections",
@@ -37,6 +37,7 @@ _WORTH_WAITING = (
     "timed out",
     "server closed the connection unexpectedly",
     "too many clients",
+    "too many connections for",
     "remaining connection slots",
     "endpoint is disabled",
     "could not connect to compute",
@@ -202,7 +203,7 @@ def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:
         except (psycopg2.Error, UnicodeError) as error:
             message = " ".join(dsn.scrub(str(error)).split())
         left = end - time.monotonic()
-        if not _worth_waiting(message):
+        if not _worth_waiting(message) and not _probe.passing(dsn.keywords, left):
             raise ConnectError(f"cannot connect: {message}")
         if left < pause:
             raise ConnectError(f"cannot connect within {deadline:g} s (connect_deadline): {message}")

@@ -21,8 +21,8 @@ description:
 options:
   tables:
     description:
-      - Tables, partitioned tables, foreign tables and materialized views. Each part of a name is taken literally, upper case and spaces
-        included; a part with a dot or a double quote in it is written in double quotes.
+      - Tables, partitioned tables, foreign tables and materialized views. Each part of a name is taken literally, upper case
+        and spaces included; a part with a dot or a double quote in it is written in double quotes.
     type: list
     elements: str
     required: true
