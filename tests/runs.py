@@ -20,7 +20,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def perform(name: str, dsn: str, check: bool = False, **options: Any) -> dict[str, Any]:
+def perform(name: str, dsn: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
     """What the module of that name returns."""
     return _edge.perform(name, _edge.validated(name, {"dsn": dsn, **options}), check)
 
