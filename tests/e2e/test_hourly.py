@@ -100,16 +100,21 @@ def the_first_run_does_exactly_what_was_predicted(checkout: Checkout) -> None:
         "PGHOSTADDR": "127.0.0.1",
         "PGPORT": "9",
     }
-    output = checkout.run("make hourly", **stray)
+    first = checkout.command("make hourly", **stray)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "ignored DATABASE_URL PGHOSTADDR" in first.stderr
+    assert "DATABASE_URL=... make hourly INVENTORY=production" in first.stderr
     done = checkout.actions()
     assert FIRST <= outcomes(done, "done") <= outcomes(planned, "planned")
     rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
     assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
-    assert "secret" not in output
+    assert "secret" not in first.stdout + first.stderr
 
 
 def the_second_run_changes_nothing_and_says_why(checkout: Checkout) -> None:
-    output = checkout.run("make hourly")
+    second = checkout.command("make hourly")
+    output = second.stdout
+    assert "ignored" not in second.stderr
     actions = checkout.actions()
     assert outcomes(actions, "unchanged") == TARGETS, output
     assert "changed=0" in output
