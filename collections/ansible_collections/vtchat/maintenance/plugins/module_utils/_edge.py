@@ -28,7 +28,7 @@ from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
-    "tls": {"type": "str", "choices": ["require", "verify-full"], "default": "require"},
+    "tls": {"type": "str", "choices": ["require", "verify-full", "private"], "default": "require"},
     "connect_deadline": {"type": "float", "default": 30.0},
     "role": {"type": "str"},
     "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},

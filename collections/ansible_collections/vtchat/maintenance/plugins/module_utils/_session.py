@@ -219,7 +219,7 @@ def _refuse_unsuitable(session: Session) -> None:
         raise ConnectError("the server is a standby (in recovery), which is read-only: connect to the primary. With several "
                            "hosts in the dsn, target_session_attrs=read-write finds it")  # fmt: skip
     host = session.server.host
-    if not _dsn.is_local(host) and not session._connection.info.ssl_in_use:
+    if not _dsn.is_local(host) and not session._connection.info.ssl_in_use and not session._dsn.private:
         raise ConnectError(
             f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file"
         )

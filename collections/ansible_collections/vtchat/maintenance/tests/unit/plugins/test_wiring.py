@@ -22,7 +22,7 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql"},
+    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql", "_dsn_kinds"},
     {"_sql", "_dsn", "_http", "_scripts"},
     {"_server", "_index_definition", "_secrets"},
     {"_session", "_github", "_fly"},
