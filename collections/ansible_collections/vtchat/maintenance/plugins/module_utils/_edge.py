@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
@@ -22,7 +22,9 @@ from ._action import DONE, PLANNED
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
+from ._module import Module, register
 from ._plan import OPERATIONS, Plan, Step
+from ._report import clean
 from ._session import ConnectionOptions, _choose_host, open_session
 from ._sql import MAX_NAME_BYTES, parse_name
 
@@ -112,7 +114,13 @@ def perform(name: str, parameters: dict[str, Any], check: bool, progress: Progre
         faults = _faults(name, parameters)
         if faults:
             raise OptionError(faults)
-        return _PERFORMERS.get(name, _run)(name, parameters, check, progress)
+        dsn = _dsn.parse(parameters["dsn"] or "", parameters["tls"])
+        register(dsn.secrets)
+        result = _PERFORMERS.get(name, _run)(name, parameters, check, progress)
+        # Warnings go to the terminal as they are, and names in them may come from anybody.
+        if "warnings" in result:
+            result["warnings"] = [clean(dsn.scrub(warning)) for warning in result["warnings"]]
+        return result
     except OptionError as error:
         return {**failure(name, parameters, str(error)), "errors": error.errors}
     except MaintenanceError as error:
@@ -133,14 +141,9 @@ def failure(name: str, parameters: dict[str, Any], message: str) -> dict[str, An
 
 def main(name: str) -> None:
     """The whole of a module."""
-    module = AnsibleModule(supports_check_mode=True, **argument_spec(name))
+    module = Module(supports_check_mode=True, **argument_spec(name))
     parameters = {option: module.params[option] for option in argument_spec(name)["argument_spec"]}
-    result = perform(name, parameters, module.check_mode)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    module.finish(perform(name, parameters, module.check_mode))
 
 
 def _connection(parameters: dict[str, Any]) -> ConnectionOptions:

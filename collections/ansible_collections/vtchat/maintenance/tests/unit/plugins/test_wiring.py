@@ -31,10 +31,12 @@ LAYERS = (
     {"_operations"},
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},
-    {"_edge", "_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
+    {"_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
+    {"_module"},
+    {"_edge"},
 )
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
-KNOWS_ANSIBLE = {"_edge", "_http"}
+KNOWS_ANSIBLE = {"_edge", "_http", "_module"}
 
 
 def imported(path: Path) -> set[str]:
