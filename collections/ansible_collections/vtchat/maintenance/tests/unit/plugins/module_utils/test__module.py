@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from types import ModuleType
 from typing import Any
@@ -41,15 +40,15 @@ def test_values_of_unknown_options_are_not_shown(
 def test_warnings_are_masked_and_cannot_speak_to_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    warned: list[str] = []
     made = module(monkeypatch, name="n", token="TOKENzq7")
+    # Where Ansible puts a warning depends on what else this process has loaded.
+    monkeypatch.setattr(made, "warn", warned.append)
     made.hide({"PASSzq7"})
     with pytest.raises(SystemExit):
         made.finish({"changed": False, "warnings": ["TOKENzq7 \x1b[2J\nPASSzq7 \u202e"], "msg": "PASSzq7"})
-    shown = capsys.readouterr().out
-    assert "zq7" not in shown
-    warning = json.dumps(json.loads(shown)["warnings"])
-    assert "\\\\x1b[2J\\\\n" in warning
-    assert "\\\\u202e" in warning
+    assert "zq7" not in capsys.readouterr().out
+    assert warned == ["******** \\x1b[2J\\n******** \\u202e"]
 
 
 def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
