@@ -19,18 +19,26 @@ ifeq ($(shell uname -s),Linux)
 export LC_ALL := C.UTF-8
 endif
 
-# INVENTORY=production, CHECK=1 and ARGS='...' count as arguments of make only. From the environment they are refused,
-# because a variable lying about must neither choose a database nor turn a real run into something else.
-OPTIONS := INVENTORY CHECK ARGS
-unexport $(OPTIONS)
-from_environment = $(foreach name,$(OPTIONS),$(if $(findstring environment,$(origin $(name))),$(name)))
+# Which target takes which option. A new target that takes one is listed here; everything else that is typed is refused at the
+# end of this file, before anything happens.
+TAKES_INVENTORY := hourly provision
+TAKES_CHECK := hourly provision
+TAKES_ARGS := hourly provision stop test-fast test-python sanity molecule bench
+TAKES_PYTHON = $(targets)
+OPTIONS := INVENTORY CHECK ARGS PYTHON
+unexport INVENTORY CHECK ARGS
+
 inventory = inventories/$(or $(strip $(INVENTORY)),demo)
+
+# Somebody who gives a connection and no inventory means his own database. Only names are looked at: `value` keeps make from
+# reading a $ in a password.
+CONNECTIONS := DATABASE_URL DEVELOPMENT_DATABASE_URL PRODUCTION_DATABASE_URL PGHOST PGHOSTADDR PGSERVICE
+ignored = $(if $(strip $(INVENTORY)),,$(foreach name,$(CONNECTIONS),$(if $(value $(name)),$(name))))
 
 # $(call playbook,name,arguments)
 define playbook
-@test -z "$(strip $(from_environment))" || { echo "make: write $(strip $(from_environment)) after make; it came from the environment" >&2; exit 2; }
-@test -e "$(inventory)" || { echo "make: there is no $(inventory)" >&2; exit 2; }
-@$(BIN)/ansible-playbook -i "$(inventory)" "playbooks/$(1).yml" $(if $(filter-out 0 no false,$(CHECK)),--check --diff) $(2) $(ARGS)
+@test -z "$(strip $(ignored))" || echo "make: ignored $(strip $(ignored)) of the environment, as this is the demo; for a database of your own: DATABASE_URL=... make $@ INVENTORY=production" >&2
+@$(BIN)/ansible-playbook -i "$(inventory)" "playbooks/$(1).yml" $(if $(filter 1 yes true,$(CHECK)),--check --diff) $(2) $(ARGS)
 endef
 
 stage = @printf '\n=== %s ===\n' '$(1)'
@@ -42,7 +50,7 @@ clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "  Options, after make: INVENTORY=production  CHECK=1 (show, change nothing)  ARGS='-v'  PYTHON=python3.12"
+	@echo "  Options, after the target: INVENTORY=production  CHECK=1 (show, change nothing)  ARGS='-v'  PYTHON=python3.12"
 
 .PHONY: hourly
 hourly: setup ## Hourly maintenance; the demo database unless INVENTORY= says otherwise
@@ -117,3 +125,55 @@ clean: ## Remove .venv and caches; the demo database stays
 	find collections playbooks roles tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 comma := ,
+empty :=
+space := $(empty) $(empty)
+hash := \#
+define newline
+
+
+endef
+
+# --- What was typed. Options of Ansible are none of make's, but make takes some of them for its own: --check for
+# --check-symlink-times, -i for --ignore-errors. A mistyped variable, a second word or an empty value would be a run that nobody
+# meant, so all of them are refused, for each target alike. Here at the end, so that completion in shells finds all targets.
+
+targets := $(shell sed -n 's/^\([a-z][a-z-]*\):.*$(hash)$(hash) .*/\1/p' Makefile)
+goals := $(or $(MAKECMDGOALS),help)
+usage := the options are INVENTORY=production  CHECK=1  ARGS='-v'  PYTHON=python3.12
+spelling_INVENTORY := INVENTORY=production
+spelling_CHECK := CHECK=1
+spelling_ARGS := ARGS='-v'
+spelling_PYTHON := PYTHON=python3.12
+
+# The letters of make's own options, from the part of MAKEFLAGS before the variables: "sL -j2 -- INVENTORY=x" has s and L.
+words_of_flags := $(subst /, ,$(firstword $(subst /--/, ,./$(subst $(space),/,$(strip $(MAKEFLAGS)))/)))
+letters := $(filter-out --% -j% -l% -O% -I% -E% -o% -W%,$(word 2,$(words_of_flags)) $(filter -%,$(words_of_flags)))
+refused_L := make takes --check for an option of its own and would change things: write CHECK=1
+refused_n := -n and --dry-run print commands and check nothing: write CHECK=1
+refused_t := -t does nothing here; options of ansible-playbook are written ARGS='...'
+refused_q := -q does nothing here; options of ansible-playbook are written ARGS='...'
+refused_i := -i makes make go on after errors: write INVENTORY=production
+refused_e := -e lets the environment change this Makefile; options of ansible-playbook are written ARGS='...'
+faults := $(foreach letter,L n t q i e,$(if $(findstring $(letter),$(letters)),$(newline)$(refused_$(letter))))
+
+unknown := $(filter-out $(targets),$(goals))
+faults := $(faults)$(if $(unknown),$(newline)there is no target $(unknown); there are $(targets))
+
+# By origin, which is right whatever the values are. 4.3 and older list MAKEOVERRIDES itself nowhere, newer ones may.
+typed := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+unknown := $(filter-out $(OPTIONS),$(typed))
+faults := $(faults)$(if $(unknown),$(newline)there is no option $(unknown); $(usage). Everything else belongs into the environment$(comma) before make)
+faults := $(faults)$(foreach name,$(filter $(OPTIONS),$(typed)),$(foreach goal,$(filter-out $(TAKES_$(name)),$(filter $(targets),$(goals))),$(newline)$(goal) does not take $(name)))
+
+# From the environment they are refused where they would count: a variable lying about must not choose a database or make a
+# check of a run. PYTHON may come from there.
+stray = $(foreach name,INVENTORY CHECK ARGS,$(if $(filter $(TAKES_$(name)),$(goals)),$(if $(findstring environment,$(origin $(name))),$(name))))
+faults := $(faults)$(if $(strip $(stray)),$(newline)write $(strip $(stray)) after make; it came from the environment)
+
+faults := $(faults)$(foreach name,INVENTORY CHECK,$(if $(filter $(name),$(typed)),$(if $(strip $($(name))),,$(newline)$(name) is empty; write $(spelling_$(name)) or nothing)))
+faults := $(faults)$(if $(filter CHECK,$(typed)),$(if $(filter-out 1 yes true 0 no false,$(CHECK)),$(newline)CHECK is 1 or 0: write CHECK=1))
+faults := $(faults)$(if $(filter INVENTORY,$(typed)),$(if $(filter 0 1,$(words $(INVENTORY))),$(if $(wildcard $(inventory)),,$(newline)there is no $(inventory); there are $(patsubst inventories/%/.,%,$(wildcard inventories/*/.))),$(newline)INVENTORY is one name))
+
+ifneq ($(strip $(faults)),)
+$(error $(subst $(space)$(newline),$(newline),$(faults)))
+endif

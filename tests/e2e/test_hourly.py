@@ -6,20 +6,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.checkout import ROOT, Checkout
 from tests.servers import Database
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What the plan is about, and what of it has work to do in a first run of the demo.
@@ -32,42 +28,6 @@ TARGETS = {
 }
 # The demo's autovacuum may be quicker than us with the two that are only loaded.
 FIRST = TARGETS - {("analyze", "public.users"), ("analyze", "public.user_subscriptions")}
-
-
-class Checkout:
-    """A copy of what is tracked, without anything that was made on this machine."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-        for name in filter(None, names):
-            if (ROOT / name).exists() or (ROOT / name).is_symlink():
-                (directory / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
-        self.results = directory / "results.json"
-
-    def command(self, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a line as a user's shell would, with nothing of ours in its environment but what it says."""
-        passed = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "TMPDIR") if name in os.environ}
-        passed |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        passed |= {"VTCHAT_MAINTENANCE_JSON": str(self.results), **environment}
-        self.results.unlink(missing_ok=True)
-        return subprocess.run(  # noqa: S602 - the README's lines are for a shell
-            line, shell=True, cwd=self.directory, env=passed, capture_output=True, text=True, check=False
-        )
-
-    def run(self, line: str, **environment: str) -> str:
-        """The same, for a line that must succeed."""
-        done = self.command(line, **environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def actions(self) -> list[dict[str, Any]]:
-        """What the run said for machines."""
-        (run,) = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
-        actions: list[dict[str, Any]] = run["actions"]
-        return actions
 
 
 def outcomes(actions: list[dict[str, Any]], outcome: str) -> set[tuple[str, str]]:
@@ -100,16 +60,21 @@ def the_first_run_does_exactly_what_was_predicted(checkout: Checkout) -> None:
         "PGHOSTADDR": "127.0.0.1",
         "PGPORT": "9",
     }
-    output = checkout.run("make hourly", **stray)
+    first = checkout.command("make hourly", **stray)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "ignored DATABASE_URL PGHOSTADDR" in first.stderr
+    assert "DATABASE_URL=... make hourly INVENTORY=production" in first.stderr
     done = checkout.actions()
     assert FIRST <= outcomes(done, "done") <= outcomes(planned, "planned")
     rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
     assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
-    assert "secret" not in output
+    assert "secret" not in first.stdout + first.stderr
 
 
 def the_second_run_changes_nothing_and_says_why(checkout: Checkout) -> None:
-    output = checkout.run("make hourly")
+    second = checkout.command("make hourly")
+    output = second.stdout
+    assert "ignored" not in second.stderr
     actions = checkout.actions()
     assert outcomes(actions, "unchanged") == TARGETS, output
     assert "changed=0" in output
@@ -161,8 +126,10 @@ class TestOwnDatabase:
         done = checkout.actions()
         assert outcomes(done, "done") == outcomes(planned, "planned") >= {("purge", "public.sessions")}
         assert vtchat_database.sql(expired) == [(0,)]
-        checkout.run("make hourly INVENTORY=production", DATABASE_URL=url)
+        checkout.run(".venv/bin/ansible-playbook -i inventories/production playbooks/hourly.yml", DATABASE_URL=url)
         assert outcomes(checkout.actions(), "unchanged") == TARGETS
+        no_tokens = checkout.command(".venv/bin/ansible-playbook -i inventories/production playbooks/secrets.yml")
+        assert no_tokens.returncode == 2
         vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
         failed = checkout.command("make hourly INVENTORY=production ARGS=-v", DATABASE_URL=url)
         assert failed.returncode == 2
@@ -173,7 +140,8 @@ class TestOwnDatabase:
 def test_every_command_of_the_readme_is_run_here() -> None:
     """A command that is added to the README needs a test; make test itself is what runs this one."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    commands = {re.sub(r"^DATABASE_URL='[^']*' ", "", line) for block in blocks for line in block.splitlines()}
+    inline = re.findall(r"`((?:make|ansible-|\.venv/)[^`]+)`", README)
+    commands = {re.sub(r"^DATABASE_URL='[^']*' ", "", line) for line in "".join(blocks).splitlines()} | set(inline)
     source = Path(__file__).read_text(encoding="utf-8")
     missing = {command for command in commands if f'"{command}"' not in source} - {"make test"}
     assert not missing

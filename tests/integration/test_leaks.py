@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.runs import playbook
+from tests.runs import REPOSITORY, playbook
 from tests.servers import Database
 
 SECRET = "%s@#7/Geh€im 'n\"\n\\x"
@@ -57,6 +57,7 @@ def task(module: str, options: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {f"vtchat.maintenance.{module}": options, "ignore_errors": True, **more}
 
 
+MODULES = sorted(path.stem for path in (REPOSITORY / "collections").rglob("plugins/modules/*.py"))
 AS_MODULE = {"environment": {"NOTHING_SPECIAL": "1"}}
 PURGE = {"table": "t", "column": "at"}
 
@@ -129,6 +130,10 @@ def tasks() -> list[dict[str, Any]]:
         made.append(
             task("sql_object", {**dsn, "sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"})
         )
+    # Options that no module has: their values are nobody's to show.
+    for module in MODULES:
+        mistyped = {"tokne": "{{ unreadable }}", "secret": {"NAME": ["{{ good }}"]}, "dns": "{{ good }}"}
+        made += [task(module, mistyped), task(module, mistyped, **AS_MODULE)]
     for name in ("good", "wrong", "as_mapping"):
         role = {"name": "maintenance"}
         more = {"maintenance_dsn": f"{{{{ {name} }}}}", "maintenance_connect_deadline": 0}
@@ -156,6 +161,7 @@ def test_password_is_nowhere(database: Database, login: str, tmp_path: Path) -> 
     assert database.value("SELECT count(*) FROM maintenance.run") >= 5, process.stdout  # it did connect
     assert database.value("SELECT count(*) FROM t") == 0
     assert "password authentication failed" in process.stdout
+    assert process.stdout.count("tokne") >= 2 * len(MODULES) > 20
     recorded = str(
         [database.sql(f"SELECT x::text FROM maintenance.{name} AS x") for name in ("run", "action", "state")]
     )

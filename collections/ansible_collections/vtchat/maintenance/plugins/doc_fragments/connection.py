@@ -21,7 +21,10 @@ options:
       - Without it, the environment variable E(DATABASE_URL) is read, and without that, libpq's own settings decide, which are
         the environment variables C(PG*) and the connection service file. An empty string leaves E(DATABASE_URL) unread.
       - A string that names a host is not redirected by E(PGHOSTADDR), E(PGPORT) or E(PGSERVICE).
-      - Never shown. No message repeats any part of it that could be a secret, a malformed one included.
+      - Never shown. No message repeats any part of it that could be a secret, a malformed one included. A string that can be
+        read in two ways, such as one with an C(@) in the password that is not percent-encoded, is refused unread.
+      - The password is masked wherever it would be in a message. One that is an ordinary word, such as C(postgres), is masked
+        where passwords stand (in a URL, after C(password=)) and not where it is the name of something.
     type: str
   tls:
     description:
@@ -29,9 +32,12 @@ options:
         is raised to it; a stronger one stays.
       - V(require) encrypts. V(verify-full) also checks that the certificate was issued for this host, by an authority that
         the operating system trusts unless C(sslrootcert) names another.
+      - V(private) leaves C(sslmode) as it is given, V(disable) included, for networks that encrypt by themselves, such as Fly's.
+        Only where O(dsn) names its hosts, each by a private address (RFC 1918, RFC 4193) or by a name that ends in
+        C(.internal) or C(.flycast); any other host is refused. Everybody in that network who can listen sees everything.
       - Sockets and loopback addresses are left as they are.
     type: str
-    choices: [require, verify-full]
+    choices: [require, verify-full, private]
     default: require
   connect_deadline:
     description:

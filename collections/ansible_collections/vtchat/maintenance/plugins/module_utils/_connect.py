@@ -75,7 +75,7 @@ def open_session(
     session = Session(_connect(dsn, options.connect_deadline), dsn)
     try:
         session.read_facts(application, statement_timeout, read_only, options.role)
-        _refuse_unsuitable(session, writes)
+        _refuse_unsuitable(session, dsn, writes)
         if session.behind_proxy():
             _look_behind(session, dsn, options)
             session.read_facts(application, statement_timeout, read_only, options.role)
@@ -102,7 +102,7 @@ def _choose_host(dsn: _dsn.Dsn, pooler: str) -> _dsn.Dsn:
     ])  # fmt: skip
 
 
-def _refuse_unsuitable(session: Session, writes: bool) -> None:
+def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, writes: bool) -> None:
     if session.server.version_num < 140000:
         raise ConnectError(f"the server is PostgreSQL {session.server.version}; 14 is the oldest that is supported")
     if session.server.in_recovery:
@@ -111,7 +111,7 @@ def _refuse_unsuitable(session: Session, writes: bool) -> None:
     if writes:
         _refuse_settings(session.server)
     host = session.server.host
-    if not _dsn.is_local(host) and not session.encrypted:
+    if not _dsn.is_local(host) and not session.encrypted and not dsn.private:
         raise ConnectError(
             f"the connection to {host} is not encrypted: add sslmode=require to the dsn or the service file"
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
@@ -23,12 +23,14 @@ from ._connect import ConnectionOptions, _choose_host, open_session
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
+from ._module import Module, register
 from ._plan import OPERATIONS, Plan, Step
+from ._report import clean
 from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
-    "tls": {"type": "str", "choices": ["require", "verify-full"], "default": "require"},
+    "tls": {"type": "str", "choices": ["require", "verify-full", "private"], "default": "require"},
     "connect_deadline": {"type": "float", "default": 30.0},
     "role": {"type": "str"},
     "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},
@@ -112,7 +114,13 @@ def perform(name: str, parameters: dict[str, Any], check: bool, progress: Progre
         faults = _faults(name, parameters)
         if faults:
             raise OptionError(faults)
-        return _PERFORMERS.get(name, _run)(name, parameters, check, progress)
+        dsn = _dsn.parse(parameters["dsn"] or "", parameters["tls"])
+        register(dsn.secrets)
+        result = _PERFORMERS.get(name, _run)(name, parameters, check, progress)
+        # Warnings go to the terminal as they are, and names in them may come from anybody.
+        if "warnings" in result:
+            result["warnings"] = [clean(dsn.scrub(warning)) for warning in result["warnings"]]
+        return result
     except OptionError as error:
         return {**failure(name, parameters, str(error)), "errors": error.errors}
     except MaintenanceError as error:
@@ -133,14 +141,9 @@ def failure(name: str, parameters: dict[str, Any], message: str) -> dict[str, An
 
 def main(name: str) -> None:
     """The whole of a module."""
-    module = AnsibleModule(supports_check_mode=True, **argument_spec(name))
+    module = Module(supports_check_mode=True, **argument_spec(name))
     parameters = {option: module.params[option] for option in argument_spec(name)["argument_spec"]}
-    result = perform(name, parameters, module.check_mode)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    module.finish(perform(name, parameters, module.check_mode))
 
 
 def _connection(parameters: dict[str, Any]) -> ConnectionOptions:

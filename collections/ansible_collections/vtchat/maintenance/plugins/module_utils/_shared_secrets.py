@@ -171,6 +171,11 @@ def hidden(parameters: Mapping[str, Any]) -> set[str]:
     return set().union(*map(_secrets.forms, filter(None, texts)))
 
 
+def masked(parameters: Mapping[str, Any], already: set[str]) -> set[str]:
+    """What Ansible must mask."""
+    return already | hidden(parameters)
+
+
 def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Do it, and return the module's result. Raises MaintenanceError before anything was changed."""
     options = read(parameters)

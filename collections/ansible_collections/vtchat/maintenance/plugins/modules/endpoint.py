@@ -167,10 +167,9 @@ errors:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _endpoint
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "url": {"type": "str", "required": True},
@@ -184,17 +183,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    module.no_log_values.update(_endpoint.hidden(module.params))
+    module = Module(ARGUMENT_SPEC, supports_check_mode=True)
+    module.hide(_endpoint.hidden(module.params))
     try:
         result = _endpoint.perform(module.params, module.check_mode)
     except MaintenanceError as error:
         result = _endpoint.failure(module.params, error)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    module.finish(result)
 
 
 if __name__ == "__main__":

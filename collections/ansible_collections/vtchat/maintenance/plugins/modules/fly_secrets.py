@@ -217,10 +217,10 @@ errors:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import env_fallback
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _fly_secrets
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "app": {"type": "str", "required": True},
@@ -247,24 +247,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    parameters = dict(module.params)
-    module.no_log_values = _fly_secrets.masked(parameters, module.no_log_values)
-    # Ansible repeats the options, and masks the values of a mapping only: somebody may have mixed up names and values.
-    module.params["secrets"] = None
-    try:
-        result = _fly_secrets.perform(parameters, module.check_mode)
-    except OptionError as error:
-        module.fail_json(msg=str(error), errors=error.errors)
-    except MaintenanceError as error:
-        module.fail_json(msg=str(error))
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    if not module._diff:
-        del result["diff"]
-    if result["failed"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    serve(ARGUMENT_SPEC, _fly_secrets.masked, _fly_secrets.perform)
 
 
 if __name__ == "__main__":

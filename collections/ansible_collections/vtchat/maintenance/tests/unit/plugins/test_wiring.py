@@ -22,7 +22,7 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql", "_watch", "_probe"},
+    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds"},
     {"_sql", "_dsn", "_http", "_scripts"},
     {"_server", "_index_definition", "_secrets", "_history_tables"},
     {"_session", "_github", "_fly"},
@@ -32,10 +32,12 @@ LAYERS = (
     {"_operations"},
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},
-    {"_edge", "_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
+    {"_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
+    {"_module"},
+    {"_edge"},
 )
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
-KNOWS_ANSIBLE = {"_edge", "_http"}
+KNOWS_ANSIBLE = {"_edge", "_http", "_module"}
 
 
 def imported(path: Path) -> set[str]:

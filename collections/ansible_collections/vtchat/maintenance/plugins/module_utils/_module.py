@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""AnsibleModule as our modules need it: nothing that may be a secret is shown, whatever name it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import MaintenanceError, OptionError
+from ._report import clean
+
+SHORTEST = 4
+HIDDEN = "VALUE_OF_AN_UNKNOWN_OPTION"
+
+
+def register(secrets: Iterable[str]) -> None:
+    """Tell Ansible itself of secrets, where it can be told (ansible-core 2.22 and later): it masks them in all that it shows.
+
+    Wherever they stand, so short ones would make everything unreadable.
+    """
+    try:
+        from ansible.module_utils.secrets import register_secrets  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return
+    register_secrets(sorted(secret for secret in secrets if len(secret) >= SHORTEST))
+
+
+class Module(AnsibleModule):
+    """AnsibleModule that shows no value of an option it does not know, and that masks warnings like results."""
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        known = {
+            *self.argument_spec,
+            *(name for spec in self.argument_spec.values() for name in spec.get("aliases", ())),
+        }
+        for name in self.params:
+            # Ansible repeats all options with -vvv, and a mistyped one has no no_log.
+            if name not in known and not str(name).startswith("_ansible_"):
+                self.params[name] = HIDDEN
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Have these strings masked in everything that the module says."""
+        secrets = set(filter(None, secrets))
+        self.no_log_values.update(secrets)
+        register(secrets)
+
+    def finish(self, result: Mapping[str, Any]) -> NoReturn:
+        """Return a result: failed where it says so, its warnings apart."""
+        told = dict(result)
+        for warning in told.pop("warnings", []):
+            self.warn(self.shown(warning))
+        if told.get("failed"):
+            self.fail_json(**told)
+        self.exit_json(**told)
+
+    def shown(self, text: str) -> str:
+        """A text as it may reach a terminal: without secrets, without control characters."""
+        for secret in sorted((str(value) for value in self.no_log_values), key=len, reverse=True):
+            text = text.replace(secret, "********")
+        return clean(text)
+
+
+def serve(
+    spec: dict[str, Any],
+    masked: Callable[[Mapping[str, Any], set[str]], set[str]],
+    perform: Callable[[Mapping[str, Any], bool], dict[str, Any]],
+) -> NoReturn:
+    """The whole of a module for secrets of a service. ``masked``: what must never be shown, given what Ansible masks already."""
+    module = Module(argument_spec=spec, supports_check_mode=True)
+    parameters = dict(module.params)
+    module.no_log_values = masked(parameters, module.no_log_values)
+    register(module.no_log_values)
+    # Ansible repeats the options, and masks the values of a mapping only: somebody may have mixed up names and values.
+    module.params["secrets"] = None
+    try:
+        result = perform(parameters, module.check_mode)
+    except OptionError as error:
+        module.finish({"failed": True, "msg": str(error), "errors": error.errors})
+    except MaintenanceError as error:
+        module.finish({"failed": True, "msg": str(error)})
+    if not module._diff:
+        del result["diff"]
+    module.finish(result)

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a module shows: nothing of options that it does not know, warnings like results, and Ansible is told of secrets."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _module
+from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
+
+SPEC: dict[str, Any] = {"token": {"type": "str", "no_log": True, "aliases": ["key"]}, "name": {"type": "str"}}
+
+
+def module(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Module:
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+    monkeypatch.setattr(basic, "_load_params", lambda: {"_ansible_check_mode": False, **parameters})
+    # Tracebacks repeat the source, which is this test.
+    monkeypatch.setattr(basic, "_PARSED_MODULE_ARGS", {"_ansible_tracebacks_for": []}, raising=False)
+    return Module(argument_spec=SPEC)
+
+
+def test_values_of_unknown_options_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        module(monkeypatch, name="n", key="KEYzq7", tokne="TOKNEzq7", secret={"A": ["Bzq7"]}, **{"Czq7": 1})
+    shown = capsys.readouterr().out
+    assert "tokne" in shown
+    assert not any(value in shown for value in ("KEYzq7", "TOKNEzq7", "Bzq7"))
+
+
+def test_warnings_are_masked_and_cannot_speak_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warned: list[str] = []
+    made = module(monkeypatch, name="n", token="TOKENzq7")
+    # Where Ansible puts a warning depends on what else this process has loaded.
+    monkeypatch.setattr(made, "warn", warned.append)
+    made.hide({"PASSzq7"})
+    with pytest.raises(SystemExit):
+        made.finish({"changed": False, "warnings": ["TOKENzq7 \x1b[2J\nPASSzq7 \u202e"], "msg": "PASSzq7"})
+    assert "zq7" not in capsys.readouterr().out
+    assert warned == ["******** \\x1b[2J\\n******** \\u202e"]
+
+
+def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    double = ModuleType("ansible.module_utils.secrets")
+    double.register_secrets = told.extend  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ansible.module_utils.secrets", double)
+    module(monkeypatch, name="n", token="a").hide({"PASSzq7", "", "abc"})
+    assert told == ["PASSzq7"]
+    told.clear()
+    # Here and in the module alike: the connection's secrets, and no ordinary word, which would be masked in all output.
+    for password, registered in (("Pa55w%40rd", True), ("postgres", False)):
+        dsn = f"postgresql://u:{password}@127.0.0.1:1/d"
+        options = _edge.validated("history_info", {"dsn": dsn, "connect_deadline": 0})
+        assert _edge.perform("history_info", options, check=False)["failed"]
+        assert ("Pa55w@rd" in told) is registered
+        assert "postgres" not in told
+        told.clear()
+
+
+def test_older_releases_of_ansible_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ansible.module_utils.secrets", None)
+    _module.register({"PASSzq7"})

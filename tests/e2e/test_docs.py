@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Commands in the documentation work as they stand there; those of the README are run in test_hourly."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import ROOT, Checkout
+from tests.servers import Database
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of shell blocks and what stands between backticks, without comments."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```sh\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).splitlines() + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [re.sub(r"\s+# .*", "", line).strip() for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_name_their_program_their_inventory_and_where_they_run(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    calls = [line for line in commands(page) if re.search(r"ansible-(playbook|vault|doc)\S* ", line)]
+    for line in calls:
+        assert re.search(r"(^|[='… ])\.venv/bin/ansible-", line), line
+        assert " -i inventories/" in line or "ansible-playbook" not in line, line
+        for path in re.findall(r"(?:playbooks|inventories)/[a-z]+(?:\.yml)?", line):
+            assert (ROOT / path).exists(), line
+    assert not calls or re.search(r"from\s+the\s+root\s+of\s+the\s+checkout", text)
+
+
+def test_make_knows_what_the_pages_type() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE)
+    options = re.findall(r"^OPTIONS := (.*)$", makefile, re.MULTILINE)[0].split()
+    typed = [line for page in PAGES for line in commands(page) if re.search(r"(^|['…] )make [a-z]", line)]
+    assert len(typed) > 5
+    for line in typed:
+        target, *more = re.sub(r"'[^']*'", "''", line).partition("make ")[2].split()
+        assert target in targets, line
+        assert {one.partition("=")[0] for one in more} <= set(options), line
+
+
+def test_the_maintainer_of_ones_own_tables(database: Database, tmp_path: Path) -> None:
+    """As documented: without VTChat's objects, the GRANTs first, then the role, then nothing to do."""
+    name = database.role("maintainer")
+    database.sql(f"DROP ROLE {name}; CREATE TABLE visits (at timestamptz); CREATE INDEX ON visits (at)")
+    checkout = Checkout(tmp_path / "checkout")
+    (checkout.directory / ".venv").symlink_to(Path(sys.prefix))
+    plan = {"hourly": {"steps": [{"purge": {"table": "visits", "column": "at"}}]}}
+    own = {"maintenance_plans": plan, "database_roles_enabled": True, "database_roles_maintainer": name}
+    (checkout.directory / "own.json").write_text(json.dumps(own), encoding="utf-8")
+    documented = [line for line in commands(ROOT / "docs" / "operations.md") if "--tags roles" in line]
+    check, run = sorted(documented, key=len, reverse=True)[:2]
+    exists = f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}'"
+    for line, roles, changed in ((check, 0, 1), (run, 1, 1), (run, 1, 0)):
+        output = checkout.run(f"{line} -e @own.json", DATABASE_URL=database.dsn)
+        assert database.value(exists) == roles, line
+        assert f"changed={changed}" in output, output

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is mistyped after make is refused before anything happens, for every target that there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.findall(r"^([a-z][a-z-]*):.*## ", MAKEFILE, re.MULTILINE)
+PLAYBOOKS = re.findall(r"^([a-z][a-z-]*):.*\n\t\$\(call playbook,[a-z]+\)", MAKEFILE, re.MULTILINE)
+
+# What somebody types after a target, and the words that must come back.
+FOR_ALL = {
+    "--check": "CHECK=1",
+    "--chec": "CHECK=1",
+    "-L": "CHECK=1",
+    "-n": "CHECK=1",
+    "--dry-run": "CHECK=1",
+    "--just-print": "CHECK=1",
+    "-ks --recon": "CHECK=1",
+    "-j2 -n": "CHECK=1",
+    "-t": "ARGS=",
+    "-q": "ARGS=",
+    "-e x=1": "ARGS=",
+    "-i production": "INVENTORY=production",
+    "-l vtchat_production": "no target vtchat_production",
+    "--diff": "unrecognized option",
+    "--limit=x": "unrecognized option",
+    "check=1": "CHECK=1",
+    "CHEK=1": "CHECK=1",
+    "INVENTROY=production": "INVENTORY=production",
+    "ARG=-v": "ARGS=",
+    "DATABASE_URL=postgresql://u:pass@h/d": "before make",
+    "CHECK =1": "",
+    "CHECK": "no target CHECK",
+    "production": "no target production",
+    "-- --check": "no target --check",
+    "'a b=1'": "no target a b=1",
+    "CHECK=": "CHECK",
+    "CHECK=ja": "CHECK",
+    "INVENTORY=": "INVENTORY",
+    "INVENTORY=nowhere": "inventories/nowhere",
+}
+FOR_PLAYBOOKS = {
+    "CHECK=ja": "write CHECK=1",
+    "CHECK=": "write CHECK=1",
+    "CHECK=' '": "write CHECK=1",
+    "CHECK=False": "write CHECK=1",
+    "INVENTORY=": "write INVENTORY=production",
+    "INVENTORY=nowhere": "demo development production",
+    "INVENTORY='demo production'": "one name",
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place where nothing that would be done by mistake does harm."""
+    directory = tmp_path_factory.mktemp("copy")
+    for name in ("Makefile", "inventories", "requirements"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, directory / name)
+    return directory
+
+
+def make(directory: Path, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {"PATH": os.environ["PATH"], "HOME": str(directory), **environment}
+    return subprocess.run(  # noqa: S602 - as somebody types it
+        f"make {line}", shell=True, cwd=directory, env=known, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def refused(directory: Path, line: str, said: str, **environment: str) -> None:
+    before = sorted(directory.rglob("*"))
+    done = make(directory, line, **environment)
+    assert done.returncode == 2, (line, done.stdout, done.stderr)
+    assert done.stdout == "", line
+    assert said in done.stderr, (line, done.stderr)
+    assert sorted(directory.rglob("*")) == before, line
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_mistyped(copy: Path, target: str) -> None:
+    for typed, said in FOR_ALL.items():
+        refused(copy, f"{target} {typed}", said)
+    refused(copy, f"{target} CHEK=1 --check elsewhere", "CHEK")
+    refused(copy, f"--check {target}", "CHECK=1")
+    refused(copy, target, "CHECK=1", MAKEFLAGS="n")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_options_of_other_targets(copy: Path, target: str) -> None:
+    if target in PLAYBOOKS:
+        for typed, said in FOR_PLAYBOOKS.items():
+            refused(copy, f"{target} {typed}", said)
+        for name in ("CHECK", "INVENTORY", "ARGS"):
+            refused(copy, target, f"write {name} after make", **{name: "production"})
+    else:
+        refused(copy, f"{target} CHECK=1", f"{target} does not take CHECK")
+        refused(copy, f"{target} INVENTORY=production", f"{target} does not take INVENTORY")
+
+
+def test_all_faults_at_once(copy: Path) -> None:
+    said = make(copy, "hourly CHEK=1 production CHECK=ja --dry-run").stderr
+    assert all(word in said for word in ("CHEK", "production", "CHECK is 1 or 0", "--dry-run"))
+
+
+def test_every_target_is_listed_and_can_be_completed(copy: Path) -> None:
+    phony = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE))
+    assert phony == set(TARGETS) >= set(PLAYBOOKS) >= {"hourly", "provision"}
+    listed = make(copy, "").stdout
+    assert all(re.search(rf"^  {target} ", listed, re.MULTILINE) for target in TARGETS)
+    # What the completion of bash asks.
+    database = make(copy, "-npq __BASH_MAKE_COMPLETION__=1 .DEFAULT").stdout
+    assert all(f"\n{target}:" in database for target in TARGETS)
+
+
+def test_what_is_right_goes_through(copy: Path) -> None:
+    for typed in ("", "-s", "-k -j2", "--no-print-directory", "PYTHON=python3", "-w -B", "--trace"):
+        done = make(copy, f"help {typed}", CHECK="1", INVENTORY="x", DATABASE_URL="x")
+        assert (done.returncode, done.stderr) == (0, ""), typed
