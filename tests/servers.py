@@ -214,10 +214,14 @@ class Database:
         self._roles.append(name)
         return name
 
-    def close(self) -> None:
-        """Drop the database, whoever is connected, and the roles."""
+    def close_connection(self) -> None:
+        """The next statement has a new one, with the settings that the database has by then."""
         if self._connection is not None:
             self._connection.close()
+
+    def close(self) -> None:
+        """Drop the database, whoever is connected, and the roles."""
+        self.close_connection()
         self.server.sql(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(self.name)))
         for name in reversed(self._roles):
             self.server.sql(SQL("DROP OWNED BY {0} CASCADE; DROP ROLE {0}").format(Identifier(name)))

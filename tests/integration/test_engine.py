@@ -22,7 +22,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._history import KEEP_ACTIONS, LOCK_KEYS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
 from tests.runs import REPOSITORY, only, perform, until
-from tests.servers import Database, PrivateServer
+from tests.servers import Database, PrivateServer, Server
 
 # Holds up whoever deletes row 1500 until nobody has the advisory lock 77 any more. No lock_timeout applies to it.
 GATE = """
@@ -75,6 +75,68 @@ def held_up(database: Database) -> Iterator[Future[dict[str, Any]]]:
 def left(database: Database, name: str = "t") -> int:
     count: int = database.value(f"SELECT count(*) FROM {name}")
     return count
+
+
+# Functions that rely on a search_path
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("LANGUAGE plpgsql AS 'BEGIN RETURN helper(n); END'", "public.needs(integer)"),
+        ("LANGUAGE sql AS 'SELECT helper(n)'", "needs"),
+    ],
+)
+def test_a_function_that_relies_on_the_path_is_named(database: Database, body: str, named: str) -> None:
+    """From 17 on the server runs maintenance with a path of its own."""
+    table(database)
+    database.sql("CREATE FUNCTION helper(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n'")
+    database.sql(f"CREATE FUNCTION needs(n int) RETURNS int IMMUTABLE {body}")
+    database.sql(
+        "CREATE STATISTICS s ON (needs(id)), at FROM t; INSERT INTO t SELECT n, 'infinity' FROM generate_series(11, 99) AS n"
+    )
+    steps = [{"analyze": {"tables": ["t"]}}, {"index": {"definition": "CREATE INDEX i ON t (needs(id))"}}]
+    result = perform("run", database.dsn, plan="p", steps=steps)
+    assert [action["outcome"] for action in result["actions"]] == ["failed", "failed"], result
+    for action in result["actions"]:
+        assert f'ALTER FUNCTION {named} SET search_path = "$user", public' in action["reason"]
+    database.sql("ALTER FUNCTION needs SET search_path = public")
+    assert perform("run", database.dsn, plan="p", steps=steps)["totals"] == {"done": 2}
+
+
+def test_before_17_a_function_sees_the_path_that_the_user_has(postgres15: Server) -> None:
+    database = postgres15.create_database()
+    try:
+        database.sql("CREATE SCHEMA app; CREATE TABLE app.t (id int, at timestamptz); CREATE INDEX ON app.t (at)")
+        database.sql("CREATE FUNCTION app.helper(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n'")
+        database.sql(
+            "CREATE FUNCTION app.needs(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN helper(n); END'"
+        )
+        database.sql(
+            "CREATE FUNCTION app.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM needs(1); RETURN OLD; END'"
+        )
+        database.sql("CREATE TRIGGER fires BEFORE DELETE ON app.t FOR EACH ROW EXECUTE FUNCTION app.fires()")
+        database.sql(f"ALTER DATABASE {database.name} SET search_path = app")
+        database.close_connection()
+        database.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 99) AS n")
+        database.sql(
+            "CREATE STATISTICS s ON (needs(id)), at FROM t; CREATE MATERIALIZED VIEW m AS SELECT needs(id) FROM t"
+        )
+        steps = [
+            {"index": {"definition": "CREATE INDEX i ON t (needs(id))"}},
+            {"analyze": {"tables": ["t"]}},
+            {"refresh": {"view": "m"}},
+            {"purge": {"table": "t", "column": "at", "where": "needs(id) < 50"}},
+        ]
+        result = perform("run", database.dsn, plan="p", steps=steps)
+        assert [(action["target"], action["outcome"], action["rows"]) for action in result["actions"]] == [
+            ("app.i", "done", None),
+            ("app.t", "done", None),
+            ("app.m", "done", None),
+            ("app.t", "done", 49),
+        ]
+    finally:
+        database.close()
 
 
 # One at a time

@@ -114,8 +114,7 @@ def everything(database: Database, turn: int) -> list[Any]:
 
 def safely(database: Database, statement: str) -> None:
     """Run statements of the test's own as superuser, and leave no idle session for which a refresh would wait."""
-    if database._connection is not None:
-        database._connection.close()
+    database.close_connection()
     with closing(database.connect(options="-c search_path=pg_catalog,pg_temp")) as connection:
         connection.cursor().execute(statement)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
 
+from . import _restricted_path
 from ._action import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED, Action, Context, Outcome
 from ._connect import ConnectionOptions, open_session
 from ._errors import Contended, MaintenanceError, SqlError
@@ -178,12 +179,19 @@ class _Run:
         except Contended as error:
             actions = [Action(step.operation, label, f"its catalog entries are locked: {error}", CONTENDED)]
         except MaintenanceError as error:
-            late = self.watch.gone() and getattr(error, "sqlstate", "") == QUERY_CANCELED
-            actions = [Action(step.operation, label, *((NOBODY_WAITS, DEFERRED) if late else (str(error), FAILED)))]
+            actions = [Action(step.operation, label, *self._unread(error))]
         except Exception as error:  # whatever is wrong with one step, the others are to be done
             actions = [Action(step.operation, label, self._unexpected(error), FAILED)]
         for action in sorted(actions, key=lambda action: not self._memory(action).deferred):
             self._act(number, operation, action, context)
+
+    def _unread(self, error: MaintenanceError) -> tuple[str, str]:
+        """Why the facts of a step could not be read, and what that makes of it."""
+        if not isinstance(error, SqlError):
+            return str(error), FAILED
+        if self.watch.gone() and error.sqlstate == QUERY_CANCELED:
+            return NOBODY_WAITS, DEFERRED
+        return f"{error}{_restricted_path.advice(error, self.session.server)}", FAILED
 
     def _context(self, step: Step) -> Context:
         return Context(
@@ -258,7 +266,7 @@ class _Run:
             outcome = (
                 Outcome(DEFERRED, "the budget ended while it ran; it goes first next time")
                 if late
-                else Outcome(FAILED, str(error))
+                else Outcome(FAILED, f"{error}{_restricted_path.advice(error, self.session.server)}")
             )
         except Exception as error:  # whatever is wrong with one step, the others are to be done
             outcome = Outcome(FAILED, self._unexpected(error))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import _restricted_path
 from ._action import CONTENDED, DEFERRED, FAILED, Context, Outcome
 from ._driver import sql
 from ._errors import Contended, SqlError
@@ -147,6 +148,7 @@ class Work:
         if error.sqlstate == DUPLICATE_NAME:
             return Outcome(FAILED, f"{error}: somebody has created it just now")
         advice = "; remove the duplicates first" if error.sqlstate == UNIQUE_VIOLATION else ""
+        advice = advice or _restricted_path.advice(error, self.session.server)
         return Outcome(FAILED, f"{str(error).rstrip('.')}{advice}{self._clean(step)}")
 
     def _clean(self, step: Step) -> str:

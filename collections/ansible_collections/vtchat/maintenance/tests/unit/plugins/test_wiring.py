@@ -24,7 +24,7 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 LAYERS = (
     {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds"},
     {"_sql", "_dsn", "_http", "_scripts"},
-    {"_server", "_index_definition", "_secrets", "_history_tables"},
+    {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path"},
     {"_session", "_github", "_fly"},
     {"_connect"},
     {"_catalog", "_policy", "_history", "_fingerprint"},
