@@ -274,8 +274,8 @@ class Servers:
         embedded.start()
         return Server(embedded)
 
-    def private(self) -> PrivateServer:
+    def private(self, binaries: Path | None = None) -> PrivateServer:
         """A running server of one test."""
-        embedded = self.embedded(unique("private"))
+        embedded = self.embedded(unique("private"), binaries)
         embedded.start()
         return PrivateServer(embedded)

@@ -242,10 +242,10 @@ def calls(database: Database, before: int) -> set[str]:
 Place = tuple[Database, list[Any], dict[str, list[int]], str]
 
 
-@pytest.fixture(scope="module")
-def place(servers: Servers) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=["server", "postgres15"])
+def place(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Place]:
     """A database in which a stranger has made what our statements use, and what came of the scenario before that."""
-    server = servers.private()
+    server = servers.private(request.getfixturevalue(request.param).bin)
     database = server.create_database()
     stranger = database.role("stranger")
     database.sql(TABLES)
