@@ -78,6 +78,7 @@ RETURN = r"""
 status:
   description:
     - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+    - The history knows V(abandoned), too; the process that waited for the run was killed, and the run stopped soon after.
   returned: when connected
   type: str
 actions:
