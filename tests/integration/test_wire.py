@@ -25,11 +25,11 @@ def idle_database(vtchat_database: Database) -> Database:
     return vtchat_database
 
 
-def test_idle_hourly_run_takes_at_most_12_turns(idle_database: Database) -> None:
+def test_idle_hourly_run_takes_at_most_8_turns(idle_database: Database) -> None:
     with counted(idle_database.server) as wire:
         result = run_hourly(wire.dsn(idle_database.name, "postgres"))
     assert set(result["totals"]) == {"unchanged"}
-    assert len(wire.turns) <= 12, wire.turns
+    assert len(wire.turns) <= 8, wire.turns
 
 
 def test_result_reports_the_turns_that_were_on_the_wire(idle_database: Database) -> None:
