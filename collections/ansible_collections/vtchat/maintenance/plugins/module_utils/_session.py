@@ -101,8 +101,7 @@ class Session:
         try:
             yield
         finally:
-            if self.alive:
-                self._set_path(OURS)
+            self._take_back_path()
 
     def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
         """Change the limits of this session, in seconds; costs a turn only when something changes."""
@@ -183,6 +182,15 @@ class Session:
     def _mogrified(self, query: Query, params: Params) -> bytes:
         with closing(self._connection.cursor()) as cursor:
             return bytes(cursor.mogrify(query, params))
+
+    def _take_back_path(self) -> None:
+        """Nothing of ours may run under another path: without ours there is no connection any more."""
+        if self.alive:
+            try:
+                self._set_path(OURS)
+            except BaseException:
+                self.close()
+                raise
 
     def _set_path(self, path: str) -> None:
         self._run(sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(sql.Literal(path))).close()
