@@ -3,178 +3,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: may change in any release.
-
 """Whether a materialized view can have other rows than at its last refresh, told from the catalog and from counters.
 
-The fingerprint of a view is everything its rows are computed from: the definitions of the views it unfolds to, and for
-every stored relation underneath its storage (TRUNCATE and rewrites give a new one) and PostgreSQL's counters of rows
-inserted, updated and deleted. COPY counts as insert, a rolled-back change counts too. After a restart, a crash or a
-reset of the statistics the counters mean nothing, so these moments are part of the fingerprint.
+The fingerprint of a view is everything its rows are computed from: the definitions of the views it unfolds to, the
+functions, types and collations in them, and for every stored relation underneath its form, its storage (TRUNCATE and
+rewrites give a new one) and PostgreSQL's counters of rows inserted, updated and deleted. COPY counts as insert, a
+rolled-back change counts too. After a restart, a crash or a reset of the statistics the counters mean nothing, so these
+moments are part of the fingerprint, and so is what may have stopped the counting.
 
-A session reports its counters only between transactions, at most once a second, and ten seconds after it went idle at
-the latest. Equal fingerprints therefore prove something only when every other session has reported: see ``waiting``.
+Equal fingerprints prove something only where nothing in the definition is an obstacle (_covered.py), now and when the
+fingerprint was stored, and when every other session has reported (_sessions.py). docs/decisions/0001 has the reasons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from . import _catalog
-from ._driver import sql
+from . import _catalog, _covered, _fingerprint_sql
 from ._session import Session
+from ._sessions import Look
 from ._sql import display, parse_name, quote
 from ._units import count, rows
-
-FIRST_USER_OID = 16384  # smaller ones belong to PostgreSQL itself
-FIRST_VERSION = 150000  # older servers report through a collector process, with no bound on the delay
-
-# Seconds, constants of PostgreSQL (PGSTAT_MIN_INTERVAL, PGSTAT_IDLE_INTERVAL) with something added for timers that
-# fire late.
-REPORT_INTERVAL = 1.0 + 0.1
-IDLE_INTERVAL = 10.0 + 1.0
-
-# Nodes of a stored query that add nothing to what their functions and relations decide. Whatever is not listed makes
-# the view untrackable: a node of a later version is not known to be harmless.
-HARMLESS_NODES = (
-    "AGGREF", "ALIAS", "ARRAYCOERCEEXPR", "ARRAYEXPR", "BOOLEANTEST", "BOOLEXPR", "CASEEXPR", "CASETESTEXPR", "CASEWHEN",
-    "COALESCEEXPR", "COLLATEEXPR", "COMMONTABLEEXPR", "CONST", "CTECYCLECLAUSE", "CTESEARCHCLAUSE", "DISTINCTEXPR",
-    "FIELDSELECT", "FROMEXPR", "FUNCEXPR", "GROUPINGFUNC", "GROUPINGSET", "JOINEXPR", "MINMAXEXPR", "NAMEDARGEXPR",
-    "NULLIFEXPR", "NULLTEST", "OPEXPR", "PARAM", "QUERY", "RANGETBLENTRY", "RANGETBLFUNCTION", "RANGETBLREF", "RELABELTYPE",
-    "ROWEXPR", "RTEPERMISSIONINFO", "SCALARARRAYOPEXPR", "SETOPERATIONSTMT", "SORTGROUPCLAUSE", "SUBLINK",
-    "SUBSCRIPTINGREF", "TARGETENTRY", "VAR", "WINDOWCLAUSE", "WINDOWFUNC",
-)  # fmt: skip
-
-# bool, "char", name, int8, int2, int4, text, oid, json, bpchar, varchar, numeric, uuid, jsonb: no setting changes what
-# their values look like as text, or what a text is as their value.
-STEADY_TYPES = (16, 18, 19, 20, 21, 23, 25, 26, 114, 1042, 1043, 1700, 2950, 3802)
-
-# Everybody else in this database who can change data. Row and lock are read at about the same time.
-SESSIONS = """
-SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'pid', a.pid, 'state', a.state,
-           'idle_since', CASE WHEN a.state = 'idle' THEN extract(epoch FROM a.state_change) END,
-           'transaction', (SELECT min(lock.id) FROM lock WHERE lock.pid = a.pid)) ORDER BY a.pid), '[]')
-FROM pg_catalog.pg_stat_get_activity(NULL) AS a
-WHERE a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-    AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
-"""
-
-# Every transaction holds the lock on its own virtual id, which never comes again, and everybody may see that.
-LOCK = """
-lock AS MATERIALIZED (
-    SELECT pid, virtualxid AS id FROM pg_catalog.pg_locks
-    WHERE locktype = 'virtualxid' AND mode = 'ExclusiveLock' AND granted
-)"""
-
-LOOK = """
-WITH {lock} SELECT ({sessions}) AS sessions, extract(epoch FROM pg_catalog.clock_timestamp())::float8 AS now
-"""
-
-# The dependencies are read from the stored query and not from pg_depend, which leaves out what PostgreSQL itself
-# brings: now() and the system catalogs. A materialized view below counts as a table.
-FACTS = r"""
-WITH RECURSIVE {targets},
-tree AS (
-    SELECT oid AS root, oid AS relid, kind FROM target WHERE kind = 'm'
-    UNION
-    SELECT tree.root, c.oid, c.relkind::text
-    FROM tree CROSS JOIN LATERAL (
-        SELECT found[1]::oid AS oid
-        FROM pg_catalog.pg_rewrite AS r
-            CROSS JOIN LATERAL pg_catalog.regexp_matches(r.ev_action::text, ':relid (\d+)', 'g') AS found
-        WHERE r.ev_class = tree.relid AND r.ev_type = '1' AND (tree.kind = 'v' OR tree.relid = tree.root)
-        UNION ALL
-        SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = tree.relid
-    ) AS below JOIN pg_catalog.pg_class AS c ON c.oid = below.oid
-),
-query AS MATERIALIZED (
-    SELECT tree.root, r.ev_class AS relid, r.ev_action::text AS nodes
-    FROM tree JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = tree.relid AND r.ev_type = '1'
-    WHERE tree.kind = 'v' OR tree.relid = tree.root
-),
-called AS (
-    SELECT query.root, found[1]::oid AS oid
-    FROM query CROSS JOIN LATERAL
-        pg_catalog.regexp_matches(nodes, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') AS found
-    UNION
-    SELECT called.root, part
-    FROM called JOIN pg_catalog.pg_aggregate AS a ON a.aggfnoid = called.oid AND called.oid >= {first_user_oid}
-        CROSS JOIN LATERAL unnest(ARRAY[aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn,
-                                        aggminvtransfn, aggmfinalfn]::oid[]) AS part
-    WHERE part <> 0
-),
-function AS (
-    SELECT called.root, called.oid, coalesce(p.proname::text, called.oid::text) AS name, p.xmin::text AS version,
-           coalesce(p.provolatile = 'i' AND (l.lanname IN ('internal', 'c') OR p.oid < {first_user_oid}), false) AS steady
-    FROM called LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = called.oid LEFT JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
-),
-node AS (
-    SELECT DISTINCT root, found[1] AS kind
-    FROM query CROSS JOIN LATERAL pg_catalog.regexp_matches(nodes, '\{{([A-Z_]+)', 'g') AS found
-),
-conversion AS (
-    SELECT root, relid, count(*) AS total, (
-        SELECT count(*)
-        FROM pg_catalog.regexp_matches(
-            nodes, '\{{COERCEVIAIO :arg \{{VAR [^{{}}]*:vartype (\d+) [^{{}}]*\}} :resulttype (\d+) ', 'g') AS f
-        WHERE f[1]::int = ANY ({steady_types}) AND f[2]::int = ANY ({steady_types})
-    ) AS steady
-    FROM query CROSS JOIN LATERAL pg_catalog.regexp_matches(nodes, '\{{COERCEVIAIO ', 'g')
-    GROUP BY root, relid, nodes
-),
-{lock}
-SELECT target.*, c.relispopulated AS populated,
-       EXISTS (
-           SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid = i.indexrelid
-               JOIN pg_catalog.pg_am AS am ON am.oid = ic.relam
-           WHERE i.indrelid = target.oid AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate
-               AND i.indpred IS NULL AND i.indexprs IS NULL AND am.amname = 'btree'
-       ) AS unique_index,
-       jsonb_build_array(pg_catalog.pg_relation_filenode(target.oid)::bigint,
-           pg_catalog.pg_stat_get_tuples_inserted(target.oid), pg_catalog.pg_stat_get_tuples_deleted(target.oid)) AS contents,
-       (SELECT pg_catalog.hashtextextended(string_agg(part, ' ' ORDER BY part COLLATE "C"), 0)::text FROM (
-            SELECT relid || nodes FROM query WHERE root = target.oid
-            UNION ALL SELECT oid || ' ' || version FROM function WHERE root = target.oid AND oid >= {first_user_oid}
-            UNION ALL SELECT d.adrelid || ' ' || d.adnum || ' ' || d.adbin::text
-            FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid = tree.relid AND a.attgenerated = 'v'
-                JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-            WHERE tree.root = target.oid
-        ) AS definition (part)) AS definition,
-       (SELECT jsonb_agg(jsonb_build_object(
-                   'oid', r.oid::bigint, 'schema', n.nspname, 'name', r.relname, 'kind', r.relkind,
-                   'row_security', r.relrowsecurity,
-                   'counters', jsonb_build_array(pg_catalog.pg_relation_filenode(r.oid)::bigint, r.relnatts,
-                       pg_catalog.pg_stat_get_tuples_inserted(r.oid), pg_catalog.pg_stat_get_tuples_updated(r.oid),
-                       pg_catalog.pg_stat_get_tuples_deleted(r.oid))) ORDER BY r.oid)
-        FROM tree JOIN pg_catalog.pg_class AS r ON r.oid = tree.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
-        WHERE tree.root = target.oid AND tree.relid <> target.oid AND (r.relkind <> 'v' OR r.oid < {first_user_oid})
-       ) AS relations,
-       (SELECT jsonb_agg(DISTINCT name) FROM function WHERE root = target.oid AND NOT steady) AS functions,
-       (SELECT jsonb_agg(kind ORDER BY kind) FROM node WHERE root = target.oid AND kind <> ALL ({harmless_nodes})
-            AND NOT (kind = 'COERCEVIAIO' AND NOT EXISTS (
-                SELECT FROM conversion WHERE conversion.root = target.oid AND total > steady))) AS nodes,
-       EXISTS (SELECT FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN LATERAL unnest(s.setconfig) AS setting
-               WHERE setting LIKE 'track\_counts=%' AND setting <> 'track_counts=on') AS uncounted,
-       jsonb_build_array(
-           extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text,
-           extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text,
-           (SELECT coalesce(extract(epoch FROM pg_catalog.pg_stat_get_db_stat_reset_time(oid))::text, '')
-            FROM pg_catalog.pg_database WHERE datname = current_database())) AS since,
-       extract(epoch FROM pg_catalog.clock_timestamp())::float8 AS now,
-       ({sessions}) AS sessions
-FROM target LEFT JOIN pg_catalog.pg_class AS c ON c.oid = target.oid
-ORDER BY target.position
-"""
-
-_NODE_REASONS = {
-    "COERCEVIAIO": "converts to or from text in a way that settings can change",
-    "NEXTVALUEEXPR": "reads a sequence",
-    "SQLVALUEFUNCTION": "uses CURRENT_DATE, CURRENT_USER or the like",
-    "TABLESAMPLECLAUSE": "uses TABLESAMPLE",
-}
-_KIND_REASONS = {"f": "reads the foreign table", "S": "reads the sequence"}
 
 
 @dataclass(frozen=True)
@@ -186,8 +40,11 @@ class View:
     unique_index  whether REFRESH ... CONCURRENTLY could use one
     names         oid of every stored relation underneath -> its name for people
     fingerprint   JSON-ready, to be compared with ``difference``
-    obstacle      why a fingerprint says nothing about this view, "" if it does
+    versions      changes whenever a catalog row behind the fingerprint is written, were it to the same value
+    obstacle      why a fingerprint says nothing about this view, with a way out, "" if it does
     contents      storage and counters of the view itself: they tell whether somebody else has refreshed it
+    missing       rights that its owner lacks, as GRANTs; missing_concurrently: only for a concurrent refresh
+    paths         functions of users in it that may rely on the search_path: they have none of their own
     now           the server's clock when this was read, seconds since the epoch
     """
 
@@ -198,46 +55,44 @@ class View:
     unique_index: bool = False
     names: Mapping[int, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    versions: str = ""
     obstacle: str = ""
     contents: list[int] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
+    missing_concurrently: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     now: float = 0.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """The other sessions of this database at one moment of the server's clock."""
-
-    sessions: list[dict[str, Any]]
-    now: float
-
-    @property
-    def transactions(self) -> list[str]:
-        """Virtual ids of the transactions that are open."""
-        return [session["transaction"] for session in self.sessions if session["transaction"]]
 
 
 def read(session: Session, names: Sequence[str]) -> tuple[list[View], Look]:
     """Everything about these views, and who else is here, in one turn. Locks nothing of the user's."""
-    query = sql.SQL(FACTS).format(
-        lock=sql.SQL(LOCK),
-        sessions=sql.SQL(SESSIONS),
-        targets=_catalog.targets(session.server, names),
-        first_user_oid=sql.Literal(FIRST_USER_OID),
-        harmless_nodes=sql.Literal(list(HARMLESS_NODES)),
-        steady_types=sql.Literal(list(STEADY_TYPES)),
-    )
-    found = session.rows(query)
-    views = [_view(session, name, row) for name, row in zip(names, found)]
-    return views, Look(found[0]["sessions"], found[0]["now"])
+    row = session.row(_fingerprint_sql.statement(session.server, names))
+    facts = _Facts(row, _obstacle_of_server(session, row))
+    views = [_view(session, facts, name, target) for name, target in zip(names, row["targets"])]
+    return views, Look(row["sessions"], row["now"])
 
 
-def look(session: Session) -> Look:
-    """Who else is here now."""
-    row = session.row(sql.SQL(LOOK).format(lock=sql.SQL(LOCK), sessions=sql.SQL(SESSIONS)))
-    return Look(row["sessions"], row["now"])
+def _obstacle_of_server(session: Session, row: Mapping[str, Any]) -> str:
+    """Why no view of this database can be proved unchanged."""
+    server = session.server
+    unknown = _covered.version_obstacle(server.version_num)
+    if unknown:
+        return unknown
+    if not server.track_counts or row["uncounted"]:
+        return (
+            "track_counts is off, here or in the settings of a role, a database or a function, so changes go uncounted: "
+            "RESET track_counts there"
+        )
+    if session.shared:
+        return "behind a transaction pooler it cannot be told who has changed something: connect to the server itself"
+    if row["foreign_classes"]:
+        return "an operator class that a user made has operators or types of PostgreSQL in it, whose meaning it can change"
+    if row["fuzzy"]:
+        return "gin_fuzzy_search_limit is set, which leaves out rows at random: RESET gin_fuzzy_search_limit"
+    return ""
 
 
-def _view(session: Session, name: str, row: dict[str, Any]) -> View:
+def _view(session: Session, facts: _Facts, name: str, row: dict[str, Any]) -> View:
     if row["oid"] is None:
         return View(str(parse_name(name)), None, str(_catalog.not_found(session, name, "m")))
     relation = _catalog.relation(row)
@@ -248,58 +103,235 @@ def _view(session: Session, name: str, row: dict[str, Any]) -> View:
     if not relation.may_maintain:
         grant = _catalog.maintain_grant(session.server, relation)
         return View(relation.display, relation, f"role {quote(session.server.user)} may not refresh it: {grant}")
-    relations = row["relations"] or []
-    fingerprint = {
-        "view": relation.oid,
-        "definition": row["definition"],
-        "database": session.server.database_oid,
-        "since": row["since"],
-        "relations": [[below["oid"], *below["counters"]] for below in relations],
-    }
+    below = _Below(facts, relation.oid)
+    counters = facts.relations[relation.oid]["counters"]
     return View(
         target=relation.display,
         relation=relation,
         populated=row["populated"],
         unique_index=row["unique_index"],
-        names={below["oid"]: display(below["schema"], below["name"]) for below in relations},
-        fingerprint=fingerprint,
-        obstacle=obstacle(row, session.server.version_num, session.server.track_counts),
-        contents=row["contents"],
-        now=row["now"],
+        names={table["oid"]: _name(table) for table in below.tables},
+        fingerprint={"view": relation.oid, "database": session.server.database_oid, **below.fingerprint()},
+        versions=below.versions(),
+        obstacle=facts.obstacle or below.obstacle(),
+        contents=[counters[0], counters[1], counters[3]],
+        missing=tuple(below.missing(relation)),
+        missing_concurrently=tuple(_missing_concurrently(session, row)),
+        paths=tuple(below.paths()),
+        now=facts.now,
     )
 
 
-def obstacle(row: Mapping[str, Any], version_num: int, track_counts: bool) -> str:
-    """Why no fingerprint can tell that this view is unchanged; "" if one can."""
-    if version_num < FIRST_VERSION:
-        return "PostgreSQL 14 may report changes too late to rely on"
-    if not track_counts or row["uncounted"]:
-        return "track_counts is off, so changes go uncounted"
-    for below in row["relations"] or []:
-        name = display(below["schema"], below["name"])
-        if below["oid"] < FIRST_USER_OID:
-            return f"its definition reads the system catalog {name}, whose changes are not tracked"
-        if below["kind"] in _KIND_REASONS:
-            return f"its definition {_KIND_REASONS[below['kind']]} {name}, whose changes are not counted here"
-        if below["row_security"]:
-            return f"its definition reads {name}, which has row-level security"
-    for function in row["functions"] or []:
-        return f"its definition calls {quote(function)}(), whose result can change by itself"
-    for node in row["nodes"] or []:
-        return "its definition " + _NODE_REASONS.get(
-            node, f"has an expression of kind {node}, which may change by itself"
-        )
-    return ""
+def _missing_concurrently(session: Session, row: Mapping[str, Any]) -> Iterable[str]:
+    """REFRESH ... CONCURRENTLY names the view in a statement of the owner's and makes a temporary table as the owner."""
+    owner = quote(row["owner"])
+    if not row["owner_uses_schema"]:
+        yield f"GRANT USAGE ON SCHEMA {quote(row['schema_name'])} TO {owner}"
+    if not row["owner_makes_temporary"]:
+        yield f"GRANT TEMPORARY ON DATABASE {quote(session.server.database)} TO {owner}"
+
+
+def _name(relation: Mapping[str, Any]) -> str:
+    return display(relation["schema"], relation["name"])
+
+
+class _Facts:
+    """The row of the statement, by object."""
+
+    def __init__(self, row: Mapping[str, Any], obstacle: str) -> None:
+        self.obstacle, self.now = obstacle, row["now"]
+        self.since, self.locale = row["since"], row["locale"]
+        self.relations: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["relations"] or []}
+        self.functions: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["functions"] or []}
+        self.types: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["types"] or []}
+        self.operators: dict[int, int] = {oid: function for oid, function in row["operators"] or []}
+        self.collations: dict[int, str] = {oid: form for oid, form in row["collations"] or []}
+        self.trees = {tree["relid"]: _Tree(tree, self.operators) for tree in row["trees"] or []}
+        self.edges: dict[int, list[tuple[int, str, bool]]] = {}
+        for parent, child, how, readable in row["edges"] or []:
+            self.edges.setdefault(parent, []).append((child, how, readable))
+
+
+class _Tree:
+    """What is in the stored query of a view, or in the expressions of a table's virtual columns."""
+
+    def __init__(self, tree: Mapping[str, Any], operators: Mapping[int, int]) -> None:
+        self.relid: int = tree["relid"]
+        self.hash: str = tree["hash"]
+        self.labels: dict[str, int] = tree["labels"] or {}
+        self.types = {oid for oid in tree["types"] or [] if oid >= _covered.FIRST_USER_OID}
+        self.collations = {int(oid) for text in tree["collations"] or [] for oid in text.strip("(o )").split()} - {0}
+        self.conversions: list[list[Any]] = tree["conversions"] or []
+        values: dict[str, dict[int, int]] = {}
+        for name, value, times in tree["fields"] or []:
+            values.setdefault(name, {})[value] = times
+        self.unknown_form = _covered.unknown_form(self.labels, {name: sum(v.values()) for name, v in values.items()})
+        self.reads = set(values.get("relid", {})) - {0}  # 0: a subquery
+        self.columns = set(values.get("varattno", {}))
+        called = {oid for name in _covered.FUNCTION_FIELDS for oid in values.get(name, {})} - {0}
+        used = {oid for name in _covered.OPERATOR_FIELDS for oid in values.get(name, {})} - {0}
+        self.functions = sorted(called | {operators.get(oid, 0) for oid in used})
+
+    def steady_conversions(self, types: Mapping[int, Mapping[str, Any]]) -> bool:
+        """Whether no setting changes what its conversions through text give."""
+        total = self.labels.get("COERCEVIAIO", 0)
+        for place in (0, 1):
+            known = [entry for entry in self.conversions if entry[place] is not None]
+            steady = all(
+                entry[place] in _covered.STEADY_TYPES or types.get(entry[place], {}).get("enum", False)
+                for entry in known
+            )
+            if not steady or sum(entry[2] for entry in known) != total:
+                return False
+        return True
+
+    def obstacle(self, facts: _Facts) -> str:
+        """What in it may change by itself, as the end of a sentence; "" if nothing may."""
+        for function in self.functions:
+            known = facts.functions.get(function)
+            if not _covered.covered(function, known):
+                name = f"{quote(known['name'])}()" if known else f"function {function}"
+                return f"calls {name}, whose result can change by itself{_why(function)}"
+        for node in sorted(self.labels.keys() - _covered.NODES):
+            return _covered.NODE_REASONS.get(node, f"has an expression of kind {node}, which may change by itself")
+        if self.unknown_form:
+            return f"has an expression of kind {self.unknown_form} in a form that is not known"
+        if not self.steady_conversions(facts.types):
+            return "converts to or from text in a way that settings can change: use to_char() of a timestamp, or a cast"
+        if any(number < 0 and number != _covered.TABLEOID for number in self.columns):
+            return "reads a system column, which changes without being counted"
+        return ""
+
+
+def _why(function: int) -> str:
+    return " (it was made by a user)" if function >= _covered.FIRST_USER_OID else ""
+
+
+class _Below:
+    """All that one materialized view reads."""
+
+    def __init__(self, facts: _Facts, root: int) -> None:
+        self.facts, self.root = facts, root
+        self.edges: list[tuple[int, int, str, bool]] = []
+        self.members: set[int] = set()
+        pending = [root]
+        while pending:
+            parent = pending.pop()
+            for child, how, readable in facts.edges.get(parent, []) if self._unfolds(parent) else []:
+                self.edges.append((parent, child, how, readable))
+                if child not in self.members and child != root:
+                    self.members.add(child)
+                    pending.append(child)
+        self.edges.sort()
+
+    def _unfolds(self, oid: int) -> bool:
+        """A materialized view below counts as a table, though it may be asked for itself."""
+        return oid == self.root or self.facts.relations[oid]["kind"] != "m"
+
+    @cached_property
+    def trees(self) -> list[_Tree]:
+        """Stored queries and virtual columns that make up the definition."""
+        oids = [oid for oid in sorted(self.members | {self.root}) if self._unfolds(oid)]
+        return [self.facts.trees[oid] for oid in oids if oid in self.facts.trees]
+
+    @cached_property
+    def tables(self) -> list[dict[str, Any]]:
+        """Everything below that is stored."""
+        found = [self.facts.relations[oid] for oid in sorted(self.members)]
+        return [entry for entry in found if entry["kind"] != "v" or entry["oid"] < _covered.FIRST_USER_OID]
+
+    @cached_property
+    def types(self) -> list[dict[str, Any]]:
+        """Types of users in the definition, and what these are made of."""
+        found: set[int] = set()
+        pending = {oid for tree in self.trees for oid in tree.types}
+        while pending:
+            found |= pending
+            pending = {part for oid in pending for part in self.facts.types[oid]["parts"] or []} - found
+        return [self.facts.types[oid] for oid in sorted(found)]
+
+    @cached_property
+    def functions(self) -> list[dict[str, Any]]:
+        oids = sorted({oid for tree in self.trees for oid in tree.functions})
+        return [self.facts.functions[oid] for oid in oids if oid in self.facts.functions]
+
+    def fingerprint(self) -> dict[str, Any]:
+        definition = [
+            [[tree.relid, tree.hash] for tree in self.trees],
+            [edge[:3] for edge in self.edges],
+            [[function["oid"], function["version"]] for function in self.functions],
+            [[type_["oid"], type_["form"]] for type_ in self.types],
+            [[oid, self.facts.collations.get(oid)] for oid in sorted({c for t in self.trees for c in t.collations})],
+            self.facts.locale,
+        ]
+        return {
+            "definition": _digest(definition),
+            "since": self.facts.since,
+            "relations": [[table["oid"], table["form"], *table["counters"]] for table in self.tables],
+        }
+
+    def versions(self) -> str:
+        """Without the view itself: a refresh writes its row."""
+        versions = [self.facts.relations[oid]["version"] for oid in sorted(self.members)]
+        return _digest([self.fingerprint()["definition"], versions])
+
+    def obstacle(self) -> str:
+        """Why no fingerprint can tell that the view is unchanged; "" if one can."""
+        found = next(filter(None, map(self._relation_obstacle, self.tables)), "")
+        found = found or next((reason for tree in self.trees if (reason := tree.obstacle(self.facts))), "")
+        return f"its definition {found or self._type_obstacle()}" if found or self._type_obstacle() else ""
+
+    def _relation_obstacle(self, table: Mapping[str, Any]) -> str:
+        name, kind = _name(table), table["kind"]
+        if table["oid"] < _covered.FIRST_USER_OID:
+            return f"reads the system catalog {name}, whose changes are not tracked"
+        if kind in _covered.RELATION_KINDS:
+            return _covered.RELATION_KINDS[kind].format(name)
+        if table["row_security"]:
+            return f"reads {name}, which has row-level security: what its policies let through is not tracked"
+        if kind not in "rpm" or (kind != "p" and not table["heap"]):
+            return f"reads {name}, which is stored in another way than PostgreSQL's own: its changes may not be counted"
+        return ""
+
+    def _type_obstacle(self) -> str:
+        known = self.members | {self.root}
+        if any(tree.reads - known for tree in self.trees):
+            return "reads a system catalog, whose changes are not tracked"
+        own = [entry["name"] for entry in self.types if entry["own"]]
+        labels = {label for tree in self.trees for label in tree.labels}
+        functions = {oid for tree in self.trees for oid in tree.functions}
+        if own and (labels & _covered.BY_TYPE_NODES or functions & _covered.BY_TYPE):
+            return f"compares values of the type {own[0]}, which a user made, by functions of that type"
+        return ""
+
+    def missing(self, view: _catalog.Relation) -> Iterable[str]:
+        """A query runs with the rights of the owner of the view in which a table is named, functions with our view's."""
+        for parent, child, _how, readable in self.edges:
+            if not readable:
+                owner = quote(self.facts.relations[parent]["owner"])
+                yield f"GRANT SELECT ON TABLE {_name(self.facts.relations[child])} TO {owner}"
+        for function in self.functions:
+            if view.owner in (function["barred"] or []):
+                yield f"GRANT EXECUTE ON FUNCTION {function['call']} TO {quote(view.owner)}"
+
+    def paths(self) -> Iterable[str]:
+        """Which functions might rely on the search_path: written by users, and without one of their own."""
+        for function in self.functions:
+            if function["oid"] >= _covered.FIRST_USER_OID and not function["keeps_path"]:
+                yield function["call"]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 def difference(stored: Mapping[str, Any], present: Mapping[str, Any], names: Mapping[int, str]) -> str:
     """What has changed between two fingerprints of a view, the most telling thing only; "" if nothing has."""
     if any(stored.get(key) != present[key] for key in ("view", "database")):
         return "it has been created anew since the last refresh"
-    if stored.get("definition") != present["definition"]:
-        return "its definition has changed since the last refresh, or that of something it uses"
-    if stored.get("since") != present["since"]:
-        return "the server's statistics began anew after the last refresh (restart, crash or reset)"
+    reason = _why_not_counted(stored.get("since") or {}, present["since"])
+    if reason:
+        return reason
     before = {entry[0]: entry[1:] for entry in stored.get("relations", [])}
     after = {entry[0]: entry[1:] for entry in present["relations"]}
     if before.keys() != after.keys():
@@ -310,6 +342,8 @@ def difference(stored: Mapping[str, Any], present: Mapping[str, Any], names: Map
             if new
             else f"it no longer reads {gone} of the tables it read"
         )
+    if stored.get("definition") != present["definition"]:
+        return "its definition has changed since the last refresh, or that of something it uses"
     changed = [oid for oid in after if before[oid] != after[oid]]
     if not changed:
         return ""
@@ -318,38 +352,29 @@ def difference(stored: Mapping[str, Any], present: Mapping[str, Any], names: Map
     return f"{names[oid]} has {_change(before[oid], after[oid])} since the last refresh{more}"
 
 
-def _change(before: list[int], after: list[int]) -> str:
-    """Both are storage, number of columns, rows inserted, updated, deleted."""
-    if before[0] != after[0]:
+def _why_not_counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Why the counters of then and now cannot be compared, "" if they can."""
+    if before.get("began") != after["began"]:
+        return "the server's statistics began anew after the last refresh (restart, crash or reset)"
+    if before.get("loaded") != after["loaded"]:
+        return "the server's configuration was loaded anew after the last refresh, and track_counts may have been off"
+    rows_before, inserted_before, deleted_before = before.get("settings") or ("", 0, 0)
+    rows_after, inserted, deleted = after["settings"]
+    # A setting that came and went leaves a row inserted and a row deleted; other databases have settings too.
+    hidden = inserted != inserted_before and deleted != deleted_before
+    if rows_before != rows_after or hidden:
+        return "settings of a role or database have changed since the last refresh, and track_counts may have been off"
+    return ""
+
+
+def _change(before: list[Any], after: list[Any]) -> str:
+    """Both are form, storage, rows inserted, updated, deleted."""
+    if before[1] != after[1]:
         return "been truncated or rewritten"
     numbers = zip(before[2:], after[2:], ("inserted", "updated", "deleted"))
     changes = [(new - old, word) for old, new, word in numbers if new != old]
     if not changes:
-        return "got other columns"
+        return "got other columns or properties"
     (first, word), *others = changes
     more = "".join(f", {count(number)} {word}" for number, word in others)
     return f"changed ({rows(first)} {word}{more})"
-
-
-def waiting(first: Look, now: Look, harmless: Collection[str]) -> list[dict[str, Any]]:
-    """The sessions of the first look that may still hold counters of something committed before it.
-
-    harmless: transactions that were open when the stored fingerprint was read; who is still in one of them has
-    committed nothing since. A session has reported when it is gone, when it went idle late enough after the first look
-    for the shortest interval between two reports to be over, or when it has been idle for the longest delay of a
-    report. The latter is certain for every session that is found outside a transaction that long after the first look,
-    whatever it has done in between: each time it went idle it reported or began to wait anew.
-    """
-    suspects = {session["pid"] for session in first.sessions}
-    return [
-        session
-        for session in now.sessions
-        if session["pid"] in suspects and session["transaction"] not in harmless and not _reported(session, first, now)
-    ]
-
-
-def _reported(session: Mapping[str, Any], first: Look, now: Look) -> bool:
-    idle_since: float | None = session["idle_since"]
-    if idle_since is not None:
-        return idle_since - first.now >= REPORT_INTERVAL or now.now - idle_since >= IDLE_INTERVAL
-    return session["transaction"] is None and now.now - first.now >= IDLE_INTERVAL

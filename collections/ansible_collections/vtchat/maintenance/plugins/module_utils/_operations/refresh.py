@@ -8,39 +8,43 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from .. import _catalog, _fingerprint
+from .. import _catalog, _covered, _fingerprint, _sessions
 from .._action import DONE, FAILED, UNCHANGED, Action, Context, Outcome
 from .._driver import sql
 from .._errors import Contended, SqlError
 from .._fingerprint import View
 from .._policy import with_lock_retries
 from .._session import Session
+from .._sql import quote
 from .._units import duration
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "view": {"type": "str"},
     "views": {"type": "list", "elements": "str"},
     "concurrently": {"type": "str", "choices": ["auto", "require", "never"], "default": "auto"},
-    "max_age": {"type": "int", "default": 0},
+    "max_age": {"type": "int", "default": 86400},
     "force": {"type": "bool", "default": False},
 }
 REQUIRED_ONE_OF = [("view", "views")]
 MUTUALLY_EXCLUSIVE = [("view", "views")]
 NAME_OPTIONS = ("view", "views")
 
-# Seconds after the first look at which the other sessions are looked at again: soon, because most have reported by
-# then, and at last when only those in a transaction can be left. One turn of the wire each.
-LOOKS = (1.3, 3.0, 6.0, 9.0, _fingerprint.IDLE_INTERVAL + 0.2)
+# Seconds after the first look at which the other sessions are looked at again: soon, because many are gone by then, and
+# at last when those that were idle have been so for long enough. One turn of the wire each. The later ones are worth it
+# only for views that take longer to refresh, and find sessions that are never idle for long.
+LOOKS = (1.3, 3.0, 6.0, 9.0, _sessions.IDLE_INTERVAL + 0.2)
+LATE_LOOKS = (20.0, 35.0, 50.0, 63.0, 70.0, 80.0)
 PAUSE = 0.3  # seconds between the last look and the counters: a commit releases its locks just before it reports
 
 # What is remembered of a refresh; another release may have written another format, which says nothing to this one.
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 VACUUM_DEAD_ROWS = 1000
 VACUUM_DEAD_RATIO = 0.5
@@ -49,14 +53,27 @@ _ADVICE = {
     "21000": "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
     "23505": "correct the definition, or drop the unique index that its rows do not fit",
 }
+NO_RIGHT = "42501"
+# No such table, function, type or schema: what a function meets that relies on another search_path.
+NOT_FOUND = ("42P01", "42883", "42704", "3F000")
+OWN_PATH_SINCE = 170000  # REFRESH runs with search_path = pg_catalog, pg_temp
 
 # Size in bytes with indexes and TOAST. live: exact after a plain refresh, an estimate otherwise.
 MEASURE = """
 SELECT c.relispopulated AS populated, pg_catalog.pg_total_relation_size(c.oid) AS bytes,
-       pg_catalog.pg_stat_get_tuples_inserted(c.oid) AS inserted, pg_catalog.pg_stat_get_tuples_deleted(c.oid) AS deleted,
        pg_catalog.pg_stat_get_live_tuples(c.oid) AS live, pg_catalog.pg_stat_get_dead_tuples(c.oid) AS dead,
-       pg_catalog.pg_relation_filenode(c.oid)::bigint AS filenode, pg_catalog.pg_stat_get_vacuum_count(c.oid) AS vacuums
+       pg_catalog.pg_stat_get_vacuum_count(c.oid) AS vacuums
 FROM pg_catalog.pg_class AS c WHERE c.oid = {oid}
+"""
+
+# In one message, which is one transaction: the lock of the refresh is still held when the rest is read, so it tells what
+# this refresh has left and no other. What we have changed ourselves is not in the shared counters yet. Runs under the
+# user's search_path before 17, hence neither operators nor unqualified names.
+REFRESH = """
+{refresh};
+SELECT pg_catalog.pg_relation_filenode({oid})::pg_catalog.int8 AS filenode,
+       pg_catalog.pg_stat_get_tuples_inserted({oid}) AS inserted, pg_catalog.pg_stat_get_xact_tuples_inserted({oid}) AS inserting,
+       pg_catalog.pg_stat_get_tuples_deleted({oid}) AS deleted, pg_catalog.pg_stat_get_xact_tuples_deleted({oid}) AS deleting
 """
 
 
@@ -92,35 +109,31 @@ def facts(
     context: Context,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Facts:
-    """One turn. More, and up to eleven seconds, only when a view looks unchanged and other sessions were busy just now."""
+    """One turn. More, and up to eleven seconds, only when a view looks unchanged and other sessions were busy just now.
+
+    Up to eighty where the last refreshes took that long.
+    """
     names = [options["view"]] if options["view"] is not None else options["views"]
     views, first = _fingerprint.read(session, names)
-    candidates = [view for view in views if not view.fault and not why_due(view, options, context)]
-    if not candidates:
+    states = [context.state[view.target] for view in views if not view.fault and not why_due(view, options, context)]
+    if not states:
         return Facts(views)
-    harmless = set.intersection(*(set(context.state[view.target]["open"]) for view in candidates))
-    left, now = _fingerprint.waiting(first, first, harmless), first
-    if not left:
+    open_in_all = set.intersection(*(set(state["open"]) for state in states))
+    watch = _sessions.Watch(first, _sessions.Before(open_in_all, min(state["read_at"] for state in states)))
+    if not watch.left:
         return Facts(views)
-    for moment in LOOKS:
-        pause = moment - (now.now - first.now)
-        if not left or context.seconds_left() < pause + PAUSE:
+    cost = sum(state["seconds"] for state in states)
+    moments = (*LOOKS, *(moment for moment in LATE_LOOKS if moment <= cost))
+    for moment in moments:
+        pause = moment - watch.seconds
+        if not watch.left or context.seconds_left() < pause + PAUSE or watch.earliest() > moments[-1]:
             break
         sleep(max(0.0, pause))
-        now = _fingerprint.look(session)
-        left = _fingerprint.waiting(first, now, harmless)
-    if left:
-        return Facts(views, _unproven(left, now.now - first.now))
+        watch.see(_sessions.look(session))
+    if watch.left:
+        return Facts(views, watch.why())
     sleep(PAUSE)
     return Facts(_fingerprint.read(session, names)[0])
-
-
-def _unproven(left: list[dict[str, Any]], seconds: float) -> str:
-    """Whom we waited for in vain."""
-    others = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    what = "in a transaction" if any(session["transaction"] for session in left) else "busy just now"
-    wait = f"for the {duration(seconds)} that we waited" if seconds else "and there is no time to wait"
-    return f"session {left[0]['pid']}{others} was {what} {wait}, and may have changed rows that are not counted yet"
 
 
 def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
@@ -162,6 +175,8 @@ def why_due(view: View, options: dict[str, Any], context: Context) -> str:
     state = context.state.get(view.target, {})
     if state.get("format") != STATE_FORMAT:
         return "no earlier refresh is known" + (f" ({context.history_note})" if context.history_note else "")
+    if state["doubt"]:
+        return f"nothing could be proved at the last refresh ({state['doubt']})"
     return _why_changed(view, state, context) or _why_old(view, state, options["max_age"])
 
 
@@ -193,6 +208,9 @@ def _action(view: View, reason: str, options: dict[str, Any], context: Context) 
     if options["concurrently"] == "require" and view.populated and not view.unique_index:
         hint = f"CREATE UNIQUE INDEX ON {target} (columns that identify a row)"
         return Action("refresh", target, f"concurrently: require needs a unique index on plain columns: {hint}", FAILED)
+    missing = (*view.missing, *(view.missing_concurrently if concurrently else ()))
+    if reason and context.check and missing:
+        return Action("refresh", target, _owner_lacks(view.relation, missing), FAILED)
     if not reason:
         when = datetime.fromtimestamp(context.state[target]["read_at"], timezone.utc)
         return Action(
@@ -221,6 +239,12 @@ def _statements(target: str, concurrently: bool) -> tuple[str, ...]:
     )
 
 
+def _owner_lacks(view: _catalog.Relation, missing: tuple[str, ...]) -> str:
+    """A refresh runs with the rights of the view's owner."""
+    needs = "; ".join(missing) or "the right to all that its definition reads and calls"
+    return f"the owner of the view, role {quote(view.owner)}, needs rights too: {needs}"
+
+
 def execute(session: Session, action: Action, context: Context) -> Outcome:
     """Refresh, read back what became of the view, and clean up after a concurrent refresh that left much behind."""
     # Read again, and before the refresh takes its snapshot: earlier actions of this run have changed what is below, and
@@ -232,9 +256,10 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     try:
         before = with_lock_retries(session, work.refresh, context.seconds_left)
     except SqlError as error:
-        if error.sqlstate not in _ADVICE:
+        advice = _advice(error, view, action.plan.concurrently, session)
+        if not advice:
             raise
-        return Outcome(FAILED, f"{error}; {_ADVICE[error.sqlstate]}")
+        return Outcome(FAILED, f"{error}; {advice}")
     after = work.measure(flush=True)
     if not after["populated"]:
         return Outcome(FAILED, "the server reported success, but the view is not populated")
@@ -242,29 +267,66 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     state = {
         "format": STATE_FORMAT,
         "fingerprint": view.fingerprint,
-        "contents": [after["filenode"], after["inserted"], after["deleted"]],
+        "doubt": _doubt(session, view),
+        "contents": work.contents,
         "open": look.transactions,
         "read_at": view.now,
+        "seconds": round(work.seconds, 3),
     }
     changed = not work.concurrently or not work.counted or numbers["inserted"] + numbers["deleted"] > 0
     return Outcome(DONE, changed=changed, rows=numbers.get("inserted"), numbers=numbers, state=state)
 
 
+def _doubt(session: Session, before: View) -> str:
+    """Why the fingerprint that was read before a refresh proves nothing later; "" if it does.
+
+    What was altered between the fingerprint and the refresh, and altered back after it, would look as if nothing had been.
+    """
+    if before.obstacle:
+        return before.obstacle
+    [after], _look = _fingerprint.read(session, [before.target])
+    if after.obstacle:
+        return after.obstacle
+    if after.fault or after.versions != before.versions:
+        return "its definition or something that it reads was altered meanwhile"
+    return ""
+
+
+def _advice(error: SqlError, view: View, concurrently: bool, session: Session) -> str:
+    """What would help against an error of the refresh, "" if we do not know."""
+    if view.relation and error.sqlstate == NO_RIGHT:
+        missing = (*view.missing, *(view.missing_concurrently if concurrently else ()))
+        return _owner_lacks(view.relation, missing)
+    if error.sqlstate in NOT_FOUND and session.server.version_num >= OWN_PATH_SINCE:
+        named = re.findall(r'function "?([\w.]+)', error.context)
+        calls = [call for call in view.paths if any(name in call for name in named)] or list(view.paths) or named[:1]
+        alter = "; ".join(f"ALTER FUNCTION {call} SET search_path = {session.server.path}" for call in calls)
+        return f"since PostgreSQL 17 a refresh runs with search_path = pg_catalog, pg_temp: {alter}" if alter else ""
+    return _ADVICE.get(error.sqlstate, "")
+
+
 class _Work:
-    """The refresh of one view."""
+    """The refresh of one view. contents: what this refresh has left, as in View; known when it has committed."""
 
     def __init__(self, session: Session, relation: _catalog.Relation, concurrently: bool, context: Context) -> None:
         self.session, self.relation, self.concurrently, self.context = session, relation, concurrently, context
-        self.counted = session.server.version_num >= _fingerprint.FIRST_VERSION and session.server.track_counts
+        self.counted = session.server.version_num >= _covered.FIRST_VERSION and session.server.track_counts
         self.seconds = 0.0
+        self.inserted = self.deleted = 0
+        self.contents: list[int] = []
 
     def refresh(self) -> dict[str, Any]:
         """Refresh; what the view was like before."""
         before = self.measure()
         how = "REFRESH MATERIALIZED VIEW CONCURRENTLY {}" if self.concurrently else "REFRESH MATERIALIZED VIEW {}"
+        query = sql.SQL(REFRESH).format(
+            refresh=sql.SQL(how).format(self.relation.identifier), oid=sql.Literal(self.relation.oid)
+        )
         began = time.monotonic()
-        self.session.execute(sql.SQL(how).format(self.relation.identifier))
+        found = self.session.row(query, users_path=self.session.server.version_num < OWN_PATH_SINCE)
         self.seconds = time.monotonic() - began
+        self.inserted, self.deleted = found["inserting"], found["deleting"]
+        self.contents = [found["filenode"], found["inserted"] + self.inserted, found["deleted"] + self.deleted]
         return before
 
     def measure(self, flush: bool = False) -> dict[str, Any]:
@@ -280,9 +342,9 @@ class _Work:
             "seconds": round(self.seconds, 3),
         }
         if self.counted:
-            numbers["inserted"] = after["inserted"] - before["inserted"]
+            numbers["inserted"] = self.inserted
         if self.counted and self.concurrently:
-            numbers["deleted"] = after["deleted"] - before["deleted"]
+            numbers["deleted"] = self.deleted
         if self.concurrently and after["dead"] > max(VACUUM_DEAD_ROWS, VACUUM_DEAD_RATIO * after["live"]):
             numbers["dead_rows"] = after["dead"]
             numbers["vacuum"], after = self._vacuum(after)

@@ -22,12 +22,12 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds"},
+    {"_errors", "_action", "_driver", "_units", "_covered", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds"},
     {"_sql", "_dsn", "_http", "_scripts"},
     {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path"},
     {"_session", "_github", "_fly"},
     {"_connect"},
-    {"_catalog", "_policy", "_history", "_fingerprint"},
+    {"_catalog", "_policy", "_history", "_sessions", "_fingerprint_sql", "_fingerprint"},
     {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy", "_purge", "_purge_batches"},
     {"_operations"},
     {"_plan"},
