@@ -146,7 +146,13 @@ class _Facts:
         self.types: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["types"] or []}
         self.operators: dict[int, int] = {oid: function for oid, function in row["operators"] or []}
         self.collations: dict[int, str] = {oid: form for oid, form in row["collations"] or []}
-        self.trees = {tree["relid"]: _Tree(tree, self.operators) for tree in row["trees"] or []}
+        self.catalogs = {oid: display(schema, name) for oid, schema, name in row["catalogs"] or []}
+        self.trees = {relid: _Tree(relid, hash_) for relid, hash_ in row["trees"] or []}
+        for label, name, value, trees in row["pieces"] or []:
+            for relid, times in trees:
+                self.trees[relid].add(label, name, value, times)
+        for relid, *conversion in row["conversions"] or []:
+            self.trees[relid].conversions.append(conversion)
         self.edges: dict[int, list[tuple[int, str, bool]]] = {}
         for parent, child, how, readable in row["edges"] or []:
             self.edges.setdefault(parent, []).append((child, how, readable))
@@ -155,22 +161,42 @@ class _Facts:
 class _Tree:
     """What is in the stored query of a view, or in the expressions of a table's virtual columns."""
 
-    def __init__(self, tree: Mapping[str, Any], operators: Mapping[int, int]) -> None:
-        self.relid: int = tree["relid"]
-        self.hash: str = tree["hash"]
-        self.labels: dict[str, int] = tree["labels"] or {}
-        self.types = {oid for oid in tree["types"] or [] if oid >= _covered.FIRST_USER_OID}
-        self.collations = {int(oid) for text in tree["collations"] or [] for oid in text.strip("(o )").split()} - {0}
-        self.conversions: list[list[Any]] = tree["conversions"] or []
-        values: dict[str, dict[int, int]] = {}
-        for name, value, times in tree["fields"] or []:
-            values.setdefault(name, {})[value] = times
-        self.unknown_form = _covered.unknown_form(self.labels, {name: sum(v.values()) for name, v in values.items()})
-        self.reads = set(values.get("relid", {})) - {0}  # 0: a subquery
-        self.columns = set(values.get("varattno", {}))
-        called = {oid for name in _covered.FUNCTION_FIELDS for oid in values.get(name, {})} - {0}
-        used = {oid for name in _covered.OPERATOR_FIELDS for oid in values.get(name, {})} - {0}
-        self.functions = sorted(called | {operators.get(oid, 0) for oid in used})
+    def __init__(self, relid: int, hash_: str) -> None:
+        self.relid, self.hash = relid, hash_
+        self.labels: dict[str, int] = {}
+        self.fields: dict[str, dict[str, int]] = {}
+        self.conversions: list[list[Any]] = []
+
+    def add(self, label: str | None, name: str | None, value: str, times: int) -> None:
+        """A piece of it, which may be two things, and how often it occurs."""
+        if label:
+            self.labels[label] = self.labels.get(label, 0) + times
+        if name:
+            values = self.fields.setdefault(name, {})
+            values[value] = values.get(value, 0) + times
+
+    def _numbers(self, *names: str) -> set[int]:
+        """All numbers in fields of these names but 0, which means nothing."""
+        texts = [text for name in names for text in self.fields.get(name, {})]
+        return {int(word) for text in texts for word in text.strip("(o )").split()} - {0}
+
+    @cached_property
+    def reads(self) -> set[int]:
+        return self._numbers("relid")
+
+    @cached_property
+    def types(self) -> set[int]:
+        found = self._numbers(*(name for name in self.fields if "type" in name.lower()))
+        return {oid for oid in found if oid >= _covered.FIRST_USER_OID}
+
+    @cached_property
+    def collations(self) -> set[int]:
+        return self._numbers(*(name for name in self.fields if "coll" in name.lower()))
+
+    def functions(self, operators: Mapping[int, int]) -> set[int]:
+        """All that it calls; 0 for an operator that does not exist."""
+        used = self._numbers(*_covered.OPERATOR_FIELDS)
+        return self._numbers(*_covered.FUNCTION_FIELDS) | {operators.get(oid, 0) for oid in used}
 
     def steady_conversions(self, types: Mapping[int, Mapping[str, Any]]) -> bool:
         """Whether no setting changes what its conversions through text give."""
@@ -187,18 +213,19 @@ class _Tree:
 
     def obstacle(self, facts: _Facts) -> str:
         """What in it may change by itself, as the end of a sentence; "" if nothing may."""
-        for function in self.functions:
+        for function in sorted(self.functions(facts.operators)):
             known = facts.functions.get(function)
             if not _covered.covered(function, known):
                 name = f"{quote(known['name'])}()" if known else f"function {function}"
                 return f"calls {name}, whose result can change by itself{_why(function)}"
         for node in sorted(self.labels.keys() - _covered.NODES):
             return _covered.NODE_REASONS.get(node, f"has an expression of kind {node}, which may change by itself")
-        if self.unknown_form:
-            return f"has an expression of kind {self.unknown_form} in a form that is not known"
+        unknown = _covered.unknown_form(self.labels, {name: sum(v.values()) for name, v in self.fields.items()})
+        if unknown:
+            return f"has an expression of kind {unknown} in a form that is not known"
         if not self.steady_conversions(facts.types):
             return "converts to or from text in a way that settings can change: use to_char() of a timestamp, or a cast"
-        if any(number < 0 and number != _covered.TABLEOID for number in self.columns):
+        if any(number < 0 and number != _covered.TABLEOID for number in self._numbers("varattno")):
             return "reads a system column, which changes without being counted"
         return ""
 
@@ -252,7 +279,7 @@ class _Below:
 
     @cached_property
     def functions(self) -> list[dict[str, Any]]:
-        oids = sorted({oid for tree in self.trees for oid in tree.functions})
+        oids = sorted({oid for tree in self.trees for oid in tree.functions(self.facts.operators)})
         return [self.facts.functions[oid] for oid in oids if oid in self.facts.functions]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -277,9 +304,16 @@ class _Below:
 
     def obstacle(self) -> str:
         """Why no fingerprint can tell that the view is unchanged; "" if one can."""
-        found = next(filter(None, map(self._relation_obstacle, self.tables)), "")
+        found = self._catalog_obstacle() or next(filter(None, map(self._relation_obstacle, self.tables)), "")
         found = found or next((reason for tree in self.trees if (reason := tree.obstacle(self.facts))), "")
-        return f"its definition {found or self._type_obstacle()}" if found or self._type_obstacle() else ""
+        found = found or self._type_obstacle()
+        return f"its definition {found}" if found else ""
+
+    def _catalog_obstacle(self) -> str:
+        unknown = sorted({oid for tree in self.trees for oid in tree.reads} - self.members - {self.root})
+        if not unknown:
+            return ""
+        return f"reads the system catalog {self.facts.catalogs.get(unknown[0], unknown[0])}, whose changes are not tracked"
 
     def _relation_obstacle(self, table: Mapping[str, Any]) -> str:
         name, kind = _name(table), table["kind"]
@@ -294,12 +328,9 @@ class _Below:
         return ""
 
     def _type_obstacle(self) -> str:
-        known = self.members | {self.root}
-        if any(tree.reads - known for tree in self.trees):
-            return "reads a system catalog, whose changes are not tracked"
         own = [entry["name"] for entry in self.types if entry["own"]]
         labels = {label for tree in self.trees for label in tree.labels}
-        functions = {oid for tree in self.trees for oid in tree.functions}
+        functions = {oid for tree in self.trees for oid in tree.functions(self.facts.operators)}
         if own and (labels & _covered.BY_TYPE_NODES or functions & _covered.BY_TYPE):
             return f"compares values of the type {own[0]}, which a user made, by functions of that type"
         return ""

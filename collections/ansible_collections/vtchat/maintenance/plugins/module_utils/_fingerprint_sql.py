@@ -22,13 +22,15 @@ from . import _catalog, _sessions
 from ._driver import sql
 from ._server import Server
 
-# A label of a node, or a field with a number. Strings of users cannot look like it: blanks and braces in them are escaped.
-PIECE = (
-    r"(?:^|[ (])(?:\{([A-Z_]+)"
-    r"|:(opno|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno)"
-    r" (-?\d+)"
-    r"|:\w*[tT]ype(?:[iI]d)? (\d{5,})"
-    r"|:\w*[cC]oll\w* (\d+|\(o [\d ]+\)))"
+BTREE, HASH = 403, 405  # pg_am.oid
+
+# A stored query is a text like ({QUERY :commandType 1 ... :targetList ({TARGETENTRY :expr {VAR :varno 1 ...}}): nodes with a
+# label, fields with a value. It is split before each field, which is cheap, so that each piece begins with a field and may
+# end with the label of the node that comes next. Strings of users cannot look like either: blanks and braces are escaped.
+LABEL = r"(?:^|[ (])\{([A-Z_]+)$"
+FIELD = (
+    r"^(opno|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno"
+    r"|\w*[tT]ype(?:[iI]d)?|\w*[cC]oll\w*) (-?\d+|\(o [\d ]+\))(?!\S)"
 )
 
 # A conversion through text: the type of its argument where that is known to stand first, or the type of its result.
@@ -75,12 +77,17 @@ tree AS MATERIALIZED (
     WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = member.oid AND a.attnum = d.adnum AND a.attgenerated = 'v' OFFSET 0)
 ),
+word AS MATERIALIZED (
+    SELECT relid, word, count(*) AS times
+    FROM tree CROSS JOIN LATERAL pg_catalog.string_to_table(nodes, ' :') AS word GROUP BY relid, word
+),
+meaning AS MATERIALIZED (
+    SELECT (pg_catalog.regexp_match(word, '{label}'))[1] AS label, (pg_catalog.regexp_match(word, '{field}'))[1] AS field,
+           (pg_catalog.regexp_match(word, '{field}'))[2] AS value, json_agg(json_build_array(relid::bigint, times)) AS trees
+    FROM word GROUP BY word HAVING word ~ '{label}' OR word ~ '{field}'
+),
 piece AS MATERIALIZED (
-    SELECT relid, found[1] AS label, found[2] AS field,
-           CASE WHEN found[2] = 'varattno' AND found[3] NOT LIKE '-%' AND found[3] <> '0' THEN '1' ELSE found[3] END AS value,
-           found[4] AS type, found[5] AS collations, count(*) AS times
-    FROM tree CROSS JOIN LATERAL pg_catalog.regexp_matches(nodes, '{piece}', 'g') AS found
-    GROUP BY 1, 2, 3, 4, 5, 6
+    SELECT DISTINCT field, value, field ~ '[cC]oll' AS is_collation, field ~ '[tT]ype' AS is_type FROM meaning WHERE field IS NOT NULL
 ),
 conversion AS MATERIALIZED (
     SELECT relid, found[1]::oid AS source, found[2]::oid AS result, count(*) AS times
@@ -90,6 +97,7 @@ conversion AS MATERIALIZED (
 
 # What the pieces name.
 NAMED = """
+owner AS MATERIALIZED (SELECT DISTINCT owner FROM target WHERE kind = 'm'),
 used_operator AS MATERIALIZED (
     SELECT o.oid, o.oprcode::oid AS function
     FROM (SELECT DISTINCT value::oid AS oid FROM piece
@@ -102,14 +110,16 @@ used_function AS MATERIALIZED (
     UNION SELECT function FROM used_operator
 ),
 used_type (oid, part) AS (
-    SELECT NULL::oid, type::oid FROM piece WHERE type::oid >= 16384
+    SELECT NULL::oid, value::oid FROM piece WHERE is_type AND value ~ '^\\d+$' AND value::bigint >= 16384
     UNION
     SELECT used_type.part, below.part
     FROM used_type CROSS JOIN LATERAL (
         SELECT unnest(ARRAY[typbasetype, typelem]) AS part FROM pg_catalog.pg_type WHERE oid = used_type.part
         UNION ALL
-        SELECT a.atttypid FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.typrelid
-        WHERE t.oid = used_type.part AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped
+        SELECT a.atttypid
+        FROM (SELECT typrelid FROM pg_catalog.pg_type WHERE oid = used_type.part OFFSET 0) AS t CROSS JOIN LATERAL (
+            SELECT atttypid FROM pg_catalog.pg_attribute
+            WHERE attrelid = t.typrelid AND t.typrelid <> 0 AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a
         UNION ALL
         SELECT rngsubtype FROM pg_catalog.pg_range WHERE rngtypid = used_type.part
         UNION ALL
@@ -120,8 +130,8 @@ used_type (oid, part) AS (
 ),
 used_collation AS MATERIALIZED (
     SELECT DISTINCT found[1]::oid AS oid
-    FROM (SELECT DISTINCT collations FROM piece WHERE collations <> '0' OFFSET 0) AS used
-        CROSS JOIN LATERAL pg_catalog.regexp_matches(collations, '\\d+', 'g') AS found
+    FROM (SELECT value FROM piece WHERE is_collation OFFSET 0) AS used
+        CROSS JOIN LATERAL pg_catalog.regexp_matches(value, '\\d+', 'g') AS found
     WHERE found[1] <> '0'
 )"""
 
@@ -138,10 +148,10 @@ TARGET_FACTS = """
     'owner_uses_schema', pg_catalog.has_schema_privilege(c.relowner, c.relnamespace, 'USAGE'),
     'owner_makes_temporary', pg_catalog.has_database_privilege(c.relowner, {database}, 'TEMPORARY'),
     'unique_index', EXISTS (
-        SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid = i.indexrelid
-            JOIN pg_catalog.pg_am AS am ON am.oid = ic.relam
+        SELECT FROM pg_catalog.pg_index AS i
         WHERE i.indrelid = t.oid AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate
-            AND i.indpred IS NULL AND i.indexprs IS NULL AND am.amname = 'btree')) ORDER BY t.position)
+            AND i.indpred IS NULL AND i.indexprs IS NULL
+            AND (SELECT relam FROM pg_catalog.pg_class WHERE oid = i.indexrelid) = {btree})) ORDER BY t.position)
  FROM target AS t LEFT JOIN LATERAL (
     SELECT relispopulated, relowner, relnamespace FROM pg_catalog.pg_class WHERE oid = t.oid OFFSET 0) AS c ON true)"""
 
@@ -165,16 +175,11 @@ RELATION_FACTS = """
     SELECT c.*, c.xmin FROM pg_catalog.pg_class AS c WHERE c.oid = member.oid OFFSET 0) AS r)"""
 
 TREE_FACTS = """
-(SELECT json_agg(json_build_object('relid', t.relid::bigint, 'hash', t.hash,
-    'labels', (SELECT json_object_agg(label, times) FROM piece WHERE relid = t.relid AND label IS NOT NULL),
-    'fields', (SELECT json_agg(json_build_array(field, value::bigint, times)) FROM piece
-               WHERE relid = t.relid AND field IS NOT NULL),
-    'types', (SELECT json_agg(type::bigint) FROM piece WHERE relid = t.relid AND type IS NOT NULL),
-    'collations', (SELECT json_agg(collations) FROM piece WHERE relid = t.relid AND collations <> '0'),
-    'conversions', (SELECT json_agg(json_build_array(source::bigint, result::bigint, times)) FROM conversion
-                    WHERE relid = t.relid)))
- FROM (SELECT relid, pg_catalog.hashtextextended(string_agg(nodes, ' ' ORDER BY nodes COLLATE "C"), 0)::text AS hash
-       FROM tree GROUP BY relid) AS t)"""
+(SELECT json_agg(json_build_array(relid::bigint, hash)) FROM (
+    SELECT relid, pg_catalog.hashtextextended(string_agg(nodes, ' ' ORDER BY nodes COLLATE "C"), 0)::text AS hash
+    FROM tree GROUP BY relid) AS t) AS trees,
+(SELECT json_agg(json_build_array(label, field, value, trees)) FROM meaning) AS pieces,
+(SELECT json_agg(json_build_array(relid::bigint, source::bigint, result::bigint, times)) FROM conversion) AS conversions"""
 
 # plain: a function that PostgreSQL itself brings, as it came. barred: owners of the views who may not execute it.
 FUNCTION_FACTS = """
@@ -182,8 +187,7 @@ FUNCTION_FACTS = """
     'oid', p.oid::bigint, 'name', p.proname, 'call', p.oid::regprocedure::text, 'version', p.xmin::text,
     'plain', p.provolatile = 'i' AND p.prolang IN (12, 14) AND p.proconfig IS NULL,
     'keeps_path', EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search\\_path=%'),
-    'barred', (SELECT json_agg(DISTINCT owner) FROM target
-               WHERE kind = 'm' AND NOT pg_catalog.has_function_privilege(owner, p.oid, 'EXECUTE'))))
+    'barred', (SELECT json_agg(owner) FROM owner WHERE NOT pg_catalog.has_function_privilege(owner, p.oid, 'EXECUTE'))))
  FROM used_function CROSS JOIN LATERAL (
     SELECT f.*, f.xmin FROM pg_catalog.pg_proc AS f WHERE f.oid = used_function.oid OFFSET 0) AS p)"""
 
@@ -208,6 +212,12 @@ COLLATION_FACTS = """
     pg_catalog.pg_collation_actual_version(c.oid))))
  FROM used_collation CROSS JOIN LATERAL (
     SELECT l.*, l.xmin FROM pg_catalog.pg_collation AS l WHERE l.oid = used_collation.oid OFFSET 0) AS c)"""
+
+# What the queries name and pg_depend leaves out.
+CATALOG_FACTS = """
+(SELECT json_agg(json_build_array(c.oid::bigint, (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = c.relnamespace), c.relname))
+ FROM (SELECT DISTINCT value::oid AS oid FROM piece WHERE field = 'relid' AND value::bigint BETWEEN 1 AND 16383 OFFSET 0) AS used
+    CROSS JOIN LATERAL (SELECT oid, relname, relnamespace FROM pg_catalog.pg_class WHERE pg_class.oid = used.oid OFFSET 0) AS c)"""
 
 # The default collation is the database's.
 DATABASE_FACTS = """
@@ -238,15 +248,16 @@ UNCOUNTED = """
  OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proconfig IS NOT NULL AND proconfig::text ~ 'track_counts='))"""
 
 FOREIGN_CLASSES = """
-(EXISTS (SELECT FROM pg_catalog.pg_amop WHERE amopfamily >= 16384 AND amopopr < 16384 AND amopmethod IN (403, 405))
+(EXISTS (SELECT FROM pg_catalog.pg_amop WHERE amopfamily >= 16384 AND amopopr < 16384 AND amopmethod IN ({btree}, {hash}))
  OR EXISTS (SELECT FROM pg_catalog.pg_opclass
-            WHERE oid >= 16384 AND opcdefault AND opcintype < 16384 AND opcmethod IN (403, 405)))"""
+            WHERE oid >= 16384 AND opcdefault AND opcintype < 16384 AND opcmethod IN ({btree}, {hash})))"""
 
 STATEMENT = """
 WITH RECURSIVE {targets}, {sessions}, {edges}, {nodes}, {named}
 SELECT look.now, look.sessions, {target_facts} AS targets, {edge_facts} AS edges, {relation_facts} AS relations,
-       {tree_facts} AS trees, {function_facts} AS functions, {type_facts} AS types, {collation_facts} AS collations,
+       {tree_facts}, {function_facts} AS functions, {type_facts} AS types, {collation_facts} AS collations,
        (SELECT json_agg(json_build_array(oid::bigint, function::bigint)) FROM used_operator) AS operators,
+       {catalog_facts} AS catalogs,
        {database_facts} AS locale, {since} AS since, {uncounted} AS uncounted, {foreign_classes} AS foreign_classes,
        current_setting('gin_fuzzy_search_limit') <> '0' AS fuzzy
 FROM look
@@ -260,18 +271,19 @@ def statement(server: Server, names: Sequence[str]) -> sql.Composed:
         "targets": _catalog.targets(server, names),
         "sessions": _sessions.ctes(server.database_oid),
         "edges": sql.SQL(EDGES),
-        "nodes": sql.SQL(NODES.replace("{piece}", PIECE).replace("{conversion}", CONVERSION)),
+        "nodes": sql.SQL(NODES.replace("{label}", LABEL).replace("{field}", FIELD).replace("{conversion}", CONVERSION)),
         "named": sql.SQL(NAMED),
-        "target_facts": sql.SQL(TARGET_FACTS).format(database=database),
+        "target_facts": sql.SQL(TARGET_FACTS).format(database=database, btree=sql.Literal(BTREE)),
         "edge_facts": sql.SQL(EDGE_FACTS),
         "relation_facts": sql.SQL(RELATION_FACTS).format(counters=sql.SQL(COUNTERS).format(sql.SQL("r.oid"))),
         "tree_facts": sql.SQL(TREE_FACTS),
         "function_facts": sql.SQL(FUNCTION_FACTS),
         "type_facts": sql.SQL(TYPE_FACTS),
         "collation_facts": sql.SQL(COLLATION_FACTS),
+        "catalog_facts": sql.SQL(CATALOG_FACTS),
         "database_facts": sql.SQL(DATABASE_FACTS).format(database=database),
         "since": sql.SQL(SINCE).format(database=database),
         "uncounted": sql.SQL(UNCOUNTED).format(database=database),
-        "foreign_classes": sql.SQL(FOREIGN_CLASSES),
+        "foreign_classes": sql.SQL(FOREIGN_CLASSES).format(btree=sql.Literal(BTREE), hash=sql.Literal(HASH)),
     }
     return sql.SQL(STATEMENT).format(**parts)
