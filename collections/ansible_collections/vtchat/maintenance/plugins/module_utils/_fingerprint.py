@@ -389,11 +389,12 @@ def _why_not_counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> str
         return "the server's statistics began anew after the last refresh (restart, crash or reset)"
     if before.get("loaded") != after["loaded"]:
         return "the server's configuration was loaded anew after the last refresh, and track_counts may have been off"
-    rows_before, inserted_before, deleted_before = before.get("settings") or ("", 0, 0)
-    rows_after, inserted, deleted = after["settings"]
-    # A setting that came and went leaves a row inserted and a row deleted; other databases have settings too.
-    hidden = inserted != inserted_before and deleted != deleted_before
-    if rows_before != rows_after or hidden:
+    ours_before, total_before, inserted_before, deleted_before = before.get("settings") or ("", 0, 0, 0)
+    ours, total, inserted, deleted = after["settings"]
+    # A setting that came and went leaves a row inserted and a row deleted, or one of the two where the other was not counted
+    # because of it. Settings of other databases come and go too, seldom both at once.
+    came, went = inserted - inserted_before, deleted - deleted_before
+    if ours_before != ours or (came and went) or total - total_before != came - went:
         return "settings of a role or database have changed since the last refresh, and track_counts may have been off"
     return ""
 

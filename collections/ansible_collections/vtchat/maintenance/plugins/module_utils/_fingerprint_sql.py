@@ -238,6 +238,7 @@ CASE WHEN look.now IS NOT NULL THEN json_build_object(
     'settings', json_build_array((
             SELECT coalesce(string_agg(concat_ws(' ', setrole, setdatabase, s.xmin), ',' ORDER BY setrole, setdatabase), '')
             FROM pg_catalog.pg_db_role_setting AS s WHERE setdatabase IN (0, {database})),
+        (SELECT count(*) FROM pg_catalog.pg_db_role_setting),
         pg_catalog.pg_stat_get_tuples_inserted('pg_catalog.pg_db_role_setting'::regclass),
         pg_catalog.pg_stat_get_tuples_deleted('pg_catalog.pg_db_role_setting'::regclass))) END"""
 
