@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _fingerprint
-from ansible_collections.vtchat.maintenance.plugins.module_utils._fingerprint import Look
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _covered, _fingerprint
 
 NAMES = {20001: "public.users", 20002: "public.plans"}
+
+
+def since(**changes: Any) -> dict[str, Any]:
+    return {"began": ["1.0", "2.0", "", ""], "loaded": "1.0", "settings": ["16390 0 777", 3, 5, 2], **changes}
 
 
 def fingerprint(**changes: Any) -> dict[str, Any]:
@@ -21,8 +24,8 @@ def fingerprint(**changes: Any) -> dict[str, Any]:
         "view": 20000,
         "definition": "-42",
         "database": 5,
-        "since": ["1.0", "2.0", ""],
-        "relations": [[20001, 30001, 4, 1000, 20, 3], [20002, 30002, 2, 5, 0, 0]],
+        "since": since(),
+        "relations": [[20001, "form", 30001, 1000, 20, 3], [20002, "form", 30002, 5, 0, 0]],
     }
     return {**whole, **changes}
 
@@ -38,26 +41,26 @@ def fingerprint(**changes: Any) -> dict[str, Any]:
             "its definition has changed since the last refresh, or that of something it uses",
         ),
         (
-            fingerprint(since=["1.0", "2.0", "3.0"]),
+            fingerprint(since=since(began=["1.0", "2.0", "3.0", ""])),
             "the server's statistics began anew after the last refresh (restart, crash or reset)",
         ),
         (
-            fingerprint(relations=[[20001, 30001, 4, 2200, 20, 4], [20002, 30002, 2, 5, 0, 0]]),
+            fingerprint(relations=[[20001, "form", 30001, 2200, 20, 4], [20002, "form", 30002, 5, 0, 0]]),
             "public.users has changed (1\u202f200 rows inserted, 1 deleted) since the last refresh",
         ),
         (
-            fingerprint(relations=[[20001, 30001, 4, 1000, 21, 3], [20002, 30002, 2, 6, 0, 0]]),
+            fingerprint(relations=[[20001, "form", 30001, 1000, 21, 3], [20002, "form", 30002, 6, 0, 0]]),
             "public.users has changed (1 row updated) since the last refresh, and so have 1 more",
         ),
         (
-            fingerprint(relations=[[20001, 30009, 4, 1000, 20, 3], [20002, 30002, 2, 5, 0, 0]]),
+            fingerprint(relations=[[20001, "form", 30009, 1000, 20, 3], [20002, "form", 30002, 5, 0, 0]]),
             "public.users has been truncated or rewritten since the last refresh",
         ),
         (
-            fingerprint(relations=[[20001, 30001, 5, 1000, 20, 3], [20002, 30002, 2, 5, 0, 0]]),
-            "public.users has got other columns since the last refresh",
+            fingerprint(relations=[[20001, "other", 30001, 1000, 20, 3], [20002, "form", 30002, 5, 0, 0]]),
+            "public.users has got other columns or properties since the last refresh",
         ),
-        (fingerprint(relations=[[20001, 30001, 4, 1000, 20, 3]]), "it no longer reads 1 of the tables it read"),
+        (fingerprint(relations=[[20001, "form", 30001, 1000, 20, 3]]), "it no longer reads 1 of the tables it read"),
     ],
 )
 def test_difference(present: dict[str, Any], reason: str) -> None:
@@ -65,7 +68,7 @@ def test_difference(present: dict[str, Any], reason: str) -> None:
 
 
 def test_difference_names_what_is_new() -> None:
-    stored = fingerprint(relations=[[20001, 30001, 4, 1000, 20, 3]])
+    stored = fingerprint(relations=[[20001, "form", 30001, 1000, 20, 3]])
     assert _fingerprint.difference(stored, fingerprint(), NAMES) == "it reads public.plans since the last refresh"
 
 
@@ -74,70 +77,92 @@ def test_what_another_release_stored_never_looks_equal(stored: dict[str, Any]) -
     assert _fingerprint.difference(stored, fingerprint(), NAMES)
 
 
-def facts_row(**changes: Any) -> dict[str, Any]:
-    table = {"oid": 20001, "schema": "public", "name": "users", "kind": "r", "row_security": False}
-    table.update(changes.pop("table", {}))
-    return {"relations": [table], "functions": None, "nodes": None, "uncounted": False, **changes}
+COUNTED = "settings of a role or database have changed since the last refresh, and track_counts may have been off"
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("changes", "reason"),
     [
-        (facts_row(functions=["now"]), "calls now()"),
-        (facts_row(functions=["Odd name"]), 'calls "Odd name"()'),
-        (facts_row(nodes=["SQLVALUEFUNCTION"]), "uses CURRENT_DATE, CURRENT_USER or the like"),
-        (facts_row(nodes=["TABLESAMPLECLAUSE"]), "uses TABLESAMPLE"),
-        (facts_row(nodes=["SOMETHINGNEW"]), "has an expression of kind SOMETHINGNEW"),
-        (facts_row(table={"kind": "f"}), "reads the foreign table public.users"),
-        (facts_row(table={"kind": "S"}), "reads the sequence public.users"),
-        (facts_row(table={"oid": 1259, "schema": "pg_catalog"}), "reads the system catalog pg_catalog.users"),
-        (facts_row(table={"row_security": True}), "row-level security"),
-        (facts_row(uncounted=True), "track_counts is off"),
+        ({}, ""),
+        ({"loaded": "2.0"}, "the server's configuration was loaded anew after the last refresh, and track_counts may have been off"),
+        ({"settings": ["16390 0 778", 3, 5, 2]}, COUNTED),  # written anew
+        ({"settings": ["16390 0 777", 3, 6, 3]}, COUNTED),  # came and went
+        ({"settings": ["16390 0 777", 3, 6, 2]}, COUNTED),  # came, and went uncounted
+        ({"settings": ["16390 0 777", 4, 6, 2]}, ""),  # of another database
+        ({"settings": ["16390 0 777", 2, 5, 3]}, ""),  # another database was dropped
     ],
 )
-def test_obstacles(row: dict[str, Any], words: str) -> None:
-    assert words in _fingerprint.obstacle(row, 180000, True)
+def test_what_may_have_stopped_the_counting(changes: dict[str, Any], reason: str) -> None:
+    assert _fingerprint.difference(fingerprint(), fingerprint(since=since(**changes)), NAMES) == reason
 
 
-def test_obstacles_of_the_server() -> None:
-    assert _fingerprint.obstacle(facts_row(), 150000, True) == ""
-    assert "PostgreSQL 14" in _fingerprint.obstacle(facts_row(), 140010, True)
-    assert "track_counts" in _fingerprint.obstacle(facts_row(), 180000, False)
+@pytest.mark.parametrize(("version", "words"), [(140010, "PostgreSQL 14"), (150000, ""), (189999, ""), (190000, "PostgreSQL 19")])
+def test_versions(version: int, words: str) -> None:
+    found = _covered.version_obstacle(version)
+    assert words in found
+    assert bool(found) == bool(words)
 
 
-def someone(idle_since: float | None = None, transaction: str | None = None) -> dict[str, Any]:
-    return {"pid": 7, "idle_since": idle_since, "transaction": transaction}
+def facts(**changes: Any) -> Any:
+    """A view 1 on a table 20001, by the columns of the statement; pieces are the view's."""
+    table = {"oid": 20001, "schema": "public", "name": "users", "kind": "r", "heap": True, "row_security": False, "version": "1",
+             "owner": "o", "form": "f", "counters": [1, 0, 0, 0], **changes.pop("table", {})}  # fmt: skip
+    view = {**table, "oid": 1, "name": "v", "kind": "m", "row_security": False, "heap": True}
+    lower = {"oid": 870, "name": "lower", "plain": True, "version": "1", "barred": None, "call": "lower(text)"}
+    pieces = [["VAR", "varattno", "1"], ["RANGETBLENTRY", "rtekind", "0"], [None, "relid", "20001"], *changes.pop("pieces", [])]
+    row = {
+        "now": 1.0, "since": since(), "locale": "c", "relations": [view, table], "functions": [lower, *changes.pop("functions", [])],
+        "types": changes.pop("types", []), "operators": [[96, 65]], "collations": [], "catalogs": [[1259, "pg_catalog", "pg_class"]],
+        "trees": [[1, "hash"]], "pieces": [[*piece, [[1, 1]]] for piece in pieces], "conversions": changes.pop("conversions", []),
+        "edges": [[1, 20001, "rule", True], *changes.pop("edges", [])],
+    }  # fmt: skip
+    return _fingerprint._Facts(row, "")
 
 
-# The first look is at second 1000; transaction 3/9 has been open since before the last refresh.
+def obstacle(**changes: Any) -> str:
+    return _fingerprint._Below(facts(**changes), 1).obstacle()
+
+
+CALL = ["FUNCEXPR", "funcid"]
+
+
 @pytest.mark.parametrize(
-    ("session", "moment", "reported"),
+    ("changes", "words"),
     [
-        (someone(idle_since=989), 1000, True),
-        (someone(idle_since=989.1), 1000, False),  # the timer goes off after ten seconds, perhaps a little later
-        (someone(idle_since=999), 1009, False),
-        (someone(idle_since=999), 1010, True),
-        (someone(idle_since=1000.9), 1002, False),  # its last report may be 0.95 s before that
-        (someone(idle_since=1001.2), 1002, True),
-        (someone(transaction="3/8"), 1000, False),
-        (someone(transaction="3/10"), 1011.5, False),  # may have begun after nine idle seconds
-        (someone(transaction="3/10"), 2000, False),
-        (someone(transaction="3/9"), 1000, True),
-        (someone(), 1000, False),  # who may not see states sees this
-        (someone(), 1010.9, False),
-        (someone(), 1011, True),
+        ({}, ""),
+        ({"pieces": [[*CALL, "870"]]}, ""),
+        ({"pieces": [[*CALL, "870"]], "functions": [{"oid": 870, "name": "lower", "plain": False}]}, "calls lower()"),
+        ({"pieces": [[*CALL, "1199"]], "functions": [{"oid": 1199, "name": "age", "plain": True}]}, "calls age(), whose result can"),
+        ({"pieces": [[*CALL, "20500"]], "functions": [{"oid": 20500, "name": "Odd", "plain": True}]}, 'calls "Odd"(), whose result'),
+        ({"pieces": [[*CALL, "9998"]]}, "calls function 9998"),
+        ({"pieces": [["OPEXPR", "opno", "97"]]}, "calls function 0"),  # an operator that is gone
+        ({"pieces": [["FUNCEXPR", None, None]]}, "FUNCEXPR in a form that is not known"),
+        ({"pieces": [["SQLVALUEFUNCTION", None, None]]}, "uses CURRENT_DATE, CURRENT_USER or the like"),
+        ({"pieces": [["TABLESAMPLECLAUSE", None, None]]}, "uses TABLESAMPLE"),
+        ({"pieces": [["SOMETHINGNEW", None, None]]}, "has an expression of kind SOMETHINGNEW"),
+        ({"pieces": [["VAR", "varattno", "0"]]}, ""),
+        ({"pieces": [["VAR", "varattno", "-6"]]}, ""),
+        ({"pieces": [["VAR", "varattno", "-5"]]}, "reads a system column"),
+        ({"pieces": [[None, "relid", "1259"]]}, "reads the system catalog pg_catalog.pg_class"),
+        ({"pieces": [["COERCEVIAIO", None, None]]}, "converts to or from text"),
+        ({"pieces": [["COERCEVIAIO", None, None]], "conversions": [[1, 23, None, 1], [1, None, 25, 1]]}, ""),
+        ({"pieces": [["COERCEVIAIO", None, None]], "conversions": [[1, 1082, None, 1], [1, None, 25, 1]]}, "converts to or from text"),
+        ({"table": {"kind": "f"}}, "reads the foreign table public.users"),
+        ({"table": {"kind": "S"}}, "reads the sequence public.users"),
+        ({"table": {"heap": False}}, "stored in another way"),
+        ({"table": {"row_security": True}}, "row-level security"),
+        ({"pieces": [["MINMAXEXPR", "minmaxtype", "20600"]],
+          "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}]}, "compares values of the type citext"),
+        ({"pieces": [[None, "vartype", "20600"]],
+          "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}]}, ""),
     ],
-)
-def test_who_may_still_hold_counters(session: dict[str, Any], moment: float, reported: bool) -> None:
-    first = Look([session], 1000.0)
-    assert _fingerprint.waiting(first, Look([session], moment), {"3/9"}) == ([] if reported else [session])
+)  # fmt: skip
+def test_obstacles(changes: dict[str, Any], words: str) -> None:
+    found = obstacle(**changes)
+    assert words in found
+    assert bool(found) == bool(words)
 
 
-def test_who_came_later_or_has_gone_does_not_matter() -> None:
-    busy = someone(transaction="3/10")
-    assert _fingerprint.waiting(Look([], 1000.0), Look([busy], 1001.0), []) == []
-    assert _fingerprint.waiting(Look([busy], 1000.0), Look([], 1000.5), []) == []
-
-
-def test_open_transactions() -> None:
-    assert Look([someone(), someone(transaction="3/10")], 1000.0).transactions == ["3/10"]
+def test_covered_functions_that_compare_by_type_are_covered() -> None:
+    assert _covered.BY_TYPE <= _covered.COVERED
+    assert max(_covered.COVERED) < 10000, "numbers above that differ from one server to the next"

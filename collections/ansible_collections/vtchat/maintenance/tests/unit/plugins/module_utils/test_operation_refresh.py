@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _fingerprint
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _fingerprint, _sessions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._catalog import Relation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._fingerprint import Look, View
+from ansible_collections.vtchat.maintenance.plugins.module_utils._fingerprint import View
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._sessions import Look
 
 READ_AT = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 OPTIONS: dict[str, Any] = {"view": "v", "views": None, "concurrently": "auto", "max_age": 0, "force": False}
@@ -31,8 +32,8 @@ def view(name: str = "v", oid: int = 20000, reads: tuple[int, ...] = (20900,), *
             "view": oid,
             "definition": "1",
             "database": 5,
-            "since": ["1", "2", ""],
-            "relations": [[below, below, 3, 10, 0, 0] for below in reads],
+            "since": {"began": ["1", "2", "", ""], "loaded": "1", "settings": ["", 0, 0, 0]},
+            "relations": [[below, "form", below, 10, 0, 0] for below in reads],
         },
         "contents": [20000, 1, 1],
         "now": READ_AT + 3600,
@@ -41,7 +42,7 @@ def view(name: str = "v", oid: int = 20000, reads: tuple[int, ...] = (20900,), *
 
 
 def stored(*views: View) -> dict[str, Any]:
-    common = {"format": refresh.STATE_FORMAT, "open": ["3/9"], "read_at": READ_AT, "seconds": 1}
+    common = {"format": refresh.STATE_FORMAT, "open": ["3/9"], "read_at": READ_AT, "seconds": 1, "doubt": ""}
     return {v.target: {"fingerprint": v.fingerprint, "contents": v.contents, **common} for v in views}
 
 
@@ -74,6 +75,9 @@ def test_unchanged() -> None:
         ({"state": {}, "history_note": "history is off"}, "no earlier refresh is known (history is off)"),
         ({"state": {"public.v": {"seconds": 1}}}, "no earlier refresh is known"),
         ({"state": {"public.v": {"fingerprint": {}, "format": 99}}}, "no earlier refresh is known"),
+        ({"state": {"public.v": {**stored(view())["public.v"], "format": 1}}}, "no earlier refresh is known"),
+        ({"state": {"public.v": {**stored(view())["public.v"], "doubt": "it calls now()"}}},
+         "nothing could be proved at the last refresh (it calls now())"),
         ({"forecast": {20900: 5}}, "public.t20900 is about to change"),
         ({"view": view(contents=[20001, 1, 1]), "state": stored(view())}, "it has been refreshed or rewritten by somebody else"),
         ({"view": view(reads=(20900, 20901)), "state": stored(view())}, "it reads public.t20901 since the last refresh"),
@@ -166,7 +170,7 @@ class Server:
         self.view = view()
         self.reads = self.looks = 0
         monkeypatch.setattr(_fingerprint, "read", self.read)
-        monkeypatch.setattr(_fingerprint, "look", self.look)
+        monkeypatch.setattr(_sessions, "look", self.look)
 
     def read(self, session: Any, names: list[str]) -> tuple[list[View], Look]:
         self.reads += 1
@@ -195,13 +199,18 @@ class Server:
         return self.now - self.start
 
 
-IN_TRANSACTION = {"idle_since": None, "transaction": "3/10"}
-IN_AN_OLD_ONE = {"idle_since": None, "transaction": "3/9"}
-HIDDEN = {"idle_since": None, "transaction": None}
+def someone(state: str | None, since: float | None = None, transaction: str | None = None) -> dict[str, Any]:
+    kind = "client backend" if state else None
+    return {"type": kind, "state": state, "since": since, "asked": since, "transaction": transaction, "sending": None}
+
+
+IN_TRANSACTION = someone("idle in transaction", READ_AT, "3/10")
+IN_AN_OLD_ONE = someone("idle in transaction", READ_AT, "3/9")
+HIDDEN = someone(None)
 
 
 def idle(since: float) -> dict[str, Any]:
-    return {"idle_since": since, "transaction": None}
+    return someone("idle", since)
 
 
 def test_nobody_else_or_nobody_who_matters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,24 +235,30 @@ def test_the_counters_are_read_again_after_the_wait(monkeypatch: pytest.MonkeyPa
         server.view = late
         return server.look(session)
 
-    monkeypatch.setattr(_fingerprint, "look", look)
+    monkeypatch.setattr(_sessions, "look", look)
     assert server.facts().views == [late]
     assert server.reads == 2
     assert 8 <= server.waited <= 9.5
 
 
-def test_soon_idle_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_anew_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that is never idle for ten seconds: waiting costs more than it can prove."""
     server = Server(monkeypatch, lambda seconds: idle(READ_AT + 3600 + seconds - 0.1))
-    assert server.facts().unproven == ""
+    assert "session 7 was busy for the 1.3 s that we waited" in server.facts().unproven
     assert server.looks == 1
-    assert server.waited < 2
 
 
-def test_hidden_sessions_get_the_longest_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_refresh_takes_long_one_minute_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, lambda seconds: idle(READ_AT + 3600 + seconds - 0.1))
+    state = stored(server.view)
+    state["public.v"]["seconds"] = 600
+    assert server.facts(state=state).unproven == ""
+    assert 61 < server.waited < 71
+
+
+def test_hidden_sessions_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, lambda _seconds: HIDDEN)
-    assert server.facts().unproven == ""
-    assert 11 <= server.waited < 12
-    assert server.looks == len(refresh.LOOKS)
+    assert "session 7 does not show its state (GRANT pg_read_all_stats to our role)" in server.facts().unproven
 
 
 def test_one_that_does_not_come_out_of_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,5 +271,17 @@ def test_one_that_does_not_come_out_of_its_transaction(monkeypatch: pytest.Monke
 
 def test_no_time_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, lambda _seconds: HIDDEN)
-    assert "session 7 was busy just now and there is no time to wait" in server.facts(seconds_left=1).unproven
+    assert "and there is no time to wait" in server.facts(seconds_left=1).unproven
     assert server.waited == 0
+
+
+def test_rights_that_the_owner_lacks_are_told_in_check_mode() -> None:
+    lacking = view(missing=("GRANT SELECT ON TABLE public.t TO owner",), missing_concurrently=("GRANT USAGE ON SCHEMA s TO owner",))
+    [action] = decide(lacking, force=True)
+    assert (action.verdict, action.reason) == (
+        "failed",
+        "the owner of the view, role owner, needs rights too: GRANT SELECT ON TABLE public.t TO owner; GRANT USAGE ON SCHEMA s TO owner",
+    )
+    [action] = decide(lacking, force=True, concurrently="never")
+    assert action.reason.endswith("GRANT SELECT ON TABLE public.t TO owner")
+    assert decide(lacking)[0].verdict == "unchanged"
