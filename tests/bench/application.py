@@ -96,6 +96,7 @@ def perform(module: str, dsn: str, **options: Any) -> dict[str, Any]:
 
 def settle(database: Database) -> None:
     """Let the hourly plan run until it finds nothing to do. Raises RuntimeError if it always does."""
+    database.close_connection()  # a refresh would wait for what an idle session may not have reported yet
     for _attempt in range(3):
         if set(run_hourly(database.dsn)["totals"]) == {"unchanged"}:
             return

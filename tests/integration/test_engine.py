@@ -132,7 +132,7 @@ def test_before_17_a_function_sees_the_path_that_the_user_has(postgres15: Server
         assert [(action["target"], action["outcome"], action["rows"]) for action in result["actions"]] == [
             ("app.i", "done", None),
             ("app.t", "done", None),
-            ("app.m", "done", None),
+            ("app.m", "done", 99),
             ("app.t", "done", 49),
         ]
     finally:

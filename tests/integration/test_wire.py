@@ -34,6 +34,7 @@ def test_idle_hourly_run_takes_at_most_8_turns(idle_database: Database) -> None:
 
 def test_result_reports_the_turns_that_were_on_the_wire(idle_database: Database) -> None:
     idle_database.sql("UPDATE sessions SET expires_at = now() - interval '1 day' WHERE id = 'session_1'")
+    idle_database.close_connection()
     with counted(idle_database.server) as wire:
         acting = run_hourly(wire.dsn(idle_database.name, "postgres"))
         turns = len(wire.turns)
