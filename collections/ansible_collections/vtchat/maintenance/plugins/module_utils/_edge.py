@@ -19,13 +19,13 @@ from ansible.module_utils.errors import UnsupportedError
 
 from . import _dsn, _history, _sql_object
 from ._action import DONE, PLANNED
+from ._clean import clean
 from ._connect import ConnectionOptions, _choose_host, open_session
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
 from ._module import Module, register
 from ._plan import OPERATIONS, Plan, Step
-from ._report import clean
 from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ._clean import clean
 from ._errors import MaintenanceError, OptionError
-from ._report import clean
 
 SHORTEST = 4
 HIDDEN = "VALUE_OF_AN_UNKNOWN_OPTION"
