@@ -180,8 +180,8 @@ class _Run:
         if not isinstance(health, Mapping) or not isinstance(health.get("healthy", True), bool):
             came = health.get("healthy") if isinstance(health, Mapping) else health
             where = "healthy" if isinstance(health, Mapping) else "health"
-            return Answered(FAILED, f"the application reports success, and of the database {where}: {self._json(came)}, which says "
-                            "neither true nor false", True, numbers)  # fmt: skip
+            said = f"the application reports success, and then {where}: {self._json(came)}, which is neither true nor false"
+            return Answered(FAILED, said, True, numbers)
         issues = [self._text(issue) for issue in _list(health.get("issues"))[:MOST_ISSUES]]
         stats = self._data(health.get("stats"))
         numbers.update({"healthy": health["healthy"]} if "healthy" in health else {})

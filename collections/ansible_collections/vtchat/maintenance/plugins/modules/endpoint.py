@@ -15,8 +15,8 @@ description:
   - Sends C(POST) with the token as C(Authorization) of the type C(Bearer). The application has done its work when it answers with
     a JSON object in which C(success) is C(true). Its C(error), and its C(healthy), C(issues) and C(stats) below C(health), are
     returned.
-  - A page in HTML, a redirect, an answer without C(success), or a C(healthy) that is neither C(true) nor C(false) is a failure. Redirects are not followed, and the token goes
-    to no other address than O(url).
+  - A page in HTML, a redirect, an answer without C(success), or a C(healthy) that is neither C(true) nor C(false) is a failure.
+    Redirects are not followed, and the token goes to no other address than O(url).
   - The application does not say what it has changed, so a successful call counts as a change.
 options:
   url:
