@@ -35,7 +35,10 @@ def failures(dsn: str) -> dict[str, dict[str, Any]]:
         "port 1 failed": {"vtchat.maintenance.history_info": no_wait},
         "unsupported option tabel": {"vtchat.maintenance.purge": {**here, "tabel": "x", "table": "x", "column": "y"}},
         "missing_4": {"vtchat.maintenance.sql_object": {**here, "sql": "DROP VIEW missing_4"}},
-        "no table loop_item_1": {"vtchat.maintenance.purge": {**here, "table": "{{ item }}", "column": "x"}, "loop": ["loop_item_1"]},
+        "no table loop_item_1": {
+            "vtchat.maintenance.purge": {**here, "table": "{{ item }}", "column": "x"},
+            "loop": ["loop_item_1"],
+        },
         "the connection was refused": {
             "vtchat.maintenance.endpoint": {"url": "http://127.0.0.1:1/x", "token": "a-token-of-some-length", "budget": 0.5}
         },
@@ -44,7 +47,7 @@ def failures(dsn: str) -> dict[str, dict[str, Any]]:
         },
         "said by assert": {"ansible.builtin.assert": {"that": "false", "fail_msg": "said by assert"}},
         "said by undef": {"ansible.builtin.debug": {"msg": "{{ undef(hint='said by ' ~ 'undef') }}"}},
-        "has no plan": {"ansible.builtin.include_role": ROLE, "vars": plans},
+        "there is no plan no_such_plan": {"ansible.builtin.include_role": ROLE, "vars": plans},
     }  # fmt: skip
 
 

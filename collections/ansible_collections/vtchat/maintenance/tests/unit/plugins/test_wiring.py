@@ -33,7 +33,7 @@ LAYERS = (
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},
     {"_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
-    {"_module"},
+    {"_module", "_plan_check"},
     {"_edge"},
 )
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
