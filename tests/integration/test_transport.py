@@ -102,7 +102,10 @@ def test_a_plan_may_ask_for_no_health(application: Application, tmp_path: Path) 
         ({"maintenance_endpoint_url": None}, "maintenance_endpoint_url is required"),
         ({"maintenance_endpoint_token": None}, "maintenance_endpoint_token is required"),
         ({"maintenance_plans": {"hourly": {"steps": []}}}, "the plan hourly has no endpoint"),
-        ({"maintenance_plans": {"hourly": {"step": []}}}, "maintenance_plans.hourly: there is no step, did you mean steps?"),
+        (
+            {"maintenance_plans": {"hourly": {"step": []}}},
+            "maintenance_plans.hourly: there is no step, did you mean steps?",
+        ),
         ({"maintenance_plans": [1]}, "maintenance_plans: it must be a mapping of names to plans, and it is a list"),
         ({"maintenance_transport": "carrier pigeon"}, "maintenance_transport"),
     ],

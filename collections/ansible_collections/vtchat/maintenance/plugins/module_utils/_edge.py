@@ -220,7 +220,7 @@ def _read_step(number: int, raw: dict[str, Any]) -> tuple[Step | None, list[str]
     ((operation, given),) = raw.items()
     if operation not in OPERATIONS:
         near = _plan_check.near(str(operation), OPERATIONS)
-        return None, [f"{where}: there is no operation {operation}{near}; there are {', '.join(sorted(OPERATIONS))}"]
+        return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}{near}"]
     if not isinstance(given or {}, dict):
         return None, [f"{where}.{operation}: its options must be a mapping"]
     if not all(isinstance(option, str) for option in given or ()):
