@@ -68,7 +68,7 @@ def test_the_inventory_needs_only_what_the_transport_needs(application: Applicat
     empty = {"DATABASE_URL": "", "PRODUCTION_DATABASE_URL": "", "CRON_SECRET_TOKEN": ""}
     for environment, transport, outcome in (
         ({"CRON_SECRET_TOKEN": HEADER_TOKEN, "FLY_APP_URL": application.url}, "endpoint", "done"),
-        ({}, "endpoint", "maintenance_endpoint_token is required"),
+        ({}, "endpoint", "set CRON_SECRET_TOKEN to the token"),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:9/x"}, "direct", "Connection refused"),
         ({}, "direct", "set PRODUCTION_DATABASE_URL"),
     ):

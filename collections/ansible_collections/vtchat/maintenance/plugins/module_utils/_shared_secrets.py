@@ -124,7 +124,13 @@ def read(parameters: Mapping[str, Any], make: Callable[[int], str] = random.toke
 def _given(wanted: Mapping[str, Any], left: list[str]) -> tuple[dict[str, str], list[str]]:
     """The values that were given, and what is wrong with them. GitHub's limits are the narrower ones."""
     values = {name: value for name, value in wanted.items() if name not in left}
-    return _secrets.checked("secrets", values, RULES)
+    checked, faults = _secrets.checked("secrets", values, RULES)
+    faults += [
+        f"secrets: {name}: the value begins or ends with a space or line break, which no header can carry"
+        for name, value in checked.items()
+        if isinstance(value, str) and value != value.strip()
+    ]
+    return checked, faults
 
 
 def _lower(wanted: Any, names: list[str]) -> list[str]:
