@@ -44,6 +44,18 @@ if same_python && current "$kind"; then
     exit 0
 fi
 
+# What a run with sudo has made belongs to root, and a checkout may be read-only.
+for path in . .cache .cache/setup.lock "$venv" "$venv/bin"; do
+    [ ! -e "$path" ] || [ -w "$path" ] || {
+        owner=$(ls -ld "$path" | awk '{ print $3 }')
+        [ "$path" != . ] ||
+            stop "this checkout ($PWD, of $owner) cannot be written by $(id -un)." \
+                "Clone it to a place of your own: git clone '$PWD' ~/maintenance"
+        stop "$path belongs to $owner and cannot be written by $(id -un); most likely a run with sudo has made it." \
+            "Take it back, and run without sudo: sudo chown -R $(id -un) .venv .cache .embedded"
+    }
+done
+
 # Without a choice, an intact .venv is kept when tools are added to it.
 python=${PYTHON:-python3}
 if [ -z "${PYTHON:-}" ] && current runtime; then

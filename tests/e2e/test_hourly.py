@@ -130,6 +130,8 @@ class TestOwnDatabase:
         assert outcomes(checkout.actions(), "unchanged") == TARGETS
         no_tokens = checkout.command(".venv/bin/ansible-playbook -i inventories/production playbooks/secrets.yml")
         assert no_tokens.returncode == 2
+        for name in ("GITHUB_REPOSITORY", "DATABASE_URL", "GH_TOKEN", "FLY_API_TOKEN"):
+            assert name in no_tokens.stdout
         vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
         failed = checkout.command("make hourly INVENTORY=production ARGS=-v", DATABASE_URL=url)
         assert failed.returncode == 2

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,48 @@ def make(directory: Path, line: str, **environment: str) -> subprocess.Completed
     return subprocess.run(  # noqa: S602 - as somebody types it
         f"make {line}", shell=True, cwd=directory, env=known, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+@pytest.fixture
+def foreign() -> Iterator[Path]:
+    """A copy that everybody may read; pytest's own directories are for their owner alone."""
+    directory = Path(tempfile.mkdtemp())
+    for name in ("Makefile", "requirements"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, directory / name)
+    directory.chmod(0o755)
+    yield directory
+    subprocess.run(["chmod", "-R", "u+w", str(directory)], check=True)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize(
+    ("locked", "said"),
+    [
+        (".cache", "sudo chown -R"),
+        (".cache/setup.lock", "sudo chown -R"),
+        (".venv", "sudo chown -R"),
+        (".venv/bin", "sudo chown -R"),
+        (".", "git clone"),
+    ],
+)
+def test_what_belongs_to_somebody_else_is_told_with_the_way_out(foreign: Path, locked: str, said: str) -> None:
+    """After a run with sudo, and in a read-only checkout. Root may write everywhere, so it is nobody who tries then."""
+    for name in (".cache", ".venv", ".venv/bin"):
+        (foreign / name).mkdir()
+    (foreign / ".cache/setup.lock").touch()
+    # Everybody may write all of it but what is locked.
+    for path in (foreign, *foreign.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    (foreign / locked).chmod(0o555)
+    nobody = 65534 if os.geteuid() == 0 else None
+    done = subprocess.run(
+        ["make", "setup"], cwd=foreign, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}, capture_output=True, text=True,
+        timeout=60, check=False, user=nobody, group=nobody,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "cannot create" not in done.stderr
+    assert done.stderr.count("set-up:") == 2
 
 
 def refused(directory: Path, line: str, said: str, **environment: str) -> None:

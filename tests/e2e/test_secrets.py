@@ -112,6 +112,14 @@ def places(tmp_path: Path) -> Iterator[Places]:
     fly.close()
 
 
+def test_what_is_missing_is_named_all_at_once_before_anything_is_written(places: Places) -> None:
+    output = places.failed(GH_TOKEN="", FLY_API_TOKEN="", DATABASE_URL="", GITHUB_REPOSITORY="")
+    for name in ("GITHUB_REPOSITORY", "DATABASE_URL", "GH_TOKEN", "FLY_API_TOKEN"):
+        assert f"set {name}" in output, output
+    assert "FLY_API_TOKEN" in places.failed(FLY_API_TOKEN="")
+    assert places.github.requests == places.fly.requests == []
+
+
 def changed(output: str) -> int:
     return int(re.findall(r"changed=(\d+)", output)[-1])
 

@@ -31,7 +31,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._http import Cl
 from ansible_collections.vtchat.maintenance.plugins.modules.github_secrets import ARGUMENT_SPEC
 from tests.doubles import contract
 from tests.doubles.github import GitHub
-from tests.doubles.service import CUT, CUT_AFTER, SILENCE
+from tests.doubles.service import CUT, CUT_AFTER, SILENCE, Reply, Request
 
 TOKEN = "github_pat_11ABCDEFG0_stand-in-token"
 KEY = "an operator's key of more than 32 bytes"
@@ -557,3 +557,76 @@ def test_gh_leaves_the_same_state(github: GitHub, tmp_path: Path) -> None:
     assert by_gh == {
         request.path.replace("example/worker", "*") for request in github.requests if request.method == "PUT"
     }
+
+
+def test_pages_that_were_lost_are_no_basis_for_anything(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("A", "B", "C"):
+        github.edit(APP, name, "by hand")
+    github.page = 2
+    decorate = github.decorate
+
+    def without_link(request: Request, reply: Reply) -> Reply:
+        answer = decorate(request, reply)
+        return Reply(answer.status, answer.body, {k: v for k, v in answer.headers.items() if k != "Link"})
+
+    assert run(github, check=True, secrets={"C": "x"}, basis="presence")["totals"] == {"unchanged": 1}
+    monkeypatch.setattr(github, "decorate", without_link)
+    with pytest.raises(MaintenanceError, match="2 were listed and there are 3"):
+        run(github, secrets={"C": "x"}, basis="presence")
+    assert github.seen("PUT") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "to"),
+    [(302, "https://login.example.com/sso?back=TOKEN"), (303, "/login"), (307, "https://x.example.com/repositories/1")],
+)
+def test_a_page_to_log_in_is_not_a_new_name(github: GitHub, status: int, to: str) -> None:
+    github.fail(status, "<html>", times=9, headers={"Location": to})
+    with pytest.raises(MaintenanceError, match="a page to log in") as caught:
+        run(github, secrets={"X": "x"})
+    assert "renamed" not in str(caught.value)
+    assert "TOKEN" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"repository": "./app"},
+        {"repository": "../app"},
+        {"repository": "example/."},
+        {"repository": "example/.."},
+        {"organization": ".."},
+        {"organization": "."},
+        {"environment": "."},
+        {"environment": ".."},
+        {"organization": "example", "visibility": "selected", "selected_repositories": [".."]},
+        {"organization": "example", "visibility": "selected", "selected_repositories": ["example/."]},
+    ],
+)
+def test_names_that_are_other_paths_are_refused(github: GitHub, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        run(github, secrets={"X": "x"}, **options)
+    assert github.requests == []
+
+
+def test_a_run_without_the_key_in_between_is_not_called_somebody_else_alone(github: GitHub) -> None:
+    for key in (KEY, None):
+        run(github, secrets={"A": "value"}, fingerprint_key=key)
+    assert "by a run without the key" in reason(run(github, secrets={"A": "value"}, fingerprint_key=KEY), "A")
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(github: GitHub, tmp_path: Path) -> None:
+    kept = tmp_path / ".fingerprints.json"
+    others = {tmp_path / name for name in (".fingerprints.yaml_bak", ".fingerprints.json.old", "x.tmp")}
+    for other in others:
+        other.touch()
+    options: dict[str, Any] = {"secrets": {"A": "a"}, "fingerprint_key": KEY, "fingerprint_file": str(kept)}
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda *_paths: os._exit(9)
+        run(github, **options)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(set(tmp_path.iterdir()) - others) == 1
+    run(github, **options)
+    assert set(tmp_path.iterdir()) == {kept, *others}

@@ -93,6 +93,13 @@ def outcomes(result: dict[str, Any]) -> dict[str, str]:
     return {action["platform"]: action["outcome"] for action in result["actions"] if action["kind"] == "secret"}
 
 
+@pytest.mark.parametrize("value", ["x" * 40 + "\n", " " + "x" * 40, "x" * 40 + "\r\n"])
+def test_a_value_that_no_header_can_carry_is_refused(sides: Sides, value: str) -> None:
+    with pytest.raises(OptionError, match="line break"):
+        sides.run(secrets={NAME: value})
+    assert sides.github.requests == sides.fly.requests == []
+
+
 KEYS = pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
 
 

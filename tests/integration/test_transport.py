@@ -68,7 +68,7 @@ def test_the_inventory_needs_only_what_the_transport_needs(application: Applicat
     empty = {"DATABASE_URL": "", "PRODUCTION_DATABASE_URL": "", "CRON_SECRET_TOKEN": ""}
     for environment, transport, outcome in (
         ({"CRON_SECRET_TOKEN": HEADER_TOKEN, "FLY_APP_URL": application.url}, "endpoint", "done"),
-        ({}, "endpoint", "maintenance_endpoint_token is required"),
+        ({}, "endpoint", "set CRON_SECRET_TOKEN to the token"),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:9/x"}, "direct", "Connection refused"),
         ({}, "direct", "set PRODUCTION_DATABASE_URL"),
     ):
@@ -102,6 +102,11 @@ def test_a_plan_may_ask_for_no_health(application: Application, tmp_path: Path) 
         ({"maintenance_endpoint_url": None}, "maintenance_endpoint_url is required"),
         ({"maintenance_endpoint_token": None}, "maintenance_endpoint_token is required"),
         ({"maintenance_plans": {"hourly": {"steps": []}}}, "the plan hourly has no endpoint"),
+        (
+            {"maintenance_plans": {"hourly": {"step": []}}},
+            "maintenance_plans.hourly: there is no step, did you mean steps?",
+        ),
+        ({"maintenance_plans": [1]}, "maintenance_plans: it must be a mapping of names to plans, and it is a list"),
         ({"maintenance_transport": "carrier pigeon"}, "maintenance_transport"),
     ],
 )

@@ -17,15 +17,15 @@ from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history, _sql_object
+from . import _dsn, _history, _plan_check, _sql_object
 from ._action import DONE, PLANNED
+from ._clean import clean
 from ._connect import ConnectionOptions, _choose_host, open_session
 from ._driver import IMPORT_ERROR
 from ._engine import Progress, run
 from ._errors import MaintenanceError, OptionError
 from ._module import Module, register
 from ._plan import OPERATIONS, Plan, Step
-from ._report import clean
 from ._sql import MAX_NAME_BYTES, parse_name
 
 CONNECTION: dict[str, Any] = {
@@ -49,6 +49,30 @@ HISTORY_INFO: dict[str, Any] = {
     "target": {"type": "str"},
     "limit": {"type": "int", "default": 10},
 }
+
+
+PLAN_INFO: dict[str, Any] = {
+    "plans": {"type": "raw", "required": True},
+    "name": {"type": "str"},
+    "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
+    "label": {"type": "str", "default": "plans"},
+}
+
+
+def plan_info(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The result of the module of that name; all faults are in its message."""
+    result = ArgumentSpecValidator(PLAN_INFO).validate(arguments)
+    faults = _messages(result)
+    given = result.validated_parameters
+    try:
+        if faults:
+            raise OptionError(faults)
+        plan, steps = _plan_check.chosen(
+            given["plans"], given["name"], given["label"], given["transport"], lambda steps: _read_steps(steps)[1]
+        )
+    except OptionError as error:
+        return {"failed": True, "changed": False, "msg": str(error), "errors": error.errors}
+    return {"changed": False, "plan": plan, "steps": steps}
 
 
 def no_progress(target: str, rows: int, seconds: float) -> None:
@@ -195,9 +219,12 @@ def _read_step(number: int, raw: dict[str, Any]) -> tuple[Step | None, list[str]
                       f"{', '.join(map(str, raw)) or 'nothing'}"]  # fmt: skip
     ((operation, given),) = raw.items()
     if operation not in OPERATIONS:
-        return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}"]
+        near = _plan_check.near(str(operation), OPERATIONS)
+        return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}{near}"]
     if not isinstance(given or {}, dict):
         return None, [f"{where}.{operation}: its options must be a mapping"]
+    if not all(isinstance(option, str) for option in given or ()):
+        return None, [f"{where}.{operation}: the name of an option is text"]
     module = OPERATIONS[operation]
     result = ArgumentSpecValidator(
         module.ARGUMENT_SPEC,

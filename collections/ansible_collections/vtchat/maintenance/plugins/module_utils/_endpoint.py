@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._action import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED
+from ._clean import clean
 from ._errors import MaintenanceError, OptionError
 from ._http import Client, HttpError
 from ._secrets import forms
@@ -145,11 +146,13 @@ class _Run:
             answer = client.request("GET", urlsplit(self.options.health_url).path)
         finally:
             self._done_with(client)
-        status = answer.body.get("status") if isinstance(answer.body, Mapping) else None
         if not isinstance(answer.body, Mapping):
             return Answered(FAILED, "the health endpoint answered with JSON that is not an object")
-        if isinstance(status, str) and status.lower() not in WELL:
+        status = answer.body.get("status")
+        if status is not None and (not isinstance(status, str) or status.lower() not in WELL):
             return Answered(FAILED, f"the application says that it is {self._text(status)}")
+        if answer.body.get("healthy", True) is not True:
+            return Answered(FAILED, f"the application says healthy: {self._json(answer.body['healthy'])}")
         return Answered(UNCHANGED, "the application is well", numbers={"attempts": answer.attempts})
 
     def _tell(self) -> Answered:
@@ -173,10 +176,15 @@ class _Run:
 
     def _success(self, body: Mapping[str, Any], numbers: dict[str, Any]) -> Answered:
         health = body.get("health")
-        health = health if isinstance(health, Mapping) else {}
+        health = {} if health is None else health
+        if not isinstance(health, Mapping) or not isinstance(health.get("healthy", True), bool):
+            came = health.get("healthy") if isinstance(health, Mapping) else health
+            where = "healthy" if isinstance(health, Mapping) else "health"
+            said = f"the application reports success, and then {where}: {self._json(came)}, which is neither true nor false"
+            return Answered(FAILED, said, True, numbers)
         issues = [self._text(issue) for issue in _list(health.get("issues"))[:MOST_ISSUES]]
         stats = self._data(health.get("stats"))
-        numbers.update({"healthy": bool(health["healthy"])} if "healthy" in health else {})
+        numbers.update({"healthy": health["healthy"]} if "healthy" in health else {})
         numbers.update({"issues": issues} if issues else {})
         numbers.update({"stats": stats} if stats is not None else {})
         self.warnings += [f"the application reports: {issue}" for issue in issues]
@@ -194,11 +202,17 @@ class _Run:
 
     def _text(self, value: Any) -> str:
         """Text of the application on one line, without the token."""
-        return " ".join(_scrubbed(str(value), self.secrets).split())[:300]
+        text = value if isinstance(value, str) else json.dumps(value)
+        return clean(" ".join(_scrubbed(text, self.secrets).split()))[:300]
+
+    def _json(self, value: Any) -> str:
+        """A value as it came, quotation marks and all."""
+        return clean(_scrubbed(json.dumps(value, ensure_ascii=False), self.secrets))[:100]
 
     def _data(self, value: Any) -> Any:
         """JSON of the application without the token, if it is of a reasonable size."""
-        text = _scrubbed(json.dumps(value, ensure_ascii=False), self.secrets)
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+        text = _scrubbed(text, self.secrets)
         try:
             return json.loads(text) if len(text) <= LARGEST_STATS else None
         except ValueError:
@@ -279,4 +293,5 @@ def _scrubbed(text: str, secrets: set[str]) -> str:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    """What is one thing instead of a list is told all the same."""
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -123,7 +123,7 @@ class Fly:
         """Set and (None) unset secrets, all in one request. Doing that twice does no harm, so it is repeated if need be."""
         body = self._request("POST", "/secrets", body={"values": values}, repeat=True).body
         version = body.get("version", body.get("Version")) if isinstance(body, Mapping) else None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise MaintenanceError(
                 "Fly has not told the version of the secrets; whether they were written is not known"
             )
@@ -185,14 +185,28 @@ def _secrets(body: Any) -> dict[str, Stored]:
     entries = body.get("secrets") if isinstance(body, Mapping) else None
     if entries is None and isinstance(body, Mapping):
         return {}
-    if not isinstance(entries, list) or not all(isinstance(one, Mapping) and "name" in one for one in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(one, Mapping) and _is_name(one.get("name")) for one in entries
+    ):
         raise MaintenanceError("Fly's list of secrets does not look like one")
-    return {str(one["name"]): Stored(str(one.get("digest") or ""), str(one.get("updated_at") or "")) for one in entries}
+    return {one["name"]: Stored(_word(one.get("digest")), _word(one.get("updated_at"))) for one in entries}
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(RULES.pattern, value, re.ASCII) is not None
+
+
+def _word(value: Any) -> str:
+    """A text of an answer without spaces and what cannot be written; "" for anything else."""
+    return "".join(value.encode("utf-8", "replace").decode("utf-8").split()) if isinstance(value, str) else ""
 
 
 def _machine(body: Any) -> Machine:
-    if not isinstance(body, Mapping) or not body.get("id"):
+    # The id becomes part of an address.
+    if not isinstance(body, Mapping) or not re.fullmatch(r"[A-Za-z0-9_-]+", str(body.get("id") or ""), re.ASCII):
         raise MaintenanceError("Fly's description of a machine does not look like one")
+    checks = body.get("checks")
+    checks = [check for check in checks if isinstance(check, Mapping)] if isinstance(checks, list) else []
     known = body.get("host_status") in (None, "", "ok") and isinstance(body.get("config"), dict)
     return Machine(
         id=str(body["id"]),
@@ -203,7 +217,7 @@ def _machine(body: Any) -> Machine:
         # Made up by Fly for old clients; they say nothing.
         checks={
             str(check.get("name")): str(check.get("status"))
-            for check in body.get("checks") or ()
+            for check in checks
             if not str(check.get("name")).startswith("bg_deployments_compat")
         },
     )

@@ -58,8 +58,6 @@ def read(parameters: Mapping[str, Any]) -> Options:
         values = dict.fromkeys(names, "")
     else:
         values, faults = _secrets.checked("secrets", parameters["secrets"], RULES)
-        faults += [f"secrets: {name}: no environment variable can hold a null byte" for name, value in values.items()
-                   if isinstance(value, str) and "\0" in value]  # fmt: skip
     unset, found = _secrets.checked_names("unset", parameters["unset"], RULES)
     faults += found + [f"unset: {name} is among secrets as well" for name in unset if name in values]
     faults += _combination_faults(parameters)

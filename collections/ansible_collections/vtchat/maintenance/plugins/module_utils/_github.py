@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from ._errors import MaintenanceError, OptionError
 from ._http import Answer, Client, HttpError, join
@@ -94,7 +95,7 @@ class GitHub:
     def listed(self, collection: str) -> dict[str, dict[str, Any]]:
         """Name -> entry, all pages."""
         entries = self._pages(f"{self.scope.base}/{collection}", collection)
-        return {str(entry["name"]).upper(): entry for entry in entries}
+        return {entry["name"].upper(): entry for entry in entries}
 
     def environment_exists(self) -> bool:
         """Whether the environment is there. The repository must be."""
@@ -160,14 +161,14 @@ class GitHub:
     def selected(self, collection: str, name: str) -> frozenset[int]:
         """Ids of the repositories for which an entry of an organization is meant."""
         path = f"{self.scope.base}/{collection}" + join(name) + "/repositories"
-        return frozenset(int(entry["id"]) for entry in self._pages(path, "repositories"))
+        return frozenset(entry["id"] for entry in self._pages(path, "repositories"))
 
     def repository_id(self, name: str) -> int:
         """The id of a repository of the organization. Raises MaintenanceError when the token sees none of that name."""
         answer = self.client.request("GET", join("repos", self.scope.owner, name), expect=(404,))
         if answer.status == 404:
             raise MaintenanceError(_unseen(f"the repository {self.scope.owner}/{name}"))
-        return int(_text(answer, "id"))
+        return _id(answer.body)
 
     def explained(self, error: HttpError) -> MaintenanceError:
         """What an error means for the person who wrote the options; asks GitHub whether the place exists where that matters."""
@@ -176,7 +177,7 @@ class GitHub:
                 f"GitHub does not accept the token, it is wrong, revoked or expired: {error.detail}"
             )
         if 300 <= error.status < 400:
-            return MaintenanceError(f"{self.scope} has been renamed or moved: write its new name ({error.detail})")
+            return MaintenanceError(self._redirected(error))
         if error.status not in (403, 404) or error.limited:
             return error
         if error.status == 404:
@@ -185,6 +186,18 @@ class GitHub:
                 return MaintenanceError(f"{self.scope.owner}/{self.scope.repository} has no environment of the name "
                                         f"{self.scope.environment}; create_environment: true would make it")  # fmt: skip
         return MaintenanceError(f"the token may not do this on {self.scope}: {error}{_permission(error.headers)}")
+
+    def _redirected(self, error: HttpError) -> str:
+        """GitHub tells the caller of an old name, in JSON, the new address by number; what else redirects is not GitHub."""
+        base = urlsplit(self.client.base_url)
+        to = urlsplit(urljoin(self.client.base_url, error.headers.get("location", "")))
+        new = error.body.get("url") if isinstance(error.body, Mapping) else None
+        numbered = re.escape(self.client.base_url) + r"/(repositories|organizations)/\d+(/.*)?"
+        if isinstance(new, str) and re.fullmatch(numbered, new):
+            return f"{self.scope} has been renamed or moved: write its new name ({error.detail})"
+        where = f"to {to.netloc}" if to.netloc != base.netloc else "elsewhere"
+        return (f"the answer sends us {where} ({error.status}), which GitHub's API does not do: a proxy or a page to log in "
+                "stands before it, or api_url is not its address")  # fmt: skip
 
     def _need_home(self) -> None:
         if not self._found(self.scope.home):
@@ -215,10 +228,14 @@ class GitHub:
             part = answer.body.get(member) if isinstance(answer.body, Mapping) else None
             if not isinstance(part, list):
                 raise MaintenanceError(f"GET {path}: the answer has no list of {member}; is this GitHub's API?")
+            if not all(_is_entry(entry, member, self.scope.kind) for entry in part):
+                raise MaintenanceError(
+                    f"GET {path}: an entry of the list of {member} lacks what GitHub gives; is this its API?"
+                )
             entries += part
             # By relation and not by count: a service may give smaller pages than it was asked for.
             if not re.search(r'rel="?next"?', answer.headers.get("link", "")):
-                return entries
+                return _complete(entries, answer.body, f"GET {path}")
         raise MaintenanceError(f"GET {path}: more than {MOST_PAGES} pages")
 
 
@@ -236,9 +253,9 @@ def seal(key: str, value: str) -> str:
 
     try:
         box = SealedBox(PublicKey(base64.b64decode(key, validate=True)))
-    except (ValueError, TypeError):
+        return base64.b64encode(box.encrypt(value.encode("utf-8"))).decode("ascii")
+    except (ValueError, TypeError, RuntimeError):
         raise MaintenanceError("GitHub gave a public key that is none") from None
-    return base64.b64encode(box.encrypt(value.encode("utf-8"))).decode("ascii")
 
 
 def scope(repository: str | None, organization: str | None, environment: str | None) -> Scope:
@@ -248,20 +265,56 @@ def scope(repository: str | None, organization: str | None, environment: str | N
         faults.append("repository: exactly one of repository and organization is needed")
     if environment is not None and not (environment and repository):
         faults.append("environment: it needs a name, and a repository")
-    word = r"[A-Za-z0-9_.-]+"
-    if repository and (not re.fullmatch(f"{word}/{word}", repository) or repository.endswith(("/.", "/.."))):
+    word = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+"
+    if repository and not re.fullmatch(f"{word}/{word}", repository):
         faults.append("repository: it must have the form owner/name")
     if organization and not re.fullmatch(word, organization):
         faults.append("organization: it must be a name, without a slash")
+    if environment and (environment in (".", "..") or not environment.isprintable()):
+        faults.append("environment: . and .. are no names, and neither is one with a line break")
     if faults:
         raise OptionError(faults)
     owner, _slash, name = (repository or organization or "").partition("/")
     return Scope(owner, name, environment or "")
 
 
+def _is_entry(entry: Any, member: str, kind: str) -> bool:
+    """Whether an entry of a list has what is read of it later."""
+    if not isinstance(entry, Mapping):
+        return False
+    if member == "repositories":
+        return _is_id(entry.get("id"))
+    needed = {"secrets": ["updated_at"], "variables": ["value"]}[member] + (
+        ["visibility"] if kind == "organization" else []
+    )
+    name = entry.get("name")
+    named = isinstance(name, str) and re.fullmatch(RULES.pattern, name, re.ASCII) is not None
+    return named and all(isinstance(entry.get(one), str) for one in needed)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _id(body: Any) -> int:
+    value = body.get("id") if isinstance(body, Mapping) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise MaintenanceError("GitHub's answer lacks id; is this GitHub's API?")
+    return value
+
+
+def _complete(entries: list[dict[str, Any]], body: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
+    """The entries. Raises MaintenanceError if there are more: what was not listed would be taken for missing, and overwritten."""
+    total = body.get("total_count")
+    if isinstance(total, int) and total > len(entries):
+        raise MaintenanceError(f"{what}: {len(entries)} were listed and there are {total}; something on the way has lost pages, "
+                               "or another is at work there: run again")  # fmt: skip
+    return entries
+
+
 def _text(answer: Answer, member: str) -> str:
     value = answer.body.get(member) if isinstance(answer.body, Mapping) else None
-    if not isinstance(value, (str, int)):
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
         raise MaintenanceError(f"GitHub's answer lacks {member}; is this GitHub's API?")
     return str(value)
 

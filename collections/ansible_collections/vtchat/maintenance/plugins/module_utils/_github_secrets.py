@@ -275,6 +275,8 @@ def _visibility_faults(parameters: Mapping[str, Any], where: Scope) -> list[str]
         return ["visibility: it and selected_repositories are for organizations"] if chosen or selected else []
     if (chosen == "selected") != (selected is not None):
         return ["selected_repositories: it and visibility: selected need each other"]
+    if any(name.rpartition("/")[2] in ("", ".", "..") for name in selected or ()):
+        return ["selected_repositories: . and .. are no names of repositories"]
     foreign = [name for name in selected or () if "/" in name and name.partition("/")[0].lower() != where.owner.lower()]
     return [f"selected_repositories: {name} does not belong to {where.owner}" for name in foreign]
 

@@ -27,19 +27,20 @@ import ipaddress
 import json
 import math
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ansible.module_utils.urls import Request, make_context
 
+from ._clean import clean
 from ._errors import MaintenanceError, OptionError
+from ._http_faults import BROKEN, check_roots, explained
 
 MASK = "********"
 REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
@@ -93,7 +94,12 @@ class _Try:
 
 
 def join(*parts: str) -> str:
-    """A path of these parts, each percent-encoded as a whole: a slash inside a name stays inside."""
+    """A path of these parts, each percent-encoded as a whole: a slash inside a name stays inside.
+
+    Raises MaintenanceError for "." and "..", which every server and proxy takes for another path, encoded or not.
+    """
+    if {"", ".", ".."} & set(parts):
+        raise MaintenanceError("a name that is empty, . or .. cannot be part of an address")
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
@@ -143,6 +149,7 @@ class Client:
         """
         self.base_url = base_url.rstrip("/")
         self._loopback = _check_url(self.base_url, option)
+        check_roots(ca_path)
         self._headers = {"Accept": "application/json", **(headers or {})}
         if authorization:
             _check_header(authorization)
@@ -217,8 +224,16 @@ class Client:
         except HTTPError as error:
             with error:
                 return self._read(error.code, error)
-        except (OSError, HTTPException) as error:
-            return _silence(error)
+        except BROKEN as error:
+            return self._silence(error)
+
+    def _silence(self, error: Exception) -> _Try:
+        """Why there was no answer. Through a proxy it may be the proxy that is meant."""
+        parts = urlsplit(self.base_url)
+        proxied = not self._loopback and parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+        fault, sent, lasting = explained(error)
+        by_proxy = f"; requests go through the proxy that {parts.scheme}_proxy names" if proxied else ""
+        return _Try(fault=fault + by_proxy, sent=sent, lasting=lasting)
 
     def _open(self, url: str, *, method: str, **options: Any) -> Any:
         # One context for all requests: loading the roots takes a hundred times as long as a request on loopback.
@@ -242,13 +257,13 @@ class Client:
                     )
                 if self._clock() > self._until:
                     return _Try(fault="no complete answer in time")
-        except (OSError, HTTPException) as error:
-            return _silence(error)
+        except BROKEN as error:
+            return self._silence(error)
         return _Try(fault="the answer is larger than any this service gives", lasting=True)
 
     def _said(self, tried: _Try) -> str:
         """Why it failed. Cut only after it was scrubbed: half a secret is not recognised any more."""
-        words = self.scrub(_why(tried))
+        words = clean(self.scrub(_why(tried)))
         return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + " …"
 
     def _error(self, method: str, path: str, tried: _Try, uncertain: bool, wait: float | None) -> HttpError:
@@ -290,7 +305,7 @@ def _check_header(value: str) -> None:
 def _complete(headers: Mapping[str, str], raw: bytes) -> bool:
     """Whether all that was announced has come; the length of what was compressed says nothing."""
     announced = headers.get("content-length", "")
-    return not announced.isdigit() or "content-encoding" in headers or len(raw) >= int(announced)
+    return not _is_number(announced) or "content-encoding" in headers or len(raw) >= int(announced)
 
 
 def _parsed(status: int, headers: dict[str, str], raw: bytes) -> _Try:
@@ -298,21 +313,8 @@ def _parsed(status: int, headers: dict[str, str], raw: bytes) -> _Try:
         return _Try(Answer(status, headers))
     try:
         return _Try(Answer(status, headers, json.loads(raw.decode("utf-8"))))
-    except ValueError:
+    except (ValueError, RecursionError):
         return _Try(Answer(status, headers), html=True)
-
-
-def _silence(error: Exception) -> _Try:
-    reason = error.reason if isinstance(error, URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return _Try(fault=f"its certificate is not trusted: {reason.verify_message}", sent=False, lasting=True)
-    if isinstance(reason, socket.gaierror):
-        return _Try(fault="the name of the host is not known", sent=False)
-    if isinstance(reason, ConnectionRefusedError):
-        return _Try(fault="the connection was refused", sent=False)
-    if isinstance(reason, (socket.timeout, TimeoutError)):
-        return _Try(fault="no answer in time")
-    return _Try(fault=f"the connection was lost ({type(reason).__name__})")
 
 
 def _may_have_worked(tried: _Try) -> bool:
@@ -350,19 +352,24 @@ def _asked(headers: Mapping[str, str]) -> float | None:
     now = _date(headers.get("date", ""))
     now = time.time() if now is None else now
     after = headers.get("retry-after", "").strip()
-    if after.isdigit():
+    if _is_number(after):
         return float(after)
     moment = _date(after)
     if moment is None and headers.get("x-ratelimit-remaining") == "0":
         reset = headers.get("x-ratelimit-reset", "").strip()
-        moment = float(reset) + 1 if reset.isdigit() else None
+        moment = float(reset) + 1 if _is_number(reset) else None
     return None if moment is None else max(0.0, moment - now)
+
+
+def _is_number(text: str) -> bool:
+    """Digits of ASCII only, and not more than any time or length has; headers may hold others."""
+    return text.isascii() and text.isdigit() and len(text) < 16
 
 
 def _date(text: str) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
 
 

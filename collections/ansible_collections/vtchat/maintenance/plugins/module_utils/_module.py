@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ._clean import clean
 from ._errors import MaintenanceError, OptionError
-from ._report import clean
 
 SHORTEST = 4
 HIDDEN = "VALUE_OF_AN_UNKNOWN_OPTION"
@@ -45,6 +46,14 @@ class Module(AnsibleModule):
             # Ansible repeats all options with -vvv, and a mistyped one has no no_log.
             if name not in known and not str(name).startswith("_ansible_"):
                 self.params[name] = HIDDEN
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        """As usual; a missing option is told with the variables of the environment that may hold it."""
+        if msg.startswith("missing required arguments:"):
+            for option in sorted(set(re.findall(r"\w+", msg.partition(":")[2])) & set(self.argument_spec)):
+                fallback = self.argument_spec[option].get("fallback")
+                msg += f"; {option} may come from the environment as {' or '.join(fallback[1])}" if fallback else ""
+        super().fail_json(msg, **result)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Have these strings masked in everything that the module says."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _units
+from ._clean import clean
 
 RunResult = Mapping[str, Any]
 # (host, result) in the order in which the runs ended
@@ -42,32 +43,6 @@ class Line(NamedTuple):
 
     text: str
     kind: str = ""
-
-
-# --- text that may come from anywhere
-
-
-def clean(value: Any) -> str:
-    r"""The text on one line, control, format and separator characters made visible as \n, \x1b, \u202e.
-
-    The two marks of GitHub workflow commands are broken up as well: ``::`` at the start of a word (a wrapped line may
-    begin there, and the runner trims lines before it looks) and ``##[``, which the runner takes anywhere.
-    """
-    text = "".join(_visible(character) for character in str(value))
-    # Runs of three and more go altogether, so that _pieces can always step back over a pair.
-    text = re.sub(r":{3,}", lambda run: "\\x3a" * len(run.group()), text)
-    text = re.sub(r"(?<!\S)::", r"\\x3a:", text)
-    return text.replace("##[", "#\\x23[")
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp"):
-        return character
-    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
-    if short:
-        return short
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def width(text: str) -> int:

@@ -151,6 +151,8 @@ def _value_faults(value: Any, rules: Rules) -> list[str]:
         return [f"the value must be text, and it is {type(value).__name__}: write it in quotes, or check the lookup"]
     if not value:
         return ["the value is empty; most often a variable is not set where it is read from"]
+    if "\0" in value:
+        return ["no environment variable can hold a null byte"]
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError:
@@ -251,10 +253,13 @@ def _difference(kept: Record | None, now: Record) -> str:
         return "no fingerprint of it is kept"
     if kept.key_id != now.key_id:
         return "its fingerprint was made with another key"
-    if not hmac.compare_digest(kept.mac.encode("utf-8"), now.mac.encode("utf-8")):
+    if not hmac.compare_digest(kept.mac.encode("utf-8", "surrogatepass"), now.mac.encode("utf-8")):
         return "the value is another one"
     if kept.stamp != now.stamp:
-        return "drift: it was written by somebody else, or by a run that did not end"
+        return (
+            "it was written after its fingerprint was kept: by somebody else (drift), by a run without the key, or by one "
+            "that did not end"
+        )
     return ""
 
 
@@ -312,7 +317,9 @@ class FileRecords:
     def _write(self, texts: Mapping[str, str]) -> None:
         # A file beside it that takes its place: a crash leaves either the old one or the new one, never half of it.
         try:
-            handle, beside = tempfile.mkstemp(prefix=".fingerprints.", dir=os.path.dirname(self._path))
+            folder, name = os.path.split(self._path)
+            self._remove_leftovers(folder, name)
+            handle, beside = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
             try:
                 with open(handle, "w", encoding="utf-8") as file:
                     json.dump(texts, file, indent=1, sort_keys=True)
@@ -325,6 +332,13 @@ class FileRecords:
                 raise
         except OSError as error:
             raise MaintenanceError(f"fingerprint_file: cannot write {self._path}: {error.strerror}") from None
+
+    @staticmethod
+    def _remove_leftovers(folder: str, name: str) -> None:
+        """Files of runs that were killed while they wrote. Nobody else writes one now: the folder is locked."""
+        for found in os.listdir(folder):
+            if re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.tmp", found):
+                os.unlink(os.path.join(folder, found))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -126,9 +126,9 @@ def _given(wanted: Mapping[str, Any], left: list[str]) -> tuple[dict[str, str], 
     values = {name: value for name, value in wanted.items() if name not in left}
     checked, faults = _secrets.checked("secrets", values, RULES)
     faults += [
-        f"secrets: {name}: no environment variable can hold a null byte"
+        f"secrets: {name}: the value begins or ends with a space or line break, which no header can carry"
         for name, value in checked.items()
-        if isinstance(value, str) and "\0" in value
+        if isinstance(value, str) and value != value.strip()
     ]
     return checked, faults
 

@@ -15,8 +15,8 @@ description:
   - Sends C(POST) with the token as C(Authorization) of the type C(Bearer). The application has done its work when it answers with
     a JSON object in which C(success) is C(true). Its C(error), and its C(healthy), C(issues) and C(stats) below C(health), are
     returned.
-  - A page in HTML, a redirect, or an answer without C(success) is a failure. Redirects are not followed, and the token goes
-    to no other address than O(url).
+  - A page in HTML, a redirect, an answer without C(success), or a C(healthy) that is neither C(true) nor C(false) is a failure.
+    Redirects are not followed, and the token goes to no other address than O(url).
   - The application does not say what it has changed, so a successful call counts as a change.
 options:
   url:
@@ -34,7 +34,8 @@ options:
   health_url:
     description:
       - Address to ask first, by C(GET) and without the token. The maintenance is only started if the answer is a JSON
-        object, and if its C(status), where it has one, is V(healthy), V(ok), V(up), V(pass) or V(passing).
+        object, if its C(status), where it has one, is V(healthy), V(ok), V(up), V(pass) or V(passing), and if its C(healthy),
+        where it has one, is C(true).
     type: str
   budget:
     description:

@@ -99,7 +99,7 @@ EXAMPLES = r"""
   vtchat.maintenance.maintainer:
     name: maintainer
     exclusive: true
-    steps: "{{ maintenance_plans | dict2items | map(attribute='value.steps') | flatten }}"
+    steps: "{{ checked.steps }}"
 """
 
 RETURN = r"""

@@ -22,8 +22,8 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_covered", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds"},
-    {"_sql", "_dsn", "_http", "_scripts"},
+    {"_errors", "_action", "_driver", "_units", "_covered", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds", "_clean"},
+    {"_sql", "_dsn", "_http", "_http_faults", "_scripts"},
     {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path"},
     {"_session", "_github", "_fly"},
     {"_connect"},
@@ -33,7 +33,7 @@ LAYERS = (
     {"_plan"},
     {"_engine", "_rights", "_objects", "_sql_object"},
     {"_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
-    {"_module"},
+    {"_module", "_plan_check"},
     {"_edge"},
 )
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.

@@ -10,15 +10,19 @@ import io
 import json
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.message import Message
 from http.client import RemoteDisconnected
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _http
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._http import Client, HttpError
 
 TOKEN = "a-token-that-nobody-sees"
@@ -227,18 +231,99 @@ def test_tokens_that_are_refused(token: str) -> None:
 
 
 def test_the_trusted_roots_are_loaded_once_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+    made: list[str | None] = []
 
-    def context(cafile: str) -> ssl.SSLContext:
+    def context(cafile: str | None) -> ssl.SSLContext:
         made.append(cafile)
         return ssl.create_default_context()
 
     monkeypatch.setattr(_http, "make_context", context)
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
-    client = Client(url, authorization=f"Bearer {TOKEN}", sleep=lambda _seconds: None, ca_path="/roots.pem")
+    client = Client(url, authorization=f"Bearer {TOKEN}", sleep=lambda _seconds: None)
     for _ in range(2):
         with pytest.raises(HttpError, match="refused"):
             client.request("GET", "/")
     assert client.calls == 2 * _http.ATTEMPTS
-    assert made == ["/roots.pem"]
+    assert made == [None]
+
+
+def listening(answer: bytes) -> Iterator[int]:
+    """A port on loopback that gives this answer to whatever comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection = server.accept()[0]
+                    with connection, suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+plain = contextmanager(listening)
+
+
+def fault(url: str, **options: Any) -> str:
+    with pytest.raises(HttpError) as caught:
+        Client(url, authorization=f"Bearer {TOKEN}", sleep=lambda _seconds: None, **options).request("POST", "/")
+    assert "OSError" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_does_not_answer_is_told_by_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        assert "does not speak TLS" in fault(f"https://127.0.0.1:{port}")
+    with plain(b"SSH-2.0-OpenSSH_9.2\r\n") as port:
+        assert "does not speak HTTP" in fault(f"http://127.0.0.1:{port}")
+        assert "does not speak TLS" in fault(f"https://localhost:{port}")
+    with plain(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot compressed") as port:
+        assert "connection was lost" in fault(f"http://127.0.0.1:{port}")
+    with plain(b"HTTP/1.1 429 Slow\r\nRetry-After: \xb2\r\nContent-Length: \xb2\r\n\r\n") as port:
+        assert "429" in fault(f"http://127.0.0.1:{port}", patience=0)
+    assert "name of the host is not known" in fault("https://no-such-host.invalid")
+    assert "is none" in fault(f"https://{'a' * 64}.example.com")
+
+
+def test_a_proxy_is_told_apart_from_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for status, said in (
+        (407, "the proxy asks for authentication"),
+        (403, "does not let the connection through (403)"),
+    ):
+        with plain(b"HTTP/1.1 %d No\r\n\r\n" % status) as port:
+            monkeypatch.setenv("https_proxy", f"http://user:PASSzq7@127.0.0.1:{port}")
+            message = fault("https://service.example.com")
+        assert said in message
+        assert "https_proxy" in message
+        assert "zq7" not in message
+    monkeypatch.setenv("https_proxy", "http://")
+    assert "proxy" in fault("https://service.example.com")
+
+
+def test_a_file_of_certificates_is_looked_at_before_anything_is_sent(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for path, said in ((tmp_path / "missing.pem", "No such file"), (tmp_path, "ca_path"), (empty, "no certificate")):
+        with pytest.raises(OptionError, match="ca_path") as caught:
+            Client("https://example.com", ca_path=str(path))
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("part", [".", "..", ""])
+def test_a_path_does_not_climb(part: str) -> None:
+    with pytest.raises(MaintenanceError):
+        _http.join("orgs", part, "secrets")
+
+
+def test_what_a_service_says_cannot_speak_to_a_terminal() -> None:
+    with pytest.raises(HttpError) as caught:
+        Service(Reply(422, {"message": "\x1b[2J\r\n::error::x"})).client().request("PUT", "/")
+    assert str(caught.value).isprintable()

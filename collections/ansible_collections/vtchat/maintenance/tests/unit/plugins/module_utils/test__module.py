@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -19,19 +21,19 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._module import 
 SPEC: dict[str, Any] = {"token": {"type": "str", "no_log": True, "aliases": ["key"]}, "name": {"type": "str"}}
 
 
-def module(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Module:
+def module(monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any] = SPEC, **parameters: Any) -> Module:
     monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
     monkeypatch.setattr(basic, "_load_params", lambda: {"_ansible_check_mode": False, **parameters})
     # Tracebacks repeat the source, which is this test.
     monkeypatch.setattr(basic, "_PARSED_MODULE_ARGS", {"_ansible_tracebacks_for": []}, raising=False)
-    return Module(argument_spec=SPEC)
+    return Module(argument_spec=spec)
 
 
 def test_values_of_unknown_options_are_not_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        module(monkeypatch, name="n", key="KEYzq7", tokne="TOKNEzq7", secret={"A": ["Bzq7"]}, **{"Czq7": 1})
+        module(monkeypatch, name="n", key="KEYzq7", tokne="TOKNEzq7", secret={"A": ["Bzq7"]})
     shown = capsys.readouterr().out
     assert "tokne" in shown
     assert not any(value in shown for value in ("KEYzq7", "TOKNEzq7", "Bzq7"))
@@ -49,6 +51,20 @@ def test_warnings_are_masked_and_cannot_speak_to_a_terminal(
         made.finish({"changed": False, "warnings": ["TOKENzq7 \x1b[2J\nPASSzq7 \u202e"], "msg": "PASSzq7"})
     assert "zq7" not in capsys.readouterr().out
     assert warned == ["******** \\x1b[2J\\n******** \\u202e"]
+
+
+@pytest.mark.parametrize("name", ["github_secrets", "fly_secrets", "shared_secrets"])
+def test_a_missing_token_is_told_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for variable in ("GH_TOKEN", "GITHUB_TOKEN", "FLY_API_TOKEN", "FLY_ACCESS_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    spec = import_module(f"ansible_collections.vtchat.maintenance.plugins.modules.{name}").ARGUMENT_SPEC
+    with pytest.raises(SystemExit):
+        module(monkeypatch, spec)
+    message = json.loads(capsys.readouterr().out)["msg"]
+    assert ("as GH_TOKEN or GITHUB_TOKEN" in message) is (name != "fly_secrets")
+    assert ("as FLY_API_TOKEN or FLY_ACCESS_TOKEN" in message) is (name != "github_secrets")
 
 
 def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,25 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+"""plan_info without a process of its own: it only looks at values that are here already."""
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+
+
+class ActionModule(ActionBase):
+    """Looks at plans."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The module's result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        return {**result, **_edge.plan_info(dict(self._task.args))}

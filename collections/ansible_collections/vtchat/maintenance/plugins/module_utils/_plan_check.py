@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Plans as people write them: everything that is wrong with their shape, with the path to it, before anything connects."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ._errors import OptionError
+
+KEYS = ("steps", "budget", "on_error", "endpoint")
+ENDPOINT_KEYS = ("path", "health", "repeat")
+ON_ERROR = ("continue", "stop")
+
+
+def chosen(
+    plans: Any, name: str | None, option: str, transport: str, step_faults: Callable[[list[Any]], list[str]]
+) -> tuple[dict[str, Any], list[Any]]:
+    """The plan of this name ({} for none), and the steps of all plans. Raises OptionError with every fault of every plan.
+
+    option       what the caller's user calls the plans
+    transport    "direct": the plan needs steps; "endpoint": it needs an endpoint
+    step_faults  what is wrong with the options inside steps
+    """
+    if not isinstance(plans, Mapping):
+        raise OptionError([f"{option}: {_must_be('a mapping of names to plans', plans)}"])
+    faults: list[str] = []
+    if name is not None and name not in plans:
+        faults.append(f"{option}: there is no plan {name}{near(name, plans)}; {_there_are(plans)}")
+    for other, plan in plans.items():
+        faults += _plan_faults(f"{option}.{other}", plan, step_faults)
+    if not faults and name is not None:
+        needed = "endpoint" if transport == "endpoint" else "steps"
+        if not plans[name].get(needed):
+            faults.append(
+                f"{option}.{name}: the plan {name} has no {needed}, which maintenance_transport={transport} needs"
+            )
+    if faults:
+        raise OptionError(faults)
+    return dict(plans[name]) if name is not None else {}, [
+        one for plan in plans.values() for one in plan.get("steps") or ()
+    ]
+
+
+def _plan_faults(where: str, plan: Any, step_faults: Callable[[list[Any]], list[str]]) -> list[str]:
+    if not isinstance(plan, Mapping):
+        return [f"{where}: {_must_be('a mapping with steps', plan)}"]
+    faults = _unknown(where, plan, KEYS)
+    steps, budget, endpoint = plan.get("steps"), plan.get("budget"), plan.get("endpoint")
+    if steps is not None and not isinstance(steps, list):
+        faults.append(f"{where}.steps: {_must_be('a list, with a hyphen before each step', steps)}")
+    elif steps:
+        shapes = [
+            f"{where}.steps[{number}]: {_must_be('one operation with its options, such as purge: {table: …}', step)}"
+            for number, step in enumerate(steps, 1)
+            if not isinstance(step, Mapping)
+        ]
+        faults += shapes or [f"{where}.{fault}" for fault in step_faults(steps)]
+    if budget is not None and not _is_seconds(budget):
+        faults.append(f"{where}.budget: {_must_be('a number of seconds above 0', budget)}")
+    if plan.get("on_error", ON_ERROR[0]) not in ON_ERROR:
+        faults.append(f"{where}.on_error: it must be {' or '.join(ON_ERROR)}")
+    return faults + (_endpoint_faults(f"{where}.endpoint", endpoint) if endpoint is not None else [])
+
+
+def _endpoint_faults(where: str, endpoint: Any) -> list[str]:
+    if not isinstance(endpoint, Mapping):
+        return [f"{where}: {_must_be('a mapping with a path', endpoint)}"]
+    faults = _unknown(where, endpoint, ENDPOINT_KEYS)
+    for key in ("path", "health"):
+        value = endpoint.get(key)
+        if (value is not None or (key == "path" and not faults)) and not (
+            isinstance(value, str) and value.startswith("/")
+        ):
+            faults.append(f"{where}.{key}: {_must_be('a path that begins with /', value)}")
+    if not isinstance(endpoint.get("repeat", False), bool):
+        faults.append(f"{where}.repeat: {_must_be('true or false', endpoint['repeat'])}")
+    return faults
+
+
+def _unknown(where: str, given: Mapping[Any, Any], known: Iterable[str]) -> list[str]:
+    return [
+        f"{where}: there is no {name}{near(str(name), known)}; {_there_are(known)}"
+        for name in given
+        if name not in known
+    ]
+
+
+def near(name: str, known: Iterable[Any]) -> str:
+    """The known name that was probably meant, in a form to append."""
+    found = difflib.get_close_matches(name.lower(), [str(one) for one in known], 1, 0.6)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+def _there_are(known: Iterable[Any]) -> str:
+    return f"there are {', '.join(map(str, known))}" if list(known) else "there are none"
+
+
+def _must_be(what: str, given: Any) -> str:
+    """The shape that is wanted and the one that came, without the value."""
+    kinds = (
+        (Mapping, "a mapping"),
+        (list, "a list"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "text"),
+    )
+    came = next((name for kind, name in kinds if isinstance(given, kind)), "nothing")
+    return f"it must be {what}, and it is {came}"
+
+
+def _is_seconds(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and float(value) > 0
+    except (TypeError, ValueError):
+        return False
