@@ -22,9 +22,9 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_scram", "_objects_sql"},
-    {"_sql", "_dsn", "_http", "_scripts"},
-    {"_server", "_index_definition", "_secrets"},
+    {"_errors", "_action", "_driver", "_units", "_scram", "_advice", "_objects_catalog", "_objects_program"},
+    {"_sql", "_dsn", "_http", "_scripts", "_objects_describe"},
+    {"_server", "_index_definition", "_secrets", "_statements", "_objects_sql"},
     {"_session", "_github", "_fly"},
     {"_connect"},
     {"_catalog", "_policy", "_history", "_fingerprint"},
