@@ -50,6 +50,7 @@ LOCK_WAIT = 30.0  # seconds that one installation waits for another
 QUERY_CANCELED = "57014"
 NOTHING = "it defines no function, view, trigger, type, schema, comment or privilege that would stay: there is nothing to compare"
 _ABOUT = re.compile(r"/\* of (.*?) \*/")
+_IN_FUNCTION = re.compile(r'function "?(?!inline_code_block)\w')
 # What outcome_of() runs, runs as scripts do.
 _SEARCH = """
 SELECT pg_catalog.set_config('lock_timeout', '100ms', true), pg_catalog.set_config('client_min_messages', 'warning', true),
@@ -413,6 +414,11 @@ def _hint(error: SqlError) -> str:
         return ". Everything here is one transaction; the module index creates and removes indexes concurrently"
     if error.sqlstate in ("42723", "42P07", "42710", "42701", "42P06"):
         return ". A script has to be one that can be run again: CREATE OR REPLACE, IF NOT EXISTS"
+    if error.sqlstate in ("42883", "42P01", "42704") and _IN_FUNCTION.search(error.context):
+        return (
+            ". From PostgreSQL 17 on materialized views and indexes are built with search_path = pg_catalog, pg_temp: "
+            "qualify the names in the function, or give it a SET search_path"
+        )
     if "transaction commands" in text:
         return ". All scripts are one transaction, which begins and ends by itself"
     return ""

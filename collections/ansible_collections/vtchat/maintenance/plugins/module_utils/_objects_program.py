@@ -51,7 +51,7 @@ DECLARE
   tries int;
   objects jsonb := '[]'; builds jsonb := '[]'; refusal jsonb; pairs jsonb; present jsonb := '[]'; asked jsonb := '[]';
   future jsonb := '[]'; scanned jsonb; described jsonb; files jsonb; parts jsonb := '[]'; logged jsonb; about text;
-  statement text; prelude text := ''; done boolean; tables oid[]; sequences oid[]; catalogs jsonb;
+  statement text; prelude text := ''; done boolean; tables oid[]; sequences oid[]; catalogs jsonb; names jsonb := '{}';
   counting constant boolean := current_setting('track_counts');
   users_role constant text := current_setting('role');
   session constant jsonb := (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings AS s WHERE s.source = 'session'
@@ -76,6 +76,7 @@ BEGIN
         EXIT steps;
       END IF;
       name := coalesce(quote_ident(space) || '.', '') || quote_ident(step->>'name');
+      names := names || jsonb_build_object(step->>'at', name);
       trial := coalesce(quote_ident(space) || '.', '') || quote_ident(input->>'trial');
       built := coalesce(quote_ident(space) || '.', '') || quote_ident(step->>'built');
     END IF;
@@ -185,7 +186,7 @@ BEGIN
         EXECUTE q->>'belongings' INTO belongings USING class, object;
         IF is_new THEN
           EXECUTE q->>'indexes' INTO indexes USING old;
-          about := format('/* vtchat.maintenance %s *//* of %s */ ', number, replace(name, '*/', '* /'));
+          about := format('/* vtchat.maintenance %s *//* of %s */ ', number, replace(replace(name, '*/', '* /'), '/*', '/ *'));
           IF (step->>'ready')::boolean AND mode = 'apply' THEN
             EXECUTE q->>'indexes' INTO now_there USING to_regclass(built)::oid;
             IF (SELECT array_agg(concat(step->>'built', ' ', e->>'oid', e->>'tail') ORDER BY 1)
@@ -267,7 +268,7 @@ BEGIN
       EXCEPTION
         WHEN SQLSTATE 'VM000' THEN
           IF NOT done THEN
-            RAISE;  -- the script's own
+            RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = SQLERRM;  -- the script's own
           END IF;
         WHEN invalid_function_definition OR invalid_table_definition THEN
           GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
@@ -386,7 +387,11 @@ BEGIN
           EXECUTE one;
         END LOOP;
         FOR step IN SELECT e FROM jsonb_array_elements(input->'steps') AS e LOOP
-          {{run: CASE WHEN step->>'kind' = 'script' THEN step->>'text' ELSE step->>'rest' END}}
+          name := names->>(step->>'at');
+          {{run: CASE WHEN step->>'kind' = 'script' THEN step->>'text'
+            WHEN to_regclass(name) IS NULL AND to_regtype(name) IS NULL THEN concat(step->>'head', name, step->>'body',
+              CASE WHEN step->>'kind' = 'materialized view' THEN ' WITH NO DATA' END, ';', step->>'tail')
+            ELSE step->>'rest' END}}
         END LOOP;
         {{describe: pairs => asked}}
         RAISE EXCEPTION USING ERRCODE = 'VM000';
@@ -454,8 +459,8 @@ _SCAN = """EXECUTE replace(q->>'{0}', '<scan>', coalesce((
   INTO {2} USING lowest;"""
 
 _INDEXES = """FOR item IN SELECT e FROM jsonb_array_elements(indexes) AS e LOOP
-  EXECUTE format('/* vtchat.maintenance %s *//* of %s, index %s */ ', number, replace(name, '*/', '* /'),
-      replace(item->>'name', '*/', '* /'))
+  EXECUTE format('/* vtchat.maintenance %s *//* of %s, index %s */ ', number,
+      replace(replace(name, '*/', '* /'), '/*', '/ *'), replace(replace(item->>'name', '*/', '* /'), '/*', '/ *'))
     || format('CREATE %sINDEX %I ON %s %s', CASE WHEN (item->>'unique')::boolean THEN 'UNIQUE ' END,
       concat(step->>'built', ' ', item->>'oid'), built, item->>'tail');
 END LOOP;"""

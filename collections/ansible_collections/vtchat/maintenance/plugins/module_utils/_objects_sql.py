@@ -287,6 +287,11 @@ FROM jsonb_array_elements($2) AS x (a) FULL JOIN jsonb_array_elements($1) AS y (
 LATERAL (SELECT coalesce(a, b) AS o) AS l
 WHERE o->>'place' IS NOT NULL AND (a IS NULL OR b IS NULL OR a->'definition' IS DISTINCT FROM b->'definition'
     OR a->'settings' IS DISTINCT FROM b->'settings' OR a->'hidden' IS DISTINCT FROM b->'hidden')
+-- The indexes of a materialized view go with it.
+AND NOT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid AND c.relkind = 'm'
+                WHERE a IS NULL AND i.indexrelid = (b->>'objid')::oid AND o->>'kind' = 'index'
+                AND $1 @> jsonb_build_array(jsonb_build_object('objid', c.oid::bigint))
+                AND NOT $2 @> jsonb_build_array(jsonb_build_object('objid', c.oid::bigint)))
 ORDER BY o->>'kind' LIKE '%table' DESC, o->>'kind' = 'sequence' DESC, o->>'kind', o->>'object' LIMIT 1
 """
 
@@ -294,8 +299,10 @@ ORDER BY o->>'kind' LIKE '%table' DESC, o->>'kind' = 'sequence' DESC, o->>'kind'
 PARTS = """
 SELECT jsonb_agg(jsonb_build_object('type', y.typtype,
     'labels', (SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = y.oid),
-    'attributes', (SELECT jsonb_agg(jsonb_build_array(quote_ident(attname), format_type(atttypid, atttypmod)) ORDER BY attnum)
-                   FROM pg_attribute WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped),
+    'attributes', (SELECT jsonb_agg(jsonb_build_array(quote_ident(attname), concat(format_type(atttypid, atttypmod), ' COLLATE '
+                       || CASE WHEN attcollation <> t.typcollation THEN attcollation::regcollation END)) ORDER BY attnum)
+                   FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
+                   WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped),
     'base', format_type(y.typbasetype, y.typtypmod), 'default', y.typdefault, 'not_null', y.typnotnull,
     'constraints', (SELECT jsonb_object_agg(quote_ident(conname), pg_get_constraintdef(oid))
                     FROM pg_constraint WHERE contypid = y.oid AND contype = 'c')) ORDER BY o.n)

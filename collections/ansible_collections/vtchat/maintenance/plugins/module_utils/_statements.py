@@ -80,6 +80,14 @@ _REFUSED.update(
 _COMPARED = ("schema", "extension", "materialized")
 # After these the limits are set again.
 _MAY_SET = ("set", "reset", "select", "with", "values", "do", "call")
+_DROPS = {
+    ("drop", "materialized", "view"): "materialized view",
+    ("drop", "type"): "type",
+    ("drop", "domain"): "domain",
+}
+_SETS_LIMIT = re.compile(
+    r"\b(re)?set\s+((local|session)\s+)?(lock_timeout|all)\b|set_config\s*\(\s*'+lock_timeout", re.IGNORECASE
+)
 _NUMBERS = ("nextval", "setval")
 
 
@@ -140,7 +148,7 @@ def _hidden(statement: list[Token], words: list[str]) -> str:
     if any(token.says("track_counts") or (token.kind == "string" and "track_counts" in token.text.lower())
            for token in statement):  # fmt: skip
         return "track_counts is what tells which rows a script changes: leave it out"
-    if words[0] == "do" and any(token.kind == "string" and "lock_timeout" in token.text.lower() for token in statement):
+    if words[0] == "do" and any(token.kind == "string" and _SETS_LIMIT.search(token.text) for token in statement):
         return (
             "lock_timeout is set in a DO block: how long locks are waited for is not the script's to say; leave it out"
         )
@@ -162,17 +170,18 @@ def parts(text: str, limits: str) -> list[Part]:
     found = list(spans(text))
     definitions = [(n, read_definition(text[start:end])) for n, (start, end) in enumerate(found)]
     cuts = [(n, definition) for n, definition in definitions if definition is not None]
+    idle = {n for n, (start, end) in enumerate(found) if _drops(text[start:end], [one for k, one in cuts if k > n])}
     settings = [n for n, (start, end) in enumerate(found) if _is_setting(text[start:end])]
     result = []
     first = cuts[0][0] if cuts else len(found)
     if first > 0 or not found:
-        kept = list(range(first))
-        if not cuts or any(n not in settings for n in kept):
+        kept = [n for n in range(first) if n not in idle]
+        if not cuts or any(n not in settings for n in kept):  # settings alone are the prelude of what follows
             result.append(Part(None, "", "", _kept(text, found, kept, limits), ""))
     for (n, definition), following in zip(cuts, [*(n for n, _definition in cuts[1:]), len(found)]):
         before = [k for k in settings if k < n]
         start, end = found[n]
-        rest = _kept(text, found, [*before, *range(n + 1, following)], limits)
+        rest = _kept(text, found, [*before, *(k for k in range(n + 1, following) if k not in idle)], limits)
         result.append(
             Part(
                 definition=definition,
@@ -183,6 +192,21 @@ def parts(text: str, limits: str) -> list[Part]:
             )
         )
     return result
+
+
+def _drops(statement: str, later: list[Definition]) -> bool:
+    """Whether a statement drops what is defined later in the same script: that is compared, and replaced where it differs."""
+    found = list(tokens(statement))
+    words = [token.text.lower() for token in found]
+    kind, length = next(((kind, len(words_of)) for words_of, kind in _DROPS.items() if tuple(words[: len(words_of)]) == words_of),
+                        ("", 0))  # fmt: skip
+    found = found[length + 2 * (words[length : length + 2] == ["if", "exists"]) :]
+    if found and found[-1].text.lower() in ("cascade", "restrict"):
+        found.pop()
+    if not kind or not found:
+        return False
+    dropped = read_definition(f"create {kind} {statement[found[0].start : found[-1].end]} as x")
+    return dropped is not None and any((dropped.kind, dropped.name) == (one.kind, one.name) for one in later)
 
 
 def _kept(text: str, found: list[tuple[int, int]], kept: list[int], limits: str) -> str:
