@@ -65,9 +65,9 @@ class ActionModule(ActionBase):
         """The text of a file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
         try:
             found = self._loader.get_real_file(self._find_needle("files", path))
-            with open(found, encoding="utf-8") as file:
-                return file.read()
-        except (AnsibleError, OSError, UnicodeError) as error:
+            with open(found, "rb") as file:
+                return _sql_object.decoded(path, file.read())
+        except (AnsibleError, OSError) as error:
             raise OptionError([f"src: cannot read {path}: {error}"]) from None
 
     def _works_here(self, task_vars: dict[str, Any]) -> bool:

@@ -86,7 +86,9 @@ def _obstacle_of_server(session: Session, row: Mapping[str, Any]) -> str:
     if session.shared:
         return "behind a transaction pooler it cannot be told who has changed something: connect to the server itself"
     if row["foreign_classes"]:
-        return "an operator class that a user made has operators or types of PostgreSQL in it, whose meaning it can change"
+        return (
+            "an operator class that a user made has operators or types of PostgreSQL in it, whose meaning it can change"
+        )
     if row["fuzzy"]:
         return "gin_fuzzy_search_limit is set, which leaves out rows at random: RESET gin_fuzzy_search_limit"
     return ""
@@ -313,7 +315,9 @@ class _Below:
         unknown = sorted({oid for tree in self.trees for oid in tree.reads} - self.members - {self.root})
         if not unknown:
             return ""
-        return f"reads the system catalog {self.facts.catalogs.get(unknown[0], unknown[0])}, whose changes are not tracked"
+        return (
+            f"reads the system catalog {self.facts.catalogs.get(unknown[0], unknown[0])}, whose changes are not tracked"
+        )
 
     def _relation_obstacle(self, table: Mapping[str, Any]) -> str:
         name, kind = _name(table), table["kind"]

@@ -17,34 +17,24 @@ In check mode only the first is done. The rest only when something differs.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
+import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import _objects_sql
+from . import _objects_program, _objects_sql
+from ._advice import keeping
 from ._driver import sql
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
 from ._index_definition import Definition as IndexDefinition
 from ._policy import BLOCKING, Budget, with_lock_retries
-from ._scripts import (
-    Definition,
-    Script,
-    defines,
-    line_of,
-    mark,
-    marked,
-    read_definition,
-    replaced_views,
-    statements,
-    tokens,
-    wanted_schemas,
-)
+from ._scripts import Script, line_of, mark, marked, replaced_views, statements, tokens, wanted
 from ._session import Session
 from ._sql import Name, quote
+from ._statements import Part, lasting, parts, warns
 
 CREATED = "created"
 REPLACED = "replaced"
@@ -52,13 +42,21 @@ DROPPED = "dropped"
 UNCHANGED = "unchanged"
 
 SCRIPT, MATERIALIZED_VIEW = "script", "materialized view"
-TRIAL = "vtchat.maintenance: trial"
 # Not the lock of runs: an installation may take long and does not keep the hourly maintenance from its work.
 LOCK = (
     "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('vtchat.maintenance.sql_object', 0)) AS locked"
 )
 LOCK_WAIT = 30.0  # seconds that one installation waits for another
 QUERY_CANCELED = "57014"
+NOTHING = "it defines no function, view, trigger, type, schema, comment or privilege that would stay: there is nothing to compare"
+_ABOUT = re.compile(r"/\* of (.*?) \*/")
+_IN_FUNCTION = re.compile(r'function "?(?!inline_code_block)\w')
+# What outcome_of() runs, runs as scripts do.
+_SEARCH = """
+SELECT pg_catalog.set_config('lock_timeout', '100ms', true), pg_catalog.set_config('client_min_messages', 'warning', true),
+       pg_catalog.set_config('search_path', {path}, true);
+SAVEPOINT one
+"""
 # A change of any of these may change what a view built afterwards contains.
 USED_BY_VIEWS = ("function", "procedure", "aggregate", "view", MATERIALIZED_VIEW, "type", "schema")
 # Replacing these keeps readers or writers of them waiting until the transaction ends.
@@ -69,7 +67,7 @@ LOCKED_WHEN_REPLACED = ("view", MATERIALIZED_VIEW, "trigger")
 class Change:
     """One object that a script defines. before and after: canonical text, None where there is no such object.
 
-    drift: what it has that no script asks for.
+    drift: what it has that no script asks for. step: the part of the call, from 0, that it is about.
     """
 
     script: str
@@ -78,6 +76,7 @@ class Change:
     before: str | None
     after: str | None
     drift: list[str] = field(default_factory=list)
+    step: int = 0
 
     @property
     def result(self) -> str:
@@ -95,14 +94,15 @@ def install(
     recreate: bool = False,
     indexes: Sequence[IndexDefinition] | None = None,
     budget: Budget | None = None,
-) -> list[Change]:
-    """Apply the scripts, and say of each object what became of it; with ``check``, what would.
+) -> tuple[list[Change], list[str]]:
+    """Apply the scripts, and say of each object what became of it, and what to warn of; with ``check``, what would.
 
     recreate: what cannot be replaced is dropped and made anew, with the views that depend on it. indexes: those that
     there should be; they are not created here, except that check mode tries out those of new views. budget: for all of it.
     Raises OptionError (a script that cannot be handled), SqlError, Contended; nothing is changed then.
     """
-    return _Installation(session, scripts, recreate, budget or Budget(600), indexes).run(check)
+    installation = _Installation(session, scripts, recreate, budget or Budget(600), indexes)
+    return installation.run(check), installation.warnings
 
 
 class _Installation:
@@ -122,12 +122,24 @@ class _Installation:
             )
         self.session, self.scripts, self.recreate, self.budget = session, scripts, recreate, budget
         self.indexes = indexes
-        self.steps = [_step(number, script) for number, script in enumerate(scripts)]
+        self.steps = [step for number, script in enumerate(scripts) for step in _steps(number, script)]
+        for at, step in enumerate(self.steps):
+            step["at"] = at
+        _refuse_twice(scripts, self.steps)
+        self.trial = f"vtchat.maintenance trial {secrets.token_hex(4)}"
+        self.warnings: list[str] = []
 
     def run(self, check: bool) -> list[Change]:
         self.lock()
         found = self.retried("compare")
-        changes, leftovers = self.read(found), found["leftovers"]
+        warned = list(dict.fromkeys(text for text in self.session.notices if not text.startswith("INFO")))
+        changes, leftovers = self.read(found), found["leftovers"]["ours"]
+        self.heed(warned, found["logged"])
+        self.warnings += [
+            f"materialized view {one['name']} was left by an interrupted installation of role {one['owner']}: "
+            "drop it as that role"
+            for one in found["leftovers"]["others"]
+        ]
         gone = [
             Change("", name, MATERIALIZED_VIEW, "-- left by an interrupted installation\n", None) for name in leftovers
         ]
@@ -158,7 +170,7 @@ class _Installation:
             "mode": mode,
             "queries": _objects_sql.QUERIES,
             "steps": steps,
-            "trial": TRIAL,
+            "trial": self.trial,
             "on_conflict": "recreate" if self.recreate else "fail",
             "lock_ms": BLOCKING * 1000,
             "indexes": [_future(number, one) for number, one in enumerate(self.indexes or [])]
@@ -167,10 +179,11 @@ class _Installation:
         }
         # The server, when it finds an error in the body of a function, looks for its position in the text of the outermost
         # statement, and would report it as one in there: so that text must not be readable.
-        encoded = base64.b64encode(json.dumps(given).encode()).decode()
-        query = sql.SQL(_objects_sql.BEGIN).format(
+        # Letters stay letters: a database in SQL_ASCII has no characters that an escape of JSON could mean.
+        encoded = base64.b64encode(json.dumps(given, ensure_ascii=False).encode()).decode()
+        query = sql.SQL(_objects_program.BEGIN).format(
             input=sql.Literal(encoded),
-            program=sql.Literal(_objects_sql.PROGRAM),
+            program=sql.Literal(_objects_program.PROGRAM),
             path=sql.Literal(self.session.server.path),
         )
         try:
@@ -182,47 +195,67 @@ class _Installation:
         return result
 
     def explained(self, error: SqlError | Contended) -> MaintenanceError:
-        """The error with the file and the line that it is about."""
+        """The error with the file and the line, or the object of ours, that it is about."""
         number = marked(getattr(error, "query", ""), error.context)
+        about = _ABOUT.search(error.context)
+        if number is not None and about is not None:
+            text = f"{self.scripts[number].name}: {about[1]}: {error}"
+            return Contended(text, error.context) if isinstance(error, Contended) else SqlError(text, error.sqlstate)
         if isinstance(error, Contended):
             return error if number is None else Contended(f"{self.scripts[number].name}: {error}", error.context)
         line = 0 if number is None else line_of(self.scripts[number].sql, error)
         if not line and error.sqlstate != QUERY_CANCELED:
-            number, line = self.search(error, number)
+            number, line = self.search(number, lambda failure, _warnings: failure == error.sqlstate)
         if number is None:
             return error
-        where = f"{self.scripts[number].name}:{line}" if line else self.scripts[number].name
-        return SqlError(f"{where}: {error}{_hint(error)}{_dependent(error, self.scripts[number])}", error.sqlstate)
+        return SqlError(
+            f"{self.place(number, line)}: {error}{_hint(error)}{_dependent(error, self.scripts[number])}",
+            error.sqlstate,
+        )
 
-    def search(self, error: SqlError, number: int | None) -> tuple[int | None, int]:
-        """Where the server does not say which statement it means: the first one that fails in the same way, alone.
+    def place(self, number: int, line: int) -> str:
+        """Script and line, for people."""
+        return f"{self.scripts[number].name}:{line}" if line else self.scripts[number].name
 
-        All statements are run one by one and undone; whether they were told apart rightly shows in the same error.
+    def heed(self, warned: list[str], logged: dict[str, Any] | None) -> None:
+        """A warning of the server says that something was not done, unless somebody raises it who wants to. Raises SqlError."""
+        if (logged and logged["warns"]) or any(warns(script.sql) for script in self.scripts):
+            self.warnings += warned
+        elif warned:
+            number, line = self.search(None, lambda _failure, warnings: warned[0] in warnings)
+            where = f"{self.place(number, line)}: " if number is not None else ""
+            raise SqlError(f"{where}the server warns: {'; '.join(warned)}. Nothing was changed")
+
+    def search(self, number: int | None, meant: Callable[[str, list[str]], bool]) -> tuple[int | None, int]:
+        """Where the server does not say which statement it means: the first one that fails or warns in the same way, alone.
+
+        All statements are run one by one and undone; a wrong split would lead to another error.
         """
         try:
-            self.session.execute("BEGIN; SET LOCAL lock_timeout = '100ms'; SAVEPOINT one")
+            self.session.execute("BEGIN", alone=True)
+            path = sql.Literal(self.session.server.path)
+            self.session.execute(sql.SQL(_SEARCH).format(path=path))
             for n, script in enumerate(self.scripts):
                 for line, text in statements(script.sql):
-                    failure = self.failure_of(text)
-                    if failure == error.sqlstate and number in (None, n):
+                    if meant(*self.outcome_of(text)) and number in (None, n):
                         return n, line
-        except (SqlError, Contended):
+        except (SqlError, Contended, OptionError):
             pass  # the error that is to be explained counts
         finally:
             if self.session.alive:
-                self.session.execute("ROLLBACK")
+                self.session.execute("ROLLBACK", alone=True)
         return number, 0
 
-    def failure_of(self, text: str) -> str:
-        """The SQLSTATE of the error that a statement of a script ends with, "" without."""
+    def outcome_of(self, text: str) -> tuple[str, list[str]]:
+        """The SQLSTATE of the error that a statement of a script ends with, "" without, and warnings."""
         block = "DO $$ BEGIN EXECUTE pg_catalog.convert_from(pg_catalog.decode({}, 'base64'), 'UTF8'); END $$"
         encoded = base64.b64encode(text.encode()).decode()
         try:
             self.session.execute(sql.SQL(block + "; SAVEPOINT one").format(sql.Literal(encoded)))
         except SqlError as error:
             self.session.execute("ROLLBACK TO SAVEPOINT one")
-            return error.sqlstate
-        return ""
+            return error.sqlstate, []
+        return "", self.session.notices
 
     def read(self, found: dict[str, Any]) -> list[Change]:
         """The changes that the program found. Raises OptionError for what cannot be done."""
@@ -233,9 +266,9 @@ class _Installation:
         for number, script in enumerate(self.scripts):
             pairs = [pair for pair in found["objects"] if pair["number"] == number]
             changes += compare(script.name, pairs, drift)
-            if not pairs and not defines(script.sql) and any(True for _token in tokens(script.sql)):
-                nothing = "it defines no function, view, trigger, type, schema, comment or privilege: there is nothing to compare"
-                raise OptionError([f"{script.name}: {nothing}"])
+            if not pairs and not lasting(script.sql) and any(True for _token in tokens(script.sql)):
+                raise OptionError([f"{script.name}: {NOTHING}"])
+        changes = settled(changes)
         if self.indexes is not None:
             self.add_indexes(changes, [definition.name for definition in self.indexes])
         return changes
@@ -257,42 +290,42 @@ class _Installation:
         """Build what takes long beside the old, then do everything else at once."""
         built = False
         try:
-            for number in builds:
-                if self.beside(number, changes):
+            for at in builds:
+                if self.beside(at, changes):
                     built = True
-                    self.build(number)
+                    self.build(at)
             self.retried("apply")
         except BaseException:
             if built and self.session.alive:
                 self.session.set(statement_timeout=30.0)
-                self.drop(self.session.row(_objects_sql.LEFTOVERS)["views"])
+                self.drop(self.session.row(_objects_sql.LEFTOVERS)["views"]["ours"])
             raise
 
-    def beside(self, number: int, changes: Sequence[Change]) -> bool:
+    def beside(self, at: int, changes: Sequence[Change]) -> bool:
         """Whether a view can be built before the other changes are made: when they cannot be what it is made of.
 
         Otherwise it is built in the transaction. Raises OptionError if that would keep others waiting.
         """
-        names = [script.name for script in self.scripts[:number]]
-        earlier = [change for change in changes if change.script in names and change.result != UNCHANGED]
+        earlier = [change for change in changes if change.step < at and change.result != UNCHANGED]
         locked = [c.object for c in earlier if c.kind in LOCKED_WHEN_REPLACED and c.result == REPLACED]
         if not any(change.kind in USED_BY_VIEWS for change in earlier):
             return True
         if locked:
-            raise OptionError([f"{self.scripts[number].name}: while this view is being built, readers of {', '.join(locked)} "
+            script = self.scripts[self.steps[at]["number"]].name
+            raise OptionError([f"{script}: while this view is being built, readers of {', '.join(locked)} "
                                "would wait, which an earlier script replaces: install these in a task of their own"])  # fmt: skip
         return False
 
-    def build(self, number: int) -> None:
+    def build(self, at: int) -> None:
         """Build a materialized view under another name, with the indexes of the old one, and fill it."""
         self.session.end_with_client()
         try:
-            with_lock_retries(self.session, lambda: self.program("build", [self.steps[number]]), self.budget.left)
+            with_lock_retries(self.session, lambda: self.program("build", [self.steps[at]]), self.budget.left)
         except SqlError as error:
             if error.sqlstate == QUERY_CANCELED:
                 raise SqlError(f"{error}: building it took longer than the budget left", error.sqlstate) from None
             raise
-        self.steps[number]["ready"] = True
+        self.steps[at]["ready"] = True
 
 
 EXTRA_INDEXES = """
@@ -316,47 +349,60 @@ def _future_index(row: dict[str, Any]) -> Change:
     return Change(f"indexes[{row['number'] + 1}]", row["object"], "index", None, row["definition"] + "\n")
 
 
-def _step(number: int, script: Script) -> dict[str, Any]:
-    """A script for the program."""
+def _steps(number: int, script: Script) -> list[dict[str, Any]]:
+    """A script for the program: one step for each definition in it, or one for all."""
     try:
-        definition = read_definition(script.sql)
+        return [_step(number, script.sql, part) for part in parts(script.sql, _objects_program.LIMITS)]
     except OptionError as error:
-        raise OptionError([f"{script.name}: {error}"]) from None
-    marker = mark(number)
+        raise OptionError([f"{script.name}: {message}" for message in error.errors]) from None
+
+
+def _step(number: int, text: str, part: Part) -> dict[str, Any]:
+    marker, definition = mark(number), part.definition
     common = {
         "number": number,
-        "views": [_quoted(name) for name in replaced_views(script.sql)],
-        "schemas": wanted_schemas(script.sql),
+        "views": [_quoted(name) for name in replaced_views(part.text)],
+        "schemas": wanted(part.text, "schema"),
+        "extensions": wanted(part.text, "extension"),
+        "prelude": part.prelude,
     }
     if definition is None:
-        return {**common, "kind": SCRIPT, "text": marker + script.sql}
-    lines = definition.head.count("\n") + definition.body.count("\n")
+        return {**common, "kind": SCRIPT, "text": marker + part.text}
     return {
         **common,
         "kind": definition.kind,
+        "catalog": definition.catalog or None,
         "schema": definition.name.schema,
         "name": definition.name.name,
-        "built": _working_name(definition),
+        # Nobody can have taken it, and the next installation knows it by its beginning.
+        "built": f"vtchat.maintenance new {secrets.token_hex(4)}",
         "comment": f"vtchat.maintenance: built to take the place of {definition.name}; if it is still there, the next "
         "installation removes it",
-        "head": marker + definition.head,
+        "head": marker + part.before + definition.head,
         "body": definition.body,
         "with": "" if definition.populate else " WITH NO DATA",
-        "tail": definition.rest,
-        # On the lines where it stands in the script, see line_of; and the other way round.
-        "rest": marker + "\n" * lines + definition.rest,
-        "pad": "\n" * definition.rest.count("\n"),
+        "tail": part.tail,
+        "rest": marker + part.text,
+        "pad": "\n" * part.tail.count("\n"),
         "ready": False,
     }
 
 
+def _refuse_twice(scripts: Sequence[Script], steps: Sequence[dict[str, Any]]) -> None:
+    """What has no OR REPLACE cannot be one thing and then another. Raises OptionError."""
+    known: dict[tuple[str, ...], int] = {}
+    for step in steps:
+        if step["kind"] != SCRIPT:
+            name = (step["kind"], step["schema"] or "", step["name"])
+            if name in known:
+                first, second = scripts[known[name]].name, scripts[step["number"]].name
+                where = "twice" if first == second else f"in {first} too"
+                raise OptionError([f"{second}: the {name[0]} {step['name']} is defined {where}"])
+            known[name] = step["number"]
+
+
 def _quoted(name: Name) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in (name.schema, name.name) if part is not None)
-
-
-def _working_name(definition: Definition) -> str:
-    """The name of a view while it is being built. Another view's build in the same schema has another one."""
-    return "vtchat.maintenance new " + hashlib.sha256(definition.name.name.encode()).hexdigest()[:8]
 
 
 def _hint(error: SqlError) -> str:
@@ -368,6 +414,11 @@ def _hint(error: SqlError) -> str:
         return ". Everything here is one transaction; the module index creates and removes indexes concurrently"
     if error.sqlstate in ("42723", "42P07", "42710", "42701", "42P06"):
         return ". A script has to be one that can be run again: CREATE OR REPLACE, IF NOT EXISTS"
+    if error.sqlstate in ("42883", "42P01", "42704") and _IN_FUNCTION.search(error.context):
+        return (
+            ". From PostgreSQL 17 on materialized views and indexes are built with search_path = pg_catalog, pg_temp: "
+            "qualify the names in the function, or give it a SET search_path"
+        )
     if "transaction commands" in text:
         return ". All scripts are one transaction, which begins and ends by itself"
     return ""
@@ -383,16 +434,33 @@ def _dependent(error: SqlError, script: Script) -> str:
 
 def _refusal(refusal: dict[str, Any]) -> str:
     """Why a script cannot be installed."""
+    if refusal.get("place"):
+        return _undefinable(refusal)
     if not refusal.get("conflict"):
         return str(refusal["message"])
     dependents = [*refusal["others"], *refusal["views"]]
     text = f"{refusal['object']} cannot be replaced: {refusal['message']}"
     if dependents:
         text += f"; these depend on it: {', '.join(dependents)}"
+    advice = keeping(refusal["object"], *refusal["parts"]) if refusal.get("parts") else ""
+    if advice:
+        return f"{text}. What keeps the data: {advice}"
     if refusal["others"]:
         first = ", ".join(refusal["others"])
         return f"{text}. Of these only views can be made anew: drop {first} first, and create them afterwards"
     return f"{text}. With on_conflict: recreate it is dropped and made anew, with the views that depend on it"
+
+
+def _undefinable(refusal: dict[str, Any]) -> str:
+    """What would change about an object that no script may define, and where that belongs."""
+    lines = [
+        set("\n".join((one or {}).get(key) or "" for key in ("definition", "settings")).split("\n"))
+        for one in (refusal["before"], refusal["after"])
+    ]
+    what = "; ".join(sorted(lines[1] - lines[0]) or sorted(lines[0] - lines[1]))
+    told = f" ({what})" if refusal["before"] and refusal["after"] and what else ""
+    kind = "" if refusal["kind"] in refusal["object"] else f"{refusal['kind']} "
+    return f"{kind}{refusal['object']}: objects of this kind cannot be defined here{told}; {refusal['place']}"
 
 
 def _drift(present: list[dict[str, Any]], asked: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
@@ -422,26 +490,42 @@ def _covered(text: str, known: list[str], what: str) -> bool:
 def compare(
     script: str, pairs: list[dict[str, Any]], drift: dict[tuple[str, str], list[str]] | None = None
 ) -> list[Change]:
-    """Objects as they were and as they would be, from rows of DESCRIBE. Raises OptionError for what cannot be compared."""
+    """Objects as they were and as they would be, from rows of DESCRIBE."""
     changes = []
     for pair in pairs:
         was, will = pair["before"], pair["after"]
         row = will or was
         kind, name = row["kind"], row["object"]
-        definitions = [one["definition"] if one else None for one in (was, will)]
-        if kind == "index":
-            if definitions[0] != definitions[1]:
-                raise OptionError([f"{script}: {name}: indexes are what the module index is for"])
-        elif definitions == [None, None] or (kind.endswith("table") and definitions[0] != definitions[1]):
-            raise OptionError([f"{script}: {name}: objects of this kind cannot be defined here; use a migration"])
         before, after = (canonical(one) if one else None for one in (was, will))
-        changes.append(Change(script, name, kind, before, after, list((drift or {}).get((kind, name), []))))
+        changes.append(Change(script, name, kind, before, after, list((drift or {}).get((kind, name), [])),
+                              pair.get("at", 0)))  # fmt: skip
     return changes
+
+
+def settled(changes: list[Change]) -> list[Change]:
+    """What several parts change in turn, and leave as it was, is unchanged."""
+    found: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        found.setdefault((change.kind, change.object), []).append(change)
+    alike = {key for key, several in found.items() if several[0].before == several[-1].after}
+    return [
+        replace(
+            change,
+            before=found[change.kind, change.object][0].before,
+            after=found[change.kind, change.object][0].before,
+        )
+        if (change.kind, change.object) in alike
+        else change
+        for change in changes
+    ]
 
 
 def canonical(row: dict[str, Any]) -> str:
     """All of an object that is compared, as text."""
-    lines = [row["definition"].rstrip()]
+    lines = [
+        (row["definition"] or row["kind"]).rstrip(),
+        *(f"-- {line}" for line in (row.get("settings") or "").splitlines()),
+    ]
     if row["owner"]:
         lines.append(f"-- owner: {row['owner']}")
     for what, label in (("privileges", "privileges"), ("comments", "comment"), ("labels", "security label")):

@@ -6,8 +6,8 @@
 
 """Reading SQL scripts, as far as the server cannot be asked.
 
-The server parses and runs scripts. Here is read what a script begins with, because a materialized view or a type has no
-OR REPLACE, which views it may replace, and in which line a statement stands that the server found fault with.
+The server parses and runs scripts. Here is read where materialized views and types are created, which have no OR REPLACE,
+which views a script may replace, and in which line a statement stands that the server found fault with.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from ._sql import Name
 # Begins every text that the server is given, and comes back in the context of its errors.
 _MARK = re.compile(r"/\* vtchat\.maintenance (\d+) \*/")
 
+# The server takes everything outside of ASCII for a letter, and nothing of it for white space.
+_LETTER = "A-Za-z_\x80-\U0010ffff"
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*)
+    rf"""(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)
     |(?P<comment>/\*)
-    |(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'[^']*'|\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
-    |(?P<quoted>"(?:[^"]|"")*")
-    |(?P<word>[^\W\d][\w$]*)
+    |(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'[^']*'|\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$.*?\$(?P=tag)\$)
+    |(?P<quoted>(?:[uU]&)?"(?:[^"]|"")*")
+    |(?P<word>[{_LETTER}][{_LETTER}0-9$]*)
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -56,7 +58,10 @@ class Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of SQL without comments and white space: as much as it takes to find where a statement ends."""
+    """The tokens of SQL without comments and white space: as much as it takes to find where a statement ends.
+
+    Raises OptionError for a comment that does not end.
+    """
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -77,27 +82,32 @@ def _end_of_comment(text: str, position: int) -> int:
         depth += 1 if edge[0] == "/*" else -1
         if depth == 0:
             return edge.end()
-    return len(text)
+    line = text.count("\n", 0, position) + 1
+    raise OptionError([f"line {line}: a comment is opened and not closed"])
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each statement begins and ends, without its semicolon. One in brackets or in BEGIN ATOMIC … END ends nothing."""
+    start, end, depth, brackets, before = -1, 0, 0, 0, ""
+    for token in tokens(text):
+        depth += _opens(token, before, depth)
+        brackets = max(0, brackets + token.says("(") - token.says(")"))
+        before = token.text.lower()
+        if token.says(";") and depth == brackets == 0:
+            if start >= 0:
+                yield start, end
+            start = -1
+            continue
+        if start < 0:
+            start = token.start
+        end = token.end
+    if start >= 0:
+        yield start, end
 
 
 def statements(text: str) -> list[tuple[int, str]]:
-    """The line, from 1, and the text of each statement. Used to explain errors, never to run anything but that."""
-    found = []
-    start = first = None
-    depth = 0
-    before = ""
-    for token in tokens(text):
-        if start is None and not token.says(";"):
-            start, first = token.start, token
-        depth += _opens(token, before, depth)
-        before = token.text.lower()
-        if token.says(";") and depth == 0:
-            if start is not None and first is not None:
-                found.append((text.count("\n", 0, start) + 1, text[start : token.start]))
-            start = first = None
-    if start is not None:
-        found.append((text.count("\n", 0, start) + 1, text[start:]))
-    return found
+    """The line, from 1, and the text of each statement."""
+    return [(text.count("\n", 0, start) + 1, text[start:end]) for start, end in spans(text)]
 
 
 def _opens(token: Token, before: str, depth: int) -> int:
@@ -111,18 +121,18 @@ def _opens(token: Token, before: str, depth: int) -> int:
 
 @dataclass(frozen=True)
 class Definition:
-    """A script that begins with a CREATE without OR REPLACE, cut so that it can be run under other names.
+    """A CREATE statement without OR REPLACE, cut so that it can be run under other names.
 
-    head and body are the script's text around the name, without a clause WITH [NO] DATA; rest follows the semicolon.
-    populate: a materialized view is to be filled.
+    head and body are the statement's text around the name, without a clause WITH [NO] DATA. populate: a materialized view is
+    to be filled. catalog: the database that the name says, "" without.
     """
 
     kind: str
     name: Name
     head: str
     body: str
-    rest: str
     populate: bool = True
+    catalog: str = ""
 
 
 class _Reader:
@@ -139,30 +149,40 @@ class _Reader:
         self.next += len(words) * found
         return found
 
-    def name(self) -> tuple[Name, int, int] | None:
-        """Go past ``name`` or ``schema.name``: the name and where it stands."""
+    def name(self) -> tuple[list[str], int, int] | None:
+        """Go past ``name``, ``schema.name`` or ``database.schema.name``: the parts and where they stand."""
         first, parts = self.next, []
         while self.next < len(self.tokens) and self.tokens[self.next].kind in ("word", "quoted"):
-            parts.append(_literal(self.tokens[self.next]))
+            token, escape = self.tokens[self.next], "\\"
             self.next += 1
+            if token.text[:2] in ("u&", "U&") and token.kind == "quoted" and self.take("uescape"):
+                escape = self.tokens[self.next].text[1:2] if self.next < len(self.tokens) else escape
+                self.next += 1
+            parts.append(_literal(token, escape))
             if not self.take("."):
                 break
-        if not 1 <= len(parts) <= 2:
+        if not 1 <= len(parts) <= 3:
             return None
-        name = Name(parts[0] if len(parts) == 2 else None, parts[-1])
-        return name, self.tokens[first].start, self.tokens[self.next - 1].end
+        return parts, self.tokens[first].start, self.tokens[self.next - 1].end
 
 
-def _literal(token: Token) -> str:
+def _literal(token: Token, escape: str = "\\") -> str:
     """The name that a token means: the server folds ASCII letters that are not quoted."""
-    if token.kind == "quoted":
+    if token.kind != "quoted":
+        return "".join(letter.lower() if letter.isascii() else letter for letter in token.text)
+    if token.text[0] == '"':
         return token.text[1:-1].replace('""', '"')
-    return "".join(letter.lower() if letter.isascii() else letter for letter in token.text)
+    mark = re.escape(escape)
+    return re.sub(
+        rf"{mark}(?:({mark})|\+([0-9A-Fa-f]{{6}})|([0-9A-Fa-f]{{4}}))",
+        lambda found: found[1] or chr(int(found[2] or found[3], 16)),
+        token.text[3:-1].replace('""', '"'),
+    )
 
 
-def read_definition(text: str) -> Definition | None:
-    """The materialized view or type that a script begins with, or None. Raises OptionError."""
-    reader = _Reader(text)
+def read_definition(statement: str) -> Definition | None:
+    """The materialized view or type that a statement creates, or None. Raises OptionError."""
+    reader = _Reader(statement)
     if reader.take("create", "materialized", "view"):
         kind = "materialized view"
         reader.take("if", "not", "exists")
@@ -173,33 +193,23 @@ def read_definition(text: str) -> Definition | None:
     named = reader.name()
     if named is None:
         raise OptionError([f"the {kind} needs a name"])
-    return _cut(text, reader, kind, *named)
+    parts, start, end = named
+    if kind == "type" and reader.next == len(reader.tokens):
+        return None  # a shell type
+    name = Name(parts[-2] if len(parts) > 1 else None, parts[-1])
+    body, populate = statement[end:], True
+    words = [token.text.lower() for token in reader.tokens[-3:]]
+    if kind == "materialized view" and (words == ["with", "no", "data"] or words[-2:] == ["with", "data"]):
+        populate = words[-2] != "no"
+        body = statement[end : reader.tokens[-2 if populate else -3].start]
+    return Definition(kind, name, statement[:start], body, populate, parts[0] if len(parts) == 3 else "")
 
 
-def _cut(text: str, reader: _Reader, kind: str, name: Name, start: int, end: int) -> Definition:
-    following = [token for token in reader.tokens if token.start >= end]
-    statement = following[: next((i for i, token in enumerate(following) if token.says(";")), len(following))]
-    stop = following[len(statement)].start if len(statement) < len(following) else len(text)
-    body, populate = text[end:stop], True
-    if kind == "materialized view":
-        words = [token.text.lower() for token in statement[-3:]]
-        if words == ["with", "no", "data"] or words[-2:] == ["with", "data"]:
-            populate = words[-2] != "no"
-            body = text[end : statement[-2 if populate else -3].start]
-        elif len(statement) and stop == len(text):
-            body = text[end : statement[-1].end]  # not into a comment that no line end closes
-    if kind == "type" and len(statement) and stop == len(text):
-        body = text[end : statement[-1].end]
-    return Definition(kind, name, text[:start], body, text[stop + 1 :], populate)
-
-
-def replaced_views(text: str) -> list[Name]:
-    """The views that a script may replace. What stands in strings and function bodies does not count."""
+def _created(text: str, *words: tuple[str, ...]) -> list[list[str]]:
+    """The names after these words. What stands in strings and function bodies does not count."""
     reader, found = _Reader(text), []
     while reader.next < len(reader.tokens):
-        if reader.take("create", "or", "replace", "view") or reader.take(
-            "create", "or", "replace", "recursive", "view"
-        ):
+        if any(reader.take(*beginning) for beginning in words):
             named = reader.name()
             found += [named[0]] if named else []
         else:
@@ -207,22 +217,16 @@ def replaced_views(text: str) -> list[Name]:
     return found
 
 
-def wanted_schemas(text: str) -> list[str]:
-    """The schemas that a script creates unless they exist, which leaves no trace where they do."""
-    reader, found = _Reader(text), []
-    while reader.next < len(reader.tokens):
-        if reader.take("create", "schema", "if", "not", "exists"):
-            named = reader.name()
-            found += [named[0].name] if named else []
-        else:
-            reader.next += 1
-    return found
+def replaced_views(text: str) -> list[Name]:
+    """The views that a script may replace."""
+    replace = ("create", "or", "replace")
+    found = _created(text, (*replace, "view"), (*replace, "recursive", "view"))
+    return [Name(parts[-2] if len(parts) > 1 else None, parts[-1]) for parts in found]
 
 
-def defines(text: str) -> bool:
-    """Whether a script has a statement that may define something, though it need not have an effect."""
-    words = ("create", "alter", "drop", "comment", "grant", "revoke", "security", "do")
-    return any(next(tokens(statement)).text.lower() in words for _line, statement in statements(text))
+def wanted(text: str, kind: str) -> list[str]:
+    """The schemas or extensions that a script creates unless they exist, which leaves no trace where they do."""
+    return [parts[-1] for parts in _created(text, ("create", kind, "if", "not", "exists"))]
 
 
 def mark(number: int) -> str:

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
-from . import _history
+from . import _history, _statements
 from ._action import DONE, Context, Outcome
 from ._connect import ConnectionOptions, open_session
 from ._errors import Contended, MaintenanceError, OptionError, SqlError
@@ -19,9 +20,10 @@ from ._index_definition import read
 from ._objects import UNCHANGED, Change, install
 from ._plan import OPERATIONS
 from ._policy import LIGHT, Budget
-from ._scripts import Script, read_definition
+from ._scripts import Script
 from ._session import Session
 
+BYTE_ORDER_MARK = "\ufeff"
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
 SPEC: dict[str, Any] = {
     "argument_spec": {
@@ -69,16 +71,29 @@ def given_scripts(parameters: dict[str, Any]) -> list[Script]:
     for number, one in enumerate(scripts, 1):
         read_in = with_files_read({key: value for key, value in one.items() if value is not None}, _read_here)
         name = read_in.get("name") or ("sql" if len(scripts) == 1 else f"scripts[{number}]")
-        found.append(Script(name, read_in["sql"]))
+        found.append(Script(name, read_in["sql"].lstrip(BYTE_ORDER_MARK)))
     return found
 
 
 def _read_here(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeError) as error:
+        with open(path, "rb") as file:
+            return decoded(path, file.read())
+    except OSError as error:
         raise OptionError([f"src: cannot read {path}: {error}"]) from None
+
+
+def decoded(path: str, content: bytes) -> str:
+    """The text of a file in UTF-8, with or without byte order mark. Raises OptionError that names the file and the line."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise OptionError([f"src: {path} is in UTF-16: save it in UTF-8"])
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"{content[error.start]:02X}"
+        raise OptionError([f"src: {path}:{line}: byte 0x{byte} is not UTF-8: save the file in UTF-8"]) from None
+    return text.lstrip(BYTE_ORDER_MARK).replace("\r\n", "\n")
 
 
 def faults(parameters: dict[str, Any]) -> list[str]:
@@ -90,7 +105,7 @@ def faults(parameters: dict[str, Any]) -> list[str]:
         return found + error.errors
     for script in scripts:
         try:
-            read_definition(script.sql)
+            found += [f"{script.name}:{line}: {message}" for line, message in _statements.faults(script.sql)]
         except OptionError as error:
             found += [f"{script.name}: {message}" for message in error.errors]
     for number, definition in enumerate(parameters["indexes"] or [], 1):
@@ -109,14 +124,14 @@ def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bo
     session = open_session(connection, "vtchat.maintenance sql_object")
     try:
         recreate = parameters["on_conflict"] == "recreate"
-        changes = install(session, given_scripts(parameters), check, recreate, wanted, budget)
+        changes, warnings = install(session, given_scripts(parameters), check, recreate, wanted, budget)
         indexes, faults = _indexes(session, definitions or [], changes, check, budget)
         history, notes = _provided(session, check) if parameters["history"] and not faults else ([], [])
         server = session.server.summary()
     finally:
         session.close()
     result = _result(changes + indexes + history)
-    result["warnings"] += notes
+    result["warnings"] += warnings + notes
     if faults:
         result.update(failed=True, msg="; ".join(faults))
     return {**result, "check_mode": check, "server": server, "turns": session.turns}

@@ -22,9 +22,22 @@ RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_
 
 # Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
 LAYERS = (
-    {"_errors", "_action", "_driver", "_units", "_covered", "_scram", "_objects_sql", "_watch", "_probe", "_dsn_kinds", "_clean"},
-    {"_sql", "_dsn", "_http", "_http_faults", "_scripts"},
-    {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path"},
+    {
+        "_errors",
+        "_action",
+        "_driver",
+        "_units",
+        "_covered",
+        "_scram",
+        "_watch",
+        "_probe",
+        "_dsn_kinds",
+        "_clean",
+        "_advice",
+    }
+    | {"_objects_catalog", "_objects_program"},
+    {"_sql", "_dsn", "_http", "_http_faults", "_scripts", "_objects_describe"},
+    {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path", "_statements", "_objects_sql"},
     {"_session", "_github", "_fly"},
     {"_connect"},
     {"_catalog", "_policy", "_history", "_sessions", "_fingerprint_sql", "_fingerprint"},

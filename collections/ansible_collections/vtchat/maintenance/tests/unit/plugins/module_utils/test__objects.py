@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import Change, canonical, compare
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import (
+    Change,
+    _refusal,
+    canonical,
+    compare,
+    settled,
+)
 
 
 def row(name: str = "f", definition: str | None = "d", kind: str = "function", **more: Any) -> dict[str, Any]:
@@ -47,26 +52,38 @@ def test_compare(before: list[dict[str, Any]], after: list[dict[str, Any]], resu
     assert (change.script, change.object, change.result) == ("s", "f", result)
 
 
+def change(before: str | None, after: str | None, name: str = "f") -> Change:
+    return Change("s", name, "function", before, after)
+
+
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("texts", "expected"),
     [
-        ([], [row(definition=None)]),
-        ([row(definition=None)], []),
-        ([], [row(kind="table")]),
-        ([row(kind="table")], []),
-        ([], [row(kind="index")]),
-        ([row(kind="foreign table")], [row(kind="foreign table", definition="e")]),
+        ([("a", "b"), ("b", "a")], ["unchanged", "unchanged"]),
+        ([("a", "b"), ("b", "c")], ["replaced", "replaced"]),
+        ([(None, "a"), ("a", "b")], ["created", "replaced"]),
+        ([("a", None), (None, "a")], ["unchanged", "unchanged"]),
+        ([(None, "a"), ("a", None)], ["unchanged", "unchanged"]),
     ],
 )
-def test_compare_refuses(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
-    with pytest.raises(OptionError, match=r"f: (objects of this kind|indexes)"):
-        compare("s", pairs(before, after))
+def test_what_several_scripts_change_in_turn(texts: list[tuple[str | None, str | None]], expected: list[str]) -> None:
+    found = settled([*(change(*pair) for pair in texts), change("x", "y", "g")])
+    assert [one.result for one in found] == [*expected, "replaced"]
+
+
+def test_a_definition_that_has_no_place_in_a_script() -> None:
+    before, after = row(kind="table", settings="x 1"), row(kind="table", settings="x 2")
+    refusal = {"place": "use a migration", "kind": "table", "object": "public.t", "before": before, "after": after}
+    assert _refusal(refusal) == "table public.t: objects of this kind cannot be defined here (x 2); use a migration"
+    assert _refusal({**refusal, "before": None}).startswith(
+        "table public.t: objects of this kind cannot be defined here; "
+    )
 
 
 def test_canonical_text() -> None:
     assert (
-        canonical(row(definition="d\n", privileges=["p", "q"], comments=["c", "a: d"]))
-        == "d\n-- owner: o\n-- privileges: p, q\n-- comment: c\n-- a: d\n"
+        canonical(row(definition="d\n", settings="s 1\nt 2", privileges=["p", "q"], comments=["c", "a: d"]))
+        == "d\n-- s 1\n-- t 2\n-- owner: o\n-- privileges: p, q\n-- comment: c\n-- a: d\n"
     )
 
 

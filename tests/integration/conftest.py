@@ -1,0 +1,19 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of the integration tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.objects import TABLE
+from tests.servers import Database
+
+
+@pytest.fixture
+def items(database: Database) -> Database:
+    """A database with a table that scripts are about."""
+    database.sql(TABLE)
+    return database

@@ -1,0 +1,262 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Materialized views that sql_object builds beside the old ones, and who reads them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects, _policy
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import (
+    Contended,
+    MaintenanceError,
+    OptionError,
+    SqlError,
+)
+from tests.objects import FUNCTION, INDEX, VIEW, Readers, catalog, exact, in_background, install, results
+from tests.runs import perform, until
+from tests.servers import Database
+
+
+def test_a_changed_view_keeps_what_hangs_on_it(items: Database) -> None:
+    owner, reader = items.role("owner"), items.role("Reader 'x\"")
+    install(items, VIEW)
+    items.sql(INDEX)
+    items.sql("CREATE INDEX \"by Name\" ON items (lower(name)) WHERE id > 1; COMMENT ON INDEX \"by Name\" IS 'it''s'")
+    items.sql(f"GRANT USAGE, CREATE ON SCHEMA public TO {owner}; GRANT SELECT ON item TO {owner}")
+    items.sql(f"ALTER MATERIALIZED VIEW items OWNER TO {owner}")
+    quoted = '"' + reader.replace('"', '""') + '"'
+    items.sql(f"GRANT SELECT ON items TO {quoted} WITH GRANT OPTION")
+    kept = """SELECT pg_get_userbyid(relowner), relacl::text, obj_description(oid),
+        (SELECT array_agg(pg_get_indexdef(indexrelid) || obj_description(indexrelid) ORDER BY indexrelid)
+         FROM pg_index WHERE indrelid = c.oid)
+        FROM pg_class AS c WHERE oid = 'items'::regclass"""
+    before = items.sql(kept)
+
+    wider = VIEW.replace("id, name", 'id, name, added AS "when"')
+    assert exact(items, wider) == [("public.items", "replaced")]
+
+    assert items.sql(kept) == before
+    assert items.value('SELECT count(*) FROM items WHERE "when" IS NULL') == 9
+    assert items.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'vtchat%'") == 0
+
+
+def test_an_index_whose_column_goes_is_named(items: Database) -> None:
+    install(items, VIEW)
+    items.sql(INDEX)
+    with pytest.raises(SqlError, match='column "id" does not exist'):
+        install(items, VIEW.replace("id, name", "name"))
+    assert items.value("SELECT count(id) FROM items") == 9
+
+
+def test_with_no_data_and_with_data(items: Database) -> None:
+    empty = VIEW.replace("item;", "item\nWITH NO DATA -- later\n;")
+    exact(items, empty)
+    assert not items.value("SELECT relispopulated FROM pg_class WHERE oid = 'items'::regclass")
+    items.sql("REFRESH MATERIALIZED VIEW items")
+    assert not install(items, empty)["changed"]
+    assert not install(items, VIEW)["changed"]
+    assert not install(items, VIEW.replace("item;", "item WITH DATA;"))["changed"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are waited for for 20 ms, without pauses."""
+    retry: Callable[..., Any] = _policy.with_lock_retries
+    monkeypatch.setattr(_policy, "BLOCKING", 0.02)
+    monkeypatch.setattr(
+        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.with_lock_retries",
+        lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+def test_readers_are_not_disturbed_by_a_comparison_and_not_cut_off_by_a_change(items: Database) -> None:
+    install(items, VIEW)
+    reader = items.connect()
+    reader.autocommit = False
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM items")
+    wider = VIEW.replace("id, name", "id, name, added")
+
+    assert not install(items, VIEW)["changed"]
+    for check in (True, False):
+        with pytest.raises(Contended, match="lock timeout"):
+            install(items, wider, check=check)
+    assert items.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'vtchat%'") == 0
+
+    reader.close()
+    assert install(items, wider)["changed"]
+
+
+SLOW = """CREATE MATERIALIZED VIEW public.items AS
+SELECT id, name, public.gate(id) AS extra FROM public.item"""
+# Whoever calls it waits as long as somebody holds advisory lock 42.
+GATE = """CREATE FUNCTION gate(value int) RETURNS int LANGUAGE plpgsql STABLE AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN value; END $$"""
+AT_THE_GATE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+
+
+def test_readers_see_the_old_rows_until_the_swap_and_writers_are_not_blocked(items: Database) -> None:
+    install(items, VIEW)
+    items.sql(INDEX)
+    items.sql(GATE)
+    holder = items.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+    writer = Readers(items, "UPDATE item SET added = now() WHERE id = 1", 1)
+    with Readers(items, "SELECT count(*), min(id) FROM items") as readers, writer:
+        thread, found = in_background(lambda: install(items, SLOW))
+        until(lambda: items.value(AT_THE_GATE) == 1)
+        before, written = readers.count, writer.count
+        until(lambda: readers.count > before + 50 and writer.count > written + 50)
+        assert items.value("SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute "
+                           "WHERE attrelid = 'items'::regclass AND attnum > 0") == "id name"  # fmt: skip
+        holder.close()
+        thread.join()
+        before = readers.count
+        until(lambda: readers.count > before + 50)
+    assert results(found[0]) == [("public.items", "replaced")]
+    assert (readers.errors, readers.seen, writer.errors) == ([], {(9, 1)}, [])
+    assert max(readers.slowest, writer.slowest) < 2
+    assert items.value("SELECT sum(extra) FROM items") == 45
+    assert items.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'items_id'") == 1
+
+
+def test_a_build_that_does_not_fit_into_the_budget(items: Database) -> None:
+    install(items, VIEW)
+    items.sql(GATE)
+    holder = items.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+    before = catalog(items)
+    with pytest.raises(MaintenanceError, match=r"1\.sql.*budget"):
+        install(items, SLOW, budget=1.5)
+    holder.close()
+    assert catalog(items) == before
+    assert install(items, SLOW)["changed"]
+
+
+def left_behind(items: Database) -> None:
+    """A view that was built and not swapped, as after a kill."""
+    install(items, VIEW)
+    original = _objects._Installation.retried
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Any, mode: str) -> Any:
+        if mode == "apply":
+            self.session.close()
+            raise Killed
+        return original(self, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_objects._Installation, "retried", killed)
+        with pytest.raises(Killed):
+            install(items, VIEW.replace("id, name", "name, id"))
+
+
+def test_what_a_killed_installation_has_built_is_removed(items: Database) -> None:
+    left_behind(items)
+    named = "SELECT count(*) FROM pg_class WHERE relname LIKE 'vtchat.maintenance new%'"
+    items.sql(
+        'CREATE MATERIALIZED VIEW "vtchat.maintenance new 01234567" AS SELECT 1 AS a'
+    )  # not ours: it does not say so
+    assert items.value(named) == 2
+    predicted = install(items, VIEW, check=True)
+    assert items.value(named) == 2
+    done = install(items, VIEW)
+    assert items.value(named) == 1
+    assert results(predicted) == results(done)
+    assert [one["result"] for one in done["objects"]] == ["unchanged", "dropped"]
+    assert not install(items, VIEW)["changed"]
+
+
+def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(
+    items: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction reads the view; other readers would queue behind the request for the lock."""
+    install(items, VIEW)
+    retry: Callable[..., Any] = _policy.with_lock_retries
+    monkeypatch.setattr(
+        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.with_lock_retries",
+        lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
+    )
+    monkeypatch.setattr(_policy, "BLOCKING_TRIES", 2)
+    holder = items.connect()
+    holder.autocommit = False
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM items")
+    with Readers(items, "SELECT count(*) FROM items") as readers, pytest.raises(Contended):
+        install(items, VIEW.replace("id, name", "id, name, added"))
+    holder.close()
+    assert readers.errors == []
+    assert 1.0 < readers.slowest < 3.0  # the limit is 2
+
+
+@pytest.mark.parametrize("drift", [
+    "DROP INDEX items_id", "DROP INDEX items_id; CREATE INDEX items_id ON items (id)",
+    "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_id'::regclass",
+])  # fmt: skip
+def test_indexes_are_repaired_after_the_objects(items: Database, drift: str) -> None:
+    def run(check: bool = False) -> dict[str, Any]:
+        return install(items, VIEW, check=check, indexes=[INDEX])
+
+    first = run(check=True)
+    assert results(first) == results(run()) == [("public.items", "created"), ("public.items_id", "created")]
+    assert not run()["changed"]
+    items.sql(drift)
+    predicted = run(check=True)
+    done = run()
+    assert predicted["diff"] == done["diff"]
+    assert results(predicted) == results(done)
+    assert dict(results(done))["public.items_id"] in ("created", "replaced")
+    assert not run()["changed"]
+
+
+def test_an_index_that_fails_is_told_with_what_was_done(items: Database) -> None:
+    items.sql("INSERT INTO item VALUES (10, 'n1')")
+    result = perform("sql_object", items.dsn, sql=FUNCTION, indexes=["CREATE UNIQUE INDEX twice_name ON item (name)"])
+    assert result["failed"]
+    assert result["changed"]
+    assert "public.twice_name" in result["msg"]
+    assert items.value("SELECT public.twice(1)") == 2
+
+
+def test_a_view_that_needs_what_changes_with_it_is_built_with_it(items: Database) -> None:
+    scripts = (
+        "CREATE SCHEMA IF NOT EXISTS app",
+        "CREATE OR REPLACE FUNCTION app.label(n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'a' || n$$",
+        "CREATE MATERIALIZED VIEW app.labels AS SELECT app.label(id) AS label FROM public.item",
+        "COMMENT ON COLUMN app.labels.label IS 'x'",
+    )
+    assert [result for _name, result in exact(items, *scripts)] == ["created", "created", "created", "replaced"]
+    assert install(items, scripts[0])["objects"][0]["result"] == "unchanged"
+    changed = [text.replace("'a'", "'b'").replace("AS label FROM", "AS label, id FROM") for text in scripts]
+    exact(items, *changed)
+    assert items.value("SELECT min(label) FROM app.labels") == "b1"
+    view = "CREATE OR REPLACE VIEW public.v AS SELECT id FROM public.item"
+    install(items, view)
+    with pytest.raises(OptionError, match=r"2\.sql: .*readers of public\.v would wait"):
+        install(items, view.replace("id", "id, name"), VIEW)
+
+
+def test_what_hangs_on_columns_is_carried_over(items: Database) -> None:
+    role = items.role()
+    install(items, VIEW)
+    items.sql(
+        f"GRANT SELECT (id), SELECT (name) ON items TO {role}; ALTER MATERIALIZED VIEW items ALTER id SET STATISTICS 7"
+    )
+    items.sql("COMMENT ON COLUMN items.id IS 'key'; COMMENT ON COLUMN items.name IS 'goes'")
+    items.sql("CREATE INDEX by_id ON items (id); ALTER MATERIALIZED VIEW items CLUSTER ON by_id")
+    exact(items, VIEW.replace("id, name", "added, id"))
+    assert items.sql("SELECT attname, attacl IS NOT NULL, attstattarget = 7, col_description(attrelid, attnum) FROM pg_attribute "
+                     "WHERE attrelid = 'items'::regclass AND attnum > 0 ORDER BY attnum") == [
+        ("added", False, None, None), ("id", True, True, "key")]  # fmt: skip
+    assert items.value("SELECT indisclustered FROM pg_index WHERE indexrelid = 'by_id'::regclass")
