@@ -6,6 +6,9 @@
 -- One call deletes at most 50 000 sessions, the oldest first, because it is one transaction: after a long pause, call it
 -- until it returns 0. Rows that somebody else has locked are left for the next call.
 
+-- Nothing here is looked up in schemas in which somebody else may have made something.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- A function of this name that was made by hand may return another type, which cannot be replaced.
 DO $do$
 BEGIN

@@ -8,6 +8,9 @@
 --   more than 1 000 expired sessions; they are counted up to 100 000
 --   the view user_subscription_summary without data
 
+-- Nothing here is looked up in schemas in which somebody else may have made something.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- A function of this name that was made by hand may return another type, which cannot be replaced.
 DO $do$
 BEGIN

@@ -7,6 +7,9 @@
 -- with an error, because the change of a subscription must not fail for the sake of a summary, and pooled connections must
 -- not pile up. What it wanted to show appears with the next refresh, at the latest with the hourly one.
 
+-- Nothing here is looked up in schemas in which somebody else may have made something.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- A function of this name that was made by hand may return another type, which cannot be replaced.
 DO $do$
 BEGIN

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 import yaml
+from jinja2 import Template
 from psycopg2.sql import SQL, Identifier
 
 from tests.runs import REPOSITORY, perform
@@ -79,13 +80,24 @@ def scripts(turn: int) -> list[dict[str, str]]:
     ]
 
 
+def shipped() -> list[dict[str, str]]:
+    """The scripts of the application that this repository maintains, and how they are called."""
+    objects = yaml.safe_load((REPOSITORY / "sql/objects.yml").read_text(encoding="utf-8"))["database_objects_files"]
+    variables = {"vt_plus_slugs": ["vt_plus"], "app_roles": ["postgres"]}
+    texts = {name: (REPOSITORY / "sql" / name).read_text(encoding="utf-8") for name in objects}
+    return [{"name": name, "sql": Template(text).render(**variables)} for name, text in texts.items()]
+
+
+FUNCTIONS = "cleanup_expired_sessions", "get_database_health_stats", "refresh_subscription_summary"
+
+
 def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every database module."""
 
     def did(module: str, **options: Any) -> tuple[str, dict[str, Any]]:
         return module, perform(module, dsn, check, **options)
 
-    yield did("sql_object", scripts=scripts(turn), indexes=[INDEX], history=True, on_conflict="recreate")
+    yield did("sql_object", scripts=[*shipped(), *scripts(turn)], indexes=[INDEX], history=True, on_conflict="recreate")
     yield did("run", plan="hourly", steps=STEPS)
     for step in (STEPS[0], STEPS[4], STEPS[5], STEPS[6]):
         ((module, options),) = step.items()
@@ -106,6 +118,9 @@ def everything(database: Database, turn: int) -> list[Any]:
             actions = [(one["target"], one["outcome"], one["rows"]) for one in result.get("actions", [])]
             failed = result["msg"] if result.get("failed") and module != "run" else ""
             found.append((module, check, failed, actions, objects))
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        for function in FUNCTIONS:
+            cursor.execute(f"SELECT public.{function}()")
     runtime = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))
     routed = {name for name, how in runtime["plugin_routing"]["modules"].items() if "database" in str(how)}
     assert modules == routed
@@ -246,7 +261,7 @@ Place = tuple[Database, list[Any], dict[str, list[int]], str]
 def place(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Place]:
     """A database in which a stranger has made what our statements use, and what came of the scenario before that."""
     server = servers.private(request.getfixturevalue(request.param).bin)
-    database = server.create_database()
+    database = server.create_database(server.vtchat_template())
     stranger = database.role("stranger")
     database.sql(TABLES)
     database.sql(SQL("GRANT CREATE, USAGE ON SCHEMA public, app, broken TO {}").format(Identifier(stranger)))
