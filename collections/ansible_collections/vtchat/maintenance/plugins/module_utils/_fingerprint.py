@@ -265,9 +265,9 @@ class _Below:
 
     @cached_property
     def tables(self) -> list[dict[str, Any]]:
-        """Everything below that is stored."""
+        """Everything below that is stored: neither views nor composite types, whose form is among the types."""
         found = [self.facts.relations[oid] for oid in sorted(self.members)]
-        return [entry for entry in found if entry["kind"] != "v" or entry["oid"] < _covered.FIRST_USER_OID]
+        return [entry for entry in found if entry["kind"] not in "vc" or entry["oid"] < _covered.FIRST_USER_OID]
 
     @cached_property
     def types(self) -> list[dict[str, Any]]:
