@@ -145,11 +145,11 @@ class Walk:
 
     def compare(self, view: str) -> None:
         with contextlib.closing(self.runner.database.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("SET search_path = ''")
-            cursor.execute("SELECT rtrim(pg_get_viewdef(%s::regclass), ';')", [view])
-            query = cursor.fetchone()[0]
-            cursor.execute(f"SET ROLE {self.owner}")
             try:
+                cursor.execute("SET search_path = ''")
+                cursor.execute("SELECT rtrim(pg_get_viewdef(%s::regclass), ';')", [view])
+                query = cursor.fetchone()[0]
+                cursor.execute(f"SET ROLE {self.owner}")
                 cursor.execute(f"SELECT v::text FROM {view} AS v")
                 rows = Counter(cursor.fetchall())
                 cursor.execute(f"SELECT v::text FROM ({query}) AS v")
