@@ -110,7 +110,7 @@ class Tree:
         if unknown:
             return f"has an expression of kind {unknown} in a form that is not known"
         if not self.steady_conversions(facts.types):
-            return "converts to or from text in a way that settings can change: use to_char() of a timestamp, or a cast"
+            return "converts to or from text in a way that settings can change"
         if any(number < 0 and number != _covered.TABLEOID for number in self._numbers("varattno")):
             return "reads a system column, which changes without being counted"
         return ""
@@ -191,9 +191,12 @@ class Below:
     def obstacle(self) -> str:
         """Why no fingerprint can tell that the view is unchanged; "" if one can."""
         found = self._catalog_obstacle() or next(filter(None, map(self._relation_obstacle, self.tables)), "")
-        found = found or next((reason for tree in self.trees if (reason := tree.obstacle(self.facts))), "")
-        found = found or self._type_obstacle()
-        return f"its definition {found}" if found else ""
+        if found:
+            return f"its definition {found}: {_covered.COPY}"
+        found = (
+            next((reason for tree in self.trees if (reason := tree.obstacle(self.facts))), "") or self._type_obstacle()
+        )
+        return f"its definition {found}: {_covered.LATER}" if found else ""
 
     def _catalog_obstacle(self) -> str:
         unknown = sorted({oid for tree in self.trees for oid in tree.reads} - self.members - {self.root})
@@ -210,9 +213,9 @@ class Below:
         if kind in _covered.RELATION_KINDS:
             return _covered.RELATION_KINDS[kind].format(name)
         if table["row_security"]:
-            return f"reads {name}, which has row-level security: what its policies let through is not tracked"
+            return f"reads {name}, which has row-level security, and what its policies let through is not tracked"
         if kind not in "rpm" or (kind != "p" and not table["heap"]):
-            return f"reads {name}, which is stored in another way than PostgreSQL's own: its changes may not be counted"
+            return f"reads {name}, which is stored in another way than PostgreSQL's own, and its changes may not be counted"
         return ""
 
     def _type_obstacle(self) -> str:
@@ -226,7 +229,7 @@ class Below:
     def missing(self, view: _catalog.Relation) -> Iterable[str]:
         """A query runs with the rights of the owner of the view in which a table is named, functions with our view's."""
         for parent, child, _how, readable in self.edges:
-            if not readable:
+            if not readable and self.facts.relations[child]["kind"] != "c":
                 owner = quote(self.facts.relations[parent]["owner"])
                 yield f"GRANT SELECT ON TABLE {name_of(self.facts.relations[child])} TO {owner}"
         for function in self.functions:
