@@ -73,14 +73,18 @@ def definition(chance: random.Random) -> str:
     text = [f"{column.format(x='x')} AS c{number}" for number, column in enumerate(columns)]
     kind = chance.random()
     if kind < 0.25:
-        total = chance.choice(["count(*)", "sum(x.id)", "count(DISTINCT x)", "array_agg(x.id ORDER BY x.id)", "max(x.g)"])
+        total = chance.choice(
+            ["count(*)", "sum(x.id)", "count(DISTINCT x)", "array_agg(x.id ORDER BY x.id)", "max(x.g)"]
+        )
         return f"SELECT x.g, {total} AS n FROM {first} AS x GROUP BY x.g"
     if kind < 0.35:
         return f"SELECT DISTINCT x FROM {first} AS x" if first in ("w.a", "w.up") else f"SELECT * FROM {first} AS x"
     if kind < 0.65:
         join = chance.choice(["JOIN", "LEFT JOIN", "FULL JOIN"])
         return f"SELECT {', '.join(text)}, y.id AS yid FROM {first} AS x {join} {second} AS y ON x.g = y.id"
-    return f"SELECT {', '.join(text)} FROM {first} AS x" + chance.choice(["", " WHERE x.g > 1", " ORDER BY x.id LIMIT 1000"])
+    return f"SELECT {', '.join(text)} FROM {first} AS x" + chance.choice(
+        ["", " WHERE x.g > 1", " ORDER BY x.id LIMIT 1000"]
+    )
 
 
 class Walk:
@@ -101,7 +105,9 @@ class Walk:
         self.number += 1
         name, query = f"w.m{self.number}", definition(self.chance)
         with contextlib.suppress(psycopg2.Error):
-            self.runner.sql(f"CREATE MATERIALIZED VIEW {name} AS {query}", f"ALTER MATERIALIZED VIEW {name} OWNER TO {self.owner}")
+            self.runner.sql(
+                f"CREATE MATERIALIZED VIEW {name} AS {query}", f"ALTER MATERIALIZED VIEW {name} OWNER TO {self.owner}"
+            )
             self.log.append(f"{name}: {query}")
             self.runner.options["views"].append(name)
             if len(self.runner.options["views"]) > VIEWS:
@@ -226,7 +232,11 @@ class Walk:
 
     def reset(self) -> None:
         """Counters that begin anew and come to the same numbers."""
-        self.do("DELETE FROM w.other", "SELECT pg_stat_reset_single_table_counters('w.other'::regclass)", "INSERT INTO w.other VALUES (1, 1)")
+        self.do(
+            "DELETE FROM w.other",
+            "SELECT pg_stat_reset_single_table_counters('w.other'::regclass)",
+            "INSERT INTO w.other VALUES (1, 1)",
+        )
         self.step()
         self.do("SELECT pg_stat_reset_single_table_counters('w.other'::regclass)", "INSERT INTO w.other VALUES (2, 6)")
 
@@ -250,7 +260,10 @@ class Walk:
         name = f"p{self.chance.randrange(10**6)}"
         self.do(f"BEGIN; {self.change()}; PREPARE TRANSACTION '{name}'")
         self.step()
-        self.do(self.chance.choice([f"COMMIT PREPARED '{name}'", f"ROLLBACK PREPARED '{name}'"]), f"ROLLBACK PREPARED '{name}'")
+        self.do(
+            self.chance.choice([f"COMMIT PREPARED '{name}'", f"ROLLBACK PREPARED '{name}'"]),
+            f"ROLLBACK PREPARED '{name}'",
+        )
 
     def raw(self) -> None:
         """A session that commits a change which is not counted yet, and then does what a driver may do while we look."""
@@ -303,7 +316,20 @@ class Walk:
 
     def happen(self) -> None:
         kind = self.chance.choices(
-            ["data", "rollback", "structure", "meaning", "rights", "uncounted", "reset", "snapshot", "prepared", "raw", "view", "none"],
+            [
+                "data",
+                "rollback",
+                "structure",
+                "meaning",
+                "rights",
+                "uncounted",
+                "reset",
+                "snapshot",
+                "prepared",
+                "raw",
+                "view",
+                "none",
+            ],
             [8, 1, 8, 5, 4, 1.5, 0.5, 1, 1, 1, 4, 4],
         )[0]
         if kind in ("structure", "meaning", "rights"):
@@ -339,5 +365,7 @@ def test_a_view_that_is_left_alone_is_never_stale(walk: Walk) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         walk.go()
-    print(f"seed {SEED}: {walk.events} events, {walk.number} definitions, {walk.proved} left alone, {walk.refreshed} refreshed")
+    print(
+        f"seed {SEED}: {walk.events} events, {walk.number} definitions, {walk.proved} left alone, {walk.refreshed} refreshed"
+    )
     assert walk.proved > walk.events, f"seed {SEED}: a walk on which nothing is ever proved shows nothing"

@@ -21,19 +21,22 @@ FIRST_USER_OID = 16384  # smaller ones belong to PostgreSQL itself
 FIRST_VERSION, LAST_VERSION = 150000, 189999
 
 # Nodes of a stored query that add nothing to what their functions, types and relations decide.
-NODES = frozenset("""
+NODES = frozenset(
+    """
 AGGREF ALIAS ARRAYCOERCEEXPR ARRAYEXPR BOOLEANTEST BOOLEXPR CASEEXPR CASETESTEXPR CASEWHEN COALESCEEXPR COERCEVIAIO
 COLLATEEXPR COMMONTABLEEXPR CONST CTECYCLECLAUSE CTESEARCHCLAUSE DISTINCTEXPR FIELDSELECT FROMEXPR FUNCEXPR GROUPINGFUNC
 GROUPINGSET JOINEXPR MINMAXEXPR NAMEDARGEXPR NULLIFEXPR NULLTEST OPEXPR PARAM QUERY RANGETBLENTRY RANGETBLFUNCTION
-RANGETBLREF RELABELTYPE ROWEXPR RTEPERMISSIONINFO SCALARARRAYOPEXPR SETOPERATIONSTMT SORTGROUPCLAUSE SUBLINK
+RANGETBLREF RELABELTYPE ROWCOMPAREEXPR ROWEXPR RTEPERMISSIONINFO SCALARARRAYOPEXPR SETOPERATIONSTMT SORTGROUPCLAUSE SUBLINK
 SUBSCRIPTINGREF TARGETENTRY VAR WINDOWCLAUSE WINDOWFUNC
-""".split())
+""".split()
+)
 
 # Each of these nodes has each of these fields exactly once. Where the numbers differ the query is written in a way that we
 # do not know, and what we read from it is not all that there is.
 FIELDS = (
     (("FUNCEXPR",), ("funcid",)),
     (("OPEXPR", "DISTINCTEXPR", "NULLIFEXPR", "SCALARARRAYOPEXPR"), ("opno",)),
+    (("ROWCOMPAREEXPR",), ("opnos",)),
     (("AGGREF",), ("aggfnoid",)),
     (("WINDOWFUNC",), ("winfnoid",)),
     (("SORTGROUPCLAUSE",), ("eqop", "sortop")),
@@ -43,7 +46,7 @@ FIELDS = (
     (("VAR",), ("varattno",)),
 )
 FUNCTION_FIELDS = ("funcid", "aggfnoid", "winfnoid", "startInRangeFunc", "endInRangeFunc")
-OPERATOR_FIELDS = ("opno", "eqop", "sortop", "cycle_mark_neop")
+OPERATOR_FIELDS = ("opno", "opnos", "eqop", "sortop", "cycle_mark_neop")
 TABLEOID = -6  # the only system column that nothing changes without being counted: a mere row lock changes xmax
 
 # Functions, aggregates and window functions of PostgreSQL 15 to 18: all those of pg_proc that are immutable in each of
@@ -125,7 +128,9 @@ def version_obstacle(version_num: int) -> str:
     if version_num < FIRST_VERSION:
         return "PostgreSQL 14 may report changes too late to rely on: newer versions bound the delay"
     if version_num > LAST_VERSION:
-        return f"PostgreSQL {version_num // 10000} is newer than what is known to be covered: a newer release may know it"
+        return (
+            f"PostgreSQL {version_num // 10000} is newer than what is known to be covered: a newer release may know it"
+        )
     return ""
 
 

@@ -86,7 +86,9 @@ def _obstacle_of_server(session: Session, row: Mapping[str, Any]) -> str:
     if session.shared:
         return "behind a transaction pooler it cannot be told who has changed something: connect to the server itself"
     if row["foreign_classes"]:
-        return "an operator class that a user made has operators or types of PostgreSQL in it, whose meaning it can change"
+        return (
+            "an operator class that a user made has operators or types of PostgreSQL in it, whose meaning it can change"
+        )
     if row["fuzzy"]:
         return "gin_fuzzy_search_limit is set, which leaves out rows at random: RESET gin_fuzzy_search_limit"
     return ""
@@ -263,9 +265,9 @@ class _Below:
 
     @cached_property
     def tables(self) -> list[dict[str, Any]]:
-        """Everything below that is stored."""
+        """Everything below that is stored: neither views nor composite types, whose form is among the types."""
         found = [self.facts.relations[oid] for oid in sorted(self.members)]
-        return [entry for entry in found if entry["kind"] != "v" or entry["oid"] < _covered.FIRST_USER_OID]
+        return [entry for entry in found if entry["kind"] not in "vc" or entry["oid"] < _covered.FIRST_USER_OID]
 
     @cached_property
     def types(self) -> list[dict[str, Any]]:
@@ -313,7 +315,9 @@ class _Below:
         unknown = sorted({oid for tree in self.trees for oid in tree.reads} - self.members - {self.root})
         if not unknown:
             return ""
-        return f"reads the system catalog {self.facts.catalogs.get(unknown[0], unknown[0])}, whose changes are not tracked"
+        return (
+            f"reads the system catalog {self.facts.catalogs.get(unknown[0], unknown[0])}, whose changes are not tracked"
+        )
 
     def _relation_obstacle(self, table: Mapping[str, Any]) -> str:
         name, kind = _name(table), table["kind"]

@@ -29,8 +29,8 @@ BTREE, HASH = 403, 405  # pg_am.oid
 # end with the label of the node that comes next. Strings of users cannot look like either: blanks and braces are escaped.
 LABEL = r"(?:^|[ (])\{([A-Z_]+)$"
 FIELD = (
-    r"^(opno|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno"
-    r"|\w*[tT]ype(?:[iI]d)?|\w*[cC]oll\w*) (-?\d+|\(o [\d ]+\))(?!\S)"
+    r"^(opno|opnos|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno"
+    r"|\w*[tT]ype(?:[iI]d)?|\w*[cC]oll\w*) (-?\d+|\(o [\d ]+\))(?![^\s})])"
 )
 
 # A conversion through text: the type of its argument where that is known to stand first, or the type of its result.
@@ -100,8 +100,8 @@ NAMED = """
 owner AS MATERIALIZED (SELECT DISTINCT owner FROM target WHERE kind = 'm'),
 used_operator AS MATERIALIZED (
     SELECT o.oid, o.oprcode::oid AS function
-    FROM (SELECT DISTINCT value::oid AS oid FROM piece
-          WHERE field IN ('opno', 'eqop', 'sortop', 'cycle_mark_neop') AND value <> '0' OFFSET 0) AS used
+    FROM (SELECT DISTINCT found[1]::oid AS oid FROM piece CROSS JOIN LATERAL pg_catalog.regexp_matches(value, '\\d+', 'g') AS found
+          WHERE field IN ('opno', 'opnos', 'eqop', 'sortop', 'cycle_mark_neop') OFFSET 0) AS used
         CROSS JOIN LATERAL (SELECT oid, oprcode FROM pg_catalog.pg_operator WHERE oid = used.oid OFFSET 0) AS o
 ),
 used_function AS MATERIALIZED (

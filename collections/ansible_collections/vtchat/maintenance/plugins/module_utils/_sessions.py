@@ -163,7 +163,9 @@ class Watch:
         first = min(self.left, key=lambda session: session["type"] in HAS_TIMER)
         others = f" and {len(self.left) - 1} more" if len(self.left) > 1 else ""
         wait = f"for the {duration(self.seconds)} that we waited" if self.seconds else "and there is no time to wait"
-        return f"session {first['pid']}{others} {_doing(first)} {wait}, and may have changed rows that are not counted yet"
+        return (
+            f"session {first['pid']}{others} {_doing(first)} {wait}, and may have changed rows that are not counted yet"
+        )
 
 
 def _idle(session: Mapping[str, Any]) -> bool:

@@ -84,7 +84,10 @@ COUNTED = "settings of a role or database have changed since the last refresh, a
     ("changes", "reason"),
     [
         ({}, ""),
-        ({"loaded": "2.0"}, "the server's configuration was loaded anew after the last refresh, and track_counts may have been off"),
+        (
+            {"loaded": "2.0"},
+            "the server's configuration was loaded anew after the last refresh, and track_counts may have been off",
+        ),
         ({"settings": ["16390 0 778", 3, 5, 2]}, COUNTED),  # written anew
         ({"settings": ["16390 0 777", 3, 6, 3]}, COUNTED),  # came and went
         ({"settings": ["16390 0 777", 3, 6, 2]}, COUNTED),  # came, and went uncounted
@@ -96,7 +99,9 @@ def test_what_may_have_stopped_the_counting(changes: dict[str, Any], reason: str
     assert _fingerprint.difference(fingerprint(), fingerprint(since=since(**changes)), NAMES) == reason
 
 
-@pytest.mark.parametrize(("version", "words"), [(140010, "PostgreSQL 14"), (150000, ""), (189999, ""), (190000, "PostgreSQL 19")])
+@pytest.mark.parametrize(
+    ("version", "words"), [(140010, "PostgreSQL 14"), (150000, ""), (189999, ""), (190000, "PostgreSQL 19")]
+)
 def test_versions(version: int, words: str) -> None:
     found = _covered.version_obstacle(version)
     assert words in found
@@ -109,7 +114,12 @@ def facts(**changes: Any) -> Any:
              "owner": "o", "form": "f", "counters": [1, 0, 0, 0], **changes.pop("table", {})}  # fmt: skip
     view = {**table, "oid": 1, "name": "v", "kind": "m", "row_security": False, "heap": True}
     lower = {"oid": 870, "name": "lower", "plain": True, "version": "1", "barred": None, "call": "lower(text)"}
-    pieces = [["VAR", "varattno", "1"], ["RANGETBLENTRY", "rtekind", "0"], [None, "relid", "20001"], *changes.pop("pieces", [])]
+    pieces = [
+        ["VAR", "varattno", "1"],
+        ["RANGETBLENTRY", "rtekind", "0"],
+        [None, "relid", "20001"],
+        *changes.pop("pieces", []),
+    ]
     row = {
         "now": 1.0, "since": since(), "locale": "c", "relations": [view, table], "functions": [lower, *changes.pop("functions", [])],
         "types": changes.pop("types", []), "operators": [[96, 65]], "collations": [], "catalogs": [[1259, "pg_catalog", "pg_class"]],

@@ -17,7 +17,15 @@ BEFORE = Before({"3/9"}, 500.0)
 
 def someone(state: str | None = "idle", since: float = 900.0, **more: Any) -> dict[str, Any]:
     kind = "client backend" if state else None
-    known = {"pid": 7, "type": kind, "state": state, "since": since, "asked": since - 0.1, "transaction": None, "sending": None}
+    known = {
+        "pid": 7,
+        "type": kind,
+        "state": state,
+        "since": since,
+        "asked": since - 0.1,
+        "transaction": None,
+        "sending": None,
+    }
     return {**known, **more}
 
 

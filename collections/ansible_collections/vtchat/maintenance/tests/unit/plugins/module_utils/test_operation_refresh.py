@@ -276,7 +276,9 @@ def test_no_time_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rights_that_the_owner_lacks_are_told_in_check_mode() -> None:
-    lacking = view(missing=("GRANT SELECT ON TABLE public.t TO owner",), missing_concurrently=("GRANT USAGE ON SCHEMA s TO owner",))
+    lacking = view(
+        missing=("GRANT SELECT ON TABLE public.t TO owner",), missing_concurrently=("GRANT USAGE ON SCHEMA s TO owner",)
+    )
     [action] = decide(lacking, force=True)
     assert (action.verdict, action.reason) == (
         "failed",
