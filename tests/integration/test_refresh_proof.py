@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a refresh is left out for, and what it never is: the list of what is covered against the server, and each kind of change."""
+"""What a refresh is left out for, and what it never is: the list of what is covered, and each kind of change."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _covered, _fingerprint_sql
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
 from tests.bench.application import install_view
 from tests.integration.test_refresh import TABLE, VIEW, Runner, assert_true, commit_uncounted, fresh, other_session
 from tests.raw import FLUSH, RawClient
@@ -34,7 +35,8 @@ SELECT p.oid::bigint, p.proname || ' ' || array(SELECT format_type(t, NULL) FROM
        || ' ' || format_type(prorettype, NULL)
 FROM pg_proc AS p
 WHERE p.oid < 10000 AND p.provolatile = 'i' AND p.prokind <> 'p' AND p.prolang IN (12, 14) AND NOT EXISTS (
-    SELECT FROM pg_aggregate AS a CROSS JOIN LATERAL unnest(ARRAY[aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn,
+    SELECT FROM pg_aggregate AS a CROSS JOIN LATERAL unnest(ARRAY[
+        aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn,
         aggmtransfn, aggminvtransfn, aggmfinalfn]::oid[]) AS part JOIN pg_proc AS q ON q.oid = part
     WHERE a.aggfnoid = p.oid AND q.provolatile <> 'i')
 """
@@ -56,7 +58,8 @@ def test_what_compares_by_the_type_of_its_elements_is_on_that_list(database: Dat
     """Found by experiment: the functions of the server that call an operator of a type that only exists here."""
     found = database.sql(
         r"""SELECT p.oid::bigint, p.proname::text FROM pg_proc AS p WHERE p.oid < 10000 AND p.provolatile = 'i'
-        AND EXISTS (SELECT FROM unnest(p.proargtypes::oid[]) AS t WHERE t::regtype::text IN ('anyrange', 'anymultirange', 'record'))
+        AND EXISTS (SELECT FROM unnest(p.proargtypes::oid[]) AS t
+                    WHERE t::regtype::text IN ('anyrange', 'anymultirange', 'record'))
         AND p.proname !~ '(image|send|_in|_out)'"""
     )
     assert {name for oid, name in found if oid in _covered.COVERED and oid not in _covered.BY_TYPE} == set()
@@ -65,42 +68,58 @@ def test_what_compares_by_the_type_of_its_elements_is_on_that_list(database: Dat
 OWN = """
 CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN small AS int; CREATE TYPE pair AS (a int, b text);
 ALTER TABLE item ADD m mood DEFAULT 'ok', ADD s small DEFAULT 1, ADD p pair DEFAULT ROW(1, 'x'), ADD c citext DEFAULT 'C',
-    ADD at timestamp DEFAULT '2024-05-05 12:00', ADD atz timestamptz DEFAULT '2024-05-05 12:00+00', ADD j jsonb DEFAULT '{"a": 1}',
+    ADD at timestamp DEFAULT '2024-05-05 12:00', ADD atz timestamptz DEFAULT '2024-05-05 12:00+00',
+    ADD j jsonb DEFAULT '{"a": 1}',
     ADD r int4range DEFAULT '[1,5)', ADD n numeric DEFAULT 1.5;
 CREATE TABLE part (id int, grp int) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (100);
 CREATE MATERIALIZED VIEW below AS SELECT grp, count(*) AS n FROM item GROUP BY grp;
-CREATE VIEW plain AS SELECT id, grp FROM item WHERE id > 3; CREATE VIEW twice AS SELECT p.id, q.grp FROM plain p JOIN plain q USING (id);
+CREATE VIEW plain AS SELECT id, grp FROM item WHERE id > 3;
+CREATE VIEW twice AS SELECT p.id, q.grp FROM plain p JOIN plain q USING (id);
 """
-ORDINARY = [
-    "SELECT i.id, p.grp FROM item i LEFT JOIN part p USING (id)",
-    "SELECT * FROM item a FULL JOIN item b USING (id) WHERE a.grp IS DISTINCT FROM b.grp",
-    "SELECT grp, count(*), sum(id), avg(n), min(label), max(at), bool_and(id > 1), string_agg(label, ',' ORDER BY id) FROM item GROUP BY 1",
-    "SELECT grp, m, count(*) FILTER (WHERE id > 5), GROUPING(grp) FROM item GROUP BY ROLLUP (grp, m) HAVING count(*) > 0",
-    "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n), mode() WITHIN GROUP (ORDER BY grp), stddev(id), corr(id, grp) FROM item",
-    "SELECT id, rank() OVER w, lag(id) OVER w, sum(id) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM item WINDOW w AS (ORDER BY id)",
-    "SELECT id, sum(id) OVER (ORDER BY id RANGE BETWEEN 2 PRECEDING AND 2 FOLLOWING), ntile(4) OVER (ORDER BY id) FROM item",
-    "WITH a AS MATERIALIZED (SELECT * FROM item), b AS (SELECT grp FROM a) SELECT DISTINCT grp FROM b",
-    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT t.n, i.label FROM t JOIN item i ON i.id = t.n",
-    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n % 3 + 1 FROM t) CYCLE n SET is_cycle USING path SELECT n FROM t",
-    "SELECT id FROM item UNION SELECT id FROM part EXCEPT SELECT n FROM below INTERSECT ALL SELECT grp FROM plain",
-    "SELECT CASE grp WHEN 1 THEN 'a' WHEN 2 THEN 'b' ELSE coalesce(label, '-') END, nullif(grp, 3), greatest(id, grp), id BETWEEN 2 AND 5 FROM item",
-    "SELECT lower(label), upper(label) COLLATE \"C\", initcap(label), length(label), substr(label, 2), replace(label, 'i', 'o'), md5(label), "
-    "label ILIKE 'ITEM%', label ~ '^i', regexp_replace(label, '[0-9]+', ''), split_part(label, ' ', 2), trim(label), lpad(label, 20) FROM item",
-    "SELECT id::text, n::text, m::text, 'sad'::text::mood, (id + 1)::text, j ->> 'a', j -> 'a', j @> '{\"a\": 1}', j ? 'a' FROM item",
-    "SELECT date_trunc('day', at), at::date, at + interval '1 day', extract(year FROM at), at - timestamp '2020-01-01', age(at, at), "
-    "at > '2020-01-01', atz > '2020-01-01', atz - atz, date_part('hour', at), to_timestamp(id) FROM item",
-    "SELECT round(n, 1), abs(id), n * 2, id / 2, mod(id, 3), power(id, 2), sqrt(id), floor(n), id::numeric, n::int, div(n, 2) FROM item",
-    "SELECT m, m > 'sad', s + 1, p, (p).a, p = ROW(1, 'x')::pair FROM item", "SELECT id, c, count(c) OVER (), item FROM item",
-    "SELECT item FROM item", "SELECT count(DISTINCT p), count(*) FROM part p WHERE (p.*) IS NOT NULL",
-    "SELECT ARRAY[id, grp], ARRAY[id] || grp, array_length(ARRAY[1, id], 1), id = ANY (ARRAY[1, 2]), (ARRAY[id, 2])[1], "
-    "ARRAY(SELECT q.id FROM item q WHERE q.id < 3 ORDER BY 1), ARRAY[1, 2] && ARRAY[id], array_position(ARRAY[1, 2], id) FROM item",
-    "SELECT r @> 3, lower(r), r * '[2,3)'::int4range, isempty(r), ROW(id, grp) < ROW(3, 4), r = '[1,5)' FROM item",
-    "SELECT i.id, x.n, g.v, u.e FROM item i, LATERAL (SELECT count(*) AS n FROM part WHERE id = i.id) x, generate_series(1, 2) AS g (v), "
-    "unnest(ARRAY['a', 'b']) WITH ORDINALITY AS u (e, o), (VALUES (1), (2)) AS y (z), jsonb_array_elements('[1, 2]') AS e (el)",
-    "SELECT * FROM twice JOIN below USING (grp) WHERE EXISTS (SELECT FROM part1) OR id IN (SELECT id FROM part) OR id > ALL (SELECT n FROM below)",
-    "SELECT tableoid::int, id FROM part", "SELECT encode(sha256('x'), 'hex') FROM item WHERE false OR id < 3",
-    "SELECT DISTINCT ON (grp) grp, label FROM item ORDER BY grp, id LIMIT 5 OFFSET 1",
-]  # fmt: skip
+ORDINARY = r"""
+SELECT i.id, p.grp FROM item i LEFT JOIN part p USING (id);
+SELECT * FROM item a FULL JOIN item b USING (id) WHERE a.grp IS DISTINCT FROM b.grp;
+SELECT grp, count(*), sum(id), avg(n), min(label), max(at), bool_and(id > 1), string_agg(label, ',' ORDER BY id) FROM
+    item GROUP BY 1;
+SELECT grp, m, count(*) FILTER (WHERE id > 5), GROUPING(grp) FROM item GROUP BY ROLLUP (grp, m) HAVING count(*) > 0;
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n), mode() WITHIN GROUP (ORDER BY grp), stddev(id), corr(id, grp)
+    FROM item;
+SELECT id, rank() OVER w, lag(id) OVER w, sum(id) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM item
+    WINDOW w AS (ORDER BY id);
+SELECT id, sum(id) OVER (ORDER BY id RANGE BETWEEN 2 PRECEDING AND 2 FOLLOWING), ntile(4) OVER (ORDER BY id) FROM item;
+WITH a AS MATERIALIZED (SELECT * FROM item), b AS (SELECT grp FROM a) SELECT DISTINCT grp FROM b;
+WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT t.n, i.label FROM t JOIN item i ON
+    i.id = t.n;
+WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n % 3 + 1 FROM t) CYCLE n SET is_cycle USING path SELECT n FROM t;
+SELECT id FROM item UNION SELECT id FROM part EXCEPT SELECT n FROM below INTERSECT ALL SELECT grp FROM plain;
+SELECT CASE grp WHEN 1 THEN 'a' WHEN 2 THEN 'b' ELSE coalesce(label, '-') END, nullif(grp, 3), greatest(id, grp), id
+    BETWEEN 2 AND 5 FROM item;
+SELECT lower(label), upper(label) COLLATE "C", initcap(label), length(label), substr(label, 2), replace(label, 'i',
+    'o'), md5(label), label ILIKE 'ITEM%', label ~ '^i', regexp_replace(label, '[0-9]+', ''), split_part(label, ' ', 2),
+    trim(label), lpad(label, 20) FROM item;
+SELECT id::text, n::text, m::text, 'sad'::text::mood, (id + 1)::text, j ->> 'a', j -> 'a', j @> '{"a": 1}', j ? 'a' FROM
+    item;
+SELECT date_trunc('day', at), at::date, at + interval '1 day', extract(year FROM at), at - timestamp '2020-01-01',
+    age(at, at), at > '2020-01-01', atz > '2020-01-01', atz - atz, date_part('hour', at), to_timestamp(id) FROM item;
+SELECT round(n, 1), abs(id), n * 2, id / 2, mod(id, 3), power(id, 2), sqrt(id), floor(n), id::numeric, n::int, div(n, 2)
+    FROM item;
+SELECT m, m > 'sad', s + 1, p, (p).a, p = ROW(1, 'x')::pair FROM item;
+SELECT id, c, count(c) OVER (), item FROM item;
+SELECT item FROM item;
+SELECT count(DISTINCT p), count(*) FROM part p WHERE (p.*) IS NOT NULL;
+SELECT ARRAY[id, grp], ARRAY[id] || grp, array_length(ARRAY[1, id], 1), id = ANY (ARRAY[1, 2]), (ARRAY[id, 2])[1],
+    ARRAY(SELECT q.id FROM item q WHERE q.id < 3 ORDER BY 1), ARRAY[1, 2] && ARRAY[id], array_position(ARRAY[1, 2], id) FROM
+    item;
+SELECT r @> 3, lower(r), r * '[2,3)'::int4range, isempty(r), ROW(id, grp) < ROW(3, 4), r = '[1,5)' FROM item;
+SELECT i.id, x.n, g.v, u.e FROM item i, LATERAL (SELECT count(*) AS n FROM part WHERE id = i.id) x, generate_series(1,
+    2) AS g (v), unnest(ARRAY['a', 'b']) WITH ORDINALITY AS u (e, o), (VALUES (1), (2)) AS y (z), jsonb_array_elements('[1,
+    2]') AS e (el);
+SELECT * FROM twice JOIN below USING (grp) WHERE EXISTS (SELECT FROM part1) OR id IN (SELECT id FROM part) OR id > ALL
+    (SELECT n FROM below);
+SELECT tableoid::int, id FROM part;
+SELECT encode(sha256('x'), 'hex') FROM item WHERE false OR id < 3;
+SELECT DISTINCT ON (grp) grp, label FROM item ORDER BY grp, id LIMIT 5 OFFSET 1
+""".split(";")
 
 
 def test_what_is_ordinary_is_provable(database: Database) -> None:
@@ -137,7 +156,8 @@ OBSTACLES = {
     "json path": ("SELECT jsonb_path_query_first(j, '$.a') AS c FROM item", "calls jsonb_path_query_first()"),
     "stable window frame": (
         "SELECT count(*) OVER (ORDER BY atz RANGE BETWEEN '1 day' PRECEDING AND CURRENT ROW) AS c FROM item", "calls in_range()"),
-    "user's function": ("SELECT own(id) AS c FROM item", "calls own(), whose result can change by itself (it was made by a user)"),
+    "user's function": (
+        "SELECT own(id) AS c FROM item", "calls own(), whose result can change by itself (it was made by a user)"),
     "user's operator in a join": ("SELECT a.id AS c FROM item a JOIN item b USING (c)", "calls citext_eq()"),
     "grouping by a user's operator": ("SELECT c FROM item GROUP BY c", "calls citext_"),
     "greatest of a user's type": ("SELECT greatest(c, 'x'::citext) AS c FROM item", "compares values of the type public.citext"),
@@ -413,8 +433,6 @@ def test_what_the_owner_of_the_view_lacks(database: Database) -> None:
 
 
 def refresh_decide(runner: Runner, session: Any, context: Any) -> list[Action]:
-    from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
-
     return refresh.decide(refresh.facts(session, runner.options, context), runner.options, context)
 
 
@@ -454,8 +472,8 @@ def test_a_function_that_relies_on_the_search_path(database: Database, postgres1
 )
 def test_no_catalog_is_read_whole_for_each_view(database: Database, setting: str) -> None:
     """Whatever the planner prefers: for each single object there is the index of the catalog, and nothing else."""
-    tables = "DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY, b text)', i); END LOOP; END $$;"
-    runner = fresh(database, tables + TABLE + VIEW)
+    many = "BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY, b text)', i); END LOOP; END"
+    runner = fresh(database, f"DO $$ {many} $$;" + TABLE + VIEW)
     options = "" if setting == "none" else f" options='-c {setting}=off'"
     runner.dsn = database.dsn + options
     with runner.session() as session:

@@ -55,11 +55,15 @@ SOURCES = ["w.a", "w.b", "w.q", "w.up", "w.va", "w.base", "(SELECT id, g FROM w.
 GENERAL = ["{x}.g", "{x}.id + 1", "coalesce({x}.g, 0)", "CASE WHEN {x}.g > 2 THEN 'many' ELSE 'few' END", "{x}.id::text",
            "greatest({x}.id, {x}.g)", "({x}.*) IS NOT NULL", "row_number() OVER (ORDER BY {x}.id, {x}.g)", "{x}.g IN (1, 2)",
            "(SELECT max(g) FROM w.other)", "w.steady({x}.g)", "w.looks({x}.g)", "EXISTS (SELECT FROM w.q WHERE q.g = {x}.g)",
-           "sum({x}.g) OVER (PARTITION BY {x}.g)", "ARRAY[{x}.id, {x}.g]", "ROW({x}.id, {x}.g) < ROW(7, 2)", "{x}.tableoid::int"]  # fmt: skip
+           "sum({x}.g) OVER (PARTITION BY {x}.g)", "ARRAY[{x}.id, {x}.g]", "ROW({x}.id, {x}.g) < ROW(7, 2)",
+           "{x}.tableoid::int"]  # fmt: skip
 OF_A = ["lower({x}.t)", "{x}.t LIKE '%Ab 1%'", "age({x}.at, '2023-02-28 23:00+00')", "timezone('Europe/Berlin', {x}.at)",
-        "to_tsvector('w.words', {x}.t)", "{x}.m", "{x}.m::text", "{x}.m > 'sad'", "{x}.p", "({x}.p).a", "{x}.p = ROW(1, 'x')::w.pair",
-        "{x}.c", "{x}.c = 'c'", "{x}.j ->> 'k'", "{x}.s + 1", "{x}.at::text", "upper({x}.t) || 'x'", "{x}.spare", "quote_ident('a' || {x}.g::text)",
-        "{x}.xmax::text", "initcap({x}.t) COLLATE \"C\"", "jsonb_path_query_first({x}.j, '$.k')", "ARRAY[{x}.c] = ARRAY['c'::w.citext]"]  # fmt: skip
+        "to_tsvector('w.words', {x}.t)", "{x}.m", "{x}.m::text", "{x}.m > 'sad'", "{x}.p", "({x}.p).a",
+        "{x}.p = ROW(1, 'x')::w.pair",
+        "{x}.c", "{x}.c = 'c'", "{x}.j ->> 'k'", "{x}.s + 1", "{x}.at::text", "upper({x}.t) || 'x'", "{x}.spare",
+        "quote_ident('a' || {x}.g::text)",
+        "{x}.xmax::text", "initcap({x}.t) COLLATE \"C\"", "jsonb_path_query_first({x}.j, '$.k')",
+        "ARRAY[{x}.c] = ARRAY['c'::w.citext]"]  # fmt: skip
 OF_B = ["{x}.twice", "{x}.d::text", "{x}.f::text", "{x}.d + 1", "to_char({x}.d, 'Mon')", "{x}.f * 2", "{x}.t || {x}.g"]
 TABLES = ["w.a", "w.b", "w.q", "w.q1", "w.q2", "w.up", "w.down", "w.other"]
 
@@ -162,7 +166,8 @@ class Walk:
             f"INSERT INTO {table} (id, g) VALUES ({number}, {number % 7})", f"UPDATE {table} SET g = g + 1 WHERE id = {number}",
             f"DELETE FROM {table} WHERE id % 9 = {number % 9}", f"TRUNCATE {table}", "REFRESH MATERIALIZED VIEW w.base",
             "REFRESH MATERIALIZED VIEW CONCURRENTLY w.base", "UPDATE w.a SET t = upper(t) WHERE id < 4",
-            f"INSERT INTO w.a (id, g, c, m) VALUES ({number + 100}, 1, 'c', 'sad')", "UPDATE w.a SET c = 'c', spare = id WHERE id < 9",
+            f"INSERT INTO w.a (id, g, c, m) VALUES ({number + 100}, 1, 'c', 'sad')",
+            "UPDATE w.a SET c = 'c', spare = id WHERE id < 9",
         ])  # fmt: skip
 
     def structure(self) -> list[str]:
@@ -193,7 +198,8 @@ class Walk:
             ["ALTER TEXT SEARCH CONFIGURATION w.words ALTER MAPPING FOR asciiword, word WITH english_stem"],
             ["CREATE OR REPLACE FUNCTION w.citext_eq(w.citext, w.citext) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false'"],
             *([f"ALTER DATABASE {self.runner.database.name} SET {setting}"] for setting in (
-                "TimeZone = 'Asia/Tokyo'", "TimeZone = 'UTC'", "DateStyle = 'German'", "DateStyle = 'ISO'", "extra_float_digits = -10",
+                "TimeZone = 'Asia/Tokyo'", "TimeZone = 'UTC'", "DateStyle = 'German'", "DateStyle = 'ISO'",
+                "extra_float_digits = -10",
                 "quote_all_identifiers = on", "lc_time = 'C'")),
         ])  # fmt: skip
 
@@ -213,7 +219,8 @@ class Walk:
             ([f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", f"CREATE POLICY some ON {table} USING (g < 3)"],
              f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"),
             ([f"ALTER TABLE {table} ADD {column} int"], f"ALTER TABLE {table} DROP COLUMN {column}"),
-            ([f"ALTER TABLE {table} ADD {column} int", f"UPDATE {table} SET {column} = id"], f"ALTER TABLE {table} DROP {column}"),
+            ([f"ALTER TABLE {table} ADD {column} int", f"UPDATE {table} SET {column} = id"],
+             f"ALTER TABLE {table} DROP {column}"),
             (["ALTER TABLE w.a ADD extra w.citext DEFAULT 'x'", "UPDATE w.a SET extra = id"], "ALTER TABLE w.a DROP extra"),
             ([f"ALTER DATABASE {self.runner.database.name} SET TimeZone = 'Asia/Tokyo'"],
              f"ALTER DATABASE {self.runner.database.name} SET TimeZone = 'UTC'"),
@@ -228,7 +235,8 @@ class Walk:
             (f"ALTER ROLE {self.writer} SET track_counts = off", f"ALTER ROLE {self.writer} RESET track_counts"),
             (f"ALTER DATABASE {self.runner.database.name} SET track_counts = off",
              f"ALTER DATABASE {self.runner.database.name} RESET track_counts"),
-            ("ALTER SYSTEM SET track_counts = off; SELECT pg_reload_conf()", "ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf()"),
+            ("ALTER SYSTEM SET track_counts = off; SELECT pg_reload_conf()",
+             "ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf()"),
         ])  # fmt: skip
         self.do(*off.split("; "))
         if "SYSTEM" in off:

@@ -146,8 +146,8 @@ class _Facts:
         self.relations: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["relations"] or []}
         self.functions: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["functions"] or []}
         self.types: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["types"] or []}
-        self.operators: dict[int, int] = {oid: function for oid, function in row["operators"] or []}
-        self.collations: dict[int, str] = {oid: form for oid, form in row["collations"] or []}
+        self.operators: dict[int, int] = dict(row["operators"] or [])
+        self.collations: dict[int, str] = dict(row["collations"] or [])
         self.catalogs = {oid: display(schema, name) for oid, schema, name in row["catalogs"] or []}
         self.trees = {relid: _Tree(relid, hash_) for relid, hash_ in row["trees"] or []}
         for label, name, value, trees in row["pieces"] or []:
