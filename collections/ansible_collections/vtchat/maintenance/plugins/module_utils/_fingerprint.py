@@ -146,8 +146,8 @@ class _Facts:
         self.relations: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["relations"] or []}
         self.functions: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["functions"] or []}
         self.types: dict[int, dict[str, Any]] = {entry["oid"]: entry for entry in row["types"] or []}
-        self.operators: dict[int, int] = {oid: function for oid, function in row["operators"] or []}
-        self.collations: dict[int, str] = {oid: form for oid, form in row["collations"] or []}
+        self.operators: dict[int, int] = dict(row["operators"] or [])
+        self.collations: dict[int, str] = dict(row["collations"] or [])
         self.catalogs = {oid: display(schema, name) for oid, schema, name in row["catalogs"] or []}
         self.trees = {relid: _Tree(relid, hash_) for relid, hash_ in row["trees"] or []}
         for label, name, value, trees in row["pieces"] or []:
@@ -265,9 +265,9 @@ class _Below:
 
     @cached_property
     def tables(self) -> list[dict[str, Any]]:
-        """Everything below that is stored."""
+        """Everything below that is stored: neither views nor composite types, whose form is among the types."""
         found = [self.facts.relations[oid] for oid in sorted(self.members)]
-        return [entry for entry in found if entry["kind"] != "v" or entry["oid"] < _covered.FIRST_USER_OID]
+        return [entry for entry in found if entry["kind"] not in "vc" or entry["oid"] < _covered.FIRST_USER_OID]
 
     @cached_property
     def types(self) -> list[dict[str, Any]]:

@@ -29,8 +29,8 @@ BTREE, HASH = 403, 405  # pg_am.oid
 # end with the label of the node that comes next. Strings of users cannot look like either: blanks and braces are escaped.
 LABEL = r"(?:^|[ (])\{([A-Z_]+)$"
 FIELD = (
-    r"^(opno|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno"
-    r"|\w*[tT]ype(?:[iI]d)?|\w*[cC]oll\w*) (-?\d+|\(o [\d ]+\))(?!\S)"
+    r"^(opno|opnos|funcid|aggfnoid|winfnoid|eqop|sortop|startInRangeFunc|endInRangeFunc|cycle_mark_neop|relid|rtekind|varattno"
+    r"|\w*[tT]ype(?:[iI]d)?|\w*[cC]oll\w*) (-?\d+|\(o [\d ]+\))(?![^\s})])"
 )
 
 # A conversion through text: the type of its argument where that is known to stand first, or the type of its result.
@@ -87,7 +87,8 @@ meaning AS MATERIALIZED (
     FROM word GROUP BY word HAVING word ~ '{label}' OR word ~ '{field}'
 ),
 piece AS MATERIALIZED (
-    SELECT DISTINCT field, value, field ~ '[cC]oll' AS is_collation, field ~ '[tT]ype' AS is_type FROM meaning WHERE field IS NOT NULL
+    SELECT DISTINCT field, value, field ~ '[cC]oll' AS is_collation, field ~ '[tT]ype' AS is_type
+    FROM meaning WHERE field IS NOT NULL
 ),
 conversion AS MATERIALIZED (
     SELECT relid, found[1]::oid AS source, found[2]::oid AS result, count(*) AS times
@@ -100,8 +101,9 @@ NAMED = """
 owner AS MATERIALIZED (SELECT DISTINCT owner FROM target WHERE kind = 'm'),
 used_operator AS MATERIALIZED (
     SELECT o.oid, o.oprcode::oid AS function
-    FROM (SELECT DISTINCT value::oid AS oid FROM piece
-          WHERE field IN ('opno', 'eqop', 'sortop', 'cycle_mark_neop') AND value <> '0' OFFSET 0) AS used
+    FROM (SELECT DISTINCT found[1]::oid AS oid
+          FROM piece CROSS JOIN LATERAL pg_catalog.regexp_matches(value, '\\d+', 'g') AS found
+          WHERE field IN ('opno', 'opnos', 'eqop', 'sortop', 'cycle_mark_neop') OFFSET 0) AS used
         CROSS JOIN LATERAL (SELECT oid, oprcode FROM pg_catalog.pg_operator WHERE oid = used.oid OFFSET 0) AS o
 ),
 used_function AS MATERIALIZED (
@@ -215,9 +217,11 @@ COLLATION_FACTS = """
 
 # What the queries name and pg_depend leaves out.
 CATALOG_FACTS = """
-(SELECT json_agg(json_build_array(c.oid::bigint, (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = c.relnamespace), c.relname))
+(SELECT json_agg(json_build_array(
+    c.oid::bigint, (SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = c.relnamespace), c.relname))
  FROM (SELECT DISTINCT value::oid AS oid FROM piece WHERE field = 'relid' AND value::bigint BETWEEN 1 AND 16383 OFFSET 0) AS used
-    CROSS JOIN LATERAL (SELECT oid, relname, relnamespace FROM pg_catalog.pg_class WHERE pg_class.oid = used.oid OFFSET 0) AS c)"""
+    CROSS JOIN LATERAL (
+    SELECT oid, relname, relnamespace FROM pg_catalog.pg_class WHERE pg_class.oid = used.oid OFFSET 0) AS c)"""
 
 # The default collation is the database's.
 DATABASE_FACTS = """

@@ -282,7 +282,8 @@ def test_rights_that_the_owner_lacks_are_told_in_check_mode() -> None:
     [action] = decide(lacking, force=True)
     assert (action.verdict, action.reason) == (
         "failed",
-        "the owner of the view, role owner, needs rights too: GRANT SELECT ON TABLE public.t TO owner; GRANT USAGE ON SCHEMA s TO owner",
+        "the owner of the view, role owner, needs rights too: "
+        "GRANT SELECT ON TABLE public.t TO owner; GRANT USAGE ON SCHEMA s TO owner",
     )
     [action] = decide(lacking, force=True, concurrently="never")
     assert action.reason.endswith("GRANT SELECT ON TABLE public.t TO owner")
