@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Context
@@ -437,9 +438,9 @@ def interrupted(database: Database, definition: str, after: int, spoil: bool) ->
         for step in action.plan[:after]:
             session.execute(step.query())
         if spoil and step.kind == "build":
-            session.execute(
-                f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{step.names['index'][-1]}\"'::regclass"
-            )
+            index = SQL("{}.{}").format(Identifier(step.names["table"][0]), Identifier(step.names["index"][-1]))
+            name = Literal(index.as_string(session._connection))
+            session.execute(SQL("UPDATE pg_index SET indisvalid = false WHERE indexrelid = {}::regclass").format(name))
     return True
 
 
