@@ -74,7 +74,7 @@ setup-dev: ## The same, with the tools for the tests
 	@PYTHON="$(PYTHON)" sh requirements/setup.sh dev
 
 .PHONY: test
-test: lint test-python sanity molecule ## Everything that CI runs
+test: lint test-python sanity galaxy molecule ## Everything that CI runs
 	$(call stage,all stages passed)
 
 .PHONY: test-fast
@@ -105,6 +105,11 @@ lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
 sanity: setup-dev ## ansible-test sanity on the collection
 	$(call stage,ansible-test sanity)
 	$(clean_env) sh tests/sanity.sh $(ARGS)
+
+.PHONY: galaxy
+galaxy: setup-dev ## ansible-lint and galaxy-importer on the built collection
+	$(call stage,the built collection)
+	$(clean_env) sh tests/galaxy.sh
 
 .PHONY: molecule
 molecule: setup-dev ## Scenarios of the roles, no containers

@@ -8,12 +8,12 @@ tools=.cache/lock
 "$tools/bin/python" -m pip install -qq --disable-pip-version-check -r requirements/lock.in
 
 # The machine's own configuration of indexes and folders stays out: the hashes are those of the public releases.
-for name in runtime dev; do
+for name in runtime dev galaxy; do
     "$tools/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
         --no-header "requirements/$name.in" --output-file "requirements/$name.txt"
 done
 
-if grep -nE '://|^-' requirements/runtime.txt requirements/dev.txt; then
+if grep -nE '://|^-' requirements/runtime.txt requirements/dev.txt requirements/galaxy.txt; then
     echo 'lock: the lines above name an index or a file, they must not be published' >&2
     exit 1
 fi

@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Context
@@ -35,6 +36,7 @@ CREATE TABLE item (id serial PRIMARY KEY, grp int, label text, made timestamp, d
 INSERT INTO item (grp, label, made, data, place)
     SELECT i % 7, 'Item ' || i, '2026-01-01', jsonb_build_object('n', i), point(i, i) FROM generate_series(1, 300) AS i;
 CREATE FUNCTION slug(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+CREATE FUNCTION whole(item) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1.label';
 """
 # A build over this expression stands still as long as somebody holds advisory lock 42.
 GATE = """
@@ -72,6 +74,7 @@ DEFINITIONS = [
     "CREATE INDEX wanted ON item USING spgist (place)",
     "CREATE INDEX wanted ON item USING brin (made) WITH (pages_per_range = 8, autosummarize = on)",
     "CREATE UNIQUE INDEX wanted ON only_one.item (grp) NULLS NOT DISTINCT",
+    "CREATE INDEX wanted ON item (whole(item), grp) WHERE whole(item.*) > 'a'",
     "CREATE INDEX wanted ON item (double) TABLESPACE pg_default "
     "WHERE label <> ';' AND label <> $x$ WHERE WITH ( ; -- $x$ AND label NOT LIKE '%{tail}%s'",
     '/* a /* nested */ comment */ CREATE INDEX "Wanted; ""now""" '
@@ -435,9 +438,9 @@ def interrupted(database: Database, definition: str, after: int, spoil: bool) ->
         for step in action.plan[:after]:
             session.execute(step.query())
         if spoil and step.kind == "build":
-            session.execute(
-                f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{step.names['index'][-1]}\"'::regclass"
-            )
+            index = SQL("{}.{}").format(Identifier(step.names["table"][0]), Identifier(step.names["index"][-1]))
+            name = Literal(index.as_string(session._connection))
+            session.execute(SQL("UPDATE pg_index SET indisvalid = false WHERE indexrelid = {}::regclass").format(name))
     return True
 
 
@@ -634,6 +637,19 @@ def test_faults_are_told_in_check_mode_too(database: Database, definition: str, 
         assert failed["outcome"] == "failed"
         assert reason in failed["reason"]
         assert failed["target"] in ("wanted", "public.wanted")
+
+
+def test_functions_of_rows_of_views_and_odd_names(database: Database) -> None:
+    database.sql(
+        "CREATE TABLE \"An 'item'\" (id int, kind text); CREATE MATERIALIZED VIEW v AS SELECT id, kind FROM \"An 'item'\""
+    )
+    for name, table in (("a", "v"), ("b", "\"An 'item'\"")):
+        database.sql(f"CREATE FUNCTION f(r {table}) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT r.kind'")
+        text = f"CREATE INDEX {name} ON {table} (f({table}))"
+        found = [act(database, text, check=check)["outcome"] for check in (True, False, True, False)]
+        assert found == ["planned", "done", "unchanged", "unchanged"]
+    assert act(database, "CREATE INDEX c ON v (nix(v))")["reason"].startswith("function nix(")
+    assert database.value("SELECT count(*) FROM pg_cast WHERE castmethod = 'f' AND castfunc > 16384") == 0
 
 
 def test_an_owner_without_the_right_to_temporary_tables(database: Database) -> None:

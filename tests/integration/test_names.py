@@ -79,9 +79,9 @@ def test_every_operation(database: Database, name: str) -> None:
     assert database.sql(statement("SELECT count(*) FROM {s}.{t}", s=name, t=name)) == [(60,)]
     assert database.sql(statement("SELECT count(*) FROM {s}.{v}", s=name, v=f"v{name}"[:31])) == [(60,)]
     assert database.sql(statement("SELECT count(*) FROM public.{t}", t=name)) == [(100,)]
-    [recorded] = perform("history_info", database.dsn, plan=name, target=display(name, name))["runs"]
+    [recorded] = perform("history_info", database.dsn, plan=name, target=display(name, name), role=role)["runs"]
     assert recorded["role"] == role
-    assert perform("history_info", database.dsn, target=display("public", name))["runs"] == []
+    assert perform("history_info", database.dsn, target=display("public", name), role=role)["runs"] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,7 +24,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 )
 from tests.objects import FUNCTION, INDEX, VIEW, Readers, catalog, exact, in_background, install, results
 from tests.runs import perform, until
-from tests.servers import Database
+from tests.servers import REPOSITORY, Database
 
 
 def test_a_changed_view_keeps_what_hangs_on_it(items: Database) -> None:
@@ -176,6 +180,111 @@ def test_what_a_killed_installation_has_built_is_removed(items: Database) -> Non
     assert results(predicted) == results(done)
     assert [one["result"] for one in done["objects"]] == ["unchanged", "dropped"]
     assert not install(items, VIEW)["changed"]
+
+
+WIDER = VIEW.replace("id, name", "id, name, added")
+BUILT = "SELECT count(*) FROM pg_class WHERE relkind = 'm' AND relname LIKE 'vtchat.maintenance new%'"
+
+
+def elsewhere(database: Database, script: str) -> subprocess.Popen[bytes]:
+    """Installing in a process that can be killed."""
+    code = "import sys, types; from tests.objects import install; install(types.SimpleNamespace(dsn=sys.argv[1]), sys.argv[2])"
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'collections'}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, database.dsn, script], env=environment, stderr=subprocess.DEVNULL
+    )
+
+
+def test_a_client_that_is_killed_after_building_blocks_nobody(items: Database) -> None:
+    """Its view stays behind under a name of ours, since the swap waits for a reader."""
+    install(items, VIEW)
+    items.sql(INDEX)
+    reader = items.connect()
+    reader.autocommit = False
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM items")
+    # The comparison has to get past the reader, the swap must not: so the building waits in between.
+    with closing(items.connect()) as gate, gate.cursor() as cursor:
+        items.sql(GATE)
+        cursor.execute("SELECT pg_advisory_lock(42)")
+        reader.rollback()
+        killed = elsewhere(items, SLOW)
+        until(lambda: items.value(AT_THE_GATE) == 1)
+        with reader.cursor() as again:
+            again.execute("SELECT count(*) FROM items")
+    until(lambda: items.value(BUILT) == 1)
+    killed.kill()
+    killed.wait()
+    until(lambda: not items.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                                  "AND application_name LIKE 'vtchat.maintenance%'"))  # fmt: skip
+    reader.close()
+    predicted = install(items, WIDER, check=True)
+    assert items.value(BUILT) == 1
+    done = install(items, WIDER)
+    assert results(predicted) == results(done)
+    assert [result for _name, result in results(done)] == ["replaced", "dropped"]
+    assert items.value(BUILT) == 0
+    assert not install(items, WIDER)["changed"]
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_a_build_that_is_ended_in_the_middle_leaves_nothing(items: Database, end: str) -> None:
+    install(items, VIEW)
+    items.sql(GATE)
+    before = catalog(items)
+    gate = items.connect()
+    with gate.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+    killed = elsewhere(items, SLOW)
+    until(lambda: items.value(AT_THE_GATE) == 1)
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+    pid = items.value(waiting)
+    if end == "terminate":
+        items.sql("SELECT pg_terminate_backend(%s)", [pid])
+    else:
+        killed.kill()
+    killed.wait()
+    until(lambda: not items.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]))
+    gate.close()
+    assert catalog(items) == before
+    assert results(install(items, SLOW)) == [("public.items", "replaced")]
+
+
+def test_leftovers_and_names_of_others(items: Database) -> None:
+    """Only what we gave a name and a comment, and what belongs to us, is removed; nobody can take a name that we need."""
+    other, owner = items.role("other"), items.role("owner")
+    items.sql(f"GRANT CREATE ON SCHEMA public TO {other}, {owner}; GRANT SELECT ON item TO {owner}")
+    for name, comment in (("00000001", "vtchat.maintenance: built"), ("00000002", "mine")):
+        view = f'"vtchat.maintenance new {name}"'
+        items.sql(
+            f"CREATE MATERIALIZED VIEW {view} AS SELECT 1 AS a; COMMENT ON MATERIALIZED VIEW {view} IS '{comment}'"
+        )
+        items.sql(f"ALTER MATERIALIZED VIEW {view} OWNER TO {other}")
+    items.sql(
+        f'CREATE TABLE "vtchat.maintenance: trial" (a int); ALTER TABLE "vtchat.maintenance: trial" OWNER TO {other}'
+    )
+    assert [result for _name, result in results(install(items, VIEW, role=owner))] == ["created"]
+    for check in (True, False):
+        done = install(items, WIDER, check=check, role=owner)
+        assert [result for _name, result in results(done)] == ["replaced"]
+        assert done["warnings"] == [
+            'materialized view public."vtchat.maintenance new 00000001" was left by an interrupted installation of role '
+            f"{other}: drop it as that role"
+        ]
+    assert items.value(BUILT) == 2
+
+
+def test_errors_of_a_build_and_of_the_swap_name_view_index_and_file(items: Database) -> None:
+    install(items, VIEW)
+    items.sql("CREATE UNIQUE INDEX by_name ON items (name)")
+    twice = VIEW.replace("id, name FROM public.item", "id, 'same'::text AS name FROM public.item")
+    before = catalog(items)
+    with pytest.raises(SqlError, match=r"1\.sql: public\.items, index by_name: could not create unique index"):
+        install(items, twice)
+    assert catalog(items) == before
+    with pytest.raises(SqlError, match=r"1\.sql: public\.items, index by_name: column \"name\" does not exist"):
+        install(items, VIEW.replace("id, name", "id"))
+    assert catalog(items) == before
 
 
 def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(

@@ -13,11 +13,13 @@ transaction that is rolled back, and printed by the function that prints the exi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import _catalog
 from ._driver import sql
+from ._errors import SqlError
 from ._index_definition import Definition, Shape, shape, working_name
 from ._session import Session
 from ._sql import Name, display, quote
@@ -40,9 +42,21 @@ TRIAL = """
 BEGIN READ WRITE;
 SELECT pg_catalog.set_config('search_path', {path}, true);
 CREATE TABLE {twin} (LIKE {table} INCLUDING GENERATED) {partition_by};
+{as_rows}
 CREATE {unique} INDEX {trial} ON {twin} {tail};
 SET LOCAL search_path = pg_catalog, pg_temp;
 """
+
+# For a function that takes rows of the table: rows of the copy become such.
+AS_ROWS = """
+CREATE FUNCTION {function}({twin}) RETURNS {table} LANGUAGE sql IMMUTABLE AS 'SELECT $1::text::{escaped}';
+CREATE CAST ({twin} AS {table}) WITH FUNCTION {function}({twin}) AS IMPLICIT;
+"""
+EVENT_TRIGGERS = """
+SELECT string_agg(quote_ident(evtname), ', ' ORDER BY evtname) AS names FROM pg_event_trigger WHERE evtenabled <> 'D'
+"""
+NO_SUCH_FUNCTION = "42883"
+REFUSED = ("P0001", "42501")  # what functions raise to forbid something
 
 # Indexes by name, and those of all partitions of a table; the table and its partitions. Takes no lock on any table.
 # inherited: the index of which it is a part. needed_by: constraints, its own or foreign keys that refer to its columns.
@@ -249,13 +263,38 @@ def _trial_name(session: Session) -> str:
 
 def _try_out(session: Session, definition: Definition, row: dict[str, Any]) -> dict[str, Any]:
     """The row of INDEXES, with the wanted index on an empty copy of the table among them."""
+    try:
+        return _trial(session, definition, row, as_rows=False)
+    except SqlError as error:
+        if error.sqlstate == NO_SUCH_FUNCTION:
+            with suppress(SqlError):  # the first error is the one that people understand
+                return _trial(session, definition, row, as_rows=True)
+        names = session.row(EVENT_TRIGGERS)["names"] if session.alive and error.sqlstate in REFUSED else None
+        if names is None:
+            raise
+        raise SqlError(
+            f"{error}. The definition is tried out on an empty temporary copy of the table, which is undone; "
+            f"if that is what is refused: the event triggers are {names}",
+            error.sqlstate,
+        ) from None
+
+
+def _trial(session: Session, definition: Definition, row: dict[str, Any], as_rows: bool) -> dict[str, Any]:
     trial, schema = _trial_name(session), row["schema_name"]
     # A temporary copy can have the table's own name, which expressions may use; without the right to one, whoever may
     # create the index may also create a table beside it.
     twin = sql.Identifier("pg_temp", row["name"]) if row["may_temp"] else sql.Identifier(schema, f"{trial} table")
+    table = sql.Identifier(schema, row["name"])
+    cast = sql.SQL(AS_ROWS).format(
+        function=sql.Identifier("pg_temp" if row["may_temp"] else schema, trial),
+        twin=twin,
+        table=table,
+        escaped=sql.SQL(session.text(table).replace("'", "''")),
+    )
     query = sql.SQL(TRIAL).format(
         twin=twin,
-        table=sql.Identifier(schema, row["name"]),
+        as_rows=cast if as_rows else sql.SQL(""),
+        table=table,
         partition_by=sql.SQL(f"PARTITION BY {row['partition_key']}" if row["partition_key"] else ""),
         unique=sql.SQL("UNIQUE" if definition.unique else ""),
         trial=sql.Identifier(trial),
@@ -272,7 +311,15 @@ def _try_out(session: Session, definition: Definition, row: dict[str, Any]) -> d
         which += sql.SQL(" OR i.indrelid IN (SELECT oid FROM tree)")
     query += sql.SQL(INDEXES).format(table=sql.Literal(row["table_oid"]), which=which)
     try:
-        return session.row(query, alone=True)
+        found = session.row(query, alone=True)
+        if as_rows:
+            copied = (
+                f"({quote(row['name'] if row['may_temp'] else f'{trial} table')}.*)::{display(schema, row['name'])}"
+            )
+            for one in found["indexes"]:
+                if one["name"] == trial:
+                    one["printed"] = one["printed"].replace(copied, f"{quote(row['name'])}.*")
+        return found
     finally:
         if session.alive:
             session.execute("ROLLBACK", alone=True)

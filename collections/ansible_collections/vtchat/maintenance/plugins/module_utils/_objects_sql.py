@@ -224,7 +224,10 @@ WITH RECURSIVE reached (oid, source) AS (
     WHERE e.evtenabled <> 'D'
     UNION
     SELECT p.oid, pg_get_functiondef(p.oid) FROM reached AS r JOIN pg_proc AS p ON p.prokind IN ('f', 'p')
-        AND p.pronamespace <> 'pg_catalog'::regnamespace AND p.proname ~ '^\w+$' AND r.source ~* ('\m' || p.proname || '\M')
+        AND p.pronamespace <> 'pg_catalog'::regnamespace
+        AND (p.proname ~ '^\w+$' AND r.source ~* ('\m' || p.proname || '\M') OR p.oid IN (
+             SELECT g.tgfoid FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid
+             WHERE NOT g.tgisinternal AND strpos(lower(r.source), lower(c.relname)) > 0))
 ), named AS (
     SELECT DISTINCT c.oid FROM reached AS r JOIN pg_class AS c ON c.relkind IN ('r', 'p', 'f', 'S')
         AND c.relnamespace <> 'pg_catalog'::regnamespace AND strpos(lower(r.source), lower(c.relname)) > 0

@@ -106,6 +106,9 @@ def _fault(facts: Facts) -> str:
             return f"{index.target} is not an index, and has the name that is needed"
         if index is not None and wanted is not None and index.table_oid != wanted.table.oid:
             return _of_another(index)
+    left = left_behind(facts)
+    if left is not None and not left.may_drop:
+        return f"{left.target} has the name under which this one is built, and belongs to {quote(left.owner)}: have it dropped"
     if found is None or (wanted is not None and found.valid and alike(wanted, found)):
         return ""
     reason = _needed(found)

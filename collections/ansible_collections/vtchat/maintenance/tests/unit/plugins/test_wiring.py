@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,15 @@ def test_only_the_edge_knows_ansible(path: Path) -> None:
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     knows = any(name.split(".")[0] == "ansible" for name in modules)
     assert knows == (path.stem in KNOWS_ANSIBLE)
+
+
+def test_the_collection_tells_a_builder_of_images_what_it_needs() -> None:
+    built = yaml.safe_load((COLLECTION / "meta/execution-environment.yml").read_text(encoding="utf-8"))
+    assert built["version"] == 3
+    assert (COLLECTION / built["dependencies"]["python"]).is_file()
+
+
+def test_the_readme_says_how_to_enable_the_callbacks() -> None:
+    readme = (COLLECTION / "README.md").read_text(encoding="utf-8")
+    for path in (COLLECTION / "plugins/callback").glob("*.py"):
+        assert re.search(rf"_(?:enabled|callback) = vtchat\.maintenance\.{path.stem}$", readme, re.MULTILINE), path.stem
