@@ -24,7 +24,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
-from tests.servers import Database, PrivateServer, Server
+from tests.servers import Database, PrivateServer, Server, Servers
 
 Decided = tuple[str, str]  # outcome and reason
 
@@ -136,6 +136,12 @@ def assert_true(database: Database, target: str) -> None:
         for query in ("SELECT * FROM {0} EXCEPT ALL {1}", "{1} EXCEPT ALL SELECT * FROM {0}"):
             cursor.execute(sql.SQL(query).format(view, definition))
             assert cursor.fetchall() == [], f"{target} is stale"
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    """Apart from the other tests: settings of roles and databases that they change would cost a refresh here."""
+    return servers.shared("refresh")
 
 
 @pytest.fixture
@@ -386,14 +392,6 @@ def test_virtual_columns(database: Database) -> None:
     runner.sql("ALTER TABLE t ALTER b SET EXPRESSION AS (a * 3)")
     assert runner.one()[0] == "done"
     assert_true(database, "public.v")
-
-
-def test_counting_switched_off_for_a_role(runner: Runner) -> None:
-    name = runner.role()
-    runner.sql(f'ALTER ROLE "{name}" SET track_counts = off')
-    outcome, why = runner.one()
-    assert outcome == "done"
-    assert why.startswith("track_counts is off")
 
 
 def test_counting_switched_off(runner: Runner) -> None:

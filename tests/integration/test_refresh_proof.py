@@ -19,7 +19,20 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations imp
 from tests.bench.application import install_view
 from tests.integration.test_refresh import TABLE, VIEW, Runner, assert_true, commit_uncounted, fresh, other_session
 from tests.raw import FLUSH, RawClient
-from tests.servers import Database, Server
+from tests.servers import Database, Server, Servers
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    """Apart from the other tests: settings of roles and databases that they change would cost a refresh here."""
+    return servers.shared("proof")
+
+
+@pytest.fixture
+def runner(database: Database) -> Runner:
+    """A view that has just been refreshed."""
+    return fresh(database)
+
 
 # The rules by which functions of PostgreSQL are covered: immutable, with all their parts, and none of these.
 NOT_COVERED = re.compile(
@@ -495,9 +508,3 @@ def test_no_catalog_is_read_whole_for_each_view(database: Database, setting: str
         plan = "\n".join(row["QUERY PLAN"] for row in session.rows("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + text))
     read = re.findall(r"Seq Scan on (pg_(?:class|attribute|depend|rewrite|type|index))\b.*loops=(\d+)", plan)
     assert [(catalog, times) for catalog, times in read if int(times) > 1] == [], plan
-
-
-@pytest.fixture
-def runner(database: Database) -> Runner:
-    """A view that has just been refreshed."""
-    return fresh(database)

@@ -12,8 +12,14 @@ import psycopg2
 import pytest
 
 from tests.bench.application import install_view, run_hourly, settle
-from tests.servers import Database
+from tests.servers import Database, Server, Servers
 from tests.wire import counted
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    """Apart from the other tests: settings of roles and databases that they change would cost a refresh here."""
+    return servers.shared("refresh")
 
 
 @pytest.fixture
