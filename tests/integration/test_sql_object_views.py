@@ -190,7 +190,9 @@ def elsewhere(database: Database, script: str) -> subprocess.Popen[bytes]:
     """Installing in a process that can be killed."""
     code = "import sys, types; from tests.objects import install; install(types.SimpleNamespace(dsn=sys.argv[1]), sys.argv[2])"
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'collections'}"}
-    return subprocess.Popen([sys.executable, "-c", code, database.dsn, script], env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, database.dsn, script], env=environment, stderr=subprocess.DEVNULL
+    )
 
 
 def test_a_client_that_is_killed_after_building_blocks_nobody(items: Database) -> None:
