@@ -112,6 +112,11 @@ NODE_REASONS = {
 }
 
 
+# How an obstacle is taken away.
+LATER = "leave that to the query that reads the view, and refreshes that change nothing can be left out"
+COPY = "copy it into a table, and refreshes that change nothing can be left out"
+
+
 def _numbers(text: str) -> Iterator[int]:
     """From "3 7-9": 3, 7, 8, 9."""
     for part in text.split():

@@ -161,6 +161,11 @@ class Session:
         """Whether something between us and the server answers with a backend of its own choice."""
         return self.server.backend_pid != self._own_pid
 
+    @property
+    def inherited(self) -> bool:
+        """Whether the backend may have served somebody else before us: a proxy handed it over."""
+        return bool(self._connection.info.backend_pid != self.server.backend_pid)
+
     def own(self) -> None:
         """Take it as proved that the proxy keeps its backend for this connection."""
         self._own_pid = self.server.backend_pid

@@ -11,12 +11,20 @@ short_description: Refresh materialized views whose data has changed
 version_added: 1.0.0
 description:
   - Refreshes materialized views in the order of their dependencies, concurrently where that is possible.
-  - A view is left alone only if nothing that it reads can have changed since its last refresh. That is told from the
-    definition, the files and the change counters of every relation underneath, read before the last refresh and now.
-  - A view that reads what cannot be told in this way, such as V(now(\)), a function written by a user, a foreign table or a
-    sequence, is refreshed each time. So is every view before PostgreSQL 15 and without a history.
+  - A view is left alone only if it is proved that a recomputation would give the same rows. The proof is made of its definition
+    and of the files and change counters of every relation underneath, read before the last refresh and now.
+  - What can be proved is a list. On it are joins, aggregates, window functions, set operations, subqueries and PostgreSQL's own
+    immutable functions, on tables, partitions, views and other materialized views. A view that reads anything else, such as
+    V(now(\)), a function written by a user, a foreign table, a sequence or a table with row-level security, is refreshed each
+    time, and the reason says which it was and what would help. So is every view before PostgreSQL 15, after PostgreSQL 18, behind
+    a transaction pooler and without a history.
   - Counters reach the statistics up to ten seconds late. While other sessions are busy in the database, finding out that
-    nothing has changed can therefore take about that long.
+    nothing has changed can therefore take about that long, or a minute where the refresh itself takes longer. It needs the
+    right to see what other sessions do, that is membership in C(pg_read_all_stats).
+  - Whoever may switch off C(track_counts) with C(SET) in a session can change rows that nothing counts, and nothing shows that.
+    O(max_age) limits for how long such a change can be missing.
+  - A refresh runs with the rights of the owner of the view, and since PostgreSQL 17 with C(search_path = pg_catalog, pg_temp).
+    Check mode says which rights the owner lacks.
 options:
   view:
     description:
@@ -36,9 +44,11 @@ options:
     choices: [auto, require, never]
     default: auto
   max_age:
-    description: Refresh in any case when the last refresh is older than this, in seconds. V(0) means no limit.
+    description:
+      - Refresh in any case when the last refresh is older than this, in seconds. V(0) means no limit.
+      - It bounds what cannot be proved in principle, see the description.
     type: int
-    default: 0
+    default: 86400
   force:
     description: Refresh although nothing has changed.
     type: bool
@@ -63,11 +73,11 @@ EXAMPLES = r"""
     dsn: "{{ maintenance_dsn }}"
     view: user_subscription_summary
 
-- name: Refresh two views, never keeping a reader waiting, and at least once a day
+- name: Refresh two views, never keeping a reader waiting, and at least every six hours
   vtchat.maintenance.refresh:
     views: [reporting.daily_totals, reporting.monthly_totals]
     concurrently: require
-    max_age: 86400
+    max_age: 21600
 """
 
 RETURN = r"""

@@ -66,6 +66,8 @@ SELECT c.relispopulated AS populated, pg_catalog.pg_total_relation_size(c.oid) A
 FROM pg_catalog.pg_class AS c WHERE c.oid = {oid}
 """
 
+FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
+
 # In one message, which is one transaction: the lock of the refresh is still held when the rest is read, so it tells what
 # this refresh has left and no other. What we have changed ourselves is not in the shared counters yet. Runs under the
 # user's search_path before 17, hence neither operators nor unqualified names.
@@ -118,6 +120,9 @@ def facts(
     states = [context.state[view.target] for view in views if not view.fault and not why_due(view, options, context)]
     if not states:
         return Facts(views)
+    if session.inherited:  # with what its last user has changed and not reported yet
+        session.row(FLUSH)
+        views, first = _fingerprint.read(session, names)
     open_in_all = set.intersection(*(set(state["open"]) for state in states))
     watch = _sessions.Watch(first, _sessions.Before(open_in_all, min(state["read_at"] for state in states)))
     if not watch.left:
@@ -332,7 +337,7 @@ class _Work:
     def measure(self, flush: bool = False) -> dict[str, Any]:
         """Size and counters; flush: after this session has reported what it did itself."""
         if flush and self.counted:
-            self.session.row("SELECT pg_catalog.pg_stat_force_next_flush()")
+            self.session.row(FLUSH)
         return self.session.row(sql.SQL(MEASURE).format(oid=sql.Literal(self.relation.oid)))
 
     def numbers(self, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ LAYERS = (
     {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path", "_statements", "_objects_sql"},
     {"_session", "_github", "_fly"},
     {"_connect"},
-    {"_catalog", "_policy", "_history", "_sessions", "_fingerprint_sql", "_fingerprint"},
+    {"_catalog", "_policy", "_history", "_sessions", "_fingerprint_sql", "_definition", "_fingerprint"},
     {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy", "_purge", "_purge_batches"},
     {"_operations"},
     {"_plan"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _covered, _fingerprint
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _covered, _definition, _fingerprint
 
 NAMES = {20001: "public.users", 20002: "public.plans"}
 
@@ -128,11 +128,11 @@ def facts(**changes: Any) -> Any:
         "trees": [[1, "hash"]], "pieces": [[*piece, [[1, 1]]] for piece in pieces], "conversions": changes.pop("conversions", []),
         "edges": [[1, 20001, "rule", True], *changes.pop("edges", [])],
     }  # fmt: skip
-    return _fingerprint._Facts(row, "")
+    return _definition.Facts(row, "")
 
 
 def obstacle(**changes: Any) -> str:
-    return _fingerprint._Below(facts(**changes), 1).obstacle()
+    return _definition.Below(facts(**changes), 1).obstacle()
 
 
 CALL = ["FUNCEXPR", "funcid"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,7 +193,7 @@ class Server:
         state = changes.get("state", stored(self.view))
         left = changes.get("seconds_left", 600.0)
         context = Context(check=True, state=state, seconds_left=lambda: left - (self.now - self.start))
-        return refresh.facts(None, options, context, self.sleep)  # type: ignore[arg-type]
+        return refresh.facts(SimpleNamespace(inherited=False), options, context, self.sleep)  # type: ignore[arg-type]
 
     @property
     def waited(self) -> float:
