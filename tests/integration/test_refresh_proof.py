@@ -425,7 +425,8 @@ def test_a_session_that_a_pool_handed_over(runner: Runner, monkeypatch: pytest.M
 def test_what_the_owner_of_the_view_lacks(database: Database) -> None:
     runner = fresh(database, "CREATE SCHEMA s; CREATE FUNCTION s.own(int) RETURNS int LANGUAGE sql RETURN $1;" + TABLE + """
         CREATE TYPE pair AS (a int, b int); ALTER TABLE item ADD p pair;
-        CREATE MATERIALIZED VIEW s.v AS SELECT s.own(grp) AS grp, count((p).a) FROM item GROUP BY 1; CREATE UNIQUE INDEX ON s.v (grp)
+        CREATE MATERIALIZED VIEW s.v AS SELECT s.own(grp) AS grp, count((p).a) FROM item GROUP BY 1;
+        CREATE UNIQUE INDEX ON s.v (grp)
         """, "s.v")  # fmt: skip
     owner = runner.role()
     runner.sql(f"ALTER MATERIALIZED VIEW s.v OWNER TO {owner}", "REVOKE EXECUTE ON FUNCTION s.own FROM PUBLIC",

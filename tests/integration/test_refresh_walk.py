@@ -99,6 +99,7 @@ class Walk:
     def __init__(self, runner: Runner, chance: random.Random) -> None:
         self.runner, self.chance, self.log = runner, chance, [f"seed {SEED}"]
         self.proved = self.refreshed = self.number = self.events = 0
+        self.doubts: dict[str, int] = {}
         self.owner, self.writer = (runner.database.role(name) for name in ("owner", "writer"))
         runner.database._connection.close()
         kind = "VIRTUAL" if int(runner.sql("SHOW server_version_num")[0][0]) >= 180000 else "STORED"
@@ -108,7 +109,7 @@ class Walk:
             self.make_view()
 
     def make_view(self) -> None:
-        """Another view in the place of one that there is."""
+        """Another view."""
         self.number += 1
         name, query = f"w.m{self.number}", definition(self.chance)
         with contextlib.suppress(psycopg2.Error):
@@ -117,9 +118,23 @@ class Walk:
             )
             self.log.append(f"{name}: {query}")
             self.runner.options["views"].append(name)
-            if len(self.runner.options["views"]) > VIEWS:
-                old = self.runner.options["views"].pop(self.chance.randrange(VIEWS))
-                self.runner.sql(f"DROP MATERIALIZED VIEW {old} CASCADE")
+
+    def drop_view(self, name: str) -> None:
+        self.runner.options["views"].remove(name)
+        with contextlib.suppress(psycopg2.Error):
+            self.runner.sql(f"DROP MATERIALIZED VIEW {name}")
+
+    def renew(self) -> None:
+        """Other views in the place of those that nothing can ever be proved of, and of one more."""
+        doubted = [view for view in self.runner.options["views"] if self.runner.state.get(view, {}).get("doubt")]
+        self.doubts = {view: self.doubts.get(view, 0) + 1 for view in doubted}
+        old = [view for view, times in self.doubts.items() if times > 2] or self.chance.choices(
+            self.runner.options["views"]
+        )
+        for view in old:
+            self.drop_view(view)
+        while len(self.runner.options["views"]) < VIEWS:
+            self.make_view()
 
     def do(self, *statements: str) -> None:
         """Try them one after the other, in a session that ends; what fails changes nothing."""
@@ -341,6 +356,7 @@ class Walk:
             self.events += 1
             self.happen()
         self.step()
+        self.renew()
 
     def happen(self) -> None:
         kinds = {"data": 5, "rollback": 1, "structure": 5, "meaning": 4, "rights": 2, "back": 5, "uncounted": 3, "reset": 1,
@@ -355,7 +371,7 @@ class Walk:
         elif kind == "snapshot":
             self.old_snapshot()
         elif kind == "view":
-            self.make_view()
+            self.renew()
         elif kind != "none":
             {
                 "uncounted": self.uncounted,

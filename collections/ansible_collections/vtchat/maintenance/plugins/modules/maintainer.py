@@ -52,8 +52,8 @@ options:
     default: true
   read_all_stats:
     description:
-      - Whether to make it a member of C(pg_read_all_stats), with which a run can tell sooner that a refresh is not needed, and
-        how far replicas are behind. If the role that connects can give only C(pg_monitor), it is that.
+      - Whether to make it a member of C(pg_read_all_stats), without which a run cannot tell that a refresh is not needed while
+        others are connected, nor how far replicas are behind. If the role that connects can give only C(pg_monitor), it is that.
     type: bool
     default: true
   connection_limit:

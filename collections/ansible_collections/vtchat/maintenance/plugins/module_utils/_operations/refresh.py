@@ -113,16 +113,15 @@ def facts(
 ) -> Facts:
     """One turn. More, and up to eleven seconds, only when a view looks unchanged and other sessions were busy just now.
 
-    Up to eighty where the last refreshes took that long.
+    Up to eighty where the last refreshes took that long. Behind a pool that hands over sessions it is one turn more.
     """
     names = [options["view"]] if options["view"] is not None else options["views"]
+    if session.inherited and session.server.version_num >= _covered.FIRST_VERSION:
+        session.row(FLUSH)  # what its last user has changed and not reported yet
     views, first = _fingerprint.read(session, names)
     states = [context.state[view.target] for view in views if not view.fault and not why_due(view, options, context)]
     if not states:
         return Facts(views)
-    if session.inherited:  # with what its last user has changed and not reported yet
-        session.row(FLUSH)
-        views, first = _fingerprint.read(session, names)
     open_in_all = set.intersection(*(set(state["open"]) for state in states))
     watch = _sessions.Watch(first, _sessions.Before(open_in_all, min(state["read_at"] for state in states)))
     if not watch.left:
