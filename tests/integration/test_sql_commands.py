@@ -45,10 +45,9 @@ CASES = [
 
 def commands(server: Server, database: Database) -> set[str]:
     """What \\h lists."""
-    listed = subprocess.run(
-        [str(server.bin / "psql"), "-X", database.dsn, "-c", "\\h"], capture_output=True, text=True, check=True
-    )
-    return {name for line in listed.stdout.splitlines()[1:] for name in re.split(r"\s{2,}", line.strip()) if name}
+    program = [str(server.bin / "psql"), "-X", database.dsn, "-c", "\\h *"]
+    listed = subprocess.run(program, capture_output=True, text=True, check=True)
+    return set(re.findall(r"^Command: +(.*)$", listed.stdout, re.MULTILINE))
 
 
 @pytest.mark.parametrize("version", [18, 15])
