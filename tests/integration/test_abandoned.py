@@ -55,6 +55,26 @@ def test_worker_without_its_controller(database: Database, tmp_path: Path, path:
     assert database.value("SELECT count(*) FROM t") > 90_000
 
 
+def test_installation_without_its_controller(database: Database, tmp_path: Path) -> None:
+    """Building the view would take a minute and a half; what was built is removed."""
+    script = "CREATE MATERIALIZED VIEW v AS SELECT n, pg_sleep(0.01) IS NULL FROM generate_series(1, 9000) AS n"
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [{"vtchat.maintenance.sql_object": {"dsn": database.dsn, "sql": script}}],
+    }
+    arguments, environment = command(tmp_path, [play], {"ansible_python_interpreter": sys.executable})
+    with subprocess.Popen(arguments, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        until(lambda: database.value(WORKING) or process.poll() is not None)
+        assert process.poll() is None
+        process.kill()
+    killed = time.monotonic()
+    until(lambda: not database.value(OPEN))
+    assert time.monotonic() - killed < 60
+    assert database.value("SELECT count(*) FROM pg_class WHERE relkind = 'm'") == 0
+
+
 def test_two_seconds_are_enough() -> None:
     assert INTERVAL <= 1
 

@@ -58,6 +58,22 @@ def test_a_log_of_ddl_is_no_change_of_rows(items: Database) -> None:
     assert install(items, "DROP FUNCTION IF EXISTS public.twice(int)")["objects"][0]["result"] == "dropped"
 
 
+def test_a_log_that_relies_on_the_search_path(items: Database) -> None:
+    items.sql("CREATE TABLE ddl_log (tag text)")
+    for event in ("ddl_command_end", "sql_drop"):
+        items.sql(f"CREATE FUNCTION log_{event}() RETURNS event_trigger LANGUAGE plpgsql AS "
+                  f"$$ BEGIN INSERT INTO ddl_log VALUES (tg_tag); END $$; CREATE EVENT TRIGGER {event} ON {event} "
+                  f"EXECUTE FUNCTION log_{event}()")  # fmt: skip
+    role = items.role()
+    scripts = [FUNCTION, VIEW + f"; GRANT SELECT ON public.items TO {role}", "CREATE TYPE public.mood AS ENUM ('a')"]
+    assert [one["result"] for one in install(items, *scripts)["objects"]] == ["created"] * 3
+    assert not install(items, *scripts)["changed"]
+    scripts = [FUNCTION.replace("RETURNS int", "RETURNS bigint"), scripts[1].replace("id, name", "id"), scripts[2]]
+    done = install(items, *scripts, on_conflict="recreate")
+    assert [one["result"] for one in done["objects"]] == ["replaced", "replaced", "unchanged"]
+    assert not install(items, *scripts)["changed"]
+
+
 def test_tables_are_forbidden(items: Database) -> None:
     items.sql(FORBID)
     exact(items, FUNCTION, VIEW, "CREATE TYPE public.mood AS ENUM ('a')")

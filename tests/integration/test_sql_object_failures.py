@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
-from tests.objects import FUNCTION, VIEW, catalog, install, results
+from tests.objects import FUNCTION, VIEW, catalog, exact, install, results
 from tests.servers import Database
 
 
@@ -126,3 +126,22 @@ def test_another_installation_is_waited_for_and_then_given_up(items: Database, m
         install(items, FUNCTION)
     holder.close()
     assert install(items, FUNCTION)["changed"]
+
+
+def test_where_the_server_does_not_count(items: Database) -> None:
+    """Then all catalogs are looked at, and rows are known by the locks that they take."""
+    items.sql(f'ALTER DATABASE "{items.name}" SET track_counts = off')
+    exact(items, FUNCTION, VIEW, "COMMENT ON TABLE public.item IS 'x'; REVOKE ALL ON public.item FROM PUBLIC")
+    assert exact(items, "DROP FUNCTION IF EXISTS public.twice(int)") == [("public.twice(n integer)", "dropped")]
+    for script, reason in (
+        ("DELETE FROM public.item WHERE id = 3", r"may change rows of public\.item.*track_counts"),
+        ("CREATE ROLE made_in_a_script", "pg_authid"),
+        ("TRUNCATE public.item", r"empties or rewrites public\.item"),
+        ("ALTER TABLE public.item FORCE ROW LEVEL SECURITY", r"table public\.item"),
+    ):
+        before = catalog(items)
+        for check in (True, False):
+            with pytest.raises(OptionError, match=reason):
+                install(items, f"DO $$ BEGIN {script}; END $$", check=check)
+        assert catalog(items) == before
+    assert items.value("SELECT count(*) FROM item") == 9

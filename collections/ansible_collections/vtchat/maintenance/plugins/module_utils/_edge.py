@@ -51,30 +51,6 @@ HISTORY_INFO: dict[str, Any] = {
 }
 
 
-PLAN_INFO: dict[str, Any] = {
-    "plans": {"type": "raw", "required": True},
-    "name": {"type": "str"},
-    "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
-    "label": {"type": "str", "default": "plans"},
-}
-
-
-def plan_info(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The result of the module of that name; all faults are in its message."""
-    result = ArgumentSpecValidator(PLAN_INFO).validate(arguments)
-    faults = _messages(result)
-    given = result.validated_parameters
-    try:
-        if faults:
-            raise OptionError(faults)
-        plan, steps = _plan_check.chosen(
-            given["plans"], given["name"], given["label"], given["transport"], lambda steps: _read_steps(steps)[1]
-        )
-    except OptionError as error:
-        return {"failed": True, "changed": False, "msg": str(error), "errors": error.errors}
-    return {"changed": False, "plan": plan, "steps": steps}
-
-
 def no_progress(target: str, rows: int, seconds: float) -> None:
     """For callers whose output nobody sees before the end."""
 

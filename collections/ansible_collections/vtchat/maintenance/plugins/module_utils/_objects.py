@@ -284,7 +284,7 @@ class _Installation:
     def drop(self, views: Sequence[str]) -> None:
         """Remove what interrupted installations have left; nobody but us knows these views."""
         for view in views:
-            self.session.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(sql.SQL(view)))
+            self.session.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(sql.SQL(view)), users_path=True)
 
     def apply(self, builds: Sequence[int], changes: Sequence[Change]) -> None:
         """Build what takes long beside the old, then do everything else at once."""

@@ -40,7 +40,8 @@ ABOUT = {
     "pg_shseclabel": ("classoid", "objoid"),
     "pg_init_privs": ("classoid", "objoid"),
 }
-DERIVED = ("pg_shdepend",)  # follows from owners and privileges
+# What follows from owners and privileges, and what ANALYZE writes besides pg_statistic (before 15 the definition, too).
+DERIVED = ("pg_shdepend", "pg_statistic_ext_data")
 MIGRATION = "use a migration"
 SERVER = "that is for whoever runs the server"
 # Catalogs of objects. None: they can be defined by a script. Otherwise only their owner, privileges, comments and security
@@ -98,7 +99,6 @@ REFUSED = {
     "pg_largeobject": "large objects: scripts define objects, not contents",
     "pg_largeobject_metadata": "large objects: scripts define objects, not contents",
     "pg_statistic": "statistics for the planner: use the module analyze",
-    "pg_statistic_ext_data": "statistics for the planner: use the module analyze",
 }
 
 

@@ -51,7 +51,8 @@ DECLARE
   tries int;
   objects jsonb := '[]'; builds jsonb := '[]'; refusal jsonb; pairs jsonb; present jsonb := '[]'; asked jsonb := '[]';
   future jsonb := '[]'; scanned jsonb; described jsonb; files jsonb; parts jsonb := '[]'; logged jsonb; about text;
-  statement text; prelude text := ''; done boolean; tables oid[]; sequences oid[]; catalogs jsonb; names jsonb := '{}';
+  statement text; prelude text := ''; done boolean; tables oid[]; sequences oid[]; catalogs jsonb;
+  names jsonb := '{}'; names_path text;
   counting constant boolean := current_setting('track_counts');
   users_role constant text := current_setting('role');
   session constant jsonb := (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings AS s WHERE s.source = 'session'
@@ -59,6 +60,8 @@ DECLARE
 BEGIN
  EXECUTE q->>'catalogs' INTO catalogs;
  EXECUTE q->>'logged' INTO logged;
+ names_path := CASE WHEN logged IS NULL THEN 'pg_catalog, pg_temp'
+   ELSE concat_ws(', ', 'pg_catalog', nullif(path, ''), 'pg_temp') END;
  {{ours}}
  BEGIN
   << steps >>
@@ -96,13 +99,13 @@ BEGIN
       END IF;
       IF old IS NULL AND mode = 'build' THEN
         {{run: concat(step->>'head', built, step->>'body', step->>'with', step->>'pad')}}
-        EXECUTE format('COMMENT ON MATERIALIZED VIEW %s IS %L', built, step->>'comment');
+        {{ddl: format('COMMENT ON MATERIALIZED VIEW %s IS %L', built, step->>'comment')}}
         CONTINUE steps;
       ELSIF old IS NULL THEN
         builds := builds || (step->'at');
         IF mode = 'apply' AND (step->>'ready')::boolean THEN
-          EXECUTE format('COMMENT ON MATERIALIZED VIEW %s IS NULL', built);
-          EXECUTE format('ALTER MATERIALIZED VIEW %s RENAME TO %I', built, step->>'name');
+          {{ddl: format('COMMENT ON MATERIALIZED VIEW %s IS NULL', built)}}
+          {{ddl: format('ALTER MATERIALIZED VIEW %s RENAME TO %I', built, step->>'name')}}
           was := jsonb_build_array(jsonb_build_object('kind', 'materialized view', 'object', name, 'address', name,
             'classid', class::bigint, 'absent', true));
           script := step->>'rest'; final := script;
@@ -124,7 +127,7 @@ BEGIN
               WHERE oid = old) THEN '' ELSE step->>'with' END, step->>'pad')}}
             EXECUTE q->>'indexes' INTO indexes USING old;
             {{indexes}}
-            EXECUTE format('COMMENT ON MATERIALIZED VIEW %s IS %L', built, step->>'comment');
+            {{ddl: format('COMMENT ON MATERIALIZED VIEW %s IS %L', built, step->>'comment')}}
             CONTINUE steps;
           END IF;
           builds := builds || (step->'at');
@@ -206,27 +209,27 @@ BEGIN
         PERFORM set_config('lock_timeout',
           greatest(1, limit_ms - 1000 * extract(epoch FROM clock_timestamp() - since))::int::text, true);
         FOR item IN SELECT e FROM jsonb_array_elements(dependents) WITH ORDINALITY AS a (e, n) ORDER BY n DESC LOOP
-          EXECUTE about || format('DROP VIEW %s', item->>'name');
+          {{ddl: about || format('DROP VIEW %s', item->>'name')}}
         END LOOP;
         IF is_new THEN
-          EXECUTE about || format('DROP MATERIALIZED VIEW %s', name);
-          EXECUTE about || format('COMMENT ON MATERIALIZED VIEW %s IS NULL', built);
-          EXECUTE about || format('ALTER MATERIALIZED VIEW %s RENAME TO %I', built, step->>'name');
+          {{ddl: about || format('DROP MATERIALIZED VIEW %s', name)}}
+          {{ddl: about || format('COMMENT ON MATERIALIZED VIEW %s IS NULL', built)}}
+          {{ddl: about || format('ALTER MATERIALIZED VIEW %s RENAME TO %I', built, step->>'name')}}
           FOR item IN SELECT e FROM jsonb_array_elements(indexes) AS e LOOP
             one := quote_ident(space) || '.';
-            EXECUTE about
-              || format('ALTER INDEX %s%I RENAME TO %I', one, concat(step->>'built', ' ', item->>'oid'), item->>'name');
+            {{ddl: about
+              || format('ALTER INDEX %s%I RENAME TO %I', one, concat(step->>'built', ' ', item->>'oid'), item->>'name')}}
             IF item->>'comment' IS NOT NULL THEN
-              EXECUTE format('COMMENT ON INDEX %s%I IS %L', one, item->>'name', item->>'comment');
+              {{ddl: format('COMMENT ON INDEX %s%I IS %L', one, item->>'name', item->>'comment')}}
             END IF;
             IF (item->>'clustered')::boolean THEN
-              EXECUTE format('ALTER MATERIALIZED VIEW %s CLUSTER ON %I', name, item->>'name');
+              {{ddl: format('ALTER MATERIALIZED VIEW %s CLUSTER ON %I', name, item->>'name')}}
             END IF;
           END LOOP;
           later := belongings || later;
         ELSE
-          EXECUTE format('/* vtchat.maintenance %s */DROP %s %s', number, CASE WHEN class = 'pg_proc'::regclass THEN 'ROUTINE'
-            WHEN class = 'pg_type'::regclass THEN 'TYPE' ELSE 'VIEW' END, replacing->0->>'address');
+          {{ddl: format('/* vtchat.maintenance %s */DROP %s %s', number, CASE WHEN class = 'pg_proc'::regclass THEN 'ROUTINE'
+            WHEN class = 'pg_type'::regclass THEN 'TYPE' ELSE 'VIEW' END, replacing->0->>'address')}}
           later := belongings || later;
           repeat_script := true;
         END IF;
@@ -243,7 +246,7 @@ BEGIN
               one := NULL;
             END IF;
             IF one IS NOT NULL THEN
-              EXECUTE format('/* vtchat.maintenance %s */', number) || one;
+              {{give: format('/* vtchat.maintenance %s */', number) || one}}
             END IF;
           END LOOP;
           later := '[]';
@@ -322,7 +325,7 @@ BEGIN
         one := NULL;
       END IF;
       IF one IS NOT NULL THEN
-        EXECUTE format('/* vtchat.maintenance %s */', number) || one;
+        {{give: format('/* vtchat.maintenance %s */', number) || one}}
       END IF;
     END LOOP;
     IF repeat_script THEN  -- what the script says of privileges and comments has the last word
@@ -381,10 +384,10 @@ BEGIN
         FOR item IN SELECT e FROM jsonb_array_elements(pairs) AS e LOOP
           EXECUTE q->>'revokes' INTO one USING (item->>0)::oid, (item->>1)::oid;
           IF one IS NOT NULL THEN
-            EXECUTE one;
+            {{ddl: one}}
           END IF;
           EXECUTE q->>'bare' INTO one USING (item->>0)::oid, (item->>1)::oid;
-          EXECUTE one;
+          {{ddl: one}}
         END LOOP;
         FOR step IN SELECT e FROM jsonb_array_elements(input->'steps') AS e LOOP
           name := names->>(step->>'at');
@@ -439,6 +442,19 @@ _RUN = f"""statement := replace({{}}, '{LIMITS}', format(
 EXECUTE statement;
 {_OURS}"""
 
+# Statements of ours with nothing but names in them. Event triggers run in them, which may rely on the user's path.
+_DDL = """statement := {};
+PERFORM pg_catalog.set_config('search_path', names_path, true);
+EXECUTE statement;
+PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);"""
+
+# What an object had: those with expressions in them were printed for our own path, and need it.
+_GIVE = f"""IF {{}} ~ '^/[^/]*/(GRANT|COMMENT|REVOKE|SECURITY|ALTER [^;]* OWNER TO)' THEN
+  {_DDL}
+ELSE
+  EXECUTE {{}};
+END IF;"""
+
 # A name in a script means what it would mean there.
 _LOOK = f"""{_USER}
 IF prelude OPERATOR(pg_catalog.<>) '' THEN
@@ -491,8 +507,8 @@ def _expand(match: re.Match[str]) -> str:
         return _SCAN.format("scan_during" if during else "scan_undone", "xmin" if during else "xmax", target)
     if part == "describe":
         return _DESCRIBE.format(one, target)
-    if part in ("run", "look"):
-        return {"run": _RUN, "look": _LOOK}[part].format(one)
+    if part in ("run", "look", "ddl", "give"):
+        return {"run": _RUN, "look": _LOOK, "ddl": _DDL, "give": _GIVE}[part].replace("{}", one)
     return {
         "ours": _OURS,
         "indexes": _INDEXES,

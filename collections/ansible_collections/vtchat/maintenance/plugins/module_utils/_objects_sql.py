@@ -249,8 +249,8 @@ WITH relation AS (
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relpersistence <> 't' AND coalesce(NOT $6->'tables' @> to_jsonb(c.oid::bigint), true)
 ), because (rank, message) AS (
-    SELECT 1, format('it %schanges rows of %s: scripts define objects, and what they do to rows could not be repeated%s%s',
-        CASE WHEN NOT $7 THEN 'may have ' END, string_agg(name, ', ' ORDER BY name),
+    SELECT 1, format('it %s rows of %s: scripts define objects, and what they do to rows could not be repeated%s%s',
+        CASE WHEN $7 THEN 'changes' ELSE 'may change' END, string_agg(name, ', ' ORDER BY name),
         CASE WHEN NOT $7 THEN '. The server does not count rows (track_counts), so that it cannot be told for certain' END,
         '. Or an event trigger does that: ' || ($6->>'names'))
     FROM relation WHERE oid = ANY ($1) AND relkind <> 'm' HAVING count(*) > 0

@@ -4,64 +4,67 @@
 
 # Private to this collection: may change in any release.
 
-"""Plans as people write them: everything that is wrong with their shape, with the path to it, before anything connects."""
+"""Plans as people write them: everything that is wrong with their shape, with the path to it, before anything connects.
+
+What is inside a step is looked at by whoever does it. This file needs nothing else of ours: it is loaded in each run.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._errors import OptionError
-
+ARGUMENT_SPEC: dict[str, Any] = {
+    "plans": {"type": "raw", "required": True},
+    "name": {"type": "str"},
+    "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
+    "label": {"type": "str", "default": "plans"},
+}
 KEYS = ("steps", "budget", "on_error", "endpoint")
 ENDPOINT_KEYS = ("path", "health", "repeat")
 ON_ERROR = ("continue", "stop")
 
 
-def chosen(
-    plans: Any, name: str | None, option: str, transport: str, step_faults: Callable[[list[Any]], list[str]]
-) -> tuple[dict[str, Any], list[Any]]:
-    """The plan of this name ({} for none), and the steps of all plans. Raises OptionError with every fault of every plan.
+def plan_info(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of the module of that name: one plan, and the steps of all; or every fault of every plan."""
+    plans, name, option = given["plans"], given["name"], given["label"]
+    faults = _faults(plans, name, option, given["transport"])
+    if faults:
+        return {"failed": True, "changed": False, "msg": "; ".join(faults), "errors": faults}
+    steps = [step for plan in plans.values() for step in plan.get("steps") or ()]
+    return {"changed": False, "plan": dict(plans[name]) if name is not None else {}, "steps": steps}
 
-    option       what the caller's user calls the plans
-    transport    "direct": the plan needs steps; "endpoint": it needs an endpoint
-    step_faults  what is wrong with the options inside steps
-    """
+
+def _faults(plans: Any, name: str | None, option: str, transport: str) -> list[str]:
     if not isinstance(plans, Mapping):
-        raise OptionError([f"{option}: {_must_be('a mapping of names to plans', plans)}"])
+        return [f"{option}: {_must_be('a mapping of names to plans', plans)}"]
     faults: list[str] = []
     if name is not None and name not in plans:
         faults.append(f"{option}: there is no plan {name}{near(name, plans)}; {_there_are(plans)}")
     for other, plan in plans.items():
-        faults += _plan_faults(f"{option}.{other}", plan, step_faults)
-    if not faults and name is not None:
-        needed = "endpoint" if transport == "endpoint" else "steps"
-        if not plans[name].get(needed):
-            faults.append(
-                f"{option}.{name}: the plan {name} has no {needed}, which maintenance_transport={transport} needs"
-            )
-    if faults:
-        raise OptionError(faults)
-    return dict(plans[name]) if name is not None else {}, [
-        one for plan in plans.values() for one in plan.get("steps") or ()
-    ]
+        faults += _plan_faults(f"{option}.{other}", plan)
+    needed = "endpoint" if transport == "endpoint" else "steps"
+    if not faults and name is not None and not plans[name].get(needed):
+        faults.append(
+            f"{option}.{name}: the plan {name} has no {needed}, which maintenance_transport={transport} needs"
+        )
+    return faults
 
 
-def _plan_faults(where: str, plan: Any, step_faults: Callable[[list[Any]], list[str]]) -> list[str]:
+def _plan_faults(where: str, plan: Any) -> list[str]:
     if not isinstance(plan, Mapping):
         return [f"{where}: {_must_be('a mapping with steps', plan)}"]
     faults = _unknown(where, plan, KEYS)
     steps, budget, endpoint = plan.get("steps"), plan.get("budget"), plan.get("endpoint")
     if steps is not None and not isinstance(steps, list):
         faults.append(f"{where}.steps: {_must_be('a list, with a hyphen before each step', steps)}")
-    elif steps:
-        shapes = [
+    else:
+        faults += [
             f"{where}.steps[{number}]: {_must_be('one operation with its options, such as purge: {table: …}', step)}"
-            for number, step in enumerate(steps, 1)
+            for number, step in enumerate(steps or (), 1)
             if not isinstance(step, Mapping)
         ]
-        faults += shapes or [f"{where}.{fault}" for fault in step_faults(steps)]
     if budget is not None and not _is_seconds(budget):
         faults.append(f"{where}.budget: {_must_be('a number of seconds above 0', budget)}")
     if plan.get("on_error", ON_ERROR[0]) not in ON_ERROR:

@@ -22,6 +22,7 @@ from ._plan import OPERATIONS
 from ._policy import LIGHT, Budget
 from ._scripts import Script
 from ._session import Session
+from ._watch import Watch
 
 BYTE_ORDER_MARK = "\ufeff"
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
@@ -124,8 +125,10 @@ def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bo
     session = open_session(connection, "vtchat.maintenance sql_object")
     try:
         recreate = parameters["on_conflict"] == "recreate"
-        changes, warnings = install(session, given_scripts(parameters), check, recreate, wanted, budget)
-        indexes, faults = _indexes(session, definitions or [], changes, check, budget)
+        # Building a view may take long: when nobody waits for it any more, it is cancelled as at the end of the budget.
+        with Watch(budget.end, session.cancel) as watch, watch.work():
+            changes, warnings = install(session, given_scripts(parameters), check, recreate, wanted, budget)
+            indexes, faults = _indexes(session, definitions or [], changes, check, budget)
         history, notes = _provided(session, check) if parameters["history"] and not faults else ([], [])
         server = session.server.summary()
     finally:

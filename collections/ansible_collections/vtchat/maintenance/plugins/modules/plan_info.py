@@ -10,8 +10,9 @@ module: plan_info
 short_description: Look at maintenance plans before they are used
 version_added: 1.0.0
 description:
-  - Looks at the shape of plans, down to the options of each step, and fails with everything that is wrong, each with the path
-    to it and the name that was probably meant. Nothing is connected to.
+  - Looks at the shape of plans, down to their steps, and fails with everything that is wrong, each with the path to it and the
+    name that was probably meant. Nothing is connected to.
+  - What is inside the steps is looked at by M(vtchat.maintenance.run) and M(vtchat.maintenance.maintainer).
   - Returns one plan, for M(vtchat.maintenance.run), and the steps of all, for M(vtchat.maintenance.maintainer).
 options:
   plans:
@@ -72,13 +73,13 @@ errors:
   elements: str
 """
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
 
 
 def main() -> None:
-    module = Module(_edge.PLAN_INFO, supports_check_mode=True)
-    module.finish(_edge.plan_info({option: module.params[option] for option in _edge.PLAN_INFO}))
+    module = Module(_plan_check.ARGUMENT_SPEC, supports_check_mode=True)
+    module.finish(_plan_check.plan_info(module.params))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ description:
     (definition, owner, privileges, comments, security labels) is compared before and after.
   - Where something differs, the scripts are installed in one transaction that consists of one statement. If one fails,
     nothing is changed.
+  - Every catalog is compared, so whatever a script writes there is told. Server warnings, such as for a C(GRANT) without the right to
+    it, are failures.
   - A script consists of statements that can be repeated, such as C(CREATE OR REPLACE FUNCTION), C(CREATE OR REPLACE VIEW),
     C(CREATE OR REPLACE TRIGGER), C(CREATE SCHEMA IF NOT EXISTS), C(COMMENT ON), C(GRANT) and C(REVOKE).
-  - A script may begin with one C(CREATE MATERIALIZED VIEW), C(CREATE TYPE) or C(CREATE DOMAIN), which cannot be repeated. Its
+  - C(CREATE MATERIALIZED VIEW), C(CREATE TYPE) and C(CREATE DOMAIN), which cannot be repeated, may stand anywhere in a script. The
     definition is compared with that of the object in the database.
+  - What a script sets, such as a role, a search path or a temporary object, holds in this script alone.
   - A materialized view with another definition is built under another name, with the indexes of the old one, and filled, while
     the old one can be read. Then it takes over the old one's owner, privileges, comments, security labels and statistics
     targets, and its name. Storage parameters are those of the script. What a killed installation has built is removed by
@@ -26,8 +29,9 @@ description:
   - If the view needs something that an earlier script changes, it is built in the transaction instead.
   - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer.
   - Another installation in the same database is waited for for 30 seconds.
-  - Refused are tables, indexes (M(vtchat.maintenance.index) is for these), policies and other objects that cannot be compared,
-    scripts that change rows, and everything that cannot run in a transaction, such as C(COMMIT) and commands of psql.
+  - Refused, with the right place for it, are tables, indexes (M(vtchat.maintenance.index) is for these), policies, sequences, roles
+    and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that cannot run
+    in a transaction, such as C(COMMIT) and commands of psql.
 options:
   sql:
     description:
@@ -35,7 +39,7 @@ options:
       - Exactly one of O(sql), O(src) and O(scripts) is needed.
     type: str
   src:
-    description: A file with the script, read on the controller where files of tasks are looked for.
+    description: A file with the script, in UTF-8, read on the controller where files of tasks are looked for.
     type: path
   name:
     description: What to call the script in messages. By default O(src), if given.
@@ -57,7 +61,8 @@ options:
   on_conflict:
     description:
       - What to do about a change that C(CREATE OR REPLACE) refuses, such as another return type or a column less, and about a
-        materialized view or type with another definition that other objects depend on.
+        materialized view or type with another definition that other objects depend on. For a type that is in use the failure says
+        how to change it without losing data.
       - V(fail) names the objects that depend on it. V(recreate) drops it and makes it anew, and the views that depend on it, with
         owners, privileges and comments; if that fails, everything is as it was. Other objects than views that depend on it
         are never dropped.
