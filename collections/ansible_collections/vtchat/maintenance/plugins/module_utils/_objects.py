@@ -143,11 +143,12 @@ class _Installation:
         gone = [
             Change("", name, MATERIALIZED_VIEW, "-- left by an interrupted installation\n", None) for name in leftovers
         ]
+        beside = [at for at in found["builds"] if self.beside(at, changes)]
         if check:
             return changes + gone + [_future_index(row) for row in found["future"]]
         self.drop(leftovers)
         if any(change.result != UNCHANGED for change in changes):
-            self.apply(found["builds"], changes)
+            self.apply(beside)
         return changes + gone
 
     def lock(self) -> None:
@@ -286,14 +287,13 @@ class _Installation:
         for view in views:
             self.session.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(sql.SQL(view)), users_path=True)
 
-    def apply(self, builds: Sequence[int], changes: Sequence[Change]) -> None:
+    def apply(self, beside: Sequence[int]) -> None:
         """Build what takes long beside the old, then do everything else at once."""
         built = False
         try:
-            for at in builds:
-                if self.beside(at, changes):
-                    built = True
-                    self.build(at)
+            for at in beside:
+                built = True
+                self.build(at)
             self.retried("apply")
         except BaseException:
             if built and self.session.alive:
