@@ -86,7 +86,7 @@ def outcome(database: Database, scripts: list[str], check: bool, recreate: bool)
         return None, str(error)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     earlier=SCRIPTS,
     scripts=SCRIPTS,

@@ -350,11 +350,15 @@ def test_a_view_that_needs_what_changes_with_it_is_built_with_it(items: Database
     changed = [text.replace("'a'", "'b'").replace("AS label FROM", "AS label, id FROM") for text in scripts]
     exact(items, *changed)
     assert items.value("SELECT min(label) FROM app.labels") == "b1"
-    view = "CREATE OR REPLACE VIEW public.v AS SELECT id FROM public.item"
+    view = "CREATE OR REPLACE VIEW public.v AS SELECT id, name FROM public.item"
     install(items, view)
+    wider = view.replace("id, name", "id, name, added")
     for check in (True, False):
         with pytest.raises(OptionError, match=r"2\.sql: .*readers of public\.v would wait"):
-            install(items, view.replace("id", "id, name"), VIEW, check=check)
+            install(items, wider, VIEW.replace("public.item;", "public.v;"), check=check)
+    assert [result for _name, result in exact(items, wider, VIEW)] == ["replaced", "created"], (
+        "these have nothing to do with each other"
+    )
 
 
 def test_what_hangs_on_columns_is_carried_over(items: Database) -> None:

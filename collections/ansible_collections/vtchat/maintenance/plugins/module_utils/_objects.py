@@ -143,7 +143,7 @@ class _Installation:
         gone = [
             Change("", name, MATERIALIZED_VIEW, "-- left by an interrupted installation\n", None) for name in leftovers
         ]
-        beside = [at for at in found["builds"] if self.beside(at, changes)]
+        beside = [at for at in found["builds"] if self.beside(at, changes, found["uses"][str(at)])]
         if check:
             return changes + gone + [_future_index(row) for row in found["future"]]
         self.drop(leftovers)
@@ -301,14 +301,14 @@ class _Installation:
                 self.drop(self.session.row(_objects_sql.LEFTOVERS)["views"]["ours"])
             raise
 
-    def beside(self, at: int, changes: Sequence[Change]) -> bool:
+    def beside(self, at: int, changes: Sequence[Change], uses: dict[str, Any]) -> bool:
         """Whether a view can be built before the other changes are made: when they cannot be what it is made of.
 
         Otherwise it is built in the transaction. Raises OptionError if that would keep others waiting.
         """
         earlier = [change for change in changes if change.step < at and change.result != UNCHANGED]
         locked = [c.object for c in earlier if c.kind in LOCKED_WHEN_REPLACED and c.result == REPLACED]
-        if not any(change.kind in USED_BY_VIEWS for change in earlier):
+        if not any(_matters(change, uses) for change in earlier):
             return True
         if locked:
             script = self.scripts[self.steps[at]["number"]].name
@@ -399,6 +399,15 @@ def _refuse_twice(scripts: Sequence[Script], steps: Sequence[dict[str, Any]]) ->
                 where = "twice" if first == second else f"in {first} too"
                 raise OptionError([f"{second}: the {name[0]} {step['name']} is defined {where}"])
             known[name] = step["number"]
+
+
+def _matters(change: Change, uses: dict[str, Any]) -> bool:
+    """Whether a change of something may change what a view contains. uses: what it is made of."""
+    if change.kind not in USED_BY_VIEWS or uses["functions"]:
+        return change.kind in USED_BY_VIEWS
+    if change.kind in ("view", MATERIALIZED_VIEW):
+        return change.object in uses["relations"]
+    return change.kind in ("type", "schema")
 
 
 def _quoted(name: Name) -> str:

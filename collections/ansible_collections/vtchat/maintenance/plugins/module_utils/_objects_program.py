@@ -52,7 +52,7 @@ DECLARE
   objects jsonb := '[]'; builds jsonb := '[]'; refusal jsonb; pairs jsonb; present jsonb := '[]'; asked jsonb := '[]';
   future jsonb := '[]'; scanned jsonb; described jsonb; files jsonb; parts jsonb := '[]'; logged jsonb; about text;
   statement text; prelude text := ''; done boolean; tables oid[]; sequences oid[]; catalogs jsonb;
-  names jsonb := '{}'; names_path text;
+  names jsonb := '{}'; names_path text; uses jsonb := '{}';
   counting constant boolean := current_setting('track_counts');
   users_role constant text := current_setting('role');
   session constant jsonb := (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings AS s WHERE s.source = 'session'
@@ -351,6 +351,10 @@ BEGIN
         CASE WHEN item ? 'absent' THEN 'null' ELSE item END, 'after', now_there->0)) || found;
     END LOOP;
     objects := objects || found;
+    IF mode = 'compare' AND builds @> (step->'at') THEN
+      EXECUTE q->>'uses' INTO item USING to_regclass(name)::oid;
+      uses := uses || jsonb_build_object(step->>'at', item);
+    END IF;
   END LOOP;
 
   IF mode = 'compare' AND refusal IS NULL THEN
@@ -412,7 +416,7 @@ BEGIN
  END;
  EXECUTE q->>'leftovers' INTO found;
  PERFORM set_config('vtchat_maintenance.result', jsonb_build_object('objects', objects, 'refusal', refusal, 'builds', builds,
-   'present', present, 'asked', asked, 'future', future, 'leftovers', found, 'logged', logged)::text, false);
+   'present', present, 'asked', asked, 'future', future, 'leftovers', found, 'logged', logged, 'uses', uses)::text, false);
 END
 """
 

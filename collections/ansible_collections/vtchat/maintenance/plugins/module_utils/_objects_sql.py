@@ -324,7 +324,22 @@ FROM (
     AND obj_description(c.oid, 'pg_class') LIKE 'vtchat.maintenance: %') AS left_behind
 """
 
+# What a view is made of, through views: the relations, and whether there are functions, which may read anything. $1: its oid.
+USES = """
+WITH RECURSIVE used (oid) AS (
+    SELECT $1 UNION
+    SELECT d.refobjid FROM used AS u JOIN pg_rewrite AS r ON r.ev_class = u.oid
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+)
+SELECT jsonb_build_object('relations', (SELECT jsonb_agg(format('%I.%I', n.nspname, c.relname))
+        FROM used JOIN pg_class AS c ON c.oid = used.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace),
+    'functions', EXISTS (SELECT FROM used AS u JOIN pg_rewrite AS r ON r.ev_class = u.oid
+        JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+        AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)))
+"""
+
 QUERIES = {
+    "uses": USES,
     "catalogs": CATALOGS,
     "scan_during": scan("in progress"),
     "scan_undone": scan("aborted"),
