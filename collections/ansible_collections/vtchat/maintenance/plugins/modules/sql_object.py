@@ -15,12 +15,12 @@ description:
     (definition, owner, privileges, comments, security labels) is compared before and after.
   - Where something differs, the scripts are installed in one transaction that consists of one statement. If one fails,
     nothing is changed.
-  - Every catalog is compared, so whatever a script writes there is told. Server warnings, such as for a C(GRANT) without the right to
-    it, are failures.
+  - Every catalog is compared, so whatever a script writes there is told. Server warnings, such as for a C(GRANT) without the
+    right to it, are failures.
   - A script consists of statements that can be repeated, such as C(CREATE OR REPLACE FUNCTION), C(CREATE OR REPLACE VIEW),
     C(CREATE OR REPLACE TRIGGER), C(CREATE SCHEMA IF NOT EXISTS), C(COMMENT ON), C(GRANT) and C(REVOKE).
-  - C(CREATE MATERIALIZED VIEW), C(CREATE TYPE) and C(CREATE DOMAIN), which cannot be repeated, may stand anywhere in a script. The
-    definition is compared with that of the object in the database.
+  - C(CREATE MATERIALIZED VIEW), C(CREATE TYPE) and C(CREATE DOMAIN), which cannot be repeated, may stand anywhere in a script.
+    The definition is compared with that of the object in the database.
   - What a script sets, such as a role, a search path or a temporary object, holds in this script alone.
   - A materialized view with another definition is built under another name, with the indexes of the old one, and filled, while
     the old one can be read. Then it takes over the old one's owner, privileges, comments, security labels and statistics
@@ -29,9 +29,9 @@ description:
   - If the view needs something that an earlier script changes, it is built in the transaction instead.
   - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer.
   - Another installation in the same database is waited for for 30 seconds.
-  - Refused, with the right place for it, are tables, indexes (M(vtchat.maintenance.index) is for these), policies, sequences, roles
-    and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that cannot run
-    in a transaction, such as C(COMMIT) and commands of psql.
+  - Refused, with the right place for it, are tables, indexes (M(vtchat.maintenance.index) is for these), policies, sequences,
+    roles and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that cannot
+    run in a transaction, such as C(COMMIT) and commands of psql.
 options:
   sql:
     description:
