@@ -30,8 +30,8 @@ description:
   - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer.
   - Another installation in the same database is waited for for 30 seconds.
   - Refused, with the right place for it, are tables, indexes (M(vtchat.maintenance.index) is for these), policies, sequences,
-    roles and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that cannot
-    run in a transaction, such as C(COMMIT) and commands of psql.
+    roles and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that
+    cannot run in a transaction, such as C(COMMIT) and commands of psql.
 options:
   sql:
     description:
