@@ -37,6 +37,7 @@ ignored = $(if $(strip $(INVENTORY)),,$(foreach name,$(CONNECTIONS),$(if $(value
 
 # $(call playbook,name,arguments)
 define playbook
+@test -z "$(filter -l%,$(words_of_flags))" || { echo "make: -l is an option of make; write ARGS='--limit ...'" >&2; exit 2; }
 @test -z "$(strip $(ignored))" || echo "make: ignored $(strip $(ignored)) of the environment, as this is the demo; for a database of your own: DATABASE_URL=... make $@ INVENTORY=production" >&2
 @$(BIN)/ansible-playbook -i "$(inventory)" "playbooks/$(1).yml" $(if $(filter 1 yes true,$(CHECK)),--check --diff) $(2) $(ARGS)
 endef
@@ -151,7 +152,7 @@ spelling_ARGS := ARGS='-v'
 spelling_PYTHON := PYTHON=python3.12
 
 # The letters of make's own options, from the part of MAKEFLAGS before the variables: "sL -j2 -- INVENTORY=x" has s and L.
-words_of_flags := $(subst /, ,$(firstword $(subst /--/, ,./$(subst $(space),/,$(strip $(MAKEFLAGS)))/)))
+words_of_flags = $(subst /, ,$(firstword $(subst /--/, ,./$(subst $(space),/,$(strip $(MAKEFLAGS)))/)))
 letters := $(filter-out --% -j% -l% -O% -I% -E% -o% -W%,$(word 2,$(words_of_flags)) $(filter -%,$(words_of_flags)))
 refused_L := make takes --check for an option of its own and would change things: write CHECK=1
 refused_n := -n and --dry-run print commands and check nothing: write CHECK=1

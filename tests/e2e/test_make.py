@@ -152,6 +152,14 @@ def test_options_of_other_targets(copy: Path, target: str) -> None:
         refused(copy, f"{target} INVENTORY=production", f"{target} does not take INVENTORY")
 
 
+def test_a_limit_is_not_a_load(copy: Path) -> None:
+    """make knows of -l with a number in recipes only; what comes before the recipe is left out here."""
+    for target in PLAYBOOKS:
+        done = make(copy, f"{target} -o setup -l0")
+        assert done.returncode == 2
+        assert "ARGS='--limit" in done.stderr
+
+
 def test_all_faults_at_once(copy: Path) -> None:
     said = make(copy, "hourly CHEK=1 production CHECK=ja --dry-run").stderr
     assert all(word in said for word in ("CHEK", "production", "CHECK is 1 or 0", "--dry-run"))

@@ -116,7 +116,9 @@ def test_what_is_missing_is_named_all_at_once_before_anything_is_written(places:
     output = places.failed(GH_TOKEN="", FLY_API_TOKEN="", DATABASE_URL="", GITHUB_REPOSITORY="")
     for name in ("GITHUB_REPOSITORY", "DATABASE_URL", "GH_TOKEN", "FLY_API_TOKEN"):
         assert f"set {name}" in output, output
-    assert "FLY_API_TOKEN" in places.failed(FLY_API_TOKEN="")
+    quoted = places.failed(FLY_API_TOKEN="", DATABASE_URL=f'"{URL}"')
+    assert "set FLY_API_TOKEN" in quoted
+    assert "set DATABASE_URL without the quotation marks" in quoted
     assert places.github.requests == places.fly.requests == []
 
 

@@ -53,6 +53,7 @@ ansible.cfg: |
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -158,9 +159,10 @@ class CallbackModule(CallbackBase):
             "runs": [{"inventory_host": host, **run} for host, run in self._runs],
             "totals": _report.totals(self._runs),
         }
-        directory = os.path.dirname(os.path.abspath(path))
+        directory, name = os.path.split(os.path.abspath(path))
+        _remove_leftovers(directory, name)
         # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
-        handle, temporary = tempfile.mkstemp(prefix=".summary-", dir=directory)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", suffix=".tmp", dir=directory)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(document, file, indent=2, sort_keys=True, default=str)
@@ -169,6 +171,19 @@ class CallbackModule(CallbackBase):
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def _remove_leftovers(directory: str, name: str) -> None:
+    """Files of runs that were killed while they wrote: their names tell the process, which is no more."""
+    for found in os.listdir(directory):
+        written_by = re.fullmatch(rf"\.{re.escape(name)}\.(\d{{1,9}})\.[a-z0-9_]{{8}}\.tmp", found)
+        if written_by:
+            try:
+                os.kill(int(written_by[1]), 0)
+            except ProcessLookupError:
+                os.unlink(os.path.join(directory, found))
+            except PermissionError:
+                continue  # it lives, and is somebody else's
 
 
 def _is_run(task: Any, result: Any) -> bool:

@@ -275,10 +275,15 @@ def _is_libpq_keyword(keyword: str) -> bool:
     return True
 
 
+def is_word(text: str) -> bool:
+    """Whether a text may be the name of anything: masking it everywhere would hide names."""
+    return _WORD.fullmatch(text) is not None
+
+
 def _is_word(form: str, keywords: Mapping[str, str]) -> bool:
     """Whether a password is a word that may be the name of anything, or is public as another part of this connection."""
     public = {value for keyword, value in keywords.items() if keyword not in _SECRET_KEYWORDS}
-    return bool(form) and (bool(_WORD.fullmatch(form)) or form in public)
+    return bool(form) and (is_word(form) or form in public)
 
 
 def _forms_of_secrets(keywords: Mapping[str, str], text: str) -> frozenset[str]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 # What a string begins with when it is no connection string of libpq, and what to do. The first that fits is told.
@@ -90,6 +89,8 @@ def unknown_parameter(name: str, number: int) -> str:
     known = next((one for one in _ELSEWHERE if one.lower() == name.lower()), "")
     if known:
         return f"the parameter {known} is of another program: take it out; {_ELSEWHERE[known]}"
+    import difflib  # in runs without a fault it would be loaded for nothing
+
     near = difflib.get_close_matches(name.lower(), _COMMON, 1, 0.75)
     hint = f", did you mean {near[0]}?" if near else "; take it out, or percent-encode the & of the value before it"
     return f"parameter {number} after the ? is not one of libpq's connection parameters{hint}"

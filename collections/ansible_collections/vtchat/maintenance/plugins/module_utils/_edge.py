@@ -115,7 +115,8 @@ def perform(name: str, parameters: dict[str, Any], check: bool, progress: Progre
         if faults:
             raise OptionError(faults)
         dsn = _dsn.parse(parameters["dsn"] or "", parameters["tls"])
-        register(dsn.secrets)
+        password = str(parameters.get("password") or "")
+        register(dsn.secrets | ({password} if password and not _dsn.is_word(password) else set()))
         result = _PERFORMERS.get(name, _run)(name, parameters, check, progress)
         # Warnings go to the terminal as they are, and names in them may come from anybody.
         if "warnings" in result:

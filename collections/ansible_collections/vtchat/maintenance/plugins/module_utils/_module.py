@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -77,6 +78,13 @@ class Module(AnsibleModule):
         return clean(text)
 
 
+def unexpected(error: Exception) -> str:
+    """A fault of ours in one sentence: its kind and place. Its own words may hold what nobody is to see."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{where.filename.rpartition('/')[2]}, line {where.lineno}"
+    return f"this is a fault of the module: {type(error).__name__} in {place}; what was done before it stays done"
+
+
 def serve(
     spec: dict[str, Any],
     masked: Callable[[Mapping[str, Any], set[str]], set[str]],
@@ -92,9 +100,12 @@ def serve(
     try:
         result = perform(parameters, module.check_mode)
     except OptionError as error:
-        module.finish({"failed": True, "msg": str(error), "errors": error.errors})
+        result = {"failed": True, "msg": str(error), "errors": error.errors}
     except MaintenanceError as error:
-        module.finish({"failed": True, "msg": str(error)})
+        result = {"failed": True, "msg": str(error)}
+    except Exception as error:
+        result = {"failed": True, "msg": unexpected(error)}
     if not module._diff:
-        del result["diff"]
+        result.pop("diff", None)
+    # Not inside except: Ansible would add the traceback, with the words of the exception.
     module.finish(result)

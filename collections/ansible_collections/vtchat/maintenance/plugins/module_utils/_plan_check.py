@@ -11,7 +11,6 @@ What is inside a step is looked at by whoever does it. This file needs nothing e
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -97,6 +96,8 @@ def _unknown(where: str, given: Mapping[Any, Any], known: Iterable[str]) -> list
 
 def near(name: str, known: Iterable[Any]) -> str:
     """The known name that was probably meant, in a form to append."""
+    import difflib  # in runs without a fault it would be loaded for nothing
+
     found = difflib.get_close_matches(name.lower(), [str(one) for one in known], 1, 0.6)
     return f", did you mean {found[0]}?" if found else ""
 

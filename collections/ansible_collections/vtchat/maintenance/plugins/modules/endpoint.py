@@ -170,7 +170,7 @@ from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _endpoint
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
+from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module, unexpected
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "url": {"type": "str", "required": True},
@@ -190,6 +190,8 @@ def main() -> None:
         result = _endpoint.perform(module.params, module.check_mode)
     except MaintenanceError as error:
         result = _endpoint.failure(module.params, error)
+    except Exception as error:
+        result = _endpoint.failure(module.params, MaintenanceError(unexpected(error)))
     module.finish(result)
 
 

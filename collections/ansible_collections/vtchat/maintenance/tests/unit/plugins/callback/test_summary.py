@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -221,3 +223,18 @@ def test_the_old_json_file_stays_when_writing_fails(monkeypatch: pytest.MonkeyPa
     assert file.read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["last.json"]
     assert "No space left on device" in callback.screen.warnings[0]
+
+
+def test_what_a_killed_run_left_beside_the_file_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    leftover = tmp_path / f".last.json.{gone.pid}.abcd1234.tmp"
+    others = {
+        tmp_path / f".last.json.{os.getpid()}.abcd1234.tmp",
+        tmp_path / ".last.json.old",
+        tmp_path / ".last.json.1.x.tmp",
+    }
+    for path in (leftover, *others):
+        path.touch()
+    Callback(str(tmp_path / "last.json")).v2_playbook_on_stats(None)
+    assert set(tmp_path.iterdir()) == {tmp_path / "last.json", *others}

@@ -88,3 +88,17 @@ def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPa
 def test_older_releases_of_ansible_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ansible.module_utils.secrets", None)
     _module.register({"PASSzq7"})
+
+
+def test_a_fault_of_ours_is_a_message_without_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def perform(parameters: Any, check: bool) -> dict[str, Any]:
+        raise KeyError("PASSzq7")
+
+    monkeypatch.setattr(_module, "Module", lambda argument_spec, **_more: module(monkeypatch, argument_spec, name="n"))
+    with pytest.raises(SystemExit):
+        _module.serve(SPEC, lambda _parameters, already: already, perform)
+    shown = capsys.readouterr().out
+    assert "a fault of the module: KeyError in test__module.py" in shown
+    assert "zq7" not in shown
