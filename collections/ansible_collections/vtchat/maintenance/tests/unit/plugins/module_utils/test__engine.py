@@ -140,6 +140,12 @@ def test_an_error_that_nobody_thought_of_fails_its_step_and_no_other(stage: Stag
     assert reason.endswith("object with *** is not subscriptable")
 
 
+def test_what_was_being_dropped_is_read_again(stage: Stage) -> None:
+    gone = SqlError("cache lookup failed for relation 4711", "XX000")
+    stage.read_failures = {"a": [gone], "b": [gone, gone]}
+    assert outcomes(stage.run(["a"], ["b"])) == ["a done", "b failed"]
+
+
 def test_check_executes_nothing(stage: Stage) -> None:
     result = stage.run(["a"], ["b"], check=True)
     assert (outcomes(result), stage.executed, result["changed"]) == (["a planned", "b planned"], [], True)
