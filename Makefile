@@ -180,6 +180,8 @@ faults := $(faults)$(foreach name,INVENTORY CHECK,$(if $(filter $(name),$(typed)
 faults := $(faults)$(if $(filter CHECK,$(typed)),$(if $(filter-out 1 yes true 0 no false,$(CHECK)),$(newline)CHECK is 1 or 0: write CHECK=1))
 faults := $(faults)$(if $(filter INVENTORY,$(typed)),$(if $(filter 0 1,$(words $(INVENTORY))),$(if $(wildcard $(inventory)),,$(newline)there is no $(inventory); there are $(patsubst inventories/%/.,%,$(wildcard inventories/*/.))),$(newline)INVENTORY is one name))
 
+# What the loops leave between and behind the sentences
+squeezed = $(subst $(space)$(space),$(space),$(subst $(space)$(space),$(space),$(subst $(space)$(space),$(space),$(1))))
 ifneq ($(strip $(faults)),)
-$(error $(subst $(space)$(newline),$(newline),$(faults)))
+$(error $(subst $(space)$(hash),,$(subst $(space)$(newline),$(newline),$(call squeezed,nothing was done $(faults) $(hash)))))
 endif
