@@ -110,8 +110,19 @@ def test_versions(version: int, words: str) -> None:
 
 def facts(**changes: Any) -> Any:
     """A view 1 on a table 20001, by the columns of the statement; pieces are the view's."""
-    table = {"oid": 20001, "schema": "public", "name": "users", "kind": "r", "heap": True, "row_security": False, "version": "1",
-             "owner": "o", "form": "f", "counters": [1, 0, 0, 0], **changes.pop("table", {})}  # fmt: skip
+    table = {
+        "oid": 20001,
+        "schema": "public",
+        "name": "users",
+        "kind": "r",
+        "heap": True,
+        "row_security": False,
+        "version": "1",
+        "owner": "o",
+        "form": "f",
+        "counters": [1, 0, 0, 0],
+        **changes.pop("table", {}),
+    }
     view = {**table, "oid": 1, "name": "v", "kind": "m", "row_security": False, "heap": True}
     lower = {"oid": 870, "name": "lower", "plain": True, "version": "1", "barred": None, "call": "lower(text)"}
     pieces = [
@@ -121,13 +132,20 @@ def facts(**changes: Any) -> Any:
         *changes.pop("pieces", []),
     ]
     row = {
-        "now": 1.0, "since": since(), "locale": "c", "relations": [view, table], "functions": [lower,
-        *changes.pop("functions", [])],
-        "types": changes.pop("types", []), "operators": [[96, 65]], "collations": [], "catalogs": [[1259, "pg_catalog",
-        "pg_class"]],
-        "trees": [[1, "hash"]], "pieces": [[*piece, [[1, 1]]] for piece in pieces], "conversions": changes.pop("conversions", []),
+        "now": 1.0,
+        "since": since(),
+        "locale": "c",
+        "relations": [view, table],
+        "functions": [lower, *changes.pop("functions", [])],
+        "types": changes.pop("types", []),
+        "operators": [[96, 65]],
+        "collations": [],
+        "catalogs": [[1259, "pg_catalog", "pg_class"]],
+        "trees": [[1, "hash"]],
+        "pieces": [[*piece, [[1, 1]]] for piece in pieces],
+        "conversions": changes.pop("conversions", []),
         "edges": [[1, 20001, "rule", True], *changes.pop("edges", [])],
-    }  # fmt: skip
+    }
     return _definition.Facts(row, "")
 
 
@@ -144,10 +162,14 @@ CALL = ["FUNCEXPR", "funcid"]
         ({}, ""),
         ({"pieces": [[*CALL, "870"]]}, ""),
         ({"pieces": [[*CALL, "870"]], "functions": [{"oid": 870, "name": "lower", "plain": False}]}, "calls lower()"),
-        ({"pieces": [[*CALL, "1199"]], "functions": [{"oid": 1199, "name": "age", "plain": True}]},
-         "calls age(), whose result can"),
-        ({"pieces": [[*CALL, "20500"]], "functions": [{"oid": 20500, "name": "Odd", "plain": True}]},
-         'calls "Odd"(), whose result'),
+        (
+            {"pieces": [[*CALL, "1199"]], "functions": [{"oid": 1199, "name": "age", "plain": True}]},
+            "calls age(), whose result can",
+        ),
+        (
+            {"pieces": [[*CALL, "20500"]], "functions": [{"oid": 20500, "name": "Odd", "plain": True}]},
+            'calls "Odd"(), whose result',
+        ),
         ({"pieces": [[*CALL, "9998"]]}, "calls function 9998"),
         ({"pieces": [["OPEXPR", "opno", "97"]]}, "calls function 0"),  # an operator that is gone
         ({"pieces": [["FUNCEXPR", None, None]]}, "FUNCEXPR in a form that is not known"),
@@ -160,19 +182,30 @@ CALL = ["FUNCEXPR", "funcid"]
         ({"pieces": [[None, "relid", "1259"]]}, "reads the system catalog pg_catalog.pg_class"),
         ({"pieces": [["COERCEVIAIO", None, None]]}, "converts to or from text"),
         ({"pieces": [["COERCEVIAIO", None, None]], "conversions": [[1, 23, None, 1], [1, None, 25, 1]]}, ""),
-        ({"pieces": [["COERCEVIAIO", None, None]], "conversions": [[1, 1082, None, 1], [1, None, 25, 1]]},
-         "converts to or from text"),
+        (
+            {"pieces": [["COERCEVIAIO", None, None]], "conversions": [[1, 1082, None, 1], [1, None, 25, 1]]},
+            "converts to or from text",
+        ),
         ({"table": {"kind": "f"}}, "reads the foreign table public.users"),
         ({"table": {"kind": "S"}}, "reads the sequence public.users"),
         ({"table": {"heap": False}}, "stored in another way"),
         ({"table": {"row_security": True}}, "row-level security"),
-        ({"pieces": [["MINMAXEXPR", "minmaxtype", "20600"]],
-          "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}]},
-          "compares values of the type citext"),
-        ({"pieces": [[None, "vartype", "20600"]],
-          "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}]}, ""),
+        (
+            {
+                "pieces": [["MINMAXEXPR", "minmaxtype", "20600"]],
+                "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}],
+            },
+            "compares values of the type citext",
+        ),
+        (
+            {
+                "pieces": [[None, "vartype", "20600"]],
+                "types": [{"oid": 20600, "name": "citext", "own": True, "form": "f", "parts": None}],
+            },
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_obstacles(changes: dict[str, Any], words: str) -> None:
     found = obstacle(**changes)
     assert words in found
