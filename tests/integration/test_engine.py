@@ -472,6 +472,19 @@ def test_role(database: Database) -> None:
         assert role in result["msg"]
 
 
+def test_role_that_another_is_set_to_take_on(database: Database) -> None:
+    """From the role that it has become, a session does not see when it began."""
+    table(database)
+    owner, login = database.role("owner"), database.role("login")
+    database.sql(
+        f"ALTER TABLE t OWNER TO {owner}; GRANT {owner} TO {login}; GRANT CREATE ON DATABASE {database.name} TO {owner}; "
+        f"ALTER ROLE {login} SET role = {owner}"
+    )
+    result = purge(database, user=login)
+    assert (only(result)["rows"], result["warnings"]) == (5, [])
+    assert history(database, role=owner)[0]["status"] == "ok"
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_the_lock_does_not_outlive_the_result(
     database: Database, monkeypatch: pytest.MonkeyPatch, recorded: bool
