@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from psycopg2.sql import Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._history import KEEP_ACTIONS, LOCK_KEYS
@@ -470,6 +470,27 @@ def test_role(database: Database) -> None:
         result = purge(database, user=login, role=role)
         assert result["failed"]
         assert role in result["msg"]
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_texts_from_the_database_end_where_they_end(database: Database, conforming: str) -> None:
+    """What a stranger's trigger says is written into the history, and is no SQL there, wherever it has backslashes."""
+    table(database)
+    said = """\\'; CREATE TABLE hacked (); UPDATE maintenance.action SET reason = ' "x" \\\\' E'\\' $$ %s \\"""
+    database.sql(
+        SQL(
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $f$BEGIN RAISE EXCEPTION USING MESSAGE = {}; END$f$; "
+            "CREATE TRIGGER say BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION say(); "
+            "ALTER DATABASE {} SET standard_conforming_strings = {}"
+        ).format(Literal(said), Identifier(database.name), SQL(conforming))
+    )
+    result = purge(database)
+    assert said in only(result)["reason"]
+    assert result["warnings"] == []
+    [recorded] = history(database)
+    assert recorded["status"] == "failed"
+    assert said in only(recorded)["reason"]
+    assert database.value("SELECT to_regclass('hacked') IS NULL")
 
 
 def test_role_that_another_is_set_to_take_on(database: Database) -> None:
