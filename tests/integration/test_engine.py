@@ -493,6 +493,21 @@ def test_texts_from_the_database_end_where_they_end(database: Database, conformi
     assert database.value("SELECT to_regclass('hacked') IS NULL")
 
 
+def test_what_a_trigger_sets_does_not_last(database: Database) -> None:
+    table(database)
+    table(database, "tä")
+    database.sql(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET DateStyle = German; SET client_encoding = LATIN1; "
+        "SET exit_on_error = on; RETURN OLD; END$$; "
+        "CREATE TRIGGER f BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()"
+    )
+    result = run(database, "t", "nothing", "tä")
+    assert [action["outcome"] for action in result["actions"]] == ["done", "failed", "done"], result
+    assert result["warnings"] == []
+    assert left(database, '"tä"') == 5
+    assert 'public."tä"' in [action["target"] for action in history(database)[0]["actions"]]
+
+
 def test_role_that_another_is_set_to_take_on(database: Database) -> None:
     """From the role that it has become, a session does not see when it began."""
     table(database)

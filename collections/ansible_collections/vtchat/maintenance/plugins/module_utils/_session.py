@@ -67,7 +67,8 @@ class Session:
         }
         row = self._only(enter + FACTS, {**own, "settings": json.dumps(settings)})
         self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
-        self._kept = self._known(settings)
+        # The driver relies on the last two, and has set the first of them.
+        self._kept = {**self._known(settings), "DateStyle": "ISO", "client_encoding": self._connection.encoding}
         return self.server
 
     def rows(
@@ -176,20 +177,22 @@ class Session:
         if alone:
             self._set_again()
             return self._run(self._mogrified(query, params))
+        message = self._before(users_path) + self._mogrified(query, params)
         self._foreign = self._foreign or users_path
-        cursor = self._run(self._before(users_path) + self._mogrified(query, params))
+        cursor = self._run(message)
         self._foreign = users_path
         return cursor
 
     def _before(self, users_path: bool) -> bytes:
-        """What sets settings in the same message: for it alone, or those of the session that code of others may have changed."""
+        """What sets settings in the same message: those that code of others may have changed, and the path for it alone."""
+        before = b""
+        if self._foreign and not self.shared:
+            before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
         if users_path or self.shared:
             settings = self._known(SET_ASIDE) if self.shared else {}
             path = {"search_path": self.server.path if users_path else OURS}
-            return self._mogrified(_set_config({**settings, **path}, "true"), None)
-        if self._foreign:
-            return self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
-        return b""
+            before += self._mogrified(_set_config({**settings, **path}, "true"), None)
+        return before
 
     def _set_again(self) -> None:
         """The same before a statement that cannot share a message. What has failed can only be rolled back."""
