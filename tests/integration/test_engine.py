@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from psycopg2.sql import Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._history import KEEP_ACTIONS, LOCK_KEYS
@@ -470,6 +470,55 @@ def test_role(database: Database) -> None:
         result = purge(database, user=login, role=role)
         assert result["failed"]
         assert role in result["msg"]
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_texts_from_the_database_end_where_they_end(database: Database, conforming: str) -> None:
+    """What a stranger's trigger says is written into the history, and is no SQL there, wherever it has backslashes."""
+    table(database)
+    said = """\\'; CREATE TABLE hacked (); UPDATE maintenance.action SET reason = ' "x" \\\\' E'\\' $$ %s \\"""
+    database.sql(
+        SQL(
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $f$BEGIN RAISE EXCEPTION USING MESSAGE = {}; END$f$; "
+            "CREATE TRIGGER say BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION say(); "
+            "ALTER DATABASE {} SET standard_conforming_strings = {}"
+        ).format(Literal(said), Identifier(database.name), SQL(conforming))
+    )
+    result = purge(database)
+    assert said in only(result)["reason"]
+    assert result["warnings"] == []
+    [recorded] = history(database)
+    assert recorded["status"] == "failed"
+    assert said in only(recorded)["reason"]
+    assert database.value("SELECT to_regclass('hacked') IS NULL")
+
+
+def test_what_a_trigger_sets_does_not_last(database: Database) -> None:
+    table(database)
+    table(database, "tä")
+    database.sql(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET DateStyle = German; SET client_encoding = LATIN1; "
+        "SET exit_on_error = on; RETURN OLD; END$$; "
+        "CREATE TRIGGER f BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()"
+    )
+    result = run(database, "t", "nothing", "tä")
+    assert [action["outcome"] for action in result["actions"]] == ["done", "failed", "done"], result
+    assert result["warnings"] == []
+    assert left(database, '"tä"') == 5
+    assert 'public."tä"' in [action["target"] for action in history(database)[0]["actions"]]
+
+
+def test_role_that_another_is_set_to_take_on(database: Database) -> None:
+    """From the role that it has become, a session does not see when it began."""
+    table(database)
+    owner, login = database.role("owner"), database.role("login")
+    database.sql(
+        f"ALTER TABLE t OWNER TO {owner}; GRANT {owner} TO {login}; GRANT CREATE ON DATABASE {database.name} TO {owner}; "
+        f"ALTER ROLE {login} SET role = {owner}"
+    )
+    result = purge(database, user=login)
+    assert (only(result)["rows"], result["warnings"]) == (5, [])
+    assert history(database, role=owner)[0]["status"] == "ok"
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -755,7 +755,8 @@ def test_settings_that_would_change_what_we_do_are_set_aside(database: Database)
     settings = {
         "statement_timeout": "1ms",
         "lock_timeout": "1ms",
-        "transaction_timeout": "300ms",
+        "transaction_timeout": "1ms",
+        "exit_on_error": "on",
         "idle_session_timeout": "50ms",
         "quote_all_identifiers": "on",
         "standard_conforming_strings": "off",
@@ -782,8 +783,9 @@ def test_settings_that_would_change_what_we_do_are_set_aside(database: Database)
     assert only(perform("purge", database.dsn, True, **given))["rows"] == 5
     result = perform("purge", database.dsn, **given)
     assert (result["status"], only(result)["rows"], result["warnings"]) == ("ok", 5, [])
-    analyzed = perform("analyze", database.dsn, tables=["public.t"])
-    assert only(analyzed)["outcome"] == "done", analyzed
+    wrong = {"purge": {**given, "where": "nonsense(id)"}}
+    analyzed = perform("run", database.dsn, plan="p", steps=[wrong, {"analyze": {"tables": ["public.t"]}}])
+    assert [action["outcome"] for action in analyzed["actions"]] == ["failed", "done"], analyzed
 
 
 def test_foreign_keys_that_would_be_passed_by(database: Database) -> None:

@@ -37,6 +37,9 @@ CREATE VIEW app.names AS SELECT DISTINCT name FROM app.parent;
 CREATE MATERIALIZED VIEW app.counts AS SELECT name, count(*) FROM app.names GROUP BY name;
 CREATE UNIQUE INDEX ON app.counts (name);
 CREATE MATERIALIZED VIEW app.plain AS SELECT c.name, p.id FROM app.counts AS c JOIN app.parent AS p USING (name);
+CREATE FUNCTION app.leave() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN SET search_path = app, public, pg_catalog; SET statement_timeout = 0; RETURN OLD; END';
+CREATE TRIGGER leave BEFORE DELETE ON app.split FOR EACH ROW EXECUTE FUNCTION app.leave();
 CREATE SCHEMA broken; CREATE TABLE broken.t (id int); CREATE INDEX ON broken.t (id);
 """
 ROWS = """

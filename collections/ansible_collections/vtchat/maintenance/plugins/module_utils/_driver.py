@@ -28,6 +28,32 @@ else:
         IMPORT_ERROR = traceback.format_exc()
         psycopg2 = extensions = sql = None
 
+
+class Text:
+    """A text as a constant that means the same whatever standard_conforming_strings is.
+
+    The driver decides about backslashes once, when it connects, and libpq anew with each report of the setting. Where a role has
+    it off and we turn it on, the two differ, and a text with a backslash before a quotation mark would end too early.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._encoding = "utf-8"
+
+    def prepare(self, connection: Any) -> None:
+        self._encoding = extensions.encodings[connection.encoding]
+
+    def getquoted(self) -> bytes:
+        if "\0" in self._text:
+            raise ValueError("A string literal cannot contain NUL (0x00) characters.")
+        quoted = self._text.replace("'", "''")
+        quoted = " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
+        return quoted.encode(self._encoding)
+
+
+if IMPORT_ERROR is None:
+    extensions.register_adapter(str, Text)
+
 __all__ = ["IMPORT_ERROR", "extensions", "last_words", "psycopg2", "sql"]
 
 

@@ -77,7 +77,7 @@ FROM referring AS k
 
 FACTS = """
 WITH RECURSIVE {targets},{parts},{reached}
-SELECT t.*, clock_timestamp() - {older_than}::interval AS cutoff, a.attname::text AS column_name, a.attnum,
+SELECT t.*, clock_timestamp() - make_interval(secs => {older_than}) AS cutoff, a.attname::text AS column_name, a.attnum,
        (WITH RECURSIVE base (oid, kind) AS (  -- that of a domain
             SELECT oid, typtype FROM pg_type WHERE oid = a.atttypid
             UNION ALL SELECT y.oid, y.typtype FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'
@@ -118,7 +118,7 @@ def read(session: Session, options: dict[str, Any], older_than: int) -> dict[str
         reached=sql.SQL(REACHED),
         referred_by=sql.SQL(REFERRED_BY).format(column=column),
         column=column,
-        older_than=sql.Literal(f"{older_than} seconds"),
+        older_than=sql.Literal(older_than),
     )
     return session.row(query)
 

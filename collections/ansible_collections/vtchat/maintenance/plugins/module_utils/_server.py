@@ -18,7 +18,7 @@ OURS = "pg_catalog, pg_temp"
 # The first of every session. Whoever may create something in a schema of the search_path could have made functions and
 # operators that fit our statements better than those of the server. So this one calls nothing by an unqualified name, and
 # has no operator and no type in it; whatever comes after it in the same message is parsed under our own path. The role may
-# have a statement_timeout that nothing fits into.
+# have a statement_timeout that nothing fits into, or (from 17 on) a transaction_timeout.
 ENTER = """
 SET LOCAL statement_timeout = 0;
 SELECT pg_catalog.set_config('vtchat_maintenance.path', pg_catalog.current_setting('search_path'), true),
@@ -26,6 +26,8 @@ SELECT pg_catalog.set_config('vtchat_maintenance.path', pg_catalog.current_setti
                              pg_catalog.format('%%s', pg_catalog.array_to_json(pg_catalog.current_schemas(true))), true),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 """
+
+ENTER_17 = "SET LOCAL transaction_timeout = 0;" + ENTER
 
 # Settings of a database or role that would change what our statements do or what the server prints are set aside.
 # transaction_timeout exists from 17 on, and would end the connection.
@@ -38,6 +40,8 @@ SET_ASIDE = {
     "default_transaction_deferrable": "off",
     "row_security": "on",
     "client_min_messages": "notice",
+    "exit_on_error": "off",
+    "extra_float_digits": "1",
     "jit": "off",
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "60s",
@@ -58,7 +62,8 @@ SELECT current_setting('server_version_num')::int AS version_num,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
        pg_is_in_recovery() AS in_recovery,
        pg_backend_pid() AS backend_pid,
-       (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())) AS backend_start,
+       -- hidden from a role that another one is set to take on (ALTER ROLE ... SET role)
+       coalesce((SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())), clock_timestamp()) AS backend_start,
        current_setting('vtchat_maintenance.path') AS path,
        current_setting('vtchat_maintenance.schemas')::json AS schemas,
        current_setting('default_transaction_read_only')::bool AS read_only,

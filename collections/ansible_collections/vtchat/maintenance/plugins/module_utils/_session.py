@@ -16,7 +16,7 @@ from typing import Any, Union
 from . import _dsn
 from ._driver import extensions, last_words, psycopg2, sql
 from ._errors import Contended, MaintenanceError, SqlError
-from ._server import ENTER, FACTS, OURS, ROLE, SET_ASIDE, Server
+from ._server import ENTER, ENTER_17, FACTS, OURS, ROLE, SET_ASIDE, Server
 
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
@@ -38,6 +38,8 @@ class Session:
         self._connection = connection
         self._dsn = dsn
         self._settings: dict[str, str] = {}
+        self._kept: dict[str, str] = {}  # what read_facts() has set
+        self._foreign = False  # code of others has run since, which may have changed settings of the session
         self._watched = False
         self.turns = 0
         self.server: Server  # from read_facts(), which is the first thing done
@@ -55,15 +57,18 @@ class Session:
             "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
         }
         own = {"own_pid": self._own_pid, "role": role}
-        started = {"backend_start": self._only(ENTER + ROLE, own)["backend_start"]} if role else {}
+        enter = ENTER_17 if self._connection.info.server_version >= 170000 else ENTER
+        started = {"backend_start": self._only(enter + ROLE, own)["backend_start"]} if role else {}
         settings = {
             **SET_ASIDE,
             **self._settings,
             "application_name": application[:63],
             "default_transaction_read_only": "on" if read_only else "off",
         }
-        row = self._only(ENTER + FACTS, {**own, "settings": json.dumps(settings)})
+        row = self._only(enter + FACTS, {**own, "settings": json.dumps(settings)})
         self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
+        # The driver relies on the last two, and has set the first of them.
+        self._kept = {**self._known(settings), "DateStyle": "ISO", "client_encoding": self._connection.encoding}
         return self.server
 
     def rows(
@@ -73,7 +78,7 @@ class Session:
 
         users_path: in a transaction of its own, under the search_path that the user has. alone: see execute().
         """
-        return self._fetch(self._message(query, params, users_path, alone), None)
+        return _dictionaries(self._send(query, params, users_path, alone))
 
     def row(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> dict[str, Any]:
         """The only row."""
@@ -86,7 +91,7 @@ class Session:
         alone: it cannot share a message with another (VACUUM, CONCURRENTLY, BEGIN, COMMIT, ROLLBACK); behind a pooler that
         was allowed it must not depend on the search_path then.
         """
-        with closing(self._run(self._message(query, params, users_path, alone))) as cursor:
+        with closing(self._send(query, params, users_path, alone)) as cursor:
             return cursor.rowcount
 
     @contextmanager
@@ -97,6 +102,7 @@ class Session:
         ):  # it would stay with the pool's connection, and is what statements that go alone have there anyway
             yield
             return
+        self._set_again()
         self._set_path(self.server.path)
         try:
             yield
@@ -109,11 +115,7 @@ class Session:
         changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
         if changes and not self.shared:
-            calls = [
-                sql.SQL("pg_catalog.set_config({}, {}, false)").format(sql.Literal(k), sql.Literal(v))
-                for k, v in changes.items()
-            ]
-            self.row(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+            self.execute(_set_config(changes, "false"))
             self._settings.update(changes)
 
     def end_with_client(self) -> None:
@@ -170,19 +172,38 @@ class Session:
         """Take it as proved that the proxy keeps its backend for this connection."""
         self._own_pid = self.server.backend_pid
 
-    def _message(self, query: Query, params: Params, users_path: bool, alone: bool) -> bytes:
-        """The message for a query. Where it is not our own path that is set, it is set for this message alone."""
-        if alone or not (users_path or self.shared):
-            return self._mogrified(query, params)
-        settings = dict(SET_ASIDE) if self.shared else {}
-        settings.pop("transaction_timeout", None)  # unknown before 17
-        settings["search_path"] = self.server.path if users_path else OURS
-        calls = [
-            sql.SQL("pg_catalog.set_config({}, {}, true)").format(sql.Literal(k), sql.Literal(v))
-            for k, v in settings.items()
-        ]
-        prefix = self._mogrified(sql.SQL("SELECT {};\n").format(sql.SQL(", ").join(calls)), None)
-        return prefix + self._mogrified(query, params)
+    def _send(self, query: Query, params: Params, users_path: bool, alone: bool) -> extensions.cursor:
+        """Run a statement. Where it is not our own path that is set, it is set for this message alone."""
+        if alone:
+            self._set_again()
+            return self._run(self._mogrified(query, params))
+        message = self._before(users_path) + self._mogrified(query, params)
+        self._foreign = self._foreign or users_path
+        cursor = self._run(message)
+        self._foreign = users_path
+        return cursor
+
+    def _before(self, users_path: bool) -> bytes:
+        """What sets settings in the same message: those that code of others may have changed, and the path for it alone."""
+        before = b""
+        if self._foreign and not self.shared:
+            before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
+        if users_path or self.shared:
+            settings = self._known(SET_ASIDE) if self.shared else {}
+            path = {"search_path": self.server.path if users_path else OURS}
+            before += self._mogrified(_set_config({**settings, **path}, "true"), None)
+        return before
+
+    def _set_again(self) -> None:
+        """The same before a statement that cannot share a message. What has failed can only be rolled back."""
+        failed = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_INERROR
+        if self._foreign and not self.shared and not failed:
+            self.execute("SELECT")
+
+    def _known(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Those that this version has."""
+        old = self.server.version_num < 170000
+        return {name: value for name, value in settings.items() if not (old and name == "transaction_timeout")}
 
     def _mogrified(self, query: Query, params: Params) -> bytes:
         with closing(self._connection.cursor()) as cursor:
@@ -201,13 +222,8 @@ class Session:
         self._run(sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(sql.Literal(path))).close()
 
     def _only(self, query: str, params: Params) -> dict[str, Any]:
-        (row,) = self._fetch(query, params)
+        (row,) = _dictionaries(self._run(query, params))
         return row
-
-    def _fetch(self, query: Query | bytes, params: Params) -> list[dict[str, Any]]:
-        with closing(self._run(query, params)) as cursor:
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row)) for row in cursor.fetchall()]
 
     def _run(self, query: Query | bytes, params: Params = None) -> extensions.cursor:
         self.turns += 1
@@ -232,6 +248,22 @@ class Session:
         return SqlError(
             message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or ""
         )
+
+
+def _dictionaries(cursor: extensions.cursor) -> list[dict[str, Any]]:
+    """The rows of a statement that was run."""
+    with closing(cursor):
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def _set_config(settings: Mapping[str, str], local: str) -> sql.Composed:
+    """A statement that sets them, for its transaction or for the session; nothing in it is looked up in the path."""
+    calls = [
+        sql.SQL("pg_catalog.set_config({}, {}, {})").format(sql.Literal(name), sql.Literal(value), sql.SQL(local))
+        for name, value in settings.items()
+    ]
+    return sql.SQL("SELECT {};\n").format(sql.SQL(", ").join(calls))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -18,6 +18,7 @@ from .._driver import sql
 from .._errors import Contended, OptionError, SqlError
 from .._purge import SMALL_TABLE
 from .._purge_batches import FIRST_BATCH, Progress, Purge, expired
+from .._scripts import tokens
 from .._session import Session
 from .._sql import MAX_NAME_BYTES, quote
 
@@ -91,9 +92,28 @@ def check(options: dict[str, Any]) -> list[str]:
         faults.append("max_rows: must be at least 1; leave it out for no limit")
     if not 10 <= options["batch_ms"] <= 60_000:
         faults.append("batch_ms: must be from 10 to 60000 milliseconds")
-    if options["where"] is not None and not options["where"].strip():
-        faults.append("where: is empty; leave it out to delete every row that has expired")
+    if options["where"] is not None:
+        faults += [f"where: {fault}" for fault in _where_faults(options["where"])]
     return faults
+
+
+def _where_faults(text: str) -> list[str]:
+    """What would make a predicate end earlier or later than its text, so that rows could go that have not expired."""
+    if not text.strip():
+        return ["is empty; leave it out to delete every row that has expired"]
+    open_brackets = 0
+    try:
+        for token in tokens(text):
+            open_brackets += token.says("(") - token.says(")")
+            if open_brackets < 0:
+                return ["a bracket is closed that was not opened"]
+            if token.says(";"):
+                return ["is a condition and not a statement: take the semicolon out"]
+            if token.says("'") or token.says('"'):
+                return ["a quotation mark is opened and not closed"]
+    except OptionError as error:
+        return error.errors
+    return ["a bracket is opened and not closed"] if open_brackets else []
 
 
 def age_seconds(text: str) -> int:
