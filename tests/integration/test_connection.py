@@ -391,6 +391,17 @@ def test_pool_in_session_mode_is_as_good_as_the_server(pool: Pgbouncer) -> None:
     assert (result["status"], only(result)["rows"]) == ("ok", 1)
 
 
+@pytest.mark.parametrize("pool", ["session"], indirect=True)
+def test_what_the_last_user_of_a_backend_has_changed_is_not_ours(pool: Pgbouncer) -> None:
+    """It has not been reported when the pool hands the backend over."""
+    view = "CREATE OR REPLACE VIEW v AS SELECT at FROM t"
+    for _turn in range(2):
+        result = perform("purge", pool.dsn, table="t", column="at")
+        assert (result["status"], bool(result["run_id"])) == ("ok", True)
+        installed = perform("sql_object", pool.dsn, sql=view)
+        assert not installed.get("failed"), installed["msg"]
+
+
 # Language
 
 

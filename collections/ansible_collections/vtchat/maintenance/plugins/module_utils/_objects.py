@@ -160,6 +160,9 @@ class _Installation:
                     f"another installation has been at work in this database for {LOCK_WAIT:g} s; nothing was done"
                 )
             time.sleep(0.2)  # a waiting statement would hold back what VACUUM may remove
+        if self.session.inherited and self.session.server.version_num >= 150000:
+            # What the last user of this backend has changed and not reported yet would be taken for ours.
+            self.session.row("SELECT pg_catalog.pg_stat_force_next_flush()")
 
     def retried(self, mode: str) -> dict[str, Any]:
         """Compare or apply under the blocking policy."""
