@@ -99,12 +99,9 @@ def test_what_a_script_drops_is_listed(items: Database) -> None:
 
 
 def test_a_script_of_comments_only_is_nothing(items: Database) -> None:
-    assert install(items, "-- nothing\n/* at all */\n") == {
-        **install(items, ""),
-        "changed": False,
-        "objects": [],
-        "diff": [],
-    }
+    without, comments = install(items, ""), install(items, "-- nothing\n/* at all */\n")
+    # The lock of an installation that has just ended may have to be asked for again.
+    assert {**comments, "turns": 0} == {**without, "turns": 0, "changed": False, "objects": [], "diff": []}
 
 
 def test_one_script_by_name(items: Database) -> None:
