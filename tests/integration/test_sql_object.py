@@ -18,7 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects
 from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from tests.objects import FUNCTION, INDEX, TABLE, VIEW, exact, install, results
-from tests.runs import perform, playbook
+from tests.runs import perform, playbook, until
 from tests.servers import Database, Server
 
 
@@ -30,6 +30,9 @@ def test_created_then_unchanged(items: Database) -> None:
     assert items.value("SELECT public.twice(21)") == 42
     assert items.value("SELECT count(*) FROM items") == 9
     assert items.value("SELECT obj_description('items'::regclass)") == "All"
+
+
+RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
 
 
 @pytest.mark.parametrize("schema", ["public", "Schéma \"with\".dots 'and' %s {0}"])
@@ -242,11 +245,14 @@ def test_a_zoo_stays_as_it_is(items: Database) -> None:
 
 
 def test_the_number_of_turns_does_not_depend_on_the_scripts(items: Database) -> None:
-    few = install(items, FUNCTION)
+    def turns(*scripts: str) -> int:
+        # The lock of the installation before, which may not have ended quite, would have to be asked for again.
+        until(lambda: not items.value(RUNNING))
+        return int(install(items, *scripts)["turns"])
+
     scripts = [FUNCTION.replace("twice", f"twice{n}") for n in range(20)]
-    many = install(items, *scripts)
-    assert few["turns"] == many["turns"] <= 6
-    assert install(items, *scripts)["turns"] <= 4
+    assert turns(FUNCTION) == turns(*scripts) <= 6
+    assert turns(*scripts) <= 4
 
 
 @pytest.mark.parametrize("version", [18, 15])
