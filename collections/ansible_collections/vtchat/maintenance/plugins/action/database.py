@@ -21,7 +21,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _sql_object
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report import progress_line
 
@@ -29,6 +29,13 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._report import 
 FIRST_PROGRESS, LAST_PROGRESS = 5.0, 60.0
 
 display = Display()
+
+
+def _sql_object() -> Any:
+    """Loaded when it is needed: Ansible compiles our source anew in every run."""
+    from ansible_collections.vtchat.maintenance.plugins.module_utils import _sql_object as module
+
+    return module
 
 
 class ActionModule(ActionBase):
@@ -45,7 +52,7 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         try:
             if name == "sql_object":
-                arguments = _sql_object.with_files_read(arguments, self._text_of)
+                arguments = _sql_object().with_files_read(arguments, self._text_of)
             parameters = _edge.validated(name, arguments)
         except OptionError as error:
             result.update(_edge.failure(name, self._task.args, str(error)), errors=error.errors)
@@ -66,7 +73,8 @@ class ActionModule(ActionBase):
         try:
             found = self._loader.get_real_file(self._find_needle("files", path))
             with open(found, "rb") as file:
-                return _sql_object.decoded(path, file.read())
+                decoded: str = _sql_object().decoded(path, file.read())
+                return decoded
         except (AnsibleError, OSError) as error:
             raise OptionError([f"src: cannot read {path}: {error}"]) from None
 

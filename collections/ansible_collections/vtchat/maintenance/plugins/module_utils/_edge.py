@@ -17,7 +17,7 @@ from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history, _plan_check, _sql_object
+from . import _dsn, _history, _plan_check
 from ._action import DONE, PLANNED
 from ._clean import clean
 from ._connect import ConnectionOptions, _choose_host, open_session
@@ -66,6 +66,8 @@ def argument_spec(name: str) -> dict[str, Any]:
     if name == "run":
         return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
     if name == "sql_object":
+        from . import _sql_object
+
         return {**_sql_object.SPEC, "argument_spec": {**CONNECTION, **_sql_object.SPEC["argument_spec"]}}
     operation = OPERATIONS[name]
     return {
@@ -233,6 +235,8 @@ def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
     if name == "maintainer":
         return faults + _maintainer_wants(parameters)[1]
     if name == "sql_object":
+        from . import _sql_object
+
         return faults + _sql_object.faults(parameters)
     if not parameters["budget"] > 0:
         faults.append("budget: must be more than 0 seconds")
@@ -312,6 +316,8 @@ def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Pr
 
 
 def _install(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
+    from . import _sql_object
+
     return _sql_object.perform(_connection(parameters), parameters, check)
 
 
