@@ -178,7 +178,7 @@ def wire(workshop: Workshop, report: Report) -> None:
     with counted(database.server) as between:
         result = Playbooks(workshop.directory, database).result(DATABASE_URL=between.dsn(database.name, "postgres"))
     count = len(between.turns)
-    report.judge("turns on the wire, idle hourly run", str(count), None, "<= 12", count <= 12)
+    report.judge("turns on the wire, idle hourly run", str(count), None, "<= 8", count <= 8)
     same = result["turns"] == count
     report.judge("turns that the result of the run reports", str(result["turns"]), None, f"= {count}", same)
 
