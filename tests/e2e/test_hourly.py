@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.checkout import ROOT, Checkout
-from tests.servers import Database
+from tests.servers import Database, Server, Servers
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -101,6 +101,12 @@ def test_demo(checkout: Checkout) -> None:
     the_second_run_changes_nothing_and_says_why(checkout)
     help_lists_every_target_of_the_readme(checkout)
     stop_stops_the_server(checkout)
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    """Apart from the tests that change settings of roles and databases, which would cost a refresh here."""
+    return servers.shared("quiet")
 
 
 class TestOwnDatabase:

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from tests.runs import REPOSITORY, playbook
-from tests.servers import Database, Server
+from tests.servers import Database, Server, Servers
 
 TABLES = """
 CREATE TABLE sessions (id int PRIMARY KEY, user_id int, expires_at timestamp);
@@ -100,6 +100,12 @@ def facts(database: Database) -> list[Any]:
         database.sql("SELECT plan, status, message, totals FROM maintenance.run ORDER BY id"),
         database.sql("SELECT operation, target, deferred FROM maintenance.state ORDER BY 1, 2"),
     ]
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    """Apart from the tests that change settings of roles and databases, which would cost a refresh here."""
+    return servers.shared("quiet")
 
 
 @pytest.fixture(scope="module")
