@@ -221,5 +221,5 @@ def _pauses() -> Iterator[float]:
     """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
     pause = 0.1
     while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret depends on it  # no secret depends on it
+        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret depends on it
         pause = min(pause * 2, 5.0)

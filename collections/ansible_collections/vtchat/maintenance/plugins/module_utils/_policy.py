@@ -68,7 +68,7 @@ def with_lock_retries(
             if pause is None or seconds_left() < pause + BLOCKING:
                 raise
         # Everybody who queued behind our request goes first.
-        sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it  # no secret depends on it
+        sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it
     raise AssertionError("the last try returns or raises")
 
 

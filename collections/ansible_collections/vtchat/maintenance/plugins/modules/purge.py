@@ -71,7 +71,6 @@ options:
         the rows that they refer to, as their foreign key says.
     type: bool
     default: false
-    version_added: 1.1.0
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
