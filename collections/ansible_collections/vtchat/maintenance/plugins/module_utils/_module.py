@@ -103,7 +103,7 @@ def serve(
         result = {"failed": True, "msg": str(error), "errors": error.errors}
     except MaintenanceError as error:
         result = {"failed": True, "msg": str(error)}
-    except Exception as error:
+    except Exception as error:  # a traceback would show what it is about, secrets included
         result = {"failed": True, "msg": unexpected(error)}
     if not module._diff:
         result.pop("diff", None)

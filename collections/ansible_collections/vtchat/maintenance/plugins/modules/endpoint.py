@@ -190,7 +190,7 @@ def main() -> None:
         result = _endpoint.perform(module.params, module.check_mode)
     except MaintenanceError as error:
         result = _endpoint.failure(module.params, error)
-    except Exception as error:
+    except Exception as error:  # a traceback would show what it is about, the token included
         result = _endpoint.failure(module.params, MaintenanceError(unexpected(error)))
     module.finish(result)
 
