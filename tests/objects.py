@@ -13,8 +13,9 @@ from typing import Any
 
 import psycopg2
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _sql_object
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import sql_object
 from tests.runs import until
 from tests.servers import Database
 
@@ -53,7 +54,7 @@ def install(database: Database, *scripts: str, check: bool = False, **options: A
     if not {"sql", "src", "scripts"} & set(options):
         given["scripts"] = [{"name": f"{number}.sql", "sql": text} for number, text in enumerate(scripts, 1)]
     parameters = _edge.validated("sql_object", given)
-    return _sql_object.perform(_edge._connection(parameters), parameters, check)
+    return sql_object.perform(_edge._connection(parameters), parameters, check)
 
 
 def results(result: dict[str, Any]) -> list[tuple[str, str]]:

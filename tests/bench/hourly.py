@@ -18,7 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
 from tests.bench import application
 from tests.bench.measure import Ratio, Report, Timing, interleaved, median_ms, timed
 from tests.bench.workshop import Workshop

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._watch import INTERVAL, Watch, _parent_of
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.watch import INTERVAL, Watch, _parent_of
 from tests.runs import command, until
 from tests.servers import Database, ended
 

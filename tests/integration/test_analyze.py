@@ -15,11 +15,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context, Outcome
-from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import analyze
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context, Outcome
 from tests.servers import Database, PrivateServer
 
 THIN = "\u202f"

@@ -20,8 +20,9 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _connect, _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import connect as _connect
 from tests.runs import only, perform, until
 from tests.servers import Database, PrivateServer, free_port
 

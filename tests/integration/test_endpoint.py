@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _endpoint, _http
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint, http
 from tests.doubles.app import HEALTH, HOURLY, PAGE, WEEKLY, Application
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE, SILENCE_AFTER, TRICKLE, Reply, Request, Service
 from tests.runs import playbook
@@ -35,7 +35,7 @@ def application() -> Iterator[Application]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made between attempts; none of them is waited for."""
     made: list[float] = []
-    defaults = _http.Client.__init__.__kwdefaults__
+    defaults = http.Client.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "sleep", made.append)
     return made
@@ -52,8 +52,8 @@ def call(application: Application, path: str = HOURLY, check: bool = False, **op
         "ca_path": None,
         **options,
     }
-    result = _endpoint.perform(given, check)
-    for form in _endpoint.hidden(given):
+    result = endpoint.perform(given, check)
+    for form in endpoint.hidden(given):
         assert form not in json.dumps(result, ensure_ascii=False)
     return result
 
@@ -274,7 +274,7 @@ def test_as_a_module_nothing_shows_the_token(application: Application, tmp_path:
     run = playbook(tmp_path, plays, {"token": TOKEN, "ansible_python_interpreter": sys.executable}, *arguments)
     (tmp_path / "variables.json").unlink()
     written = run.stdout + run.stderr + "".join(p.read_text("utf-8") for p in tmp_path.rglob("*") if p.is_file())
-    leaks = [form for form in _endpoint.hidden({"token": TOKEN}) if form in written]
+    leaks = [form for form in endpoint.hidden({"token": TOKEN}) if form in written]
     assert leaks == [], run.stdout
     assert (run.returncode == 0) == (mode in ("success", "check")), run.stdout
     if mode == "success":

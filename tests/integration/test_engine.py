@@ -19,8 +19,8 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._history import KEEP_ACTIONS, LOCK_KEYS
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS, LOCK_KEYS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from tests.runs import REPOSITORY, only, perform, until
 from tests.servers import Database, PrivateServer, Server
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _fly_deploy, _fly_secrets, _http, _secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_deploy, fly_secrets, http
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import secrets as _secrets
 from ansible_collections.vtchat.maintenance.plugins.modules.fly_secrets import ARGUMENT_SPEC
 from tests.doubles.fly import App, Fly, Machine
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE
@@ -47,21 +48,21 @@ def app(fly: Fly) -> App:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made; none of them is waited for."""
     made: list[float] = []
-    defaults = _http.Client.__init__.__kwdefaults__
+    defaults = http.Client.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "sleep", made.append)
-    made_by_deployments = _fly_deploy.Deployment.__init__.__defaults__
+    made_by_deployments = fly_deploy.Deployment.__init__.__defaults__
     assert made_by_deployments is not None
-    monkeypatch.setattr(_fly_deploy.Deployment.__init__, "__defaults__", (made_by_deployments[0], made.append))
+    monkeypatch.setattr(fly_deploy.Deployment.__init__, "__defaults__", (made_by_deployments[0], made.append))
     return made
 
 
 def run(fly: Fly, check: bool = False, **options: Any) -> dict[str, Any]:
     given = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
     given.update({"app": "shop", "token": TOKEN, "api_url": fly.url, "timeout": 5, **options})
-    result = _fly_secrets.perform(given, check)
+    result = fly_secrets.perform(given, check)
     shown = json.dumps(result, ensure_ascii=False)
-    assert [form for form in _fly_secrets.hidden(given) if len(form) > 7 and form in shown] == []
+    assert [form for form in fly_secrets.hidden(given) if len(form) > 7 and form in shown] == []
     return result
 
 
@@ -388,7 +389,7 @@ def test_deploy_updates_machines_and_waits_for_their_health(fly: Fly, app: App) 
         assert (machine.state, machine.checks) == ("started", {"http": "passing"})
         assert machine.updates[0]["min_secrets_version"] == result["version"]
         assert "skip_launch" not in machine.updates[0]
-        mark = machine.config["metadata"].pop(_fly_deploy.MARK)
+        mark = machine.config["metadata"].pop(fly_deploy.MARK)
         assert len(mark) == 32
         assert machine.config == config
     # The second one was not touched before the first was well.
@@ -482,7 +483,7 @@ def test_deploy_stops_at_the_first_machine_that_does_not_get_well(
 ) -> None:
     time = iter(range(0, 10**9, 50))
     monkeypatch.setattr(
-        _fly_deploy.Deployment.__init__, "__defaults__", (lambda: float(next(time)), lambda _seconds: None)
+        fly_deploy.Deployment.__init__, "__defaults__", (lambda: float(next(time)), lambda _seconds: None)
     )
     sick = fly.add_machine("shop", checks={"http": "passing"}, **trouble)
     sound = fly.add_machine("shop", checks={"http": "passing"})

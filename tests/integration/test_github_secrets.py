@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _github, _github_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._http import Client
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github as _github
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Client
 from ansible_collections.vtchat.maintenance.plugins.modules.github_secrets import ARGUMENT_SPEC
 from tests.doubles import contract
 from tests.doubles.github import GitHub
@@ -58,7 +59,7 @@ def github(described: contract.Contract, monkeypatch: pytest.MonkeyPatch) -> Ite
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the module would have waited, without waiting."""
     seconds: list[float] = []
-    monkeypatch.setattr(_github_secrets, "Client", functools.partial(Client, sleep=seconds.append))
+    monkeypatch.setattr(github_secrets, "Client", functools.partial(Client, sleep=seconds.append))
     return seconds
 
 
@@ -67,7 +68,7 @@ def run(github: GitHub, check: bool = False, **options: Any) -> dict[str, Any]:
     given = {"api_url": github.url, "token": TOKEN, **where, **options}
     checked = ArgumentSpecValidator(ARGUMENT_SPEC).validate(given)
     assert not checked.error_messages, checked.error_messages
-    return _github_secrets.perform(checked.validated_parameters, check)
+    return github_secrets.perform(checked.validated_parameters, check)
 
 
 def outcomes(result: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._history_tables import PARTS, UPGRADES, differences
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import (
+    PARTS,
+    UPGRADES,
+    differences,
+)
 from tests.runs import only, perform
 from tests.servers import Database, Server
 

@@ -19,9 +19,10 @@ import psycopg2
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _scram
-from ansible_collections.vtchat.maintenance.plugins.module_utils._server import Server as ServerFacts
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server as ServerFacts
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import scram
 from tests.runs import playbook, until
 from tests.servers import Server, unique
 
@@ -434,8 +435,8 @@ def test_server_makes_the_same_of_a_password(request: pytest.FixtureRequest, whi
         for password in PASSWORDS:
             server.sql(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(password)))
             [(stored,)] = server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role])
-            assert _scram.matches(password, stored), ascii(password)
-            assert not _scram.matches(password + "x", stored), ascii(password)
+            assert scram.matches(password, stored), ascii(password)
+            assert not scram.matches(password + "x", stored), ascii(password)
     finally:
         server.sql(SQL("DROP ROLE {}").format(Identifier(role)))
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._sql import display
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.names import display
 from tests.runs import only, perform
 from tests.servers import Database
 

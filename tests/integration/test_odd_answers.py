@@ -15,15 +15,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import (
-    _endpoint,
-    _fly_deploy,
-    _fly_secrets,
-    _github_secrets,
-    _http,
-    _shared_secrets,
-)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint, fly_deploy, http
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_secrets as _fly_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets as _github_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import shared_secrets as _shared_secrets
 from ansible_collections.vtchat.maintenance.plugins.modules import fly_secrets, github_secrets, shared_secrets
 from tests.doubles import contract
 from tests.doubles.app import HEALTH, HOURLY, Application
@@ -106,10 +102,10 @@ def hold(services: list[Service], monkeypatch: pytest.MonkeyPatch, run: Callable
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = _http.Client.__init__.__kwdefaults__
+    defaults = http.Client.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(_fly_deploy.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(fly_deploy.time, "sleep", lambda _seconds: None)
 
 
 @pytest.fixture
@@ -165,7 +161,7 @@ def test_application(monkeypatch: pytest.MonkeyPatch) -> None:
     application.health["issues"] = ["one"]
     given = {"url": application.url + HOURLY, "health_url": application.url + HEALTH, "token": "a-token", "plan": "p",
              "budget": 5.0, "repeat": False, "ca_path": None}  # fmt: skip
-    assert hold([application], monkeypatch, lambda: _endpoint.perform(given, check=False)) > 100
+    assert hold([application], monkeypatch, lambda: endpoint.perform(given, check=False)) > 100
     application.close()
 
 
@@ -191,12 +187,12 @@ def test_only_true_is_healthy(value: Any) -> None:
     given = {"url": application.url + HOURLY, "health_url": None, "token": "a-token", "plan": "p", "budget": 5.0,
              "repeat": False, "ca_path": None}  # fmt: skip
     application.health = {"healthy": value}
-    told = _endpoint.perform(given, check=False)
+    told = endpoint.perform(given, check=False)
     assert (told["status"], told["changed"], application.done[HOURLY]) == ("failed", True, 1)
     assert f"healthy: {json.dumps(value)}".replace("\\u001b", "\\x1b") in told["msg"].replace("\\u001b", "\\x1b")
     # And asked beforehand: nothing is started.
     application.fail(200, {"status": "ok", "healthy": value}, method="GET")
-    asked = _endpoint.perform({**given, "health_url": application.url + HEALTH}, check=False)
+    asked = endpoint.perform({**given, "health_url": application.url + HEALTH}, check=False)
     assert (asked["status"], application.done[HOURLY]) == ("failed", 1)
     application.close()
 
@@ -206,8 +202,8 @@ def test_what_an_application_reports_cannot_speak_to_a_terminal() -> None:
     application.health = {"healthy": False, "issues": ["\x1b]0;title\x07\r\n::error::x \u202e", {"a": "\x9b"}]}
     given = {"url": application.url + HOURLY, "health_url": None, "token": "a-token", "plan": "p", "budget": 5.0,
              "repeat": False, "ca_path": None}  # fmt: skip
-    told = _endpoint.perform(given, check=False)
+    told = endpoint.perform(given, check=False)
     assert all(warning.isprintable() for warning in told["warnings"])
     application.fail(500, {"success": False, "error": "\x1b[2J"}, method="POST")
-    assert _endpoint.perform(given, check=False)["msg"].isprintable()
+    assert endpoint.perform(given, check=False)["msg"].isprintable()
     application.close()

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _engine, _purge_batches
-from ansible_collections.vtchat.maintenance.plugins.module_utils._policy import Budget
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import batches
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import only, perform, until
 from tests.servers import Database
 
@@ -302,7 +304,7 @@ def test_a_row_that_gets_a_new_time_while_we_look_survives(database: Database) -
 
 
 def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_purge_batches, "ROW", 0.05)
+    monkeypatch.setattr(batches, "ROW", 0.05)
     table(database, expired(1500, 5))
     blocker = database.connect()
     blocker.autocommit = False
@@ -320,7 +322,7 @@ def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.Mon
 
 
 def test_table_that_is_locked_from_the_start(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_engine, "LIGHT", 0.05)
+    monkeypatch.setattr(run, "LIGHT", 0.05)
     table(database, expired(5))
     with holding(database, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
         result = purge(database)
@@ -545,7 +547,7 @@ def test_budget_ends_and_the_next_run_goes_on(database: Database, monkeypatch: p
     def hour_later(target: str, rows: int, seconds: float) -> None:
         now[0] += 3600
 
-    monkeypatch.setattr(_engine, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
+    monkeypatch.setattr(run, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
     parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 7000})
     result = _edge.perform("purge", parameters, False, hour_later)
     action = only(result)

@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 from psycopg2 import OperationalError, sql
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _sql
-from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action, Context, Outcome
-from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
-from ansible_collections.vtchat.maintenance.plugins.module_utils._session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import names
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context, Outcome
 from tests.servers import Database, PrivateServer, Server, Servers
 
 Decided = tuple[str, str]  # outcome and reason
@@ -126,7 +129,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
 
 def assert_true(database: Database, target: str) -> None:
     """The view has exactly the rows of its definition."""
-    name = _sql.parse_name(target)
+    name = names.parse_name(target)
     view = sql.Identifier(*filter(None, (name.schema, name.name)))
     with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -659,9 +662,9 @@ def test_names(database: Database, name: str) -> None:
     runner.sql(f"INSERT INTO {table} VALUES (1)")
     assert runner.one() == (
         "done",
-        f"{_sql.display(name, 't' + name[1:])} has changed (1 row inserted) since the last refresh",
+        f"{names.display(name, 't' + name[1:])} has changed (1 row inserted) since the last refresh",
     )
-    assert runner.outcomes[_sql.display(name, name)].rows == 1
+    assert runner.outcomes[names.display(name, name)].rows == 1
 
 
 def test_one_bad_name_does_not_stop_the_others(runner: Runner) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _covered, _fingerprint_sql
-from ansible_collections.vtchat.maintenance.plugins.module_utils._action import Action
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh import covered, fingerprint_sql
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action
 from tests.bench.application import install_view
 from tests.integration.test_refresh import TABLE, VIEW, Runner, assert_true, commit_uncounted, fresh, other_session
 from tests.raw import FLUSH, RawClient
@@ -63,8 +63,8 @@ def test_the_list_of_functions_is_what_the_rules_say(database: Database, postgre
             name, types = text.split(" ", 1)
             if not (NOT_COVERED.match(name) or ZONED.match(text) or TYPES.search(types)):
                 ruled.add(oid)
-        assert ruled - _covered.COVERED - GONE_SINCE == set()
-        assert (_covered.COVERED & there) - ruled == set()
+        assert ruled - covered.COVERED - GONE_SINCE == set()
+        assert (covered.COVERED & there) - ruled == set()
 
 
 def test_what_compares_by_the_type_of_its_elements_is_on_that_list(database: Database) -> None:
@@ -75,7 +75,7 @@ def test_what_compares_by_the_type_of_its_elements_is_on_that_list(database: Dat
                     WHERE t::regtype::text IN ('anyrange', 'anymultirange', 'record'))
         AND p.proname !~ '(image|send|_in|_out)'"""
     )
-    assert {name for oid, name in found if oid in _covered.COVERED and oid not in _covered.BY_TYPE} == set()
+    assert {name for oid, name in found if oid in covered.COVERED and oid not in covered.BY_TYPE} == set()
 
 
 OWN = """
@@ -504,7 +504,7 @@ def test_no_catalog_is_read_whole_for_each_view(database: Database, setting: str
     options = "" if setting == "none" else f" options='-c {setting}=off'"
     runner.dsn = database.dsn + options
     with runner.session() as session:
-        text = session.text(_fingerprint_sql.statement(session.server, ["per_group"] * 30))
+        text = session.text(fingerprint_sql.statement(session.server, ["per_group"] * 30))
         plan = "\n".join(row["QUERY PLAN"] for row in session.rows("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + text))
     read = re.findall(r"Seq Scan on (pg_(?:class|attribute|depend|rewrite|type|index))\b.*loops=(\d+)", plan)
     assert [(catalog, times) for catalog, times in read if int(times) > 1] == [], plan

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _fly_deploy, _http, _shared_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._github_secrets import PREFIX
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_deploy, http, shared_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.github_secrets import PREFIX
 from ansible_collections.vtchat.maintenance.plugins.modules.shared_secrets import ARGUMENT_SPEC
 from tests.doubles import contract
 from tests.doubles.fly import App, Fly
@@ -65,9 +65,9 @@ class Sides:
         given.update({"secrets": {NAME: ""}, "repository": "example/app", "app": "shop", "patience": 0, "timeout": 5})
         given.update({"github_token": GITHUB_TOKEN, "github_api_url": self.github.url})
         given.update({"fly_token": FLY_TOKEN, "fly_api_url": self.fly.url, **options})
-        result = _shared_secrets.perform(given, check)
+        result = shared_secrets.perform(given, check)
         shown = json.dumps(result, ensure_ascii=False)
-        values = [*self.app.values.values(), *self.place.values().values(), *_shared_secrets.hidden(given)]
+        values = [*self.app.values.values(), *self.place.values().values(), *shared_secrets.hidden(given)]
         assert [value for value in values if len(value) > 7 and value in shown] == []
         return result
 
@@ -83,10 +83,10 @@ def sides() -> Iterator[Sides]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = _http.Client.__init__.__kwdefaults__
+    defaults = http.Client.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(_fly_deploy.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(fly_deploy.time, "sleep", lambda _seconds: None)
 
 
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
@@ -190,7 +190,7 @@ def test_what_both_had_before_is_left_alone_and_said(sides: Sides) -> None:
     assert len(sides.same) == 64
 
 
-def _stopping(client: _http.Client, stopper: Stopper, *given: Any, **more: Any) -> Any:
+def _stopping(client: http.Client, stopper: Stopper, *given: Any, **more: Any) -> Any:
     return stopper.request(client, *given, **more)
 
 
@@ -199,10 +199,10 @@ class Stopper:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, after: bool) -> None:
         self.left, self.after, self.stopped = at, after, False
-        self._request = _http.Client.request
-        monkeypatch.setattr(_http.Client, "request", partialmethod(_stopping, self))
+        self._request = http.Client.request
+        monkeypatch.setattr(http.Client, "request", partialmethod(_stopping, self))
 
-    def request(self, client: _http.Client, *given: Any, **more: Any) -> Any:
+    def request(self, client: http.Client, *given: Any, **more: Any) -> Any:
         self.left -= 1
         if self.left < 0 and not self.stopped:
             self.stopped = True

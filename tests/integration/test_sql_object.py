@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects
-from ansible_collections.vtchat.maintenance.plugins.module_utils._connect import ConnectionOptions, open_session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
 from tests.objects import FUNCTION, INDEX, TABLE, VIEW, exact, install, results
 from tests.runs import perform, playbook, until
 from tests.servers import Database, Server

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
 from tests.objects import FUNCTION, VIEW, catalog, exact, install, results
 from tests.servers import Database
 

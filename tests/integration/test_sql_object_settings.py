@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects, _policy
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.objects import FUNCTION, VIEW, Readers, catalog, exact, install, results
 from tests.servers import Database
 
@@ -78,9 +79,9 @@ def test_what_a_script_sets_holds_in_all_of_it(items: Database) -> None:
      "SET SESSION lock_timeout = '1h'"],
 )  # fmt: skip
 def test_limits_are_ours_whatever_a_script_sets(items: Database, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_policy, "BLOCKING", 0.3)
+    monkeypatch.setattr(policy, "BLOCKING", 0.3)
     monkeypatch.setattr(_objects, "BLOCKING", 0.3)
-    monkeypatch.setattr(_policy, "BLOCKING_TRIES", 1)
+    monkeypatch.setattr(policy, "BLOCKING_TRIES", 1)
     view = "CREATE OR REPLACE VIEW public.v AS SELECT id FROM public.item"
     install(items, view)
     holder = items.connect()

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _objects, _policy
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import (
     Contended,
     MaintenanceError,
     OptionError,
     SqlError,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.objects import FUNCTION, INDEX, VIEW, Readers, catalog, exact, in_background, install, results
 from tests.runs import perform, until
 from tests.servers import REPOSITORY, Database
@@ -71,10 +72,10 @@ def test_with_no_data_and_with_data(items: Database) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for for 20 ms, without pauses."""
-    retry: Callable[..., Any] = _policy.with_lock_retries
-    monkeypatch.setattr(_policy, "BLOCKING", 0.02)
+    retry: Callable[..., Any] = policy.with_lock_retries
+    monkeypatch.setattr(policy, "BLOCKING", 0.02)
     monkeypatch.setattr(
-        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.with_lock_retries",
+        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.install.with_lock_retries",
         lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
     )
 
@@ -292,12 +293,12 @@ def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(
 ) -> None:
     """A long transaction reads the view; other readers would queue behind the request for the lock."""
     install(items, VIEW)
-    retry: Callable[..., Any] = _policy.with_lock_retries
+    retry: Callable[..., Any] = policy.with_lock_retries
     monkeypatch.setattr(
-        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.with_lock_retries",
+        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.install.with_lock_retries",
         lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
     )
-    monkeypatch.setattr(_policy, "BLOCKING_TRIES", 2)
+    monkeypatch.setattr(policy, "BLOCKING_TRIES", 2)
     holder = items.connect()
     holder.autocommit = False
     with holder.cursor() as cursor:

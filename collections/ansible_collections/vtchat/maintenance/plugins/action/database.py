@@ -33,7 +33,7 @@ display = Display()
 
 def _sql_object() -> Any:
     """Loaded when it is needed: Ansible compiles our source anew in every run."""
-    from ansible_collections.vtchat.maintenance.plugins.module_utils import _sql_object as module
+    from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import sql_object as module
 
     return module
 

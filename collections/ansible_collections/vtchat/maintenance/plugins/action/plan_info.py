@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        checked = ArgumentSpecValidator(_plan_check.ARGUMENT_SPEC).validate(dict(self._task.args))
+        checked = ArgumentSpecValidator(plan_check.ARGUMENT_SPEC).validate(dict(self._task.args))
         if checked.error_messages:
             return {**result, "failed": True, "msg": "; ".join(checked.error_messages)}
-        return {**result, **_plan_check.plan_info(checked.validated_parameters)}
+        return {**result, **plan_check.plan_info(checked.validated_parameters)}

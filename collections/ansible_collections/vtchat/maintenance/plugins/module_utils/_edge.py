@@ -17,16 +17,17 @@ from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
-from . import _dsn, _history, _plan_check
-from ._action import DONE, PLANNED
 from ._clean import clean
-from ._connect import ConnectionOptions, _choose_host, open_session
-from ._driver import IMPORT_ERROR
-from ._engine import Progress, run
+from ._engine import history, plan_check
+from ._engine.plan import OPERATIONS, Plan, Step
+from ._engine.run import Progress, run
 from ._errors import MaintenanceError, OptionError
 from ._module import Module, register
-from ._plan import OPERATIONS, Plan, Step
-from ._sql import MAX_NAME_BYTES, parse_name
+from ._postgres import dsn as _dsn
+from ._postgres.connect import ConnectionOptions, _choose_host, open_session
+from ._postgres.driver import IMPORT_ERROR
+from ._postgres.names import MAX_NAME_BYTES, parse_name
+from ._result import DONE, PLANNED
 
 CONNECTION: dict[str, Any] = {
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
@@ -60,13 +61,15 @@ def argument_spec(name: str) -> dict[str, Any]:
     if name == "history_info":
         return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
     if name == "maintainer":
-        from . import _rights  # in functions, because every run of a plan would have to wait for it
+        from ._rights import (
+            maintainer as _rights,  # in functions, because every run of a plan would have to wait for it
+        )
 
         return {"argument_spec": {**CONNECTION, **_rights.ARGUMENT_SPEC}}
     if name == "run":
         return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
     if name == "sql_object":
-        from . import _sql_object
+        from ._objects import sql_object as _sql_object
 
         return {**_sql_object.SPEC, "argument_spec": {**CONNECTION, **_sql_object.SPEC["argument_spec"]}}
     operation = OPERATIONS[name]
@@ -198,7 +201,7 @@ def _read_step(number: int, raw: dict[str, Any]) -> tuple[Step | None, list[str]
                       f"{', '.join(map(str, raw)) or 'nothing'}"]  # fmt: skip
     ((operation, given),) = raw.items()
     if operation not in OPERATIONS:
-        near = _plan_check.near(str(operation), OPERATIONS)
+        near = plan_check.near(str(operation), OPERATIONS)
         return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}{near}"]
     if not isinstance(given or {}, dict):
         return None, [f"{where}.{operation}: its options must be a mapping"]
@@ -235,7 +238,7 @@ def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
     if name == "maintainer":
         return faults + _maintainer_wants(parameters)[1]
     if name == "sql_object":
-        from . import _sql_object
+        from ._objects import sql_object as _sql_object
 
         return faults + _sql_object.faults(parameters)
     if not parameters["budget"] > 0:
@@ -286,7 +289,7 @@ def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: 
         _connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True, writes=False
     )
     try:
-        runs = _history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])
+        runs = history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])
         return {"changed": False, "runs": runs, "server": session.server.summary()}
     finally:
         session.close()
@@ -294,7 +297,7 @@ def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: 
 
 def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[Any], list[str]]:
     """What the steps need, and what is wrong with them and with the other options."""
-    from . import _rights
+    from ._rights import maintainer as _rights
 
     steps, wrong = _read_steps(parameters["steps"])
     faults = _rights.check(parameters) + wrong
@@ -304,7 +307,7 @@ def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[Any], list[str]]
 
 
 def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    from . import _rights
+    from ._rights import maintainer as _rights
 
     wants, _faults = _maintainer_wants(parameters)
     session = open_session(_connection(parameters), "vtchat.maintenance maintainer", read_only=check)
@@ -316,7 +319,7 @@ def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Pr
 
 
 def _install(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    from . import _sql_object
+    from ._objects import sql_object as _sql_object
 
     return _sql_object.perform(_connection(parameters), parameters, check)
 

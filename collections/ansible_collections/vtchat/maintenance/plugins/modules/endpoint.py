@@ -168,9 +168,9 @@ errors:
 
 from typing import Any
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _endpoint
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module, unexpected
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "url": {"type": "str", "required": True},
@@ -185,13 +185,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def main() -> None:
     module = Module(ARGUMENT_SPEC, supports_check_mode=True)
-    module.hide(_endpoint.hidden(module.params))
+    module.hide(endpoint.hidden(module.params))
     try:
-        result = _endpoint.perform(module.params, module.check_mode)
+        result = endpoint.perform(module.params, module.check_mode)
     except MaintenanceError as error:
-        result = _endpoint.failure(module.params, error)
+        result = endpoint.failure(module.params, error)
     except Exception as error:  # a traceback would show what it is about, the token included
-        result = _endpoint.failure(module.params, MaintenanceError(unexpected(error)))
+        result = endpoint.failure(module.params, MaintenanceError(unexpected(error)))
     module.finish(result)
 
 

@@ -219,8 +219,8 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _fly_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_secrets
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "app": {"type": "str", "required": True},
@@ -247,7 +247,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, _fly_secrets.masked, _fly_secrets.perform)
+    serve(ARGUMENT_SPEC, fly_secrets.masked, fly_secrets.perform)
 
 
 if __name__ == "__main__":

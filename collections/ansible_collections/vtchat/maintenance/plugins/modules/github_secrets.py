@@ -261,8 +261,8 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _github_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "repository": {"type": "str"},
@@ -293,7 +293,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, _github_secrets.masked, _github_secrets.perform)
+    serve(ARGUMENT_SPEC, github_secrets.masked, github_secrets.perform)
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ errors:
   elements: str
 """
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
 
 
 def main() -> None:
-    module = Module(_plan_check.ARGUMENT_SPEC, supports_check_mode=True)
-    module.finish(_plan_check.plan_info(module.params))
+    module = Module(plan_check.ARGUMENT_SPEC, supports_check_mode=True)
+    module.finish(plan_check.plan_info(module.params))
 
 
 if __name__ == "__main__":

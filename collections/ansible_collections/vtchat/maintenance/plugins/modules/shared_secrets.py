@@ -234,8 +234,8 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _shared_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import shared_secrets
 
 ARGUMENT_SPEC: dict[str, Any] = {
     # Raw, because Ansible's own complaint about a wrong type would repeat the value.
@@ -274,7 +274,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, _shared_secrets.masked, _shared_secrets.perform)
+    serve(ARGUMENT_SPEC, shared_secrets.masked, shared_secrets.perform)
 
 
 if __name__ == "__main__":

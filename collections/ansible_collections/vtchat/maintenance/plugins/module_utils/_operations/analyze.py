@@ -13,14 +13,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import _catalog
-from .._action import CONTENDED, FAILED, UNCHANGED, Action, Context, Outcome
-from .._driver import sql
 from .._errors import Contended
-from .._policy import LIGHT
-from .._server import Server
-from .._session import Session
-from .._sql import display, parse_name, qualified, quote
+from .._postgres import catalog
+from .._postgres.driver import sql
+from .._postgres.names import display, parse_name, qualified, quote
+from .._postgres.policy import LIGHT
+from .._postgres.server import Server
+from .._postgres.session import Session
+from .._result import CONTENDED, FAILED, UNCHANGED, Action, Context, Outcome
 from .._units import count, duration, rows
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -122,7 +122,7 @@ class Table:
 
     target: str
     fault: str = ""
-    relation: _catalog.Relation | None = None
+    relation: catalog.Relation | None = None
     rows: int | None = None
     modified: int = 0
     stored: list[int] = field(default_factory=list)
@@ -158,10 +158,10 @@ def facts(session: Session, options: dict[str, Any], context: Context) -> list[T
 
 def _read(session: Session, names: list[str], since: Any) -> list[dict[str, Any]]:
     """The rows of FACTS. since: a time of the server; behind and analyzed_since say what was analyzed from then on."""
-    rule = _catalog.MAY_MAINTAIN_17 if session.server.version_num >= 170000 else _catalog.MAY_MAINTAIN
+    rule = catalog.MAY_MAINTAIN_17 if session.server.version_num >= 170000 else catalog.MAY_MAINTAIN
     return session.rows(
         sql.SQL(FACTS).format(
-            targets=_catalog.targets(session.server, names),
+            targets=catalog.targets(session.server, names),
             may_analyze=sql.SQL("({}{})").format(sql.SQL(rule), sql.SQL(OWNS_DATABASE)),
             since=sql.Literal(since),
         )
@@ -172,8 +172,8 @@ def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
     if row["oid"] is None:
         name = parse_name(text)
         target = ".".join(quote(part) for part in (name.schema, name.name) if part is not None)
-        return Table(target, fault=str(_catalog.not_found(session, text, KINDS)))
-    relation = _catalog.relation(row)
+        return Table(target, fault=str(catalog.not_found(session, text, KINDS)))
+    relation = catalog.relation(row)
     fault = _fault(session.server, relation, row)
     if fault:
         return Table(relation.display, fault=fault, relation=relation)
@@ -195,16 +195,16 @@ def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
     )
 
 
-def _fault(server: Server, relation: _catalog.Relation, row: dict[str, Any]) -> str:
+def _fault(server: Server, relation: catalog.Relation, row: dict[str, Any]) -> str:
     """What forbids ANALYZE, or nothing. Without the right to it ANALYZE itself only warns, and reports success."""
     if relation.kind not in KINDS:
-        return str(_catalog.wrong_kind(relation, "table, foreign table or materialized view"))
+        return str(catalog.wrong_kind(relation, "table, foreign table or materialized view"))
     if not row["may_use_schema"]:
-        return _catalog.schema_fault(server, relation)
+        return catalog.schema_fault(server, relation)
     if row["forbidden"]:
-        part = _catalog.relation(row["forbidden"])
+        part = catalog.relation(row["forbidden"])
         where = "this table" if part.oid == relation.oid else f"its partition {part.display}"
-        return f"role {quote(server.user)} may not analyze {where}: {_catalog.maintain_grant(server, part)}"
+        return f"role {quote(server.user)} may not analyze {where}: {catalog.maintain_grant(server, part)}"
     if not server.track_counts:
         return "the server counts no changes: set track_counts to on"
     return ""
@@ -217,12 +217,12 @@ def _busy(row: dict[str, Any]) -> str:
     who = "autovacuum, process" if row["holder_type"] == "autovacuum worker" else "session"
     who = f"{who} {row['holder_pid']}" if row["holder_pid"] else "a prepared transaction"
     holds = "holds" if row["holder_granted"] else "waits for"
-    part = _catalog.display(row["holder_schema"], row["holder_name"])
-    where = "it" if part == _catalog.display(row["schema_name"], row["name"]) else part
+    part = catalog.display(row["holder_schema"], row["holder_name"])
+    where = "it" if part == catalog.display(row["schema_name"], row["name"]) else part
     return f"{who} {holds} a {row['holder_mode']} on {where}"
 
 
-def _statement(server: Server, relation: _catalog.Relation, tables: list[list[str]] | None) -> sql.Composed:
+def _statement(server: Server, relation: catalog.Relation, tables: list[list[str]] | None) -> sql.Composed:
     """From 18 on, children are analyzed with their parent, as partitions always were; before, they have to be named."""
     named = [relation.identifier]
     if relation.kind == "r" and server.version_num < 180000:
@@ -327,7 +327,7 @@ def _send(session: Session, table: Table) -> None:
         session.execute(table.statement, alone=True)
 
 
-def _read_after(session: Session, relation: _catalog.Relation, started: str) -> dict[str, Any]:
+def _read_after(session: Session, relation: catalog.Relation, started: str) -> dict[str, Any]:
     """The facts after ANALYZE. Before 15 they come from a collector, which may be half a second behind."""
     tries = 1 if session.server.version_num >= 150000 else 8
     for left in reversed(range(tries)):

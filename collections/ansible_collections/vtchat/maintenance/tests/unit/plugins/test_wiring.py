@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
 
 COLLECTION = Path(__file__).resolve().parents[3]
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))

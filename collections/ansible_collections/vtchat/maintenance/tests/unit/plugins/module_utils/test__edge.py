@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _dsn, _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._plan import OPERATIONS, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn
 
 LOCAL = "host=/nowhere dbname=d user=u password=Pa55word"
 PURGE = {"table": "t", "column": "c"}
@@ -84,7 +85,7 @@ def test_faults(module: str, parameters: dict[str, Any], told: list[str]) -> Non
 
 
 def test_missing_driver_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_dsn,):
+    for module in (dsn,):
         monkeypatch.setattr(module, "psycopg2", None)
         monkeypatch.setattr(module, "extensions", None)
     monkeypatch.setattr(_edge, "IMPORT_ERROR", "Traceback: no psycopg2")

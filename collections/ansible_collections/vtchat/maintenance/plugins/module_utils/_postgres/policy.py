@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""How long to wait, how often to try, and when to stop: no operation has rules of its own for that."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Callable, TypeVar
+
+from .._errors import Contended
+from .session import Session
+
+Result = TypeVar("Result")
+
+# lock_timeout in seconds by class of operation.
+LIGHT = 1.0  # catalog reads
+ROW = 2.0  # batches of row changes: row locks are skipped, this is for the table
+BLOCKING = 2.0  # ACCESS EXCLUSIVE: while it waits, everybody behind it waits too
+BLOCKING_TRIES = 5
+
+
+@dataclass
+class Budget:
+    """The seconds that a run may take. clock is monotonic."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def spent(self) -> float:
+        return self.clock() - self.started
+
+    def left(self) -> float:
+        return 0.0 if self.ended else self.seconds - self.spent()
+
+    def end(self) -> None:
+        """Nothing is left from now on, whatever was planned."""
+        self.ended = True
+
+
+def concurrent_lock_timeout(seconds_left: float) -> float:
+    """lock_timeout for CONCURRENTLY: as long as the budget allows, for a short one only wastes the work done so far."""
+    return max(1.0, seconds_left)
+
+
+def with_lock_retries(
+    session: Session,
+    attempt: Callable[[], Result],
+    seconds_left: Callable[[], float],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Run ``attempt`` under the blocking policy: short waits, back-off with jitter in between. Raises Contended."""
+    for pause in (0.5, 1.0, 2.0, 4.0, None)[-BLOCKING_TRIES:]:
+        session.set(lock_timeout=BLOCKING, statement_timeout=max(0.001, seconds_left()))
+        try:
+            return attempt()
+        except Contended:
+            if pause is None or seconds_left() < pause + BLOCKING:
+                raise
+        # Everybody who queued behind our request goes first.
+        sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it
+    raise AssertionError("the last try returns or raises")
+
+
+def next_batch_size(size: int, seconds: float, goal: float, smallest: int = 10, largest: int = 50_000) -> int:
+    """Rows for the next batch so that it takes about ``goal`` seconds; changes at most twofold from one to the next."""
+    factor = goal / seconds if seconds > 0 else 2.0
+    return max(smallest, min(largest, round(size * max(0.5, min(2.0, factor)))))

@@ -1,0 +1,271 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""One connection in autocommit: what is ours runs under our own search_path, what is the user's under the one they had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Union
+
+from .._errors import Contended, MaintenanceError, SqlError
+from . import dsn as _dsn
+from .driver import extensions, last_words, psycopg2, sql
+from .server import ENTER, ENTER_17, FACTS, OURS, ROLE, SET_ASIDE, Server
+
+Query = Union[str, "sql.Composable"]
+Params = Union[Mapping[str, Any], Sequence[Any], None]
+
+LOCK_NOT_AVAILABLE = "55P03"
+READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
+
+
+class Session:
+    """A connection in autocommit: no transaction stays open while nobody looks.
+
+    Statements run under the search_path ``pg_catalog, pg_temp``, so that an unqualified name, function or operator can only
+    mean one of the server's own. What belongs to the user, such as a predicate or what a trigger does, runs under the path
+    that the database and the role are set to, where that is asked for with ``users_path``: such a statement must qualify
+    everything of ours, operators included.
+    """
+
+    def __init__(self, connection: extensions.connection, dsn: _dsn.Dsn) -> None:
+        self._connection = connection
+        self._dsn = dsn
+        self._settings: dict[str, str] = {}
+        self._kept: dict[str, str] = {}  # what read_facts() has set
+        self._foreign = False  # code of others has run since, which may have changed settings of the session
+        self._watched = False
+        self.turns = 0
+        self.server: Server  # from read_facts(), which is the first thing done
+        # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
+        self.shared = False
+        self._own_pid = connection.info.backend_pid
+
+    def read_facts(self, application: str, statement_timeout: float, read_only: bool, role: str = "") -> Server:
+        """Take on the role, read the facts and set this session's limits: one round trip, with a role two.
+
+        Nothing is set in a backend that is not known to be ours alone (behind_proxy).
+        """
+        self._settings = {
+            "statement_timeout": _milliseconds(statement_timeout),
+            "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
+        }
+        own = {"own_pid": self._own_pid, "role": role}
+        enter = ENTER_17 if self._connection.info.server_version >= 170000 else ENTER
+        started = {"backend_start": self._only(enter + ROLE, own)["backend_start"]} if role else {}
+        settings = {
+            **SET_ASIDE,
+            **self._settings,
+            "application_name": application[:63],
+            "default_transaction_read_only": "on" if read_only else "off",
+        }
+        row = self._only(enter + FACTS, {**own, "settings": json.dumps(settings)})
+        self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
+        # The driver relies on the last two, and has set the first of them.
+        self._kept = {**self._known(settings), "DateStyle": "ISO", "client_encoding": self._connection.encoding}
+        return self.server
+
+    def rows(
+        self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False
+    ) -> list[dict[str, Any]]:
+        """All rows as dictionaries, those of the last statement if there are several. Raises Contended or SqlError.
+
+        users_path: in a transaction of its own, under the search_path that the user has. alone: see execute().
+        """
+        return _dictionaries(self._send(query, params, users_path, alone))
+
+    def row(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> dict[str, Any]:
+        """The only row."""
+        (row,) = self.rows(query, params, users_path, alone)
+        return row
+
+    def execute(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> int:
+        """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing).
+
+        alone: it cannot share a message with another (VACUUM, CONCURRENTLY, BEGIN, COMMIT, ROLLBACK); behind a pooler that
+        was allowed it must not depend on the search_path then.
+        """
+        with closing(self._send(query, params, users_path, alone)) as cursor:
+            return cursor.rowcount
+
+    @contextmanager
+    def users_path(self) -> Iterator[None]:
+        """For statements that cannot share a message: all in this block runs under the search_path that the user has."""
+        if (
+            self.shared
+        ):  # it would stay with the pool's connection, and is what statements that go alone have there anyway
+            yield
+            return
+        self._set_again()
+        self._set_path(self.server.path)
+        try:
+            yield
+        finally:
+            self._take_back_path()
+
+    def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
+        """Change the limits of this session, in seconds; costs a turn only when something changes."""
+        wanted = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+        changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
+        changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
+        if changes and not self.shared:
+            self.execute(_set_config(changes, "false"))
+            self._settings.update(changes)
+
+    def end_with_client(self) -> None:
+        """Have the server give up a statement soon after this process died, where its platform can tell that it did."""
+        if not self._watched and not self.shared:
+            self._watched = True
+            with suppress(SqlError):  # fixed at 0 on some platforms and at some providers
+                self.execute("SET client_connection_check_interval = '5s'")
+
+    def leave_transaction(self) -> None:
+        """Roll back what somebody has left open."""
+        if self.alive and self._connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
+            self._run("ROLLBACK").close()
+
+    def cancel(self) -> None:
+        """Have the server cancel the statement that runs now. For another thread; does nothing when none runs."""
+        with suppress(psycopg2.Error):
+            self._connection.cancel()
+
+    @property
+    def notices(self) -> list[str]:
+        """What the server said during the last statement, such as ``WARNING:  no privileges were granted for "t"``."""
+        return [self.scrub(text.strip()) for text in self._connection.notices]
+
+    def text(self, query: Query) -> str:
+        """A query as text, for people."""
+        return query if isinstance(query, str) else query.as_string(self._connection)
+
+    def scrub(self, text: str) -> str:
+        """A text without the secrets of this connection."""
+        return self._dsn.scrub(text)
+
+    @property
+    def alive(self) -> bool:
+        return not self._connection.closed
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self._connection.info.ssl_in_use)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def behind_proxy(self) -> bool:
+        """Whether something between us and the server answers with a backend of its own choice."""
+        return self.server.backend_pid != self._own_pid
+
+    @property
+    def inherited(self) -> bool:
+        """Whether the backend may have served somebody else before us: a proxy handed it over."""
+        return bool(self._connection.info.backend_pid != self.server.backend_pid)
+
+    def own(self) -> None:
+        """Take it as proved that the proxy keeps its backend for this connection."""
+        self._own_pid = self.server.backend_pid
+
+    def _send(self, query: Query, params: Params, users_path: bool, alone: bool) -> extensions.cursor:
+        """Run a statement. Where it is not our own path that is set, it is set for this message alone."""
+        if alone:
+            self._set_again()
+            return self._run(self._mogrified(query, params))
+        message = self._before(users_path) + self._mogrified(query, params)
+        self._foreign = self._foreign or users_path
+        cursor = self._run(message)
+        self._foreign = users_path
+        return cursor
+
+    def _before(self, users_path: bool) -> bytes:
+        """What sets settings in the same message: those that code of others may have changed, and the path for it alone."""
+        before = b""
+        if self._foreign and not self.shared:
+            before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
+        if users_path or self.shared:
+            settings = self._known(SET_ASIDE) if self.shared else {}
+            path = {"search_path": self.server.path if users_path else OURS}
+            before += self._mogrified(_set_config({**settings, **path}, "true"), None)
+        return before
+
+    def _set_again(self) -> None:
+        """The same before a statement that cannot share a message. What has failed can only be rolled back."""
+        failed = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_INERROR
+        if self._foreign and not self.shared and not failed:
+            self.execute("SELECT")
+
+    def _known(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Those that this version has."""
+        old = self.server.version_num < 170000
+        return {name: value for name, value in settings.items() if not (old and name == "transaction_timeout")}
+
+    def _mogrified(self, query: Query, params: Params) -> bytes:
+        with closing(self._connection.cursor()) as cursor:
+            return bytes(cursor.mogrify(query, params))
+
+    def _take_back_path(self) -> None:
+        """Nothing of ours may run under another path: without ours there is no connection any more."""
+        if self.alive:
+            try:
+                self._set_path(OURS)
+            except BaseException:
+                self.close()
+                raise
+
+    def _set_path(self, path: str) -> None:
+        self._run(sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(sql.Literal(path))).close()
+
+    def _only(self, query: str, params: Params) -> dict[str, Any]:
+        (row,) = _dictionaries(self._run(query, params))
+        return row
+
+    def _run(self, query: Query | bytes, params: Params = None) -> extensions.cursor:
+        self.turns += 1
+        del self._connection.notices[:]
+        try:
+            cursor = self._connection.cursor()
+            cursor.execute(query, params)
+        except psycopg2.Error as error:
+            raise self._translate(error) from None
+        return cursor
+
+    def _translate(self, error: psycopg2.Error) -> MaintenanceError:
+        primary = error.diag.message_primary or " ".join(str(error).split())
+        details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+        if not self.alive and not error.diag.message_primary:
+            words = last_words(self._connection)
+            primary = f"{words}; {primary}" if words else primary
+        message = self.scrub(". ".join([primary, *details]))
+        if error.pgcode == LOCK_NOT_AVAILABLE:
+            return Contended(message, error.diag.context or "")
+        position = int(error.diag.internal_position or error.diag.statement_position or 0)
+        return SqlError(
+            message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or ""
+        )
+
+
+def _dictionaries(cursor: extensions.cursor) -> list[dict[str, Any]]:
+    """The rows of a statement that was run."""
+    with closing(cursor):
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def _set_config(settings: Mapping[str, str], local: str) -> sql.Composed:
+    """A statement that sets them, for its transaction or for the session; nothing in it is looked up in the path."""
+    calls = [
+        sql.SQL("pg_catalog.set_config({}, {}, {})").format(sql.Literal(name), sql.Literal(value), sql.SQL(local))
+        for name, value in settings.items()
+    ]
+    return sql.SQL("SELECT {};\n").format(sql.SQL(", ").join(calls))
+
+
+def _milliseconds(seconds: float) -> str:
+    """A limit as the server wants it; never 0, which would mean no limit, unless there is none."""
+    return "0" if seconds == float("inf") else str(min(max(1, round(seconds * 1000)), 2**31 - 1))

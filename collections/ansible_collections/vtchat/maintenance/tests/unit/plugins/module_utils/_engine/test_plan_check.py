@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans of the wrong shape: told with the path and the near match, all at once, and never a traceback."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
+
+STEP = {"purge": {"table": "t", "column": "at"}}
+HOURLY = {"steps": [STEP], "budget": 60, "endpoint": {"path": "/x", "health": "/y", "repeat": True}}
+PLANS = {"hourly": HOURLY, "weekly": {"steps": [STEP], "on_error": "stop"}}
+
+
+def told(plans: Any, name: str | None = "hourly", transport: str = "direct") -> list[str]:
+    given = {"plans": plans, "name": name, "transport": transport, "label": "maintenance_plans"}
+    result = plan_check.plan_info(given)
+    errors: list[str] = result.get("errors", [])
+    return errors
+
+
+@pytest.mark.parametrize("name", ["hourly", "weekly", None])
+def test_what_is_right_is_returned(name: str | None) -> None:
+    result = plan_check.plan_info({"plans": PLANS, "name": name, "transport": "direct", "label": "plans"})
+    assert result == {"changed": False, "plan": PLANS[name] if name else {}, "steps": [STEP, STEP]}
+    assert told(PLANS, name) == []
+
+
+@pytest.mark.parametrize(
+    ("plans", "said"),
+    [
+        ({"hourly": {"step": [STEP]}}, "maintenance_plans.hourly: there is no step, did you mean steps?"),
+        ({"hourly": {"steps": [STEP], "bugdet": 5}}, "there is no bugdet, did you mean budget?"),
+        ({"hourly": [STEP]}, "maintenance_plans.hourly: it must be a mapping with steps, and it is a list"),
+        ({"hourly": None}, "it must be a mapping with steps, and it is nothing"),
+        ([HOURLY], "maintenance_plans: it must be a mapping of names to plans, and it is a list"),
+        (None, "maintenance_plans: it must be a mapping of names to plans, and it is nothing"),
+        ("hourly", "it must be a mapping of names to plans, and it is text"),
+        ({"hourli": HOURLY}, "there is no plan hourly, did you mean hourli?"),
+        ({"weekly": HOURLY}, "there are weekly"),
+        ({}, "there is no plan hourly; there are none"),
+        (
+            {"hourly": {"steps": STEP}},
+            "maintenance_plans.hourly.steps: it must be a list, with a hyphen before each step",
+        ),
+        ({"hourly": {"steps": ["purge"]}}, "maintenance_plans.hourly.steps[1]: it must be one operation"),
+        ({"hourly": {"steps": [[STEP]]}}, "maintenance_plans.hourly.steps[1]: it must be one operation"),
+        ({"hourly": {"steps": []}}, "the plan hourly has no steps"),
+        ({"hourly": {"steps": [STEP], "budget": "much"}}, "maintenance_plans.hourly.budget: it must be a number"),
+        ({"hourly": {"steps": [STEP], "on_error": "go"}}, "on_error: it must be continue or stop"),
+        ({"hourly": {"steps": [STEP], "endpoint": "/x"}}, "endpoint: it must be a mapping with a path"),
+        ({"hourly": {"steps": [STEP], "endpoint": {"paht": "/x"}}}, "there is no paht, did you mean path?"),
+        (
+            {"hourly": {"steps": [STEP], "endpoint": {"path": "x"}}},
+            "endpoint.path: it must be a path that begins with /",
+        ),
+        ({"hourly": {"steps": [STEP], "endpoint": {"path": "/x", "repeat": "no"}}}, "repeat: it must be true or false"),
+        ({"hourly": HOURLY, "weekly": {"step": []}}, "maintenance_plans.weekly: there is no step"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_path(plans: Any, said: str) -> None:
+    assert any(said in error for error in told(plans)), told(plans)
+
+
+def test_a_transport_needs_its_part() -> None:
+    assert "the plan weekly has no endpoint" in told(PLANS, "weekly", "endpoint")[0]
+    assert "the plan hourly has no steps" in told({"hourly": {"endpoint": {"path": "/x"}}})[0]
+    assert told({"hourly": {"endpoint": {"path": "/x"}}}, "hourly", "endpoint") == []
+
+
+def test_all_faults_come_at_once() -> None:
+    plans = {"hourly": {"step": [STEP]}, "weekly": {"steps": [{"purge": {"tabel": 1}}, 5], "budget": []}}
+    assert len(told(plans, "daily")) >= 4
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", 5, True, [None], {None: None}, {1: {2: 3}}, "\x1b[2J"])
+def test_whatever_stands_anywhere_is_a_message(odd: Any) -> None:
+    places: list[list[Any]] = [[], ["hourly"], ["hourly", "steps"], ["hourly", "steps", 0], ["hourly", "steps", 0, "purge"],
+                               ["hourly", "steps", 0, "purge", "table"], ["hourly", "budget"], ["hourly", "endpoint"],
+                               ["hourly", "endpoint", "path"], ["hourly", "endpoint", "repeat"], ["weekly"]]  # fmt: skip
+    for path in places:
+        plans: Any = copy.deepcopy(PLANS)
+        place = plans
+        for key in path[:-1]:
+            place = place[key]
+        if path:
+            place[path[-1]] = odd
+        assert isinstance(told(plans if path else odd), list)

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run protocol with an operation, a session and a history that are made up: order, outcomes, status. No database."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Action, Outcome
+
+
+class FakeHistory:
+    """Remembers what it was told."""
+
+    def __init__(self, memory: dict[tuple[str, str], Memory]) -> None:
+        self.memory = memory
+        self.closed: list[Any] = []
+        self.finished: list[Any] = []
+        self.locked, self.run_id, self.note = True, 7, ""
+        self.abandoned: list[dict[str, Any]] = []
+        self.holder: dict[str, Any] | None = None
+
+    def enter(self, *_arguments: Any) -> None: ...
+
+    def recall(self, operation: str, target: str) -> Memory:
+        return self.memory.get((operation, target)) or Memory()
+
+    def begin(self, _number: int, action: Action) -> int:
+        return 1
+
+    def finish(self, _row: int, action: Action, outcome: Outcome, _seconds: float) -> None:
+        self.finished.append((action.target, outcome.status))
+
+    def close(self, *arguments: Any) -> None:
+        self.closed = list(arguments)
+
+
+class Stage:
+    """A run whose targets do what the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: dict[tuple[str, str], Memory] | None = None) -> None:
+        self.behaviour: dict[str, Any] = {}
+        self.read_failures: dict[str, list[Exception]] = {}
+        self.now = 0.0
+        self.executed: list[str] = []
+        self.history = FakeHistory(memory or {})
+        operation = SimpleNamespace(
+            __name__="fake", NAME_OPTIONS=("names",), facts=self._facts, decide=self._decide, execute=self._execute
+        )
+        for user in (_engine, _plan):
+            monkeypatch.setattr(user, "OPERATIONS", {"fake": operation})
+        monkeypatch.setattr(_engine, "History", lambda session, check: self.history)
+
+    def _facts(self, _session: Any, options: dict[str, Any], _context: Any) -> list[str]:
+        for name in options["names"]:
+            if self.read_failures.get(name):
+                raise self.read_failures[name].pop(0)
+        names: list[str] = options["names"]
+        return names
+
+    def _decide(self, names: list[str], _options: Any, _context: Any) -> list[Action]:
+        verdict = {name: self.behaviour.get(name) for name in names}
+        return [
+            Action("fake", f"public.{name}", "reason", verdict[name] if isinstance(verdict[name], str) else None)
+            for name in names
+        ]
+
+    def _execute(self, _session: Any, action: Action, _context: Any) -> Outcome:
+        name = action.target.rpartition(".")[2]
+        self.executed.append(name)
+        self.now += 10
+        does = self.behaviour.get(name, Outcome(changed=True, rows=1))
+        if isinstance(does, Exception):
+            raise does
+        assert isinstance(does, Outcome)
+        return does
+
+    def run(
+        self, *steps: list[str], check: bool = False, budget: float = 600.0, on_error: str = "continue"
+    ) -> dict[str, Any]:
+        plan = Plan("p", [Step("fake", {"names": names}) for names in steps], budget, on_error)
+        session: Any = SimpleNamespace(
+            alive=True,
+            set=lambda **_limits: None,
+            execute=lambda *_query: 0,
+            end_with_client=lambda: None,
+            cancel=lambda: None,
+            leave_transaction=lambda: None,
+            scrub=lambda text: text.replace("Pa55word", "***"),
+            server=SimpleNamespace(version_num=180000),
+        )
+        result = _engine.Result("p", check, budget)
+        clock = Budget(budget, clock=lambda: self.now)
+        _engine._Run(session, plan, check, clock, lambda *_progress: None, result).go()
+        return result.as_dict()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def outcomes(result: dict[str, Any]) -> list[str]:
+    return [f"{action['target'].rpartition('.')[2]} {action['outcome']}" for action in result["actions"]]
+
+
+def test_ok(stage: Stage) -> None:
+    stage.behaviour = {"b": UNCHANGED}
+    result = stage.run(["a", "b"])
+    assert (result["status"], result["changed"], result["totals"], result["run_id"]) == (
+        "ok",
+        True,
+        {"done": 1, "unchanged": 1},
+        7,
+    )
+    assert "failed" not in result
+    assert (stage.history.finished, stage.history.closed[0]) == ([("public.a", "done")], "ok")
+
+
+@pytest.mark.parametrize("where", ["facts", "execute"])
+def test_an_error_that_nobody_thought_of_fails_its_step_and_no_other(stage: Stage, where: str) -> None:
+    error = TypeError("'NoneType' object with Pa55word is not subscriptable")
+    if where == "facts":
+        stage.read_failures = {"a": [error]}
+    else:
+        stage.behaviour = {"a": error}
+    result = stage.run(["a"], ["b"])
+    assert (outcomes(result), result["status"]) == (["a failed", "b done"], "failed")
+    reason = result["actions"][0]["reason"]
+    assert reason.startswith("unexpected TypeError at test__engine.py:")
+    assert reason.endswith("object with *** is not subscriptable")
+
+
+def test_what_was_being_dropped_is_read_again(stage: Stage) -> None:
+    gone = SqlError("cache lookup failed for relation 4711", "XX000")
+    stage.read_failures = {"a": [gone], "b": [gone, gone]}
+    assert outcomes(stage.run(["a"], ["b"])) == ["a done", "b failed"]
+
+
+def test_check_executes_nothing(stage: Stage) -> None:
+    result = stage.run(["a"], ["b"], check=True)
+    assert (outcomes(result), stage.executed, result["changed"]) == (["a planned", "b planned"], [], True)
+
+
+@pytest.mark.parametrize(
+    ("does", "outcome", "status"),
+    [
+        (SqlError("no Pa55word", "42501"), "failed", "failed"),
+        (Contended("held"), "contended", "partial"),
+        (FAILED, "failed", "failed"),
+        (Outcome("deferred"), "deferred", "partial"),
+        (Outcome("failed", "broken", changed=True, rows=5), "failed", "failed"),
+    ],
+)
+def test_one_target_does_not_stop_the_others(stage: Stage, does: Any, outcome: str, status: str) -> None:
+    stage.behaviour = {"a": does}
+    result = stage.run(["a", "b"], ["c"])
+    assert outcomes(result) == [f"a {outcome}", "b done", "c done"]
+    assert (result["status"], result["changed"], result.get("failed", False)) == (status, True, status == "failed")
+    assert "Pa55word" not in str(result)
+
+
+def test_stop(stage: Stage) -> None:
+    stage.behaviour = {"a": SqlError("no")}
+    result = stage.run(["a", "b"], ["c"], on_error="stop")
+    assert outcomes(result) == ["a failed", "b skipped", "c skipped"]
+    assert stage.executed == ["a"]
+
+
+def test_contended_does_not_stop(stage: Stage) -> None:
+    stage.behaviour = {"a": Contended("held")}
+    assert outcomes(stage.run(["a"], ["b"], on_error="stop")) == ["a contended", "b done"]
+
+
+def test_facts_are_read_again_once(stage: Stage) -> None:
+    stage.read_failures = {
+        "a": [Contended("held")],
+        "b": [Contended("held"), Contended("held")],
+        "c": [OptionError(["no c"])],
+    }
+    result = stage.run(["a"], ["b"], ["c"])
+    assert outcomes(result) == ["a done", "b contended", "c failed"]
+    assert "no c" in result["msg"]
+
+
+def test_budget_that_ends(stage: Stage) -> None:
+    result = stage.run(["a", "b", "c"], budget=15)
+    assert outcomes(result) == ["a done", "b done", "c deferred"]
+    assert result["status"] == "partial"
+    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.c", "seconds": None, "deferred": True}]
+
+
+def test_cancelled_by_the_end_of_the_budget(stage: Stage) -> None:
+    stage.behaviour = {"a": SqlError("canceling statement", "57014"), "b": SqlError("canceling statement", "57014")}
+    assert outcomes(stage.run(["a"], budget=10.5)) == ["a deferred"]
+    assert outcomes(stage.run(["b"], budget=100)) == ["b failed"]  # somebody cancelled it
+
+
+def test_what_will_not_fit_is_put_off_and_its_prediction_fades(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(
+        monkeypatch, {("fake", "public.a"): Memory(seconds=100.0), ("fake", "public.b"): Memory(seconds=50.0)}
+    )
+    result = stage.run(["a", "b"], budget=60)
+    assert outcomes(result) == ["a deferred", "b done"]
+    assert "expected to take 100 s" in result["actions"][0]["reason"]
+    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.a", "seconds": 90.0, "deferred": True}]
+
+
+def test_deferred_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(
+        monkeypatch, {("fake", "public.c"): Memory(deferred=True), ("fake", "public.d"): Memory(deferred=True)}
+    )
+    result = stage.run(["a"], ["b", "c"], ["d"])
+    assert stage.executed == ["c", "b", "d", "a"]
+    assert [action["step"] for action in result["actions"]] == [2, 2, 3, 1]
+
+
+def test_deferred_is_forgotten_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, {("fake", "public.a"): Memory(deferred=True)})
+    stage.behaviour = {"a": UNCHANGED}
+    stage.run(["a"])
+    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.a", "deferred": False}]
+
+
+def test_busy(stage: Stage) -> None:
+    stage.history.locked = False
+    stage.history.holder = {"pid": 42, "user": "maint", "since": "2026-01-01 00:00:00 UTC", "client": "10.0.0.1"}
+    result = stage.run(["a"])
+    assert (result["status"], result["changed"], stage.executed, stage.history.closed) == ("skipped", False, [], [])
+    for told in ("42", "maint", "2026-01-01 00:00:00 UTC", "10.0.0.1"):
+        assert told in result["msg"]
+
+
+def test_no_history_is_a_warning(stage: Stage) -> None:
+    stage.history.note = "no right"
+    assert "no right" in stage.run(["a"])["warnings"][0]
+    stage.history.note = "history: false"
+    assert stage.run(["a"])["warnings"] == []

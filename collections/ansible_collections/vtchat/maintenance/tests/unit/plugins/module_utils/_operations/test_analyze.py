@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When analyze acts, when it does not, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import analyze
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context
+
+THIN = "\u202f"
+OID = 16400
+ENOUGH = f"150 of 1{THIN}000 rows changed since the last analyze (threshold 150)"
+
+
+def table(name: str = "t", kind: str = "r", **known: Any) -> analyze.Table:
+    relation = Relation(OID, "public", name, kind, "owner", True)
+    known.setdefault("stored", [OID])
+    return analyze.Table(relation.display, relation=relation, statement=f"ANALYZE {name}", **known)
+
+
+def decide(*tables: analyze.Table, **context: Any) -> list[Action]:
+    return analyze.decide(list(tables), {"tables": []}, Context(check=bool(context), **context))
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes"),
+    [
+        (0, 1),
+        (1, 32),  # sqrt(1000) = 31.6
+        (10, 51),
+        (1000, 150),
+        (1001, 151),  # 150.1
+        (66680, 6718),
+        (88_997, 8950),  # here the square root takes over
+        (100_000, 10_000),
+        (1_000_000, 31_623),
+        (10_000_000, 100_000),
+        (2_000_000_000, 1_414_214),
+    ],
+)
+def test_the_threshold(rows: int, changes: int) -> None:
+    assert analyze.threshold(rows) == changes
+
+
+@pytest.mark.parametrize(
+    ("known", "verdict", "reason"),
+    [
+        ({"never": True}, None, "never analyzed"),
+        ({}, None, "it is not known when it was analyzed"),
+        ({"age": 8 * 86400.0}, None, "analyzed 8 d ago, and changes of a foreign table are not counted"),
+        ({"age": 7 * 86400.0}, "unchanged", "a foreign table, analyzed 7 d ago (due after 7 d)"),
+    ],
+)
+def test_a_foreign_table(known: dict[str, Any], verdict: str | None, reason: str) -> None:
+    (action,) = decide(table(kind="f", **known))
+    assert (action.verdict, action.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("known", "forecast", "verdict", "reason"),
+    [
+        ({"rows": 1000, "modified": 149}, {}, "unchanged", "149 rows changed, below the threshold of 150"),
+        ({"rows": 1000, "modified": 1}, {}, "unchanged", "1 row changed, below the threshold of 150"),
+        ({"rows": 1000, "modified": 150}, {}, None, ENOUGH),
+        ({"rows": 0, "modified": 0}, {}, "unchanged", "0 rows changed, below the threshold of 1"),
+        ({"rows": 0, "modified": 1}, {}, None, "1 row changed since the last analyze (threshold 1)"),
+        ({"rows": None, "modified": 1}, {}, None, "1 row changed since the last analyze (threshold 1)"),
+        ({"rows": 51, "modified": 56}, {}, None, "56 rows changed since the last analyze (threshold 56)"),
+        ({"never": True}, {}, None, "never analyzed"),
+        ({"rows": 1000, "modified": 100}, {OID: 49}, "unchanged", "149 rows changed, below the threshold of 150"),
+        ({"rows": 1000, "modified": 100}, {OID: 50}, None, ENOUGH),
+        ({"rows": 1000}, {OID: -1}, None, "an earlier step of this plan changes rows here"),
+        ({"rows": 1000}, {OID + 1: -1}, "unchanged", "0 rows changed, below the threshold of 150"),
+        ({"rows": 1000, "busy": "session 7 holds"}, {}, "unchanged", "0 rows changed, below the threshold of 150"),
+        ({"never": True, "busy": "session 7 holds"}, {}, "contended", "never analyzed, but session 7 holds"),
+        ({"fault": "no right"}, {}, "failed", "no right"),
+        ({"fault": "no right", "never": True}, {OID: -1}, "failed", "no right"),
+    ],
+)  # fmt: skip
+def test_one_table(known: dict[str, Any], forecast: dict[int, int], verdict: str | None, reason: str) -> None:
+    (action,) = decide(table(**known), forecast=forecast)
+    assert (action.verdict, action.reason) == (verdict, reason)
+    assert action.statements == (("ANALYZE t",) if verdict is None else ())
+
+
+@pytest.mark.parametrize(
+    ("known", "forecast", "verdict"),
+    [
+        ({}, {}, "unchanged"),
+        ({"stale": True}, {}, None),
+        ({"never": True}, {}, None),
+        ({"empty_parent": True, "never": True}, {}, "unchanged"),
+        ({"modified": 149}, {}, "unchanged"),
+        ({"modified": 150}, {}, None),
+        ({}, {1: 100, 2: 49}, "unchanged"),  # the partitions' numbers are added up
+        ({}, {1: 100, 2: 50}, None),
+        ({}, {1: 100, 2: -1}, None),
+        ({}, {OID: 100, 1: -1, 2: -1}, "unchanged"),  # the parent's own number is exact and includes them
+        ({}, {OID: 150, 1: -1, 2: -1}, None),
+        ({"stale": True, "busy": "autovacuum"}, {}, "contended"),
+    ],
+)
+def test_a_partitioned_table(known: dict[str, Any], forecast: dict[int, int], verdict: str | None) -> None:
+    (action,) = decide(table(kind="p", rows=1000, stored=[1, 2], **known), forecast=forecast)
+    assert action.verdict == verdict
+
+
+def test_the_numbers_that_decided() -> None:
+    (action,) = decide(table(rows=1000, modified=100), forecast={OID: 60})
+    assert action.numbers == {"rows": 1000, "modified": 160, "threshold": 150}
+
+
+def test_every_table_once_and_in_order() -> None:
+    missing = analyze.Table("nothing", fault="there is no table nothing")
+    actions = decide(table("b"), missing, table("a"), table("b"))
+    assert [(action.target, action.verdict) for action in actions] == [
+        ("public.b", "unchanged"),
+        ("nothing", "failed"),
+        ("public.a", "unchanged"),
+    ]
+
+
+def test_no_tables_is_a_fault() -> None:
+    assert analyze.check({"tables": []}) == ["tables: is empty; name at least one table"]
+    assert analyze.check({"tables": ["t"]}) == []

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""purge: decisions from facts, and the faults of its options. No database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import purge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Context
+
+OPTIONS: dict[str, Any] = {
+    "table": "t",
+    "column": "at",
+    "older_than": "0",
+    "where": None,
+    "timezone": None,
+    "max_rows": None,
+    "batch_ms": 250,
+    "require_index": True,
+    "cascade": False,
+}
+KEY = {
+    "constraint": "fk",
+    "table": "public.child",
+    "oid": 20,
+    "cascades": True,
+    "pages": 5000,
+    "columns": "id",
+    "indexed": True,
+}
+
+
+def facts(**changes: Any) -> purge.Facts:
+    known: dict[str, Any] = {
+        "relation": Relation(10, "public", "t", "r", "postgres", True),
+        "fault": "",
+        "served": True,
+        "cutoff": "2026-01-01T00:00:00+00:00",
+        "found": True,
+        "rows": None,
+        "referenced_by": (),
+        "leaves": (),
+        "statement": "DELETE",
+        "plan": None,
+    }
+    return purge.Facts(**{**known, **changes})
+
+
+def decide(check: bool = False, options: dict[str, Any] | None = None, **changes: Any) -> Any:
+    (action,) = purge.decide(facts(**changes), {**OPTIONS, **(options or {})}, Context(check=check))
+    assert (action.operation, action.target) == ("purge", "public.t")
+    assert action.numbers["cutoff"] == "2026-01-01T00:00:00+00:00"
+    return action
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "verdict", "told"),
+    [
+        ({}, {}, None, "at is before the cut-off"),
+        ({"found": False}, {}, UNCHANGED, "no row of at"),
+        ({"fault": "because"}, {}, FAILED, "because"),
+        ({"served": False}, {}, FAILED, "CREATE INDEX CONCURRENTLY ON public.t (at)"),
+        ({"served": False, "found": False}, {}, FAILED, "CREATE INDEX"),
+        ({"served": False}, {"column": "order"}, FAILED, 'ON public.t ("order")'),
+        ({"referenced_by": [KEY]}, {}, None, "cut-off"),
+        ({"referenced_by": [{**KEY, "indexed": False}]}, {}, FAILED, "ON public.child (id)"),
+        ({"referenced_by": [{**KEY, "indexed": False, "pages": 999}]}, {}, None, "cut-off"),
+        ({"referenced_by": [{**KEY, "indexed": False}]}, {"require_index": False}, None, "cut-off"),
+        ({"referenced_by": [KEY, {**KEY, "indexed": False, "table": "public.other"}]}, {}, FAILED, "public.other"),
+    ],
+)
+def test_verdict(changes: dict[str, Any], options: dict[str, Any], verdict: str | None, told: str) -> None:
+    action = decide(options=options, **changes)
+    assert action.verdict == verdict
+    assert told in action.reason
+
+
+def test_what_a_check_foretells() -> None:
+    keys = [KEY, {**KEY, "oid": 30, "table": "public.kept", "cascades": False}]
+    action = decide(check=True, rows=7, referenced_by=keys, leaves=(11, 12), triggers=("log on public.t",))
+    assert action.numbers["rows"] == 7
+    assert action.numbers["cascades_to"] == ["public.child"]
+    assert action.numbers["triggers"] == ["log on public.t"]
+    assert action.affects == {10: 7, 11: -1, 12: -1, 20: -1}
+    assert action.statements == ("DELETE",)
+
+
+def test_a_run_does_not_know_the_number_beforehand() -> None:
+    assert decide().affects == {10: -1}
+    assert "rows" not in decide().numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12 h", 43200), ("30d", 2592000), (" 4w ", 2419200), ("007", 7)],
+)
+def test_age(text: str, seconds: int) -> None:
+    assert purge.age_seconds(text) == seconds
+    assert purge.check({**OPTIONS, "older_than": text}) == []
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5h", "1y", "d", "1d2h", "30 days", "1e3", "infinity"])
+def test_no_age(text: str) -> None:
+    with pytest.raises(OptionError):
+        purge.age_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, None),
+        ({"timezone": "Asia/Ho_Chi_Minh"}, None),
+        ({"timezone": "Etc/GMT-7"}, None),
+        ({"timezone": "EST5EDT"}, None),
+        ({"timezone": "pst8pdt"}, None),
+        ({"timezone": "GMT0"}, None),
+        ({"timezone": "EST5"}, "sign"),
+        ({"timezone": "UTC+7"}, "sign"),
+        ({"timezone": "+07:00"}, "sign"),
+        ({"older_than": "soon"}, "older_than"),
+        ({"older_than": "-1d"}, "older_than"),
+        ({"older_than": "365000d"}, None),
+        ({"older_than": "365001d"}, "older_than"),
+        ({"max_rows": 1}, None),
+        ({"max_rows": 0}, "max_rows"),
+        ({"batch_ms": 10}, None),
+        ({"batch_ms": 9}, "batch_ms"),
+        ({"batch_ms": 60_000}, None),
+        ({"batch_ms": 60_001}, "batch_ms"),
+        ({"where": " "}, "where"),
+        ({"where": "true"}, None),
+        ({"where": "id = 1) OR (id = 2"}, "where: a bracket is closed"),
+        ({"where": "(id = 1"}, "where: a bracket is opened"),
+        ({"where": "id = 1;"}, "semicolon"),
+        ({"where": "word = 'x"}, "where: a quotation mark"),
+        ({"where": 'word" = 1'}, "where: a quotation mark"),
+        ({"where": "id = 1 /* one"}, "where: line 1: a comment"),
+        ({"where": "word IN (';)', $$)'$$, E'\\')') AND \")\" = 1 /* ) */ -- )"}, None),
+        ({"column": "x" * 63}, None),
+        ({"column": "x" * 64}, "column"),
+    ],
+)
+def test_check(change: dict[str, Any], told: str | None) -> None:
+    faults = purge.check({**OPTIONS, **change})
+    assert len(faults) == (told is not None)
+    assert told is None or told in faults[0]
+
+
+def test_check_tells_everything_at_once() -> None:
+    assert (
+        len(purge.check({**OPTIONS, "older_than": "x", "timezone": "UTC+7", "max_rows": 0, "batch_ms": 0, "where": ""}))
+        == 5
+    )

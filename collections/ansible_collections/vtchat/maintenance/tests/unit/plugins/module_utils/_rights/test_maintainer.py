@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is decided about rights, without a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import maintainer
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.facts import EXISTS, Extra, Facts, Right, Want
+
+OPTIONS: dict[str, Any] = {"name": "m", "password": None, "connection_limit": None, "exclusive": False}
+EXCLUSIVE = {**OPTIONS, "exclusive": True}
+
+
+def right(what: str = "SELECT", had: bool = False, direct: bool | None = None, **more: Any) -> Right:
+    key = ("TABLE", "public", "t", "", what)
+    given = {"may": True, "giver": "o", **more}
+    return Right(key, "public.t", f"GRANT {what} ON t TO m", had, had if direct is None else direct, **given)
+
+
+def extra(may: bool = True) -> Extra:
+    return Extra(("TABLE", "public", "t", "", "UPDATE"), "public.t", "GRANT UPDATE …", "REVOKE UPDATE …", may, "g")
+
+
+def decided(
+    *rights: Right, options: dict[str, Any] = OPTIONS, **facts: Any
+) -> list[tuple[str | None, tuple[str, ...], str]]:
+    actions = maintainer.decide(Facts("a", list(rights), **facts), options)
+    return [(action.verdict, action.statements, action.reason) for action in actions]
+
+
+@pytest.mark.parametrize(
+    ("rights", "options", "expected"),
+    [
+        ([right(had=True)], OPTIONS, ("unchanged", (), "has SELECT")),
+        ([right()], OPTIONS, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
+        ([right(had=True), right("DELETE")], OPTIONS, (None, ("GRANT DELETE ON t TO m",), "has no DELETE")),
+        # through another role: enough, unless that one is to go
+        ([right(had=True, direct=False)], OPTIONS, ("unchanged", (), "has SELECT")),
+        ([right(had=True, direct=False)], EXCLUSIVE, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
+        (
+            [right(EXISTS), right()],
+            OPTIONS,
+            (None, (f"GRANT {EXISTS} ON t TO m", "GRANT SELECT ON t TO m"), "does not exist"),
+        ),
+        ([right(EXISTS, had=True)], OPTIONS, ("unchanged", (), "exists")),
+    ],
+)
+def test_one_target(rights: list[Right], options: dict[str, Any], expected: Any) -> None:
+    assert decided(*rights, options=options) == [expected]
+
+
+def test_who_may_is_named() -> None:
+    [(verdict, statements, reason)] = decided(right(may=False))
+    assert (verdict, statements) == ("failed", ("GRANT SELECT ON t TO m",))
+    assert reason == "a may not do this: GRANT SELECT ON t TO m; o may"
+
+
+def test_fault_of_a_right_that_is_had_does_not_matter() -> None:
+    assert decided(right(had=True, fault="never", may=False))[0][0] == "unchanged"
+    assert decided(right(fault="never"))[0][::2] == ("failed", "never")
+
+
+def test_excess_is_no_action_unless_exclusive() -> None:
+    assert decided(right(had=True), extras=[extra()])[0][0] == "unchanged"
+    assert decided(right(had=True), extras=[extra()], options=EXCLUSIVE) == [
+        (None, ("REVOKE UPDATE …",), "1 right beyond the needs")
+    ]
+    [(verdict, _statements, reason)] = decided(right(had=True), extras=[extra(may=False)], options=EXCLUSIVE)
+    assert (verdict, reason) == ("failed", "a may not do this: REVOKE UPDATE …; g gave it")
+
+
+def test_all_or_nothing() -> None:
+    other = Right(("ROLE", "", "m", "", "LOGIN"), "role m", "ALTER ROLE m LOGIN", False, False, True)
+    verdicts = [verdict for verdict, _statements, _reason in decided(other, right(may=False))]
+    assert verdicts == ["skipped", "failed"]
+    verdicts = [verdict for verdict, _statements, _reason in decided(other, faults=[("x", "there is no x")])]
+    assert verdicts == ["failed", "skipped"]
+
+
+def test_needs_of_steps() -> None:
+    steps: list[tuple[str, dict[str, Any], list[str]]] = [
+        ("purge", {"column": "at"}, ["t"]),
+        ("refresh", {}, ["v", "w"]),
+        ("health_info", {}, []),
+        ("index", {"definition": 'CREATE INDEX i ON "S"."T" (x)', "state": "present"}, ['"S".i']),
+        ("index", {"definition": None, "name": "i", "state": "absent"}, ["i"]),
+    ]
+    wants, faults = maintainer.wants(steps, False)
+    assert faults == []
+    assert wants == [
+        Want("t", "rows", "rp", "at"),
+        Want("v", "maintain", "m"),
+        Want("w", "maintain", "m"),
+        Want('"S"."T"', "own", "rp", creates=True),
+        Want("i", "own", "iI"),
+    ]
+    assert [want.name for want in maintainer.wants([], True)[0]] == [
+        "maintenance.run", "maintenance.action", "maintenance.state"]  # fmt: skip
+
+
+def test_unknown_needs_are_not_guessed() -> None:
+    wants, faults = maintainer.wants([("later", {}, []), ("vacuum", {}, [])], False)
+    assert wants == []
+    assert faults[0] == "steps[1]: it is not known which rights later needs"
+    assert faults[1].startswith("steps[2].vacuum: name its objects")
+
+
+def test_needs_of_every_operation_are_known() -> None:
+    assert set(OPERATIONS) <= set(maintainer.NEEDS)
