@@ -16,13 +16,12 @@ import psycopg2
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import SqlError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import analyze
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, analyze
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context, Outcome
 from tests.servers import Database, PrivateServer
 
 THIN = "\u202f"

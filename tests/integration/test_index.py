@@ -22,13 +22,13 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Context
 from tests.runs import only, playbook, until
 from tests.servers import REPOSITORY, Database
 

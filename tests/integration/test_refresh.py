@@ -19,14 +19,13 @@ import pytest
 from psycopg2 import OperationalError, sql
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import names
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context, Outcome
 from tests.servers import Database, PrivateServer, Server, Servers
 
 Decided = tuple[str, str]  # outcome and reason

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh import covered, fingerprint_sql
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action
 from tests.bench.application import install_view
 from tests.integration.test_refresh import TABLE, VIEW, Runner, assert_true, commit_uncounted, fresh, other_session
 from tests.raw import FLUSH, RawClient

@@ -4,12 +4,14 @@
 
 # Private to this collection: may change in any release.
 
-"""What the operations decide and what became of it: the vocabulary between operations and engine."""
+"""What a module answers: one envelope, one builder of entries, for databases and services alike."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 # What can become of one target in one run. PLANNED stands only in check mode, ABANDONED only in the history.
 PLANNED = "planned"
@@ -18,71 +20,134 @@ UNCHANGED = "unchanged"
 SKIPPED = "skipped"
 CONTENDED = "contended"
 DEFERRED = "deferred"
-FAILED = "failed"
 ABANDONED = "abandoned"
+FAILED = "failed"
+
+# How a run ended; ABANDONED, SKIPPED and FAILED are words of both.
+OK = "ok"
+PARTIAL = "partial"
+
+# So many failures are told in the message; the others stand in the entries.
+TOLD_FAILURES = 3
 
 
-@dataclass(frozen=True)
-class Action:
-    """One decision about one target.
+def entry(
+    operation: str,
+    target: str,
+    outcome: str,
+    reason: str,
+    *,
+    changed: bool = False,
+    step: int = 1,
+    kind: str = "",
+    rows: int | None = None,
+    seconds: float = 0.0,
+    numbers: Mapping[str, Any] | None = None,
+    statements: Iterable[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """One entry of ``actions``: what became of one target. The only place where such an entry is made.
 
-    operation   name of the operation, such as "purge"
-    target      the object's name, schema-qualified and quoted where SQL needs it, for people
-    reason      why this was decided, one short sentence without the target's name
-    verdict     None: to be executed. Otherwise an outcome (UNCHANGED, SKIPPED, CONTENDED, FAILED), already final.
-    numbers     what decided, JSON-ready (rows, thresholds, sizes in bytes, durations in seconds)
-    statements  the SQL that execute() will send, as text for people; batches are listed once
-    affects     table oid -> rows that the action changes there (-1: not known), for the steps after it in check mode
-    plan        whatever execute() needs from decide(); never printed, never stored
+    operation   what was to be done: "purge", "create", "health"
+    kind        what the target is, where one module deals with several kinds: "function", "secret", "machine"
+    rows        rows affected, None where rows mean nothing
+    seconds     how long it took
+    numbers     what decided and what was measured, JSON-ready
+    statements  the SQL for people
+    more        what only this module tells of its targets
     """
-
-    operation: str
-    target: str
-    reason: str
-    verdict: str | None = None
-    numbers: dict[str, Any] = field(default_factory=dict)
-    statements: tuple[str, ...] = ()
-    affects: dict[int, int] = field(default_factory=dict)
-    plan: Any = None
+    return {
+        "step": step,
+        "operation": operation,
+        "kind": kind,
+        "target": target,
+        "outcome": outcome,
+        "reason": reason,
+        "changed": changed,
+        "rows": rows,
+        "seconds": round(seconds, 3),
+        "numbers": dict(numbers or {}),
+        "statements": list(statements),
+        **more,
+    }
 
 
 @dataclass
-class Outcome:
-    """What became of one action.
+class Result:
+    """What one module did or, in check mode, would do; ``as_dict`` is what it returns.
 
-    status   DONE, CONTENDED, DEFERRED or FAILED
-    reason   replaces the action's reason when set
-    changed  whether data, structure or statistics changed
-    rows     rows affected, None where rows mean nothing
-    numbers  measured afterwards, JSON-ready; merged over the action's numbers
-    state    to be kept for the next run under (operation, target); None keeps what is stored
+    plan      name of the plan, or of the module, for people
+    server    what was spoken to: host, database, version, provider; or the service and its target
+    status    OK, PARTIAL, FAILED, SKIPPED or ABANDONED; empty until the entries have decided it
+    message   empty until the entries have decided it
+    seconds   duration, connecting included
+    turns     round trips: statements to a server after connecting, or requests to a service
+    actions   made by ``entry``
+    diff      for --diff
+    more      what only this module returns
     """
 
-    status: str = DONE
-    reason: str = ""
-    changed: bool = False
-    rows: int | None = None
-    numbers: dict[str, Any] = field(default_factory=dict)
-    state: dict[str, Any] | None = None
-
-
-@dataclass
-class Context:
-    """What the engine lends an operation while it decides and executes.
-
-    check        check mode: decide only
-    state        target -> what Outcome.state stored for this operation last time
-    forecast     table oid -> rows that earlier steps of this plan are about to change (check mode only; in a real
-                 run they have changed already). -1 where the number is not known.
-    seconds_left seconds of the budget that are left now
-    progress     called as progress(target, rows so far, seconds so far) by long actions; cheap to call often
-    history      whether state will be remembered; False says why through history_note
-    """
-
+    plan: str
     check: bool
-    state: dict[str, dict[str, Any]] = field(default_factory=dict)
-    forecast: dict[int, int] = field(default_factory=dict)
-    seconds_left: Callable[[], float] = lambda: float("inf")
-    progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None
-    history: bool = True
-    history_note: str = ""
+    server: dict[str, Any] = field(default_factory=dict)
+    status: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    turns: int = 0
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many targets had which outcome."""
+        return dict(Counter(action["outcome"] for action in self.actions))
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """The entries of what failed."""
+        return [action for action in self.actions if action["outcome"] == FAILED]
+
+    def conclude(self) -> None:
+        """Status and message by the entries, where nothing has decided them before."""
+        totals = self.totals
+        if not self.status:
+            late = totals.get(CONTENDED) or totals.get(DEFERRED)
+            self.status = FAILED if totals.get(FAILED) else PARTIAL if late else OK
+        if not self.message:
+            counted = ", ".join(f"{count} {outcome}" for outcome, count in totals.items())
+            self.message = f"{self.plan}: {counted or 'nothing to do'}{told(self.failures)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result of the module."""
+        self.conclude()
+        result = {
+            "changed": any(action["changed"] for action in self.actions),
+            "msg": self.message,
+            "status": self.status,
+            "plan": self.plan,
+            "check_mode": self.check,
+            "seconds": round(self.seconds, 3),
+            "server": self.server,
+            "actions": self.actions,
+            "totals": self.totals,
+            "turns": self.turns,
+            "warnings": self.warnings,
+            "diff": self.diff,
+            **self.more,
+        }
+        return {**result, "failed": True} if self.status == FAILED else result
+
+
+def told(failures: list[dict[str, Any]]) -> str:
+    """The failures as sentences to append: the first ones in full, how many more there are."""
+    text = "".join(f". {one['operation']} {one['target']}: {one['reason']}" for one in failures[:TOLD_FAILURES])
+    left = len(failures) - TOLD_FAILURES
+    return text + (f". {left} more failed" if left > 0 else "")
+
+
+def failure(plan: str, message: str, errors: Iterable[str] = ()) -> dict[str, Any]:
+    """The result of what touched nothing, in the form of one that did. errors: every fault of the options."""
+    result = {"failed": True, "changed": False, "msg": message, "status": FAILED, "plan": plan, "actions": []}
+    return {**result, "errors": list(errors)} if errors else result

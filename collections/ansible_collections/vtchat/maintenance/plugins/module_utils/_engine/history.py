@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import ConnectError, Contended, MaintenanceError, SqlError
+from .._operations import Action, Outcome
 from .._postgres.names import quote
 from .._postgres.session import Session
-from .._result import Action, Outcome
 from .history_tables import FOUND, NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 
 KEEP_DAYS = 90

@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import Any, Callable
 
 from .._errors import Contended, MaintenanceError, SqlError
+from .._operations import Action, Context, Outcome
 from .._postgres import restricted_path
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.policy import LIGHT, Budget
 from .._postgres.session import Session
 from .._postgres.watch import Watch
-from .._result import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED, Action, Context, Outcome
+from .._result import CONTENDED, DEFERRED, DONE, FAILED, PLANNED, SKIPPED
 from .history import History, Memory
 from .plan import OPERATIONS, Plan, Step
 

@@ -15,13 +15,14 @@ from typing import Any
 from .._engine import history as _history
 from .._engine.plan import OPERATIONS
 from .._errors import Contended, MaintenanceError, OptionError, SqlError
+from .._operations import Context, Outcome
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.index_definition import read
 from .._postgres.policy import LIGHT, Budget
 from .._postgres.scripts import Script
 from .._postgres.session import Session
 from .._postgres.watch import Watch
-from .._result import DONE, Context, Outcome
+from .._result import DONE
 from . import statements
 from .install import UNCHANGED, Change, install
 

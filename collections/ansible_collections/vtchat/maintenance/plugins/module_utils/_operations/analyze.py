@@ -20,8 +20,9 @@ from .._postgres.names import display, parse_name, qualified, quote
 from .._postgres.policy import LIGHT
 from .._postgres.server import Server
 from .._postgres.session import Session
-from .._result import CONTENDED, FAILED, UNCHANGED, Action, Context, Outcome
+from .._result import CONTENDED, FAILED, UNCHANGED
 from .._units import count, duration, rows
+from . import Action, Context, Outcome
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "tables": {"type": "list", "elements": "str", "required": True},

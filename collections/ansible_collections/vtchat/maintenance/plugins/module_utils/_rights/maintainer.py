@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import MaintenanceError, SqlError
+from .._operations import Action
 from .._postgres import index_definition
 from .._postgres.driver import sql
 from .._postgres.names import MAX_NAME_BYTES, display, quote
 from .._postgres.policy import with_lock_retries
 from .._postgres.session import Session
-from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED, Action
+from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED
 from . import facts as _rights_facts
 from . import scram
 from .facts import EXISTS, HISTORY, ITERATIONS, STARS, VERIFIER, Extra, Facts, Right, Want

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +16,29 @@ import pytest
 import yaml
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.tests.unit.plugins.layers import LAYERS, file_of, imports, package, picture
 
 COLLECTION = Path(__file__).resolve().parents[3]
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
-UTILITIES = sorted((COLLECTION / "plugins/module_utils").rglob("*.py"))
+ROOT = COLLECTION / "plugins/module_utils"
+UTILITIES = sorted(ROOT.rglob("*.py"))
+ARCHITECTURE = COLLECTION.parents[3] / "docs/architecture.md"
 RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))
 
-# Layers from the bottom up: a file imports from its own layer or from those below. First the database, then services.
-LAYERS = (
-    {
-        "_errors",
-        "_action",
-        "_driver",
-        "_units",
-        "_covered",
-        "_scram",
-        "_watch",
-        "_probe",
-        "_dsn_kinds",
-        "_clean",
-        "_advice",
-    }
-    | {"_objects_catalog", "_objects_program"},
-    {"_sql", "_dsn", "_http", "_http_faults", "_scripts", "_objects_describe"},
-    {"_server", "_index_definition", "_secrets", "_history_tables", "_restricted_path", "_statements", "_objects_sql"},
-    {"_session", "_github", "_fly"},
-    {"_connect"},
-    {"_catalog", "_policy", "_history", "_sessions", "_fingerprint_sql", "_definition", "_fingerprint"},
-    {"_index", "_index_steps", "_index_build", "_rights_facts", "_fly_deploy", "_purge", "_purge_batches"},
-    {"_operations"},
-    {"_plan"},
-    {"_engine", "_rights", "_objects", "_sql_object"},
-    {"_report", "_endpoint", "_fly_secrets", "_github_secrets", "_shared_secrets"},
-    {"_module", "_plan_check"},
-    {"_edge"},
-)
 # Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
-KNOWS_ANSIBLE = {"_edge", "_http", "_module"}
+KNOWS_ANSIBLE = {"_edge.py", "_module.py", "_services/http.py"}
 
 
-def imported(path: Path) -> set[str]:
-    """The private modules of the collection that a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            found = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            names |= {name for name in found if name.startswith("_")}
-    return names
+def relative(path: Path) -> str:
+    """A file of module_utils, for people."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def rank(path: Path) -> int:
+    """The layer of a file, from the top."""
+    name = package(path, ROOT)
+    found = [number for number, layer in enumerate(LAYERS) if name in layer]
+    return found[0] if found else len(LAYERS)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -84,24 +61,35 @@ def test_nothing_is_routed_that_does_not_exist() -> None:
     assert set(RUNTIME["action_groups"]["all"]) <= set(MODULES)
 
 
-@pytest.mark.parametrize("path", UTILITIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", UTILITIES, ids=relative)
 def test_imports_point_down(path: Path) -> None:
-    own = "_operations" if path.parent.name == "_operations" else path.stem
-    rank = next((number for number, layer in enumerate(LAYERS) if own in layer), None)
-    assert rank is not None or own == "__init__", f"give {own} a place in LAYERS"
-    allowed = set().union(*LAYERS[: (rank or 0) + 1])
-    assert imported(path) - {"_operations"} <= allowed
-    operations = next(number for number, layer in enumerate(LAYERS) if "_operations" in layer)
-    assert "_operations" not in imported(path) or (rank or 0) >= operations
+    own = rank(path)
+    for dotted in imports(path, ROOT):
+        other = file_of(dotted, ROOT)
+        assert other is not None, dotted
+        assert package(other, ROOT) == package(path, ROOT) or rank(other) > own, (
+            f"{relative(path)} -> {'.'.join(dotted)}"
+        )
 
 
-@pytest.mark.parametrize("path", UTILITIES, ids=lambda path: path.stem)
+def test_no_imports_go_in_a_circle() -> None:
+    arrows = {path: {file_of(dotted, ROOT) for dotted in imports(path, ROOT)} - {path} for path in UTILITIES}
+    TopologicalSorter(arrows).prepare()  # raises CycleError with the circle
+
+
+def test_the_picture_in_the_documentation_is_the_truth() -> None:
+    names = {package(path, ROOT) for path in UTILITIES} - {"__init__"}
+    assert names == {name for layer in LAYERS for name in layer}
+    assert f"```\n{picture()}```" in ARCHITECTURE.read_text(encoding="utf-8"), f"the picture is now:\n\n{picture()}"
+
+
+@pytest.mark.parametrize("path", UTILITIES, ids=relative)
 def test_only_the_edge_knows_ansible(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     knows = any(name.split(".")[0] == "ansible" for name in modules)
-    assert knows == (path.stem in KNOWS_ANSIBLE)
+    assert knows == (relative(path) in KNOWS_ANSIBLE)
 
 
 def test_the_collection_tells_a_builder_of_images_what_it_needs() -> None:

@@ -16,7 +16,8 @@ from ..._postgres import index_definition
 from ..._postgres.driver import sql
 from ..._postgres.names import Name, display, parse_name, quote
 from ..._postgres.session import Session
-from ..._result import CONTENDED, DONE, FAILED, UNCHANGED, Action, Context, Outcome
+from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
+from .. import Action, Context, Outcome
 from . import facts as _index
 from .build import Work
 from .facts import Facts, Index

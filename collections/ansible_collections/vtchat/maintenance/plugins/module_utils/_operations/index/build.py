@@ -18,7 +18,8 @@ from ..._postgres import restricted_path
 from ..._postgres.driver import sql
 from ..._postgres.policy import concurrent_lock_timeout, with_lock_retries
 from ..._postgres.session import Session
-from ..._result import CONTENDED, DEFERRED, FAILED, Context, Outcome
+from ..._result import CONTENDED, DEFERRED, FAILED
+from .. import Context, Outcome
 from .steps import BUILD, DROP, QUICK, Step
 
 QUERY_CANCELED = "57014"

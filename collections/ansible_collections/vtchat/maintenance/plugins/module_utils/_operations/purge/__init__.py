@@ -18,7 +18,8 @@ from ..._postgres.driver import sql
 from ..._postgres.names import MAX_NAME_BYTES, quote
 from ..._postgres.scripts import tokens
 from ..._postgres.session import Session
-from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED, Action, Context, Outcome
+from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
+from .. import Action, Context, Outcome
 from . import facts as _purge
 from .batches import FIRST_BATCH, Progress, Purge, expired
 from .facts import SMALL_TABLE

@@ -23,7 +23,7 @@ from ..._errors import Contended, SqlError
 from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
-from ..._result import Action, Context, Outcome
+from .. import Action, Context, Outcome
 
 FIRST_BATCH = 1000  # rows
 TRIES = 8  # of one batch, each smaller than the one before

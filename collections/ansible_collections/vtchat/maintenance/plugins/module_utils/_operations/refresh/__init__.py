@@ -21,8 +21,9 @@ from ..._postgres.driver import sql
 from ..._postgres.names import quote
 from ..._postgres.policy import with_lock_retries
 from ..._postgres.session import Session
-from ..._result import DONE, FAILED, UNCHANGED, Action, Context, Outcome
+from ..._result import DONE, FAILED, UNCHANGED
 from ..._units import duration
+from .. import Action, Context, Outcome
 from . import covered, fingerprint, sessions
 from .fingerprint import View
 

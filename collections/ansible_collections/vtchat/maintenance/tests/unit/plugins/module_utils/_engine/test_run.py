@@ -15,8 +15,9 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Memory
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Outcome
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Action, Outcome
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
 
 
 class FakeHistory:
@@ -137,7 +138,7 @@ def test_an_error_that_nobody_thought_of_fails_its_step_and_no_other(stage: Stag
     result = stage.run(["a"], ["b"])
     assert (outcomes(result), result["status"]) == (["a failed", "b done"], "failed")
     reason = result["actions"][0]["reason"]
-    assert reason.startswith("unexpected TypeError at test__engine.py:")
+    assert reason.startswith("unexpected TypeError at test_run.py:")
     assert reason.endswith("object with *** is not subscriptable")
 
 

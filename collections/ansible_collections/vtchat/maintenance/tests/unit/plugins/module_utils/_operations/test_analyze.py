@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import analyze
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, analyze
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context
 
 THIN = "\u202f"
 OID = 16400

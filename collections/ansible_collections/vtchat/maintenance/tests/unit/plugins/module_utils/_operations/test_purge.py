@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import purge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, purge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
 
 OPTIONS: dict[str, Any] = {
     "table": "t",

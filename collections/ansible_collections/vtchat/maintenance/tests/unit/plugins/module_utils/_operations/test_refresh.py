@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh import fingerprint, sessions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh.fingerprint import View
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh.sessions import Look
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context
 
 READ_AT = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 OPTIONS: dict[str, Any] = {"view": "v", "views": None, "concurrently": "auto", "max_age": 0, "force": False}

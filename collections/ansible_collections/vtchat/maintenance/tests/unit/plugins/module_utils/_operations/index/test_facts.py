@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.build import Work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.facts import (
@@ -28,7 +29,6 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index
     working_name,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.names import Name
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Action, Context
 
 NEW = working_name("i")
 TABLE = Table(1, "public", "t", "r")
