@@ -53,8 +53,8 @@ def install(database: Database, *scripts: str, check: bool = False, **options: A
     given = {"dsn": database.dsn, "connect_deadline": 10.0, **options}
     if not {"sql", "src", "scripts"} & set(options):
         given["scripts"] = [{"name": f"{number}.sql", "sql": text} for number, text in enumerate(scripts, 1)]
-    parameters = _edge.validated("sql_object", given)
-    return sql_object.perform(_edge._connection(parameters), parameters, check)
+    request = _edge.validated("sql_object", given)
+    return sql_object.perform(request.connection, request.wanted, check)
 
 
 def results(result: dict[str, Any]) -> list[tuple[str, str]]:

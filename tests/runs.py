@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def perform(name: str, dsn: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
     """What the module of that name returns."""
-    return _edge.perform(name, _edge.validated(name, {"dsn": dsn, **options}), check)
+    return _edge.perform(_edge.validated(name, {"dsn": dsn, **options}), check)
 
 
 def only(result: Mapping[str, Any]) -> dict[str, Any]:

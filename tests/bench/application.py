@@ -88,7 +88,7 @@ def run_hourly(dsn: str) -> dict[str, Any]:
 
 def perform(module: str, dsn: str, **options: Any) -> dict[str, Any]:
     """The result of one of the collection's modules, run in this process. Raises RuntimeError unless it went well."""
-    result = _edge.perform(module, _edge.validated(module, {"dsn": dsn, **options}), check=False)
+    result = _edge.perform(_edge.validated(module, {"dsn": dsn, **options}), check=False)
     if result["status"] != "ok":
         raise RuntimeError(result["msg"])
     return result

@@ -171,7 +171,7 @@ def _import() -> float:
 
 def _connect(dsn: str) -> float:
     began = time.perf_counter()
-    with closing(open_session(ConnectionOptions(dsn=dsn), "bench")):
+    with closing(open_session(ConnectionOptions.read(dsn), "bench")):
         return time.perf_counter() - began
 
 

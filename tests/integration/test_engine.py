@@ -19,7 +19,9 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS, LOCK_KEYS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_sql import LOCK_KEYS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from tests.runs import REPOSITORY, only, perform, until
 from tests.servers import Database, PrivateServer, Server
@@ -259,7 +261,7 @@ def test_old_actions_go(database: Database) -> None:
 def test_newer_version_is_refused_with_the_way_out(database: Database) -> None:
     table(database)
     database.sql("CREATE SCHEMA maintenance; CREATE TABLE maintenance.run (id int)")
-    database.sql("COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 2'")
+    database.sql(f"COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version {VERSION + 1}'")
     for check in (True, False):
         result = purge(database, check=check)
         assert result["failed"]
@@ -423,7 +425,7 @@ def test_connection_that_is_killed(database: Database) -> None:
 
     steps = [{"purge": {"table": name, "column": "at"}} for name in ("t", "u")]
     parameters = _edge.validated("run", {"dsn": database.dsn, "plan": "p", "steps": steps})
-    result = _edge.perform("run", parameters, False, kill)
+    result = _edge.perform(parameters, False, kill)
     assert (result["failed"], result["status"], result["changed"]) == (True, "failed", True)
     assert [(action["outcome"], action["rows"]) for action in result["actions"]] == [("failed", 1000), ("failed", None)]
     assert "connection" in result["msg"]

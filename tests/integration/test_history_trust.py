@@ -15,6 +15,7 @@ from psycopg2.sql import SQL, Identifier
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import (
     PARTS,
     UPGRADES,
+    VERSION,
     differences,
 )
 from tests.runs import only, perform
@@ -163,10 +164,10 @@ def test_every_part_counts(place: tuple[Database, str, str], postgres15: Server)
     finally:
         old.close()
     made = [[name, kind, text] for name, parts in PARTS.items() for kind, text in parts]
-    assert differences({"parts": made}) == ""
+    assert differences({"parts": made}, VERSION) == ""
     for number, part in enumerate(made):
-        assert "lacks" in differences({"parts": made[:number] + made[number + 1 :]})
-        assert "has" in differences({"parts": [*made, [part[0], part[1], part[2] + " "]]})
+        assert "lacks" in differences({"parts": made[:number] + made[number + 1 :]}, VERSION)
+        assert "has" in differences({"parts": [*made, [part[0], part[1], part[2] + " "]]}, VERSION)
 
 
 def test_ordinary_indexes_and_statistics_of_people_do_no_harm(place: tuple[Database, str, str]) -> None:

@@ -22,7 +22,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
@@ -103,7 +103,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
 def result(database: Database, check: bool = False, user: str = "postgres", **options: Any) -> dict[str, Any]:
     """What the module returns."""
     parameters = _edge.validated("index", {"dsn": database.dsn_as(user), **options})
-    return _edge.perform("index", parameters, check)
+    return _edge.perform(parameters, check)
 
 
 def act(database: Database, definition: str = "", check: bool = False, **options: Any) -> dict[str, Any]:
@@ -365,11 +365,12 @@ def test_what_cannot_be_removed_now_is_removed_by_the_next_run(database: Databas
 
 
 def test_what_somebody_creates_meanwhile_is_not_removed(database: Database) -> None:
-    options = {"definition": "CREATE INDEX wanted ON item (grp)", "name": None, "state": "present"}
-    with closing(open_session(ConnectionOptions(dsn=database.dsn), "test")) as session:
+    options = operation.read({"definition": "CREATE INDEX wanted ON item (grp)", "name": None, "state": "present"})
+    with closing(open_session(ConnectionOptions.read(database.dsn), "test")) as session:
         context = Context(check=False, seconds_left=lambda: 60.0)
         [action] = operation.decide(operation.facts(session, options, context), options, context)
         database.sql(f"CREATE INDEX {working_name('wanted')} ON item (label)")
+        assert isinstance(action, Action)
         outcome = operation.execute(session, action, context)
         assert outcome.status == "failed"
         assert "already exists" in outcome.reason
@@ -400,7 +401,7 @@ def killed(database: Database, directory: Path) -> None:
     program = """
 import sys
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-_edge.perform("index", _edge.validated("index", {"dsn": sys.argv[1], "definition": sys.argv[2]}), False)
+_edge.perform(_edge.validated("index", {"dsn": sys.argv[1], "definition": sys.argv[2]}), False)
 """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
     command = [sys.executable, "-c", program, database.dsn, GATED]
@@ -433,13 +434,14 @@ def test_what_has_been_finished_is_used(database: Database) -> None:
 
 def interrupted(database: Database, definition: str, after: int, spoil: bool) -> bool:
     """Carry out that many statements as a run would; whether there were so many. spoil: the last build did not end well."""
-    options = {"definition": definition, "name": None, "state": "present"}
-    with closing(open_session(ConnectionOptions(dsn=database.dsn), "test")) as session:
+    options = operation.read({"definition": definition, "name": None, "state": "present"})
+    with closing(open_session(ConnectionOptions.read(database.dsn), "test")) as session:
         context = Context(check=False)
         [action] = operation.decide(operation.facts(session, options, context), options, context)
-        if after > len(action.plan):
+        assert isinstance(action, Action)
+        if after > len(action.payload):
             return False
-        for step in action.plan[:after]:
+        for step in action.payload[:after]:
             session.execute(step.query())
         if spoil and step.kind == "build":
             index = SQL("{}.{}").format(Identifier(step.names["table"][0]), Identifier(step.names["index"][-1]))
@@ -708,7 +710,7 @@ def test_where_it_is_stored(servers: Any) -> None:
 def test_steps_of_a_plan(database: Database) -> None:
     steps = [{"index": {"definition": DEFINITIONS[0]}}, {"index": {"name": "gone", "state": "absent"}}]
     parameters = _edge.validated("run", {"dsn": database.dsn, "plan": "provision", "steps": steps})
-    first, second = (_edge.perform("run", parameters, False) for _time in range(2))
+    first, second = (_edge.perform(parameters, False) for _time in range(2))
     assert [action["outcome"] for action in first["actions"]] == ["done", "unchanged"]
     assert [action["outcome"] for action in second["actions"]] == ["unchanged", "unchanged"]
 

@@ -80,12 +80,12 @@ class Site:
 
     def provide(self, check: bool = False, user: str = "postgres", **options: Any) -> dict[str, Any]:
         given = {"name": self.name, "steps": STEPS, "dsn": self.database.dsn_as(user), **options}
-        return _edge.perform("maintainer", _edge.validated("maintainer", given), check)
+        return _edge.perform(_edge.validated("maintainer", given), check)
 
     def run(self, check: bool = False, user: str | None = None, steps: Any = None) -> dict[str, Any]:
         dsn = self.database.dsn_as(user or self.name)
         given = {"dsn": dsn, "plan": "hourly", "steps": STEPS if steps is None else steps}
-        return _edge.perform("run", _edge.validated("run", given), check)
+        return _edge.perform(_edge.validated("run", given), check)
 
     def refused(self, statement: str) -> bool:
         """Whether the maintainer is refused for want of a right."""
@@ -135,7 +135,7 @@ def test_runs_the_whole_plan(site: Site) -> None:
     assert site.provide(password=PASSWORD)["changed"]
     dsn = site.database.tcp_dsn(site.name, PASSWORD)
     given = {"dsn": dsn, "plan": "hourly", "steps": STEPS}
-    first = _edge.perform("run", _edge.validated("run", given), False)
+    first = _edge.perform(_edge.validated("run", given), False)
     assert (first["status"], first["warnings"]) == ("ok", []), first
     assert first["run_id"]
     assert set(outcomes(first).values()) == {"done"}

@@ -313,7 +313,7 @@ def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.Mon
         blocker.cursor().execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
 
     parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "history": False})
-    result = _edge.perform("purge", parameters, False, lock)
+    result = _edge.perform(parameters, False, lock)
     blocker.close()
     assert (result["status"], result.get("failed"), result["changed"]) == ("partial", None, True)
     assert (only(result)["outcome"], only(result)["rows"]) == ("contended", 1000)
@@ -549,7 +549,7 @@ def test_budget_ends_and_the_next_run_goes_on(database: Database, monkeypatch: p
 
     monkeypatch.setattr(run, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
     parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 7000})
-    result = _edge.perform("purge", parameters, False, hour_later)
+    result = _edge.perform(parameters, False, hour_later)
     action = only(result)
     assert (result["status"], action["outcome"], action["changed"]) == ("partial", "deferred", True)
     assert 1000 < action["rows"] < 3500

@@ -19,7 +19,13 @@ import pytest
 from psycopg2 import OperationalError, sql
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import (
+    Action,
+    Context,
+    Effect,
+    Outcome,
+    refresh,
+)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import names
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
@@ -80,24 +86,24 @@ class Runner:
         return name
 
     def session(self) -> contextlib.closing[Session]:
-        return contextlib.closing(open_session(ConnectionOptions(dsn=self.dsn), "test"))
+        return contextlib.closing(open_session(ConnectionOptions.read(self.dsn), "test"))
 
     def context(self, **more: Any) -> Context:
         return Context(check=False, state=self.state, seconds_left=lambda: self.seconds_left, **more)
 
-    def decide(self, session: Session, **more: Any) -> list[Action]:
-        context = self.context(**more)
-        return refresh.decide(refresh.facts(session, self.options, context, self.sleep), self.options, context)
+    def decide(self, session: Session, **more: Any) -> list[Any]:
+        context, options = self.context(**more), refresh.read(self.options)
+        return list(refresh.decide(refresh.facts(session, options, context, self.sleep), options, context))
 
     def run(self) -> dict[str, Decided]:
         """Decide and execute; target -> outcome and reason, in the order of execution."""
         result = {}
         with self.session() as session:
-            before = session.turns
+            before = session.round_trips
             for action in self.decide(session):
                 outcome = self.execute(session, action) if action.verdict is None else Outcome(action.verdict)
                 result[action.target] = (outcome.status, outcome.reason or action.reason)
-            self.turns = session.turns - before
+            self.turns = session.round_trips - before
             pid = session.server.backend_pid
         self.wait_until_gone(pid)
         for target, (status, _reason) in result.items():
@@ -105,7 +111,7 @@ class Runner:
                 assert_true(self.database, target)
         return result
 
-    def execute(self, session: Session, action: Action) -> Outcome:
+    def execute(self, session: Session, action: Action[refresh.Refresh]) -> Outcome:
         outcome = refresh.execute(session, action, self.context())
         self.outcomes[action.target] = outcome
         if outcome.state is not None:
@@ -590,7 +596,7 @@ def test_what_a_refresh_reports(runner: Runner) -> None:
 def test_first_refresh_in_check_mode_forecast_and_no_history(runner: Runner) -> None:
     with runner.session() as session:
         oid = session.row("SELECT 'public.item'::regclass::oid::bigint AS oid")["oid"]
-        [action] = runner.decide(session, forecast={oid: -1})
+        [action] = runner.decide(session, forecast={oid: Effect(rows=None)})
         assert (action.verdict, action.reason) == (None, "public.item is about to change")
         assert action.statements[0] == "REFRESH MATERIALIZED VIEW CONCURRENTLY public.per_group"
         runner.state = {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh import covered, fingerprint_sql
 from tests.bench.application import install_view
 from tests.integration.test_refresh import TABLE, VIEW, Runner, assert_true, commit_uncounted, fresh, other_session
@@ -458,8 +458,9 @@ def test_what_the_owner_of_the_view_lacks(database: Database) -> None:
     assert runner.one()[0] == "done"
 
 
-def refresh_decide(runner: Runner, session: Any, context: Any) -> list[Action]:
-    return refresh.decide(refresh.facts(session, runner.options, context), runner.options, context)
+def refresh_decide(runner: Runner, session: Any, context: Any) -> list[Any]:
+    options = refresh.read(runner.options)
+    return list(refresh.decide(refresh.facts(session, options, context), options, context))
 
 
 PATHS = """

@@ -183,7 +183,7 @@ def test_nothing_of_check_mode_is_left(items: Database) -> None:
 
 
 def test_a_transaction_pooler_is_refused(items: Database) -> None:
-    session = open_session(ConnectionOptions(dsn=items.dsn), "test")
+    session = open_session(ConnectionOptions.read(items.dsn), "test")
     session.shared = True
     with pytest.raises(OptionError, match="transaction pooler"):
         _objects.install(session, [], check=True)

@@ -31,13 +31,6 @@ FIRST_PROGRESS, LAST_PROGRESS = 5.0, 60.0
 display = Display()
 
 
-def _sql_object() -> Any:
-    """Loaded when it is needed: Ansible compiles our source anew in every run."""
-    from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import sql_object as module
-
-    return module
-
-
 class ActionModule(ActionBase):
     """Validates all options at once, then works here or hands over to the module."""
 
@@ -51,14 +44,13 @@ class ActionModule(ActionBase):
         here = self._works_here(task_vars)
         arguments = dict(self._task.args)
         try:
-            if name == "sql_object":
-                arguments = _sql_object().with_files_read(arguments, self._text_of)
-            parameters = _edge.validated(name, arguments)
+            arguments = _edge.PERFORMERS[name].with_files(arguments, self._content)
+            request = _edge.validated(name, arguments)
         except OptionError as error:
-            result.update(_edge.failure(name, self._task.args, str(error)), errors=error.errors)
+            result.update(_edge.failure(self._task.args.get("plan") or name, error))
             return result
         if here:
-            result.update(_edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars)))
+            result.update(_edge.perform(request, self._task.check_mode, self._progress(task_vars)))
         else:
             module = f"vtchat.maintenance.{name}"
             result.update(
@@ -68,13 +60,12 @@ class ActionModule(ActionBase):
             )
         return result
 
-    def _text_of(self, path: str) -> str:
-        """The text of a file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
+    def _content(self, path: str) -> bytes:
+        """A file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
         try:
             found = self._loader.get_real_file(self._find_needle("files", path))
             with open(found, "rb") as file:
-                decoded: str = _sql_object().decoded(path, file.read())
-                return decoded
+                return file.read()
         except (AnsibleError, OSError) as error:
             raise OptionError([f"src: cannot read {path}: {error}"]) from None
 

@@ -4,94 +4,198 @@
 
 # Private to this collection: may change in any release.
 
-"""Between Ansible and the engine: argument specs, their validation, and one way from parameters to a result.
+"""Between Ansible and what does the work: options are read once, and there is one way from them to a result.
 
 The action plugin and the modules both come through here, so both do the same.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.errors import UnsupportedError
 
+from . import _result
 from ._clean import clean
-from ._engine import history, plan_check
-from ._engine.plan import OPERATIONS, Plan, Step
-from ._engine.run import Progress, run
+from ._engine import plan_check
+from ._engine.plan import Step
+from ._engine.run import Progress
 from ._errors import MaintenanceError, OptionError
 from ._module import Module, register
+from ._operations import OPERATIONS
 from ._postgres import dsn as _dsn
-from ._postgres.connect import ConnectionOptions, _choose_host, open_session
+from ._postgres.connect import ConnectionOptions
 from ._postgres.driver import IMPORT_ERROR
-from ._postgres.names import MAX_NAME_BYTES, parse_name
-from ._result import DONE, PLANNED
+from ._result import Result
+from ._spec import Spec
 
-CONNECTION: dict[str, Any] = {
+CONNECTION = Spec({
     "dsn": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DATABASE_URL"])},
     "tls": {"type": "str", "choices": ["require", "verify-full", "private"], "default": "require"},
     "connect_deadline": {"type": "float", "default": 30.0},
     "role": {"type": "str"},
     "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},
+})  # fmt: skip
+
+Wanted = TypeVar("Wanted")
+Bytes = Callable[[str], bytes]
+
+
+class Performer(Protocol[Wanted]):
+    """What a database module does: one file, or a step of a plan. The module, the action plugin and the tests ask for no more."""
+
+    # The options beside those of the connection.
+    SPEC: Spec
+
+    def with_files(self, arguments: dict[str, Any], read: Bytes) -> dict[str, Any]:
+        """The arguments with the content of files in the place of their names. Raises OptionError."""
+
+    def read(self, parameters: Mapping[str, Any]) -> Wanted:
+        """The options as they are used, from values of the right types; steps are Steps. Raises OptionError with all faults."""
+
+    def perform(
+        self, connection: ConnectionOptions, wanted: Wanted, check: bool, progress: Progress
+    ) -> Union[Result, dict[str, Any]]:
+        """Do it. Raises MaintenanceError where there is nothing to tell of but that."""
+
+
+# Modules that are no operation, and the files that do what they say.
+_FILES = {
+    "history_info": "_engine.history_info",
+    "maintainer": "_rights.maintainer",
+    "run": "_engine.plan_run",
+    "sql_object": "_objects.sql_object",
 }
-RUN: dict[str, Any] = {
-    "budget": {"type": "float", "default": 600.0},
-    "history": {"type": "bool", "default": True},
-}
-PLAN: dict[str, Any] = {
-    "plan": {"type": "str", "required": True},
-    "steps": {"type": "list", "elements": "dict", "required": True},
-    "on_error": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
-}
-HISTORY_INFO: dict[str, Any] = {
-    "plan": {"type": "str"},
-    "target": {"type": "str"},
-    "limit": {"type": "int", "default": 10},
-}
+
+if TYPE_CHECKING:
+    # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
+    from ._engine import history_info, plan_run
+    from ._engine.plan_run import OneStep
+    from ._objects import sql_object
+    from ._rights import maintainer
+
+    _CHECKED: tuple[Performer[Any], ...] = (history_info, maintainer, plan_run, sql_object, OneStep("purge"))
+
+
+class _Performers(Mapping[str, Performer[Any]]):
+    """By the name of the module, each loaded when it is asked for: Ansible compiles our source anew in every run."""
+
+    def __getitem__(self, name: str) -> Performer[Any]:
+        if name in OPERATIONS:
+            step: Performer[Any] = import_module("._engine.plan_run", __package__).OneStep(name)
+            return step
+        performer: Performer[Any] = import_module(f".{_FILES[name]}", __package__)
+        return performer
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_FILES, *OPERATIONS])
+
+    def __len__(self) -> int:
+        return len(_FILES) + len(OPERATIONS)
+
+
+PERFORMERS = _Performers()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A module's options, read. It can be made by ``validated`` only, and nothing is performed without one.
+
+    plan     the name that results have
+    wanted   what the performer has read
+    secrets  what Ansible itself is to mask
+    """
+
+    name: str
+    plan: str
+    connection: ConnectionOptions
+    wanted: Any = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def no_progress(target: str, rows: int, seconds: float) -> None:
     """For callers whose output nobody sees before the end."""
 
 
-def argument_spec(name: str) -> dict[str, Any]:
-    """Everything that AnsibleModule wants to know about the options of a module."""
-    if name == "history_info":
-        return {"argument_spec": {**CONNECTION, **HISTORY_INFO}}
-    if name == "maintainer":
-        from ._rights import (
-            maintainer as _rights,  # in functions, because every run of a plan would have to wait for it
-        )
-
-        return {"argument_spec": {**CONNECTION, **_rights.ARGUMENT_SPEC}}
-    if name == "run":
-        return {"argument_spec": {**CONNECTION, **RUN, **PLAN}}
-    if name == "sql_object":
-        from ._objects import sql_object as _sql_object
-
-        return {**_sql_object.SPEC, "argument_spec": {**CONNECTION, **_sql_object.SPEC["argument_spec"]}}
-    operation = OPERATIONS[name]
-    return {
-        "argument_spec": {**CONNECTION, **RUN, **operation.ARGUMENT_SPEC},
-        "mutually_exclusive": getattr(operation, "MUTUALLY_EXCLUSIVE", []),
-        "required_one_of": getattr(operation, "REQUIRED_ONE_OF", []),
-    }
+def spec(name: str) -> Spec:
+    """All options of a module."""
+    return CONNECTION + PERFORMERS[name].SPEC
 
 
-def validated(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with types and defaults. Raises OptionError with every fault there is, those inside steps included."""
-    result = ArgumentSpecValidator(**argument_spec(name)).validate(parameters)
+def validated(name: str, parameters: Mapping[str, Any]) -> Request:
+    """The options with types and defaults, read. Raises OptionError with every fault there is, those inside steps included."""
+    result = ArgumentSpecValidator(**spec(name).arguments()).validate(_given(parameters))
     values: dict[str, Any] = result.validated_parameters
     faults = _messages(result)
-    if not faults:
-        faults = _faults(name, values)
-    elif name in ("run", "maintainer") and isinstance(values.get("steps"), list):
-        faults += _read_steps(values["steps"])[1]
     if faults:
+        steps = values.get("steps")
+        faults += _read_steps(steps)[1] if isinstance(steps, list) else []
         raise OptionError(_without_secrets(faults, values.get("dsn")))
-    return values
+    try:
+        return _read(name, values)
+    except OptionError as error:
+        raise OptionError(_without_secrets(error.errors, values.get("dsn"))) from None
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is null: that is not given, be it by a template that found nothing, or by AnsibleModule, which has read it."""
+    steps = parameters.get("steps")
+    if isinstance(steps, list):  # an operation without options is one all the same
+        empty = [{key: {} if value is None else value for key, value in step.items()} if isinstance(step, Mapping) else step
+                 for step in steps]  # fmt: skip
+        parameters = {**parameters, "steps": empty}
+    given: dict[str, Any] = _without_nulls(parameters)
+    return given
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _read(name: str, values: dict[str, Any]) -> Request:
+    """A request from values of the right types. Raises OptionError with every fault."""
+    faults: list[str] = []
+    connection = ConnectionOptions()
+    try:
+        # Without the driver the string cannot be read; perform() says so.
+        connection = _connection(values) if IMPORT_ERROR is None else connection
+    except OptionError as error:
+        faults += error.errors
+    if "steps" in values:
+        values["steps"], found = _read_steps(values["steps"])
+        faults += found
+    wanted = None
+    try:
+        wanted = PERFORMERS[name].read(values)
+    except OptionError as error:
+        faults += error.errors
+    if faults:
+        raise OptionError(faults)
+    return Request(name, values.get("plan") or name, connection, wanted, _secrets(name, values, connection))
+
+
+def _connection(values: Mapping[str, Any]) -> ConnectionOptions:
+    return ConnectionOptions.read(
+        values["dsn"] or "",
+        values["tls"],
+        values["connect_deadline"],
+        values["role"] or "",
+        values["pooler"],
+    )
+
+
+def _secrets(name: str, values: Mapping[str, Any], connection: ConnectionOptions) -> frozenset[str]:
+    """The password and what else is not to be shown. A word that may be the name of anything is not masked everywhere."""
+    hidden = [option for option, how in PERFORMERS[name].SPEC.options.items() if how.get("no_log")]
+    texts = {str(values[option]) for option in hidden if values.get(option)}
+    return connection.dsn.secrets | {text for text in texts if not _dsn.is_word(text)}
 
 
 def _without_secrets(faults: list[str], dsn: Any) -> list[str]:
@@ -111,221 +215,69 @@ def _messages(result: ValidationResult) -> list[str]:
     return [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
 
 
-def perform(name: str, parameters: dict[str, Any], check: bool, progress: Progress = no_progress) -> dict[str, Any]:
-    """Do what a module does, from validated parameters to its result. Never raises a MaintenanceError."""
-    if IMPORT_ERROR is not None:
-        return {"failed": True, "msg": missing_required_lib("psycopg2"), "exception": IMPORT_ERROR}
-    try:
-        faults = _faults(name, parameters)
-        if faults:
-            raise OptionError(faults)
-        dsn = _dsn.parse(parameters["dsn"] or "", parameters["tls"])
-        password = str(parameters.get("password") or "")
-        register(dsn.secrets | ({password} if password and not _dsn.is_word(password) else set()))
-        result = _PERFORMERS.get(name, _run)(name, parameters, check, progress)
-        # Warnings go to the terminal as they are, and names in them may come from anybody.
-        if "warnings" in result:
-            result["warnings"] = [clean(dsn.scrub(warning)) for warning in result["warnings"]]
-        return result
-    except OptionError as error:
-        return {**failure(name, parameters, str(error)), "errors": error.errors}
-    except MaintenanceError as error:
-        return failure(name, parameters, str(error))
-
-
-def failure(name: str, parameters: dict[str, Any], message: str) -> dict[str, Any]:
-    """The result of a run that touched nothing, in the form of one that did."""
-    return {
-        "failed": True,
-        "changed": False,
-        "msg": message,
-        "status": "failed",
-        "plan": parameters.get("plan") or name,
-        "actions": [],
-    }
-
-
-def main(name: str) -> None:
-    """The whole of a module."""
-    module = Module(supports_check_mode=True, **argument_spec(name))
-    parameters = {option: module.params[option] for option in argument_spec(name)["argument_spec"]}
-    module.finish(perform(name, parameters, module.check_mode))
-
-
-def _connection(parameters: dict[str, Any]) -> ConnectionOptions:
-    return ConnectionOptions(
-        dsn=parameters["dsn"] or "",
-        tls=parameters["tls"],
-        connect_deadline=parameters["connect_deadline"],
-        role=parameters["role"] or "",
-        pooler=parameters["pooler"],
-    )
-
-
-def _connection_faults(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with the connection options, as far as it can be seen without connecting."""
-    faults: list[str] = []
-    if IMPORT_ERROR is not None:
-        return faults  # perform() says so; without the driver the string cannot be read
-    if len((parameters["role"] or "").encode()) > MAX_NAME_BYTES:
-        faults.append(f"role: {parameters['role']!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
-    try:
-        connection = _connection(parameters)
-        _choose_host(_dsn.parse(connection.dsn, connection.tls), connection.pooler)
-    except OptionError as error:
-        faults += error.errors
-    if parameters["connect_deadline"] < 0:
-        faults.append("connect_deadline: must not be negative")
-    return faults
-
-
-def _step_faults(where: str, operation: str, options: dict[str, Any]) -> list[str]:
-    """What is wrong with the options of one operation beyond their types."""
-    module = OPERATIONS[operation]
-    faults = list(module.check(options)) if hasattr(module, "check") else []
-    for option in module.NAME_OPTIONS:
-        value = options.get(option) or []
-        for text in [value] if isinstance(value, str) else value:
-            try:
-                parse_name(text)
-            except OptionError as error:
-                faults += [f"{option}: {message}" for message in error.errors]
-    return [where + fault for fault in faults]
-
-
-def _read_step(number: int, raw: dict[str, Any]) -> tuple[Step | None, list[str]]:
-    """One step of a plan, or what is wrong with it."""
-    where = f"steps[{number}]"
-    if len(raw) != 1:
-        return None, [f"{where}: a step is one operation with its options, such as purge: {{table: …}}; this one has "
-                      f"{', '.join(map(str, raw)) or 'nothing'}"]  # fmt: skip
-    ((operation, given),) = raw.items()
-    if operation not in OPERATIONS:
-        near = plan_check.near(str(operation), OPERATIONS)
-        return None, [f"{where}: there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}{near}"]
-    if not isinstance(given or {}, dict):
-        return None, [f"{where}.{operation}: its options must be a mapping"]
-    if not all(isinstance(option, str) for option in given or ()):
-        return None, [f"{where}.{operation}: the name of an option is text"]
-    module = OPERATIONS[operation]
-    result = ArgumentSpecValidator(
-        module.ARGUMENT_SPEC,
-        mutually_exclusive=getattr(module, "MUTUALLY_EXCLUSIVE", None),
-        required_one_of=getattr(module, "REQUIRED_ONE_OF", None),
-    ).validate(given or {})
-    if result.error_messages:
-        return None, [f"{where}.{operation}: {message}" for message in _messages(result)]
-    options = {option: result.validated_parameters.get(option) for option in module.ARGUMENT_SPEC}
-    return Step(operation, options), _step_faults(f"{where}.{operation}: ", operation, options)
-
-
 def _read_steps(raw: list[dict[str, Any]]) -> tuple[list[Step], list[str]]:
     """The steps of a plan, and everything that is wrong with them."""
     steps, faults = [], []
     for number, one in enumerate(raw, 1):
-        step, wrong = _read_step(number, one)
-        faults += wrong
-        if step is not None:
-            steps.append(step)
+        where = f"steps[{number}]"
+        try:
+            steps.append(_read_step(one))
+        except OptionError as error:
+            faults += [f"{where}{fault}" for fault in error.errors]
     return steps, faults if raw else ["steps: there are none"]
 
 
-def _faults(name: str, parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with parameters whose types are right."""
-    faults = _connection_faults(parameters)
-    if name == "history_info":
-        return faults + (["limit: must be at least 1"] if parameters["limit"] < 1 else [])
-    if name == "maintainer":
-        return faults + _maintainer_wants(parameters)[1]
-    if name == "sql_object":
-        from ._objects import sql_object as _sql_object
-
-        return faults + _sql_object.faults(parameters)
-    if not parameters["budget"] > 0:
-        faults.append("budget: must be more than 0 seconds")
-    if name == "run":
-        return faults + _read_steps(parameters["steps"])[1]
-    return faults + _step_faults("", name, {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC})
-
-
-def _run(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    """A plan; the module of one operation is a plan of one step, named like it."""
-    if name == "run":
-        plan_name, steps, on_error = parameters["plan"], _read_steps(parameters["steps"])[0], parameters["on_error"]
-    else:
-        options = {option: parameters[option] for option in OPERATIONS[name].ARGUMENT_SPEC}
-        plan_name, steps, on_error = name, [Step(name, options)], "continue"
-    plan = Plan(plan_name, steps, parameters["budget"], on_error, parameters["history"])
-    result = run(plan, _connection(parameters), check, progress).as_dict()
-    return {**result, "diff": _diff(result["actions"])}
-
-
-def _diff(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What --diff shows: the rows that go, and the definitions that change."""
-    definitions = [
-        {
-            "before_header": action["target"],
-            "after_header": action["target"],
-            "before": f"{action['numbers']['before']}\n" if action["numbers"]["before"] else "",
-            "after": f"{action['numbers']['after']}\n" if action["numbers"]["after"] else "",
-        }
-        for action in actions
-        if action["operation"] == "index" and action["outcome"] in (DONE, PLANNED)
-    ]
-    return definitions + [
-        {
-            "before_header": action["target"],
-            "after_header": action["target"],
-            "before": f"{action['rows']} expired rows\n",
-            "after": f"{action['numbers'].get('left', 0)} expired rows\n",
-        }
-        for action in actions
-        if action["operation"] == "purge" and action["rows"]
-    ]
-
-
-def _history_info(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    session = open_session(
-        _connection(parameters), "vtchat.maintenance history_info", statement_timeout=60.0, read_only=True, writes=False
-    )
+def _read_step(raw: dict[str, Any]) -> Step:
+    """One step. Raises OptionError, whose messages go on where ``steps[1]`` ends."""
+    if len(raw) != 1:
+        names = ", ".join(map(str, raw)) or "nothing"
+        raise OptionError(
+            [f": a step is one operation with its options, such as purge: {{table: …}}; this one has {names}"]
+        )
+    ((operation, given),) = raw.items()
+    if operation not in OPERATIONS:
+        near = plan_check.near(str(operation), OPERATIONS)
+        raise OptionError([f": there is no operation {operation}; there are {', '.join(sorted(OPERATIONS))}{near}"])
+    if not isinstance(given or {}, dict):
+        raise OptionError([f".{operation}: its options must be a mapping"])
+    if not all(isinstance(option, str) for option in given or ()):
+        raise OptionError([f".{operation}: the name of an option is text"])
+    known = OPERATIONS[operation].SPEC
+    result = ArgumentSpecValidator(**known.arguments()).validate(given or {})
+    if result.error_messages:
+        raise OptionError([f".{operation}: {message}" for message in _messages(result)])
     try:
-        runs = history.recent(session, parameters["plan"], parameters["target"], parameters["limit"])
-        return {"changed": False, "runs": runs, "server": session.server.summary()}
-    finally:
-        session.close()
+        return Step.read(operation, {option: result.validated_parameters.get(option) for option in known.options})
+    except OptionError as error:
+        raise OptionError([f".{operation}: {fault}" for fault in error.errors]) from None
 
 
-def _maintainer_wants(parameters: dict[str, Any]) -> tuple[list[Any], list[str]]:
-    """What the steps need, and what is wrong with them and with the other options."""
-    from ._rights import maintainer as _rights
-
-    steps, wrong = _read_steps(parameters["steps"])
-    faults = _rights.check(parameters) + wrong
-    if faults:
-        return [], faults
-    return _rights.wants([(step.operation, step.options, step.names) for step in steps], parameters["history"])
-
-
-def _maintainer(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    from ._rights import maintainer as _rights
-
-    wants, _faults = _maintainer_wants(parameters)
-    session = open_session(_connection(parameters), "vtchat.maintenance maintainer", read_only=check)
+def perform(request: Request, check: bool, progress: Progress = no_progress) -> dict[str, Any]:
+    """Do what a module does, from its request to its result. Never raises a MaintenanceError."""
+    if IMPORT_ERROR is not None:
+        return {"failed": True, "msg": missing_required_lib("psycopg2"), "exception": IMPORT_ERROR}
+    register(request.secrets)
     try:
-        result = _rights.provide(session, parameters, wants, check).as_dict(parameters["name"])
-        return {**result, "check_mode": check, "server": session.server.summary(), "turns": session.turns}
-    finally:
-        session.close()
+        answer = PERFORMERS[request.name].perform(request.connection, request.wanted, check, progress)
+    except MaintenanceError as error:
+        return failure(request.plan, error)
+    result = answer.as_dict() if isinstance(answer, Result) else answer
+    # Warnings go to the terminal as they are, and names in them may come from anybody.
+    if "warnings" in result:
+        result["warnings"] = [clean(request.connection.dsn.scrub(warning)) for warning in result["warnings"]]
+    return result
 
 
-def _install(name: str, parameters: dict[str, Any], check: bool, progress: Progress) -> dict[str, Any]:
-    from ._objects import sql_object as _sql_object
+def failure(plan: str, error: MaintenanceError) -> dict[str, Any]:
+    """The result of what touched nothing, in the form of one that did."""
+    return _result.failure(plan, str(error), error.errors if isinstance(error, OptionError) else ())
 
-    return _sql_object.perform(_connection(parameters), parameters, check)
 
-
-_PERFORMERS: dict[str, Callable[[str, dict[str, Any], bool, Progress], dict[str, Any]]] = {
-    "history_info": _history_info,
-    "maintainer": _maintainer,
-    "sql_object": _install,
-}
+def main(name: str) -> None:
+    """The whole of a module."""
+    module = Module(supports_check_mode=True, **spec(name).arguments())
+    try:
+        request = validated(name, {option: module.params[option] for option in spec(name).options})
+    except OptionError as error:
+        module.finish(failure(module.params.get("plan") or name, error))
+    module.finish(perform(request, module.check_mode))

@@ -26,11 +26,15 @@ class ConnectError(MaintenanceError):
 
 
 class Contended(MaintenanceError):
-    """Somebody else holds what we need; another run may get it. Not a failure. ``context`` as in SqlError."""
+    """Somebody else holds what we need; another run may get it. Not a failure.
 
-    def __init__(self, message: str, context: str = "") -> None:
+    ``context`` as in SqlError; ``sqlstate``: one of those that mean this, "" where we have seen it ourselves.
+    """
+
+    def __init__(self, message: str, context: str = "", sqlstate: str = "") -> None:
         super().__init__(message)
         self.context = context
+        self.sqlstate = sqlstate
 
 
 class SqlError(MaintenanceError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # What can become of one target in one run. PLANNED stands only in check mode, ABANDONED only in the history.
@@ -26,6 +26,12 @@ FAILED = "failed"
 # How a run ended; ABANDONED, SKIPPED and FAILED are words of both.
 OK = "ok"
 PARTIAL = "partial"
+
+# How bad a finding is, from the least on.
+INFO = "info"
+WARNING = "warning"
+CRITICAL = "critical"
+LEVELS = (INFO, WARNING, CRITICAL)
 
 # So many failures are told in the message; the others stand in the entries.
 TOLD_FAILURES = 3
@@ -72,6 +78,34 @@ def entry(
     }
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something that was measured and is worth knowing. Neither done nor failed: whoever asked decides what it means.
+
+    check      what was looked at, such as "wraparound"
+    subject    what it is about: a table, a role, the whole database
+    level      INFO, WARNING or CRITICAL
+    message    one sentence for people
+    value      what was measured, JSON-ready
+    threshold  what it was compared with; None where nothing was
+    evidence   what else was seen, JSON-ready
+    advice     what to do about it, with the SQL
+    """
+
+    check: str
+    subject: str
+    level: str
+    message: str
+    value: Any = None
+    threshold: Any = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """One entry of ``findings``."""
+        return asdict(self)
+
+
 @dataclass
 class Result:
     """What one module did or, in check mode, would do; ``as_dict`` is what it returns.
@@ -83,6 +117,7 @@ class Result:
     seconds   duration, connecting included
     turns     round trips: statements to a server after connecting, or requests to a service
     actions   made by ``entry``
+    findings  made by ``Finding.as_dict``
     diff      for --diff
     more      what only this module returns
     """
@@ -96,6 +131,7 @@ class Result:
     turns: int = 0
     actions: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -133,6 +169,7 @@ class Result:
             "actions": self.actions,
             "totals": self.totals,
             "turns": self.turns,
+            "findings": self.findings,
             "warnings": self.warnings,
             "diff": self.diff,
             **self.more,

@@ -17,15 +17,33 @@ description:
   - A foreign table, which autovacuum never analyzes and whose changes nobody counts, is analyzed after seven days.
   - Looks first whether autovacuum or anybody else works on the table, because a manual C(ANALYZE) cancels autovacuum. Such a
     table is V(contended).
+  - A list of tables, or all of some schemas. Of whole schemas, foreign tables and what belongs to a partitioned table are left
+    out, and those with the most changes come first.
   - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT).
 options:
   tables:
     description:
       - Tables, partitioned tables, foreign tables and materialized views. Each part of a name is taken literally, upper case
         and spaces included; a part with a dot or a double quote in it is written in double quotes.
+      - One of O(tables) and O(schemas) is needed.
     type: list
     elements: str
-    required: true
+  schemas:
+    description:
+      - Schemas whose tables are meant, by name or by a pattern with V(*) and V(?), such as V('*') for all. The schemas of the
+        server itself are never meant.
+    type: list
+    elements: str
+  exclude:
+    description:
+      - Tables of O(schemas) that are left out, as V(table) or V(schema.table), with the same patterns.
+    type: list
+    elements: str
+  jobs:
+    description:
+      - How many tables are analyzed at once, each over a connection of its own. The budget is that of all together.
+    type: int
+    default: 1
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
@@ -41,6 +59,13 @@ EXAMPLES = r"""
   vtchat.maintenance.analyze:
     dsn: "{{ maintenance_dsn }}"
     tables: [users, user_subscriptions, sessions]
+
+- name: All tables of a database, four at once, but for the archive
+  vtchat.maintenance.analyze:
+    dsn: "{{ maintenance_dsn }}"
+    schemas: ['*']
+    exclude: ['archive.*', '*_old']
+    jobs: 4
 """
 
 RETURN = r"""

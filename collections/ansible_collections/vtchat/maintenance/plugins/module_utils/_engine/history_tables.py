@@ -19,12 +19,13 @@ from .._postgres.names import display, quote
 from .._postgres.server import Server
 
 SCHEMA = "maintenance"
-VERSION = 1
+VERSION = 2
 
 # Without IF NOT EXISTS: a schema that somebody has made meanwhile is not ours.
 NEW_SCHEMA = "CREATE SCHEMA maintenance;"
 
-# One statement per version; entry n brings version n to n + 1. Run as one string, so each is one transaction.
+# One statement per version; entry n brings version n to n + 1. Run as one string, so each is one transaction. A table that
+# an upgrade adds gets the owner and the privileges of those that are there.
 UPGRADES: tuple[str, ...] = (
     """
 CREATE TABLE maintenance.run (
@@ -73,7 +74,45 @@ COMMENT ON COLUMN maintenance.action.numbers IS 'what decided';
 COMMENT ON COLUMN maintenance.action.measured IS 'what was measured afterwards';
 COMMENT ON TABLE maintenance.state IS 'what the next run must know: fingerprint, duration in seconds, whether it was deferred';
 """,
+    """
+CREATE TABLE maintenance.finding (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL REFERENCES maintenance.run ON DELETE CASCADE,
+    step integer NOT NULL,
+    name text NOT NULL,
+    subject text NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    value jsonb,
+    threshold jsonb,
+    evidence jsonb NOT NULL,
+    advice text NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX finding_run_id ON maintenance.finding (run_id);
+COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 2';
+DO $do$
+DECLARE
+    owner text; privilege text; grantee text;
+BEGIN
+    SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class WHERE oid = 'maintenance.action'::regclass;
+    IF owner <> current_user THEN
+        EXECUTE format('ALTER TABLE maintenance.finding OWNER TO %I', owner);
+    END IF;
+    FOR privilege, grantee IN
+        SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = 'maintenance.action'::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT %s ON maintenance.finding TO %s', privilege, grantee);
+    END LOOP;
+END $do$;
+COMMENT ON TABLE maintenance.finding IS 'what was measured and is worth knowing';
+COMMENT ON COLUMN maintenance.finding.level IS 'info, warning, critical';
+""",
 )
+
+# The tables that there are from each version on.
+TABLES = {1: ("run", "action", "state"), 2: ("finding",)}
 
 # What is on the tables. A membership counts as it stands in the catalog: a superuser is not a member of everybody here.
 FOUND = """
@@ -82,7 +121,7 @@ WITH RECURSIVE mine (oid) AS (
     UNION SELECT m.roleid FROM mine JOIN pg_auth_members AS m ON m.member = mine.oid
 ), trusted (oid) AS (SELECT oid FROM mine UNION SELECT oid FROM pg_roles WHERE rolsuper),
 space AS (SELECT oid, nspowner FROM pg_namespace WHERE nspname = 'maintenance'),
-ours AS (SELECT c.* FROM pg_class AS c JOIN space ON c.relnamespace = space.oid AND c.relname IN ('run', 'action', 'state')),
+ours AS (SELECT c.* FROM pg_class AS c JOIN space ON c.relnamespace = space.oid AND c.relname IN ('run', 'action', 'state', 'finding')),
 part (name, kind, text) AS (
     SELECT c.relname::text, 'column', concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
            CASE WHEN a.attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
@@ -160,7 +199,28 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("column", "updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()"),
         ("constraint", "PRIMARY KEY (operation, target)"),
     ),
+    "finding": (
+        ("column", "id bigint NOT NULL identity a"),
+        ("column", "run_id bigint NOT NULL"),
+        ("column", "step integer NOT NULL"),
+        ("column", "name text NOT NULL"),
+        ("column", "subject text NOT NULL"),
+        ("column", "level text NOT NULL"),
+        ("column", "message text NOT NULL"),
+        ("column", "value jsonb"),
+        ("column", "threshold jsonb"),
+        ("column", "evidence jsonb NOT NULL"),
+        ("column", "advice text NOT NULL"),
+        ("column", "found_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()"),
+        ("constraint", "PRIMARY KEY (id)"),
+        ("constraint", "FOREIGN KEY (run_id) REFERENCES maintenance.run(id) ON DELETE CASCADE"),
+    ),
 }
+
+
+def tables(version: int) -> list[str]:
+    """The tables of a version."""
+    return [table for since, added in TABLES.items() if since <= version for table in added]
 
 
 def strangers(found: dict[str, Any], server: Server) -> str:
@@ -180,10 +240,10 @@ def strangers(found: dict[str, Any], server: Server) -> str:
     )
 
 
-def differences(found: dict[str, Any]) -> str:
-    """What is not as it was made here, "" if all is."""
+def differences(found: dict[str, Any], version: int) -> str:
+    """What is not as it was made in this version, "" if all is."""
     there = {(name, kind, text) for name, kind, text in found["parts"] or []}
-    made = {(name, kind, text) for name, parts in PARTS.items() for kind, text in parts}
+    made = {(name, kind, text) for name in tables(version) for kind, text in PARTS[name]}
     more, less = sorted(there - made), sorted(made - there)
     if not more and not less:
         return ""

@@ -4,61 +4,45 @@
 
 # Private to this collection: may change in any release.
 
-"""Plans: named lists of steps, and which operations there are to choose from."""
+"""Plans: named lists of steps, each read once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._operations import OPERATIONS, Need, Operation
 from .._postgres.names import display, parse_name, quote
-
-if TYPE_CHECKING:
-    # Ansible puts into a module's archive what is imported anywhere in the source.
-    from .._operations import analyze, index, purge, refresh  # noqa: F401 - for the archive alone
-
-NAMES = ("analyze", "index", "purge", "refresh")
-
-
-class _Operations(Mapping[str, ModuleType]):
-    """The operations by name, each loaded when it is asked for: Ansible compiles our source anew in every run."""
-
-    def __getitem__(self, name: str) -> ModuleType:
-        if name not in NAMES:
-            raise KeyError(name)
-        return import_module(f".._operations.{name}", __package__)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(NAMES)
-
-    def __len__(self) -> int:
-        return len(NAMES)
-
-
-OPERATIONS = _Operations()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation with its validated options."""
+    """One operation with its options. given: as the user wrote them, for the history; options: as the operation reads them."""
 
     operation: str
-    options: dict[str, Any]
+    given: dict[str, Any]
+    options: Any
+
+    @classmethod
+    def read(cls, operation: str, given: Mapping[str, Any]) -> Step:
+        """A step from options of the right types. Raises OptionError with all that is wrong with them."""
+        return cls(operation, dict(given), OPERATIONS[operation].read(given))
 
     @property
-    def names(self) -> list[str]:
-        """The objects that the options name, as the user wrote them."""
-        operation = OPERATIONS[self.operation]
-        if hasattr(operation, "names"):
-            return list(operation.names(self.options))
-        names: list[str] = []
-        for option in operation.NAME_OPTIONS:
-            value = self.options.get(option)
-            names += [value] if isinstance(value, str) else value or []
-        return names
+    def does(self) -> Operation[Any, Any, Any]:
+        """The operation itself."""
+        return OPERATIONS[self.operation]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The objects that the options name."""
+        return self.does.names(self.options)
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """The rights that it needs."""
+        return self.does.needs(self.options)
 
     @property
     def label(self) -> str:
@@ -88,3 +72,8 @@ class Plan:
     budget: float = 600.0
     on_error: str = "continue"
     history: bool = True
+
+    @property
+    def read_only(self) -> bool:
+        """Whether none of its steps writes anything."""
+        return all(step.does.READ_ONLY for step in self.steps)

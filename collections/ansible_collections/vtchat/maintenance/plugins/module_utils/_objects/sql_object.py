@@ -9,27 +9,27 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._engine import history as _history
-from .._engine.plan import OPERATIONS
 from .._errors import Contended, MaintenanceError, OptionError, SqlError
-from .._operations import Context, Outcome
+from .._operations import OPERATIONS, Action, Context, Outcome
 from .._postgres.connect import ConnectionOptions, open_session
-from .._postgres.index_definition import read
+from .._postgres.index_definition import read as read_index
 from .._postgres.policy import LIGHT, Budget
 from .._postgres.scripts import Script
 from .._postgres.session import Session
 from .._postgres.watch import Watch
-from .._result import DONE
+from .._result import DONE, Finding
+from .._spec import Spec
 from . import statements
 from .install import UNCHANGED, Change, install
 
 BYTE_ORDER_MARK = "\ufeff"
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
-SPEC: dict[str, Any] = {
-    "argument_spec": {
+SPEC = Spec(
+    {
         "sql": {"type": "str"},
         "src": {"type": "path"},
         "name": {"type": "str"},
@@ -45,19 +45,19 @@ SPEC: dict[str, Any] = {
         "history": {"type": "bool", "default": False},
         "budget": {"type": "float", "default": 600.0},
     },
-    "mutually_exclusive": [("sql", "src", "scripts")],
-    "required_one_of": [("sql", "src", "scripts")],
-}
+    mutually_exclusive=[("sql", "src", "scripts")],
+    required_one_of=[("sql", "src", "scripts")],
+)
 
 
-def with_files_read(arguments: dict[str, Any], read_file: Callable[[str], str]) -> dict[str, Any]:
+def with_files(arguments: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
     """The arguments as a user wrote them, with the text of files instead of their names. Raises OptionError."""
 
     def text(one: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(one, dict) or not isinstance(one.get("src"), str) or one.get("sql") is not None:
             return one
         rest = {key: value for key, value in one.items() if key != "src"}
-        return {"name": one["src"], **rest, "sql": read_file(one["src"])}
+        return {"name": one["src"], **rest, "sql": decoded(one["src"], read(one["src"]))}
 
     scripts = arguments.get("scripts")
     if isinstance(scripts, list):
@@ -72,16 +72,16 @@ def given_scripts(parameters: dict[str, Any]) -> list[Script]:
         scripts = [{key: parameters[key] for key in ("name", "sql", "src")}]
     found = []
     for number, one in enumerate(scripts, 1):
-        read_in = with_files_read({key: value for key, value in one.items() if value is not None}, _read_here)
+        read_in = with_files({key: value for key, value in one.items() if value is not None}, _read_here)
         name = read_in.get("name") or ("sql" if len(scripts) == 1 else f"scripts[{number}]")
         found.append(Script(name, read_in["sql"].lstrip(BYTE_ORDER_MARK)))
     return found
 
 
-def _read_here(path: str) -> str:
+def _read_here(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return decoded(path, file.read())
+            return file.read()
     except OSError as error:
         raise OptionError([f"src: cannot read {path}: {error}"]) from None
 
@@ -113,17 +113,30 @@ def faults(parameters: dict[str, Any]) -> list[str]:
             found += [f"{script.name}: {message}" for message in error.errors]
     for number, definition in enumerate(parameters["indexes"] or [], 1):
         try:
-            read(definition)
+            read_index(definition)
         except OptionError as error:
             found += [f"indexes[{number}]: {message}" for message in error.errors]
     return found
 
 
-def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bool) -> dict[str, Any]:
+def read(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The options. Raises OptionError."""
+    found = faults(dict(parameters))
+    if found:
+        raise OptionError(found)
+    return dict(parameters)
+
+
+def perform(
+    connection: ConnectionOptions,
+    parameters: dict[str, Any],
+    check: bool,
+    progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None,
+) -> dict[str, Any]:
     """Install and say what changed. Raises MaintenanceError before anything is changed."""
     budget = Budget(parameters["budget"])
     definitions = parameters["indexes"]
-    wanted = None if definitions is None else [read(definition) for definition in definitions]
+    wanted = None if definitions is None else [read_index(definition) for definition in definitions]
     session = open_session(connection, "vtchat.maintenance sql_object")
     try:
         recreate = parameters["on_conflict"] == "recreate"
@@ -139,7 +152,7 @@ def perform(connection: ConnectionOptions, parameters: dict[str, Any], check: bo
     result["warnings"] += warnings + notes
     if faults:
         result.update(failed=True, msg="; ".join(faults))
-    return {**result, "check_mode": check, "server": server, "turns": session.turns}
+    return {**result, "check_mode": check, "server": server, "turns": session.round_trips}
 
 
 def _provided(session: Session, check: bool) -> tuple[list[Change], list[str]]:
@@ -179,7 +192,7 @@ def _indexes(
     for number, text in enumerate(definitions, 1):
         if f"indexes[{number}]" in predicted:  # there is no such table to look at
             continue
-        options = {"definition": text, "name": None, "state": "present"}
+        options = OPERATIONS["index"].read({"definition": text, "name": None, "state": "present"})
         try:
             found += _index(session, options, context, f"indexes[{number}]")
         except (OptionError, Contended, SqlError) as error:
@@ -187,15 +200,17 @@ def _indexes(
     return found, faults
 
 
-def _index(session: Session, options: dict[str, Any], context: Context, name: str) -> list[Change]:
+def _index(session: Session, options: Any, context: Context, name: str) -> list[Change]:
     """One index, with the operation of the module index. Raises OptionError, Contended or SqlError."""
     index = OPERATIONS["index"]
     session.set(lock_timeout=LIGHT, statement_timeout=max(0.001, context.seconds_left()))
     changes = []
     for action in index.decide(index.facts(session, options, context), options, context):
+        if isinstance(action, Finding):
+            continue
         texts = [f"{text}\n" if text else None for text in (action.numbers.get(key) for key in ("before", "after"))]
         outcome = Outcome(action.verdict or DONE, action.reason)
-        if action.verdict is None and not context.check:
+        if isinstance(action, Action) and not context.check:
             session.end_with_client()
             outcome = index.execute(session, action, context)
         if outcome.status not in (DONE, UNCHANGED):

@@ -4,50 +4,114 @@
 
 # Private to this collection: may change in any release.
 
-"""What the operations decide and what became of it: the vocabulary between operations and engine."""
+"""What an operation is: the contract between the operations and the engine, and which operations there are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union
 
-from .._result import DONE
+from .._errors import OptionError
+from .._postgres.names import parse_name
+from .._postgres.session import Session
+from .._result import DONE, Finding
+from .._spec import Spec
+
+# The only list of operations: the name of the file here, of the step in a plan and of the module.
+NAMES = ("analyze", "index", "purge", "refresh")
+
+Options = TypeVar("Options")
+Facts = TypeVar("Facts")
+Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True)
-class Action:
-    """One decision about one target.
+class Effect:
+    """What an action does to a table. rows: how many it changes there, None where nobody knows.
 
-    operation   name of the operation, such as "purge"
-    target      the object's name, schema-qualified and quoted where SQL needs it, for people
-    reason      why this was decided, one short sentence without the target's name
-    verdict     None: to be executed. Otherwise an outcome (UNCHANGED, SKIPPED, CONTENDED, FAILED), already final.
-    numbers     what decided, JSON-ready (rows, thresholds, sizes in bytes, durations in seconds)
-    statements  the SQL that execute() will send, as text for people; batches are listed once
-    affects     table oid -> rows that the action changes there (-1: not known), for the steps after it in check mode
-    plan        whatever execute() needs from decide(); never printed, never stored
+    rewritten: the table gets another file, with the same rows. gone: it is dropped.
     """
 
-    operation: str
+    rows: int | None = 0
+    rewritten: bool = False
+    gone: bool = False
+
+    def __add__(self, other: Effect) -> Effect:
+        known = self.rows is not None and other.rows is not None
+        rows = (self.rows or 0) + (other.rows or 0) if known else None
+        return Effect(rows, self.rewritten or other.rewritten, self.gone or other.gone)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What --diff shows of one target, as text: before and after. Empty where there is nothing."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Action(Generic[Payload]):
+    """Something that is to be executed.
+
+    target      the object's name, schema-qualified and quoted where SQL needs it, for people
+    reason      why this was decided, one short sentence without the target's name
+    payload     what execute() needs from decide(); never printed, never stored
+    numbers     what decided, JSON-ready (rows, thresholds, sizes in bytes, durations in seconds)
+    statements  the SQL that execute() will send, as text for people; batches are listed once
+    effects     table oid -> what the action does there, for the steps after it in check mode
+    rows        rows that it will affect, None where that is not known or means nothing
+    difference  what will be different afterwards
+    """
+
     target: str
     reason: str
-    verdict: str | None = None
+    payload: Payload
     numbers: dict[str, Any] = field(default_factory=dict)
     statements: tuple[str, ...] = ()
-    affects: dict[int, int] = field(default_factory=dict)
-    plan: Any = None
+    effects: dict[int, Effect] = field(default_factory=dict)
+    rows: int | None = None
+    difference: Difference | None = None
+
+    @property
+    def verdict(self) -> str | None:
+        """None: it is not known yet what will become of it."""
+        return None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision that is final: nothing is to be executed.
+
+    verdict  UNCHANGED, SKIPPED, CONTENDED, DEFERRED or FAILED
+    state    to be kept for the next run under (operation, target); None keeps what is stored
+    """
+
+    target: str
+    reason: str
+    verdict: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] | None = None
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """Nothing is sent."""
+        return ()
 
 
 @dataclass
 class Outcome:
     """What became of one action.
 
-    status   DONE, CONTENDED, DEFERRED or FAILED
-    reason   replaces the action's reason when set
-    changed  whether data, structure or statistics changed
-    rows     rows affected, None where rows mean nothing
-    numbers  measured afterwards, JSON-ready; merged over the action's numbers
-    state    to be kept for the next run under (operation, target); None keeps what is stored
+    status      DONE, CONTENDED, DEFERRED or FAILED
+    reason      replaces the action's reason when set
+    changed     whether data, structure or statistics changed
+    rows        rows affected, None where rows mean nothing
+    numbers     measured afterwards, JSON-ready; merged over the action's numbers
+    state       to be kept for the next run under (operation, target); None keeps what is stored
+    difference  what is different now, where the action could not know it
     """
 
     status: str = DONE
@@ -56,6 +120,7 @@ class Outcome:
     rows: int | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] | None = None
+    difference: Difference | None = None
 
 
 @dataclass
@@ -63,9 +128,9 @@ class Context:
     """What the engine lends an operation while it decides and executes.
 
     check        check mode: decide only
-    state        target -> what Outcome.state stored for this operation last time
-    forecast     table oid -> rows that earlier steps of this plan are about to change (check mode only; in a real
-                 run they have changed already). -1 where the number is not known.
+    state        target -> what was stored for this operation last time
+    forecast     table oid -> what earlier steps of this plan are about to do there (check mode only; in a real run they
+                 have done it already)
     seconds_left seconds of the budget that are left now
     progress     called as progress(target, rows so far, seconds so far) by long actions; cheap to call often
     history      whether state will be remembered; False says why through history_note
@@ -73,8 +138,96 @@ class Context:
 
     check: bool
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
-    forecast: dict[int, int] = field(default_factory=dict)
+    forecast: dict[int, Effect] = field(default_factory=dict)
     seconds_left: Callable[[], float] = lambda: float("inf")
     progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None
     history: bool = True
     history_note: str = ""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A right that a step needs on an object of its.
+
+    need     rows (select, update, delete), maintain, own, or history
+    kinds    letters of pg_class.relkind that the object may have
+    column   what must be readable, for rows
+    creates  whether something is created beside the object, in its schema
+    """
+
+    name: str
+    need: str
+    kinds: str
+    column: str = ""
+    creates: bool = False
+
+
+Decision = Union[Action[Payload], Verdict]
+
+
+class Operation(Protocol[Options, Facts, Payload]):
+    """One file or folder here. The engine asks it, and knows none by name."""
+
+    # Options with their rules; they are those of the step and, with the connection's and the run's, those of the module.
+    SPEC: Spec
+    # It can stop anywhere and go on in the next run: some time is enough, however long the last one took.
+    DIVISIBLE: bool
+    # It writes nothing: it takes no run lock, and may look at a standby.
+    READ_ONLY: bool
+
+    def read(self, given: Mapping[str, Any]) -> Options:
+        """The options in the form in which they are used, from values of the right types. Raises OptionError with all faults."""
+
+    def names(self, options: Options) -> Sequence[str]:
+        """The objects that the options name, as texts of SQL. None: it is about whatever it finds."""
+
+    def needs(self, options: Options) -> Sequence[Need]:
+        """The rights that a role must have for this step."""
+
+    def jobs(self, options: Options) -> int:
+        """How many actions of the step may run at once, each over a session of its own."""
+
+    def facts(self, session: Session, options: Options, context: Context) -> Facts:
+        """What is. Raises OptionError, SqlError, Contended."""
+
+    def decide(self, facts: Facts, options: Options, context: Context) -> Sequence[Decision[Payload] | Finding]:
+        """What is to be done, most urgent first, and what is worth knowing. Pure."""
+
+    def execute(self, session: Session, action: Action[Payload], context: Context) -> Outcome:
+        """Do it, and verify that it was done. Raises SqlError, Contended."""
+
+
+def name_faults(option: str, names: Sequence[str]) -> list[str]:
+    """What is wrong with names that an option has."""
+    faults = []
+    for text in names:
+        try:
+            parse_name(text)
+        except OptionError as error:
+            faults += [f"{option}: {message}" for message in error.errors]
+    return faults
+
+
+class _Operations(Mapping[str, Operation[Any, Any, Any]]):
+    """The operations by name, each loaded when it is asked for: Ansible compiles our source anew in every run."""
+
+    def __getitem__(self, name: str) -> Operation[Any, Any, Any]:
+        if name not in NAMES:
+            raise KeyError(name)
+        operation: Operation[Any, Any, Any] = import_module(f".{name}", __package__)
+        return operation
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+OPERATIONS = _Operations()
+
+if TYPE_CHECKING:
+    # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
+    from . import analyze, index, purge, refresh
+
+    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, index, purge, refresh)

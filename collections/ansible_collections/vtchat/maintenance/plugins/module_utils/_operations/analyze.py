@@ -10,28 +10,39 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._errors import Contended
+from .._errors import Contended, OptionError
 from .._postgres import catalog
+from .._postgres.capabilities import FLUSHED_STATISTICS, INHERITED_ANALYZE, RESTRICTED_PATH
 from .._postgres.driver import sql
 from .._postgres.names import display, parse_name, qualified, quote
 from .._postgres.policy import LIGHT
 from .._postgres.server import Server
 from .._postgres.session import Session
 from .._result import CONTENDED, FAILED, UNCHANGED
+from .._spec import Spec
 from .._units import count, duration, rows
-from . import Action, Context, Outcome
+from . import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_faults
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "tables": {"type": "list", "elements": "str", "required": True},
-}
-REQUIRED_ONE_OF: list[tuple[str, ...]] = []
-MUTUALLY_EXCLUSIVE: list[tuple[str, ...]] = []
-NAME_OPTIONS = ("tables",)
+SPEC = Spec(
+    {
+        "tables": {"type": "list", "elements": "str"},
+        "schemas": {"type": "list", "elements": "str"},
+        "exclude": {"type": "list", "elements": "str"},
+        "jobs": {"type": "int", "default": 1},
+    },
+    mutually_exclusive=[("tables", "schemas"), ("tables", "exclude")],
+    required_one_of=[("tables", "schemas")],
+)
+DIVISIBLE = False
+READ_ONLY = False
 
 KINDS = "rpmf"
+SELECTED_KINDS = "rpm"  # of whole schemas: a foreign table is read from another server, which is for its user to want
+MOST_JOBS = 64
 # Seconds after which a foreign table is due again: nobody counts its changes, and autovacuum never analyzes it.
 FOREIGN_AGE = 7 * 86400
 
@@ -110,9 +121,8 @@ FLUSH_14 = "SELECT pg_catalog.clock_timestamp() AS started"
 
 @dataclass(frozen=True)
 class Table:
-    """What is known about one name of the option.
+    """What is known about one table that may be analyzed.
 
-    fault     why it cannot be analyzed, for good; the other fields mean nothing then, except target
     rows      of the table or of all partitions, as estimated at the last VACUUM or ANALYZE; None before the first
     modified  rows inserted, updated or deleted since the last ANALYZE, likewise
     stored    oids of the relations that these are summed over
@@ -121,9 +131,7 @@ class Table:
     age       seconds since the last ANALYZE of a foreign table, None if that is not known
     """
 
-    target: str
-    fault: str = ""
-    relation: catalog.Relation | None = None
+    relation: catalog.Relation
     rows: int | None = None
     modified: int = 0
     stored: list[int] = field(default_factory=list)
@@ -134,10 +142,52 @@ class Table:
     age: float | None = None
     statement: str = ""
 
+    @property
+    def target(self) -> str:
+        return self.relation.display
 
-def check(options: dict[str, Any]) -> list[str]:
-    """Faults of the options that need no database to be seen."""
-    return [] if options["tables"] else ["tables: is empty; name at least one table"]
+
+@dataclass(frozen=True)
+class Options:
+    """tables: by name; or else schemas: patterns, with exclude: patterns of tables that are left out."""
+
+    tables: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    jobs: int = 1
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options. Raises OptionError."""
+    tables, schemas, exclude = given.get("tables"), given.get("schemas"), given.get("exclude") or []
+    jobs = given.get("jobs", 1)
+    faults = name_faults("tables", tables or [])
+    if tables is not None and not tables:
+        faults.append("tables: is empty; name at least one table")
+    if schemas is not None and not all(schemas or [""]):
+        faults.append("schemas: name at least one schema, or a pattern such as '*' for all")
+    if not all(exclude):
+        faults.append("exclude: an empty name leaves nothing out")
+    if not 1 <= jobs <= MOST_JOBS:
+        faults.append(f"jobs: must be from 1 to {MOST_JOBS}")
+    if faults:
+        raise OptionError(faults)
+    return Options(tuple(tables or ()), tuple(schemas or ()), tuple(exclude), jobs)
+
+
+def names(options: Options) -> Sequence[str]:
+    """The tables; none where whole schemas are meant."""
+    return options.tables
+
+
+def needs(options: Options) -> Sequence[Need]:
+    """The owner's rights, or MAINTAIN."""
+    return [Need(name, "maintain", KINDS) for name in options.tables]
+
+
+def jobs(options: Options) -> int:
+    """As the option says."""
+    return options.jobs
 
 
 def threshold(table_rows: int) -> int:
@@ -151,38 +201,44 @@ def threshold(table_rows: int) -> int:
     return max(1, min(-(-(500 + table_rows) // 10), math.isqrt(1000 * table_rows - 1) + 1))
 
 
-def facts(session: Session, options: dict[str, Any], context: Context) -> list[Table]:
-    """One turn for all tables, one more for each that does not exist."""
-    found = _read(session, options["tables"], "infinity")
-    return [_table(session, text, row) for text, row in zip(options["tables"], found)]
+def facts(session: Session, options: Options, context: Context) -> list[Table | Verdict]:
+    """One round trip for all tables, one more for each that does not exist. Raises OptionError for a schema that does not."""
+    if options.tables:
+        found = _read(session, catalog.targets(session.server, options.tables), "infinity")
+        return [_table(session, text, row) for text, row in zip(options.tables, found)]
+    wanted = catalog.selected(session.server, options.schemas, options.exclude, SELECTED_KINDS)
+    found = _read(session, wanted, "infinity")
+    if set(options.schemas) - {row["schema_name"] for row in found}:
+        faults = catalog.missing_schemas(session, options.schemas)
+        if faults:
+            raise OptionError(faults)
+    return [_table(session, row["name"], row) for row in found]
 
 
-def _read(session: Session, names: list[str], since: Any) -> list[dict[str, Any]]:
+def _read(session: Session, targets: sql.Composed, since: Any) -> list[dict[str, Any]]:
     """The rows of FACTS. since: a time of the server; behind and analyzed_since say what was analyzed from then on."""
-    rule = catalog.MAY_MAINTAIN_17 if session.server.version_num >= 170000 else catalog.MAY_MAINTAIN
     return session.rows(
         sql.SQL(FACTS).format(
-            targets=catalog.targets(session.server, names),
-            may_analyze=sql.SQL("({}{})").format(sql.SQL(rule), sql.SQL(OWNS_DATABASE)),
+            targets=targets,
+            may_analyze=sql.SQL("({}{})").format(sql.SQL(catalog.may_maintain(session.server)), sql.SQL(OWNS_DATABASE)),
             since=sql.Literal(since),
         )
     )
 
 
-def _table(session: Session, text: str, row: dict[str, Any]) -> Table:
+def _table(session: Session, text: str, row: dict[str, Any]) -> Table | Verdict:
     if row["oid"] is None:
         name = parse_name(text)
         target = ".".join(quote(part) for part in (name.schema, name.name) if part is not None)
-        return Table(target, fault=str(catalog.not_found(session, text, KINDS)))
+        return Verdict(target, str(catalog.not_found(session, text, KINDS)), FAILED)
     relation = catalog.relation(row)
     fault = _fault(session.server, relation, row)
     if fault:
-        return Table(relation.display, fault=fault, relation=relation)
+        return Verdict(relation.display, fault, FAILED)
     partitioned, divided = relation.kind == "p", row["leaves"] > (relation.kind != "p")
     newest = row["parts_autoanalyze"]
     known = [moment for moment in (row["last_analyze"], row["last_autoanalyze"]) if moment is not None]
     return Table(
-        target=relation.display,
         relation=relation,
         rows=row["rows"],
         modified=row["modified"] or 0,
@@ -226,44 +282,48 @@ def _busy(row: dict[str, Any]) -> str:
 def _statement(server: Server, relation: catalog.Relation, tables: list[list[str]] | None) -> sql.Composed:
     """From 18 on, children are analyzed with their parent, as partitions always were; before, they have to be named."""
     named = [relation.identifier]
-    if relation.kind == "r" and server.version_num < 180000:
+    if relation.kind == "r" and not server.has(INHERITED_ANALYZE):
         named += [qualified(*name) for name in tables or [] if display(*name) != relation.display]
     return sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(sql.SQL(", ").join(named))
 
 
-def decide(facts: list[Table], options: dict[str, Any], context: Context) -> list[Action]:
-    """One action per table, in the order of the option."""
-    return [_decide(table, context.forecast) for table in {table.target: table for table in facts}.values()]
+def decide(facts: Sequence[Table | Verdict], options: Options, context: Context) -> list[Decision[Table]]:
+    """One decision per table: as they were named, or those of a schema with the most changes first."""
+    tables = list({table.target: table for table in facts}.values())
+    if options.schemas:
+        tables.sort(key=lambda table: -table.modified if isinstance(table, Table) else 0)
+    return [_decide(table, context.forecast) if isinstance(table, Table) else table for table in tables]
 
 
-def _decide(table: Table, forecast: dict[int, int]) -> Action:
-    if table.relation is None or table.fault:
-        return Action("analyze", table.target, table.fault, FAILED)
+def _decide(table: Table, forecast: Mapping[int, Effect]) -> Decision[Table]:
     if table.empty_parent:
-        return Action("analyze", table.target, "has no partitions", UNCHANGED)
+        return Verdict(table.target, "has no partitions", UNCHANGED)
     if table.relation.kind == "f":
         return _decide_foreign(table)
     limit = threshold(table.rows or 0)
     coming = _coming(table.relation.oid, table.stored, forecast)
-    modified = table.modified + max(0, coming)
+    if coming.gone:
+        return Verdict(table.target, "an earlier step of this plan drops it", UNCHANGED)
+    modified = table.modified + (coming.rows or 0)
     numbers = {"rows": table.rows, "modified": modified, "threshold": limit}
     if table.never:
         reason = "never analyzed"
     elif modified >= limit:
         reason = f"{_share(modified, table.rows)} changed since the last analyze (threshold {count(limit)})"
-    elif coming < 0:
+    elif coming.rows is None:
         reason = "an earlier step of this plan changes rows here"
     elif table.stale:
         reason = "autovacuum analyzed a partition since, but never the parent"
     else:
-        reason = f"{rows(modified)} changed, below the threshold of {count(limit)}"
-        return Action("analyze", table.target, reason, UNCHANGED, numbers)
+        return Verdict(
+            table.target, f"{rows(modified)} changed, below the threshold of {count(limit)}", UNCHANGED, numbers
+        )
     if table.busy:
-        return Action("analyze", table.target, f"{reason}, but {table.busy}", CONTENDED, numbers)
-    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table)
+        return Verdict(table.target, f"{reason}, but {table.busy}", CONTENDED, numbers)
+    return Action(table.target, reason, table, numbers, (table.statement,))
 
 
-def _decide_foreign(table: Table) -> Action:
+def _decide_foreign(table: Table) -> Decision[Table]:
     """Changes elsewhere are not counted here, so time decides."""
     numbers = {"age_seconds": table.age}
     if table.never:
@@ -274,8 +334,8 @@ def _decide_foreign(table: Table) -> Action:
         reason = f"analyzed {duration(table.age)} ago, and changes of a foreign table are not counted"
     else:
         reason = f"a foreign table, analyzed {duration(table.age)} ago (due after {duration(FOREIGN_AGE)})"
-        return Action("analyze", table.target, reason, UNCHANGED, numbers)
-    return Action("analyze", table.target, reason, None, numbers, (table.statement,), plan=table)
+        return Verdict(table.target, reason, UNCHANGED, numbers)
+    return Action(table.target, reason, table, numbers, (table.statement,))
 
 
 def _share(modified: int, of: int | None) -> str:
@@ -283,22 +343,22 @@ def _share(modified: int, of: int | None) -> str:
     return rows(modified) if of is None or of < modified else f"{count(modified)} of {rows(of)}"
 
 
-def _coming(oid: int, stored: list[int], forecast: dict[int, int]) -> int:
-    """Rows that earlier steps are about to change; -1: nobody knows. A parent's number includes its partitions'."""
+def _coming(oid: int, stored: list[int], forecast: Mapping[int, Effect]) -> Effect:
+    """What earlier steps are about to do. A parent's number includes its partitions'; it stays when one of those goes."""
     if oid in forecast:
         return forecast[oid]
-    parts = [forecast.get(part, 0) for part in stored]
-    return -1 if min(parts, default=0) < 0 else sum(parts)
+    parts = [forecast[part] for part in stored if part in forecast]
+    return replace(sum(parts, Effect()), gone=False)
 
 
-def execute(session: Session, action: Action, context: Context) -> Outcome:
+def execute(session: Session, action: Action[Table], context: Context) -> Outcome:
     """Analyze one table, and look whether it was: without the lock or the right ANALYZE only warns."""
     session.set(lock_timeout=LIGHT)
-    started = session.row(FLUSH if session.server.version_num >= 150000 else FLUSH_14)["started"]
+    started = session.row(FLUSH if session.server.has(FLUSHED_STATISTICS) else FLUSH_14)["started"]
     why = "another session held a lock"
-    relation = action.plan.relation
+    relation = action.payload.relation
     try:
-        _send(session, action.plan)
+        _send(session, action.payload)
     except Contended as error:
         why = str(error)  # what was done before it, such as some partitions, stays done
     said = [text for text in session.notices if "cannot analyze this foreign table" in text]
@@ -321,7 +381,7 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
 
 def _send(session: Session, table: Table) -> None:
     """ANALYZE. Before 17, functions that expressions of indexes and statistics use see the path of the session."""
-    if session.server.version_num >= 170000:
+    if session.server.has(RESTRICTED_PATH):
         session.execute(table.statement, alone=True)
         return
     with session.users_path():
@@ -330,9 +390,9 @@ def _send(session: Session, table: Table) -> None:
 
 def _read_after(session: Session, relation: catalog.Relation, started: str) -> dict[str, Any]:
     """The facts after ANALYZE. Before 15 they come from a collector, which may be half a second behind."""
-    tries = 1 if session.server.version_num >= 150000 else 8
+    tries = 1 if session.server.has(FLUSHED_STATISTICS) else 8
     for left in reversed(range(tries)):
-        (row,) = _read(session, [relation.display], started)
+        (row,) = _read(session, catalog.targets(session.server, [relation.display]), started)
         if left == 0 or row["oid"] is None or (row["analyzed_since"] and not row["behind"]):
             return row
         time.sleep(0.25)  # nothing tells when the collector has written

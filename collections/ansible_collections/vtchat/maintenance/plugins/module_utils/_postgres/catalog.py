@@ -11,8 +11,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .._errors import OptionError
+from .capabilities import MAINTAIN
 from .driver import sql
 from .names import Name, display, parse_name, qualified, quote
 from .server import Server
@@ -38,6 +40,26 @@ target AS MATERIALIZED (
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = w.found
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 )"""
+
+# The same CTE for all relations of some schemas. What belongs to a partitioned table is dealt with through it; temporary
+# tables are nobody else's business, and the server's own schemas are not ours.
+SELECTED = """
+target AS MATERIALIZED (
+    SELECT pg_catalog.row_number() OVER (ORDER BY n.nspname, c.relname) - 1 AS position, n.nspname::text AS wanted_schema,
+           c.relname::text AS wanted_name, c.oid, n.nspname::text AS schema_name, c.relname::text AS name,
+           c.relkind::text AS kind, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
+           pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND NOT c.relispartition
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND n.nspname::text ~ ANY ({schemas}::text[])
+    AND NOT pg_catalog.concat(n.nspname, '.', c.relname) ~ ANY ({exclude}::text[])
+)"""
+
+SCHEMAS = """
+SELECT pg_catalog.array_agg(nspname::text ORDER BY nspname) AS names FROM pg_catalog.pg_namespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+"""
 
 MAY_MAINTAIN = "pg_catalog.pg_has_role(c.relowner, 'USAGE')"
 MAY_MAINTAIN_17 = MAY_MAINTAIN + " OR pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')"
@@ -74,6 +96,11 @@ class Relation:
         return qualified(self.schema, self.name)
 
 
+def may_maintain(server: Server) -> str:
+    """A condition on ``pg_class AS c``: whether the present role may maintain the relation."""
+    return MAY_MAINTAIN_17 if server.has(MAINTAIN) else MAY_MAINTAIN
+
+
 def targets(server: Server, names: Sequence[str]) -> sql.Composed:
     """The CTE ``target`` for these names, to be used as ``WITH {targets} SELECT … FROM target``."""
     wanted = [parse_name(text) for text in names]
@@ -81,12 +108,39 @@ def targets(server: Server, names: Sequence[str]) -> sql.Composed:
         sql.SQL("({}, {}::text, {}::text)").format(sql.Literal(i), sql.Literal(name.schema), sql.Literal(name.name))
         for i, name in enumerate(wanted)
     ]
-    rule = MAY_MAINTAIN_17 if server.version_num >= 170000 else MAY_MAINTAIN
+    rule = may_maintain(server)
     path = sql.Literal(server.schemas)
     return sql.SQL(TARGETS).format(may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows), path=path)
 
 
-def relation(row: dict) -> Relation:
+def selected(server: Server, schemas: Sequence[str], exclude: Sequence[str], kinds: str) -> sql.Composed:
+    """The CTE ``target`` for the relations of these kinds in schemas, but for some. Both are patterns (see pattern)."""
+    rule = may_maintain(server)
+    return sql.SQL(SELECTED).format(
+        may_maintain=sql.SQL(rule),
+        kinds=sql.Literal(list(kinds)),
+        schemas=sql.Literal([pattern(text) for text in schemas]),
+        exclude=sql.Literal([pattern(text if "." in text else f"*.{text}") for text in exclude]),
+    )
+
+
+def pattern(text: str) -> str:
+    """The regular expression of a name with the wildcards * and ?, as the shell and psql have them."""
+    signs = {"*": ".*", "?": "."}
+    return "^" + "".join(signs.get(sign, sign if sign.isalnum() else f"\\{sign}") for sign in text) + "$"
+
+
+def missing_schemas(session: Session, schemas: Sequence[str]) -> list[str]:
+    """What to say about names without a wildcard that no schema has: one turn."""
+    names = session.row(SCHEMAS)["names"] or []
+    return [
+        f"there is no schema {quote(schema)} in database {quote(session.server.database)}; there are {', '.join(map(quote, names))}"
+        for schema in schemas
+        if not set("*?") & set(schema) and schema not in names
+    ]
+
+
+def relation(row: dict[str, Any]) -> Relation:
     """The Relation from a row of the CTE ``target`` (oid, schema_name, name, kind, owner, may_maintain)."""
     return Relation(row["oid"], row["schema_name"], row["name"], row["kind"], row["owner"], row["may_maintain"])
 
@@ -128,6 +182,6 @@ def schema_fault(server: Server, found: Relation) -> str:
 
 def maintain_grant(server: Server, found: Relation) -> str:
     """The GRANT that is missing for the present role to maintain the relation."""
-    if server.version_num >= 170000:
+    if server.has(MAINTAIN):
         return f"GRANT MAINTAIN ON TABLE {found.display} TO {quote(server.user)}"
     return f"GRANT {quote(found.owner)} TO {quote(server.user)}"

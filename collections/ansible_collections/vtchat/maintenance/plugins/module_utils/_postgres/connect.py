@@ -20,8 +20,9 @@ from typing import Any
 from .._errors import ConnectError, OptionError, SqlError
 from . import dsn as _dsn
 from . import probe
+from .capabilities import OLDEST
 from .driver import extensions, psycopg2
-from .names import quote
+from .names import MAX_NAME_BYTES, quote
 from .server import Server
 from .session import Session
 
@@ -48,17 +49,36 @@ _WORTH_WAITING = (
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """The connection options that all database modules share.
+    """The connection options that all database modules share, read.
 
+    dsn               where to go; without the driver, nowhere
     connect_deadline  seconds for all attempts together
     pooler            refuse | direct | allow
     """
 
-    dsn: str = field(default="", repr=False)
-    tls: str = "require"
+    dsn: _dsn.Dsn = field(default=_dsn.NOWHERE, repr=False)
     connect_deadline: float = 30.0
     role: str = ""
     pooler: str = "refuse"
+
+    @classmethod
+    def read(
+        cls, dsn: str, tls: str = "require", connect_deadline: float = 30.0, role: str = "", pooler: str = "refuse"
+    ) -> ConnectionOptions:
+        """From what the user wrote. Raises OptionError with everything that can be seen to be wrong without connecting."""
+        faults = []
+        if len(role.encode()) > MAX_NAME_BYTES:
+            faults.append(f"role: {role!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
+        parsed = _dsn.NOWHERE
+        try:
+            parsed = _choose_host(_dsn.parse(dsn, tls), pooler)
+        except OptionError as error:
+            faults += error.errors
+        if connect_deadline < 0:
+            faults.append("connect_deadline: must not be negative")
+        if faults:
+            raise OptionError(faults)
+        return cls(parsed, connect_deadline, role, pooler)
 
 
 def open_session(
@@ -67,16 +87,18 @@ def open_session(
     statement_timeout: float = float("inf"),
     read_only: bool = False,
     writes: bool = True,
+    standby: bool = False,
 ) -> Session:
-    """Connect, read the facts, and refuse a standby or a transaction pooler. Raises OptionError or ConnectError.
+    """Connect, read the facts, and refuse a standby or a transaction pooler. Raises ConnectError.
 
     read_only: this session must not write. writes: what it prepares or does is writing; False where it only looks.
+    standby: a server in recovery will do, as nothing is written.
     """
-    dsn = _choose_host(_dsn.parse(options.dsn, options.tls), options.pooler)
+    dsn = options.dsn
     session = Session(_connect(dsn, options.connect_deadline), dsn)
     try:
         session.read_facts(application, statement_timeout, read_only, options.role)
-        _refuse_unsuitable(session, dsn, writes)
+        _refuse_unsuitable(session, dsn, writes, standby)
         if session.behind_proxy():
             _look_behind(session, dsn, options)
             session.read_facts(application, statement_timeout, read_only, options.role)
@@ -103,10 +125,10 @@ def _choose_host(dsn: _dsn.Dsn, pooler: str) -> _dsn.Dsn:
     ])  # fmt: skip
 
 
-def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, writes: bool) -> None:
-    if session.server.version_num < 140000:
+def _refuse_unsuitable(session: Session, dsn: _dsn.Dsn, writes: bool, standby: bool) -> None:
+    if session.server.version_num < OLDEST:
         raise ConnectError(f"the server is PostgreSQL {session.server.version}; 14 is the oldest that is supported")
-    if session.server.in_recovery:
+    if session.server.in_recovery and not standby:
         raise ConnectError("the server is a standby (in recovery), which is read-only: connect to the primary. With several "
                            "hosts in the dsn, target_session_attrs=read-write finds it")  # fmt: skip
     if writes:

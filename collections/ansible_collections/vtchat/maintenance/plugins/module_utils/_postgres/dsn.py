@@ -76,6 +76,10 @@ class Dsn:
         return replace(self, keywords={**self.keywords, "host": host})
 
 
+# Where nothing has been read.
+NOWHERE = Dsn({}, frozenset(), frozenset(), False)
+
+
 def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.environ) -> Dsn:
     """Read a URL or keyword string; an empty one leaves everything to libpq's environment and service file.
 

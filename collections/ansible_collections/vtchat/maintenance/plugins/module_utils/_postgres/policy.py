@@ -4,7 +4,10 @@
 
 # Private to this collection: may change in any release.
 
-"""How long to wait, how often to try, and when to stop: no operation has rules of its own for that."""
+"""Limits that the operations share: how long to wait for locks, how often to try, how long a run may take.
+
+Which errors mean that somebody is in the way stands in sqlstates. What only one operation needs, such as its pace, stands with it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ Result = TypeVar("Result")
 LIGHT = 1.0  # catalog reads
 ROW = 2.0  # batches of row changes: row locks are skipped, this is for the table
 BLOCKING = 2.0  # ACCESS EXCLUSIVE: while it waits, everybody behind it waits too
-BLOCKING_TRIES = 5
+BLOCKING_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between tries
+BATCH_TRIES = 8  # of one batch of rows, each half the size of the one before
 
 
 @dataclass
@@ -60,7 +64,7 @@ def with_lock_retries(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
     """Run ``attempt`` under the blocking policy: short waits, back-off with jitter in between. Raises Contended."""
-    for pause in (0.5, 1.0, 2.0, 4.0, None)[-BLOCKING_TRIES:]:
+    for pause in (*BLOCKING_PAUSES, None):
         session.set(lock_timeout=BLOCKING, statement_timeout=max(0.001, seconds_left()))
         try:
             return attempt()

@@ -14,18 +14,18 @@ from __future__ import annotations
 import re
 
 from .._errors import SqlError
+from .capabilities import RESTRICTED_PATH
 from .server import Server
+from .sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_FUNCTION, UNDEFINED_OBJECT, UNDEFINED_TABLE
 
-FIRST_VERSION = 170000
-# undefined_function, undefined_table, undefined_object, invalid_schema_name
-NOT_FOUND = ("42883", "42P01", "42704", "3F000")
+NOT_FOUND = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME)
 # As the server names it in the context of an error: SQL function "f" during inlining, PL/pgSQL function s.f(integer) line 1
 _FUNCTION = re.compile(r"""function\ (?:"((?:[^"]|"")+)"|((?:[^\s"(]|"[^"]*")+(?:\([^)]*\))?))""", re.VERBOSE)
 
 
 def advice(error: SqlError, server: Server) -> str:
     """How to mend the function that an error comes from, "" where it is about something else."""
-    if server.version_num < FIRST_VERSION or error.sqlstate not in NOT_FOUND:
+    if not server.has(RESTRICTED_PATH) or error.sqlstate not in NOT_FOUND:
         return ""
     found = _FUNCTION.search(error.context)
     if found is None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .capabilities import Extension, Feature
+
 # The search_path of everything that is ours. Temporary objects are searched last: where pg_temp is not named they come first.
 OURS = "pg_catalog, pg_temp"
 
@@ -39,7 +41,7 @@ SET_ASIDE = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "row_security": "on",
-    "client_min_messages": "notice",
+    "client_min_messages": "warning",
     "exit_on_error": "off",
     "extra_float_digits": "1",
     "jit": "off",
@@ -57,8 +59,6 @@ SELECT current_setting('server_version_num')::int AS version_num,
        current_database()::text AS database,
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,
        current_user::text AS "user",
-       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
-       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all_stats,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
        pg_is_in_recovery() AS in_recovery,
        pg_backend_pid() AS backend_pid,
@@ -69,6 +69,8 @@ SELECT current_setting('server_version_num')::int AS version_num,
        current_setting('default_transaction_read_only')::bool AS read_only,
        current_setting('session_replication_role') AS replication_role,
        current_setting('track_counts')::bool AS track_counts,
+       (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname, e.extversion))
+        FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace) AS extensions,
        (SELECT min(split_part(name, '.', 1)) FROM pg_settings
         WHERE split_part(name, '.', 1) IN ('neon', 'rds', 'azure', 'cloudsql', 'alloydb', 'supautils')) AS marker,
        CASE WHEN pg_backend_pid() = %(own_pid)s THEN
@@ -101,6 +103,7 @@ class Server:
     schemas           the schemas that it meant when we connected, in its order, pg_catalog among them
     read_only         the database or the role is set to read-only transactions
     replication_role  session_replication_role: with replica, triggers and foreign keys are passed by
+    extensions        name -> schema and version of those that have been created
     """
 
     host: str
@@ -109,8 +112,6 @@ class Server:
     database: str
     database_oid: int
     user: str
-    is_superuser: bool
-    sees_all_stats: bool
     may_create_schema: bool
     in_recovery: bool
     backend_pid: int
@@ -120,6 +121,7 @@ class Server:
     read_only: bool
     replication_role: str
     track_counts: bool
+    extensions: dict[str, tuple[str, str]]
     provider: str
 
     @classmethod
@@ -127,8 +129,15 @@ class Server:
         """The facts from the one row of FACTS."""
         known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
         known["version"] = str(row["version"]).split(" ")[0]
+        known["extensions"] = {name: tuple(place) for name, place in (row["extensions"] or {}).items()}
         provider = _PROVIDERS.get(row["marker"] or "", "postgresql")
         return cls(host=host, provider=provider, **known)
+
+    def has(self, capability: Feature | Extension) -> bool:
+        """Whether this server can do that."""
+        if isinstance(capability, Extension):
+            return capability.name in self.extensions
+        return self.version_num >= capability.since
 
     def summary(self) -> dict[str, Any]:
         """What a result says about the server."""

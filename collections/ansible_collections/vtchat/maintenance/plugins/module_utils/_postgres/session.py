@@ -15,13 +15,15 @@ from typing import Any, Union
 
 from .._errors import Contended, MaintenanceError, SqlError
 from . import dsn as _dsn
+from .capabilities import TRANSACTION_TIMEOUT
 from .driver import extensions, last_words, psycopg2, sql
 from .server import ENTER, ENTER_17, FACTS, OURS, ROLE, SET_ASIDE, Server
+from .sqlstates import CONTENDED
 
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
 
-LOCK_NOT_AVAILABLE = "55P03"
+MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
 
@@ -41,7 +43,8 @@ class Session:
         self._kept: dict[str, str] = {}  # what read_facts() has set
         self._foreign = False  # code of others has run since, which may have changed settings of the session
         self._watched = False
-        self.turns = 0
+        self.round_trips = 0
+        self._heard: list[str] = []
         self.server: Server  # from read_facts(), which is the first thing done
         # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
         self.shared = False
@@ -57,7 +60,7 @@ class Session:
             "lock_timeout": _milliseconds(READ_LOCK_TIMEOUT),
         }
         own = {"own_pid": self._own_pid, "role": role}
-        enter = ENTER_17 if self._connection.info.server_version >= 170000 else ENTER
+        enter = ENTER_17 if self._connection.info.server_version >= TRANSACTION_TIMEOUT.since else ENTER
         started = {"backend_start": self._only(enter + ROLE, own)["backend_start"]} if role else {}
         settings = {
             **SET_ASIDE,
@@ -110,7 +113,7 @@ class Session:
             self._take_back_path()
 
     def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
-        """Change the limits of this session, in seconds; costs a turn only when something changes."""
+        """Change the limits of this session, in seconds; costs a round trip only when something changes."""
         wanted = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
         changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
@@ -139,6 +142,11 @@ class Session:
     def notices(self) -> list[str]:
         """What the server said during the last statement, such as ``WARNING:  no privileges were granted for "t"``."""
         return [self.scrub(text.strip()) for text in self._connection.notices]
+
+    def listen(self) -> list[str]:
+        """A list that fills with what the server warns of from now on, such as a statement that it did only in part."""
+        self._heard = []
+        return self._heard
 
     def text(self, query: Query) -> str:
         """A query as text, for people."""
@@ -202,7 +210,7 @@ class Session:
 
     def _known(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Those that this version has."""
-        old = self.server.version_num < 170000
+        old = not self.server.has(TRANSACTION_TIMEOUT)
         return {name: value for name, value in settings.items() if not (old and name == "transaction_timeout")}
 
     def _mogrified(self, query: Query, params: Params) -> bytes:
@@ -226,13 +234,15 @@ class Session:
         return row
 
     def _run(self, query: Query | bytes, params: Params = None) -> extensions.cursor:
-        self.turns += 1
+        self.round_trips += 1
         del self._connection.notices[:]
         try:
             cursor = self._connection.cursor()
             cursor.execute(query, params)
         except psycopg2.Error as error:
             raise self._translate(error) from None
+        finally:
+            self._heard += self.notices[: MOST_HEARD - len(self._heard)]
         return cursor
 
     def _translate(self, error: psycopg2.Error) -> MaintenanceError:
@@ -242,8 +252,8 @@ class Session:
             words = last_words(self._connection)
             primary = f"{words}; {primary}" if words else primary
         message = self.scrub(". ".join([primary, *details]))
-        if error.pgcode == LOCK_NOT_AVAILABLE:
-            return Contended(message, error.diag.context or "")
+        if error.pgcode in CONTENDED:
+            return Contended(message, error.diag.context or "", error.pgcode)
         position = int(error.diag.internal_position or error.diag.statement_position or 0)
         return SqlError(
             message, error.pgcode or "", position, error.diag.internal_query or "", error.diag.context or ""

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._engine.history import _COMMENT as HISTORY_COMMENT
+from .._engine.history import COMMENT as HISTORY_COMMENT
 from .._engine.history_tables import SCHEMA as HISTORY
+from .._operations import Need
 from .._postgres import catalog
 from .._postgres.driver import sql
 from .._postgres.names import display, qualified, quote
@@ -171,23 +172,6 @@ Key = tuple[str, str, str, str, str]  # kind, schema, name, column or arguments,
 
 
 @dataclass(frozen=True)
-class Want:
-    """What one step needs of one object.
-
-    need    rows (purge), maintain, own, history
-    kinds   letters of pg_class.relkind that the step can handle
-    column  that purge reads
-    creates whether an index is made beside the object
-    """
-
-    name: str
-    need: str
-    kinds: str
-    column: str = ""
-    creates: bool = False
-
-
-@dataclass(frozen=True)
 class Right:
     """One right that the role needs.
 
@@ -259,7 +243,7 @@ def privilege(key: Key) -> sql.Composed:
     )
 
 
-def read(session: Session, options: dict[str, Any], wants: Sequence[Want]) -> Facts:
+def read(session: Session, options: dict[str, Any], wants: Sequence[Need]) -> Facts:
     """At most seven turns."""
     return _Reader(session, options).read(wants)
 
@@ -280,7 +264,7 @@ class _Reader:
         self.basis = NONE
         self.memberships: list[str] = []
 
-    def read(self, wants: Sequence[Want]) -> Facts:
+    def read(self, wants: Sequence[Need]) -> Facts:
         self._role()
         if self.options["password"] is not None:
             self._password()
@@ -358,7 +342,7 @@ class _Reader:
         self._add(("ROLE", "", self.name, "", "PASSWORD"), self._alter(sql.SQL("PASSWORD " + STARS)), had, had,
                   self._may_alter, "a superuser, or a role with CREATEROLE and, from 16, ADMIN OPTION on it", fault)  # fmt: skip
 
-    def _relations(self, wants: Sequence[Want]) -> list[tuple[Want, dict[str, Any]]]:
+    def _relations(self, wants: Sequence[Need]) -> list[tuple[Need, dict[str, Any]]]:
         """Each want with the relations it is about, after those of the wrong kind and those that do not exist are out."""
         if not wants:
             return []
@@ -382,7 +366,7 @@ class _Reader:
                 found.append((want, row))
         return found
 
-    def _fault(self, want: Want, row: dict[str, Any]) -> str:
+    def _fault(self, want: Need, row: dict[str, Any]) -> str:
         if row["missing"]:
             optional = want.need == "history" or "i" in want.kinds
             return "" if optional else str(catalog.not_found(self.session, want.name, want.kinds))
@@ -394,7 +378,7 @@ class _Reader:
             return f"there is no column {quote(want.column)}"
         return ""
 
-    def _places(self, relations: list[tuple[Want, dict[str, Any]]], wants: Sequence[Want]) -> None:
+    def _places(self, relations: list[tuple[Need, dict[str, Any]]], wants: Sequence[Need]) -> None:
         """The database, the schemas, and a place for the history."""
         schemas = {row["schema_name"] for _want, row in relations}
         history = any(want.need == "history" for want in wants)
@@ -448,7 +432,7 @@ class _Reader:
             may = may and self._may_alter
         self._add(key, create, False, False, may, giver)
 
-    def _needs(self, want: Want, row: dict[str, Any]) -> None:
+    def _needs(self, want: Need, row: dict[str, Any]) -> None:
         """The rights on one relation."""
         schema, name, owner = row["schema_name"], row["name"], row["owner"]
 

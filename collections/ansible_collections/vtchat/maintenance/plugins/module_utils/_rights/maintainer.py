@@ -8,23 +8,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import MaintenanceError, SqlError
-from .._operations import Action
-from .._postgres import index_definition
+from .._engine.history_tables import VERSION, tables
+from .._engine.plan import Step
+from .._errors import MaintenanceError, OptionError, SqlError
+from .._operations import Need
+from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.driver import sql
-from .._postgres.names import MAX_NAME_BYTES, display, quote
+from .._postgres.names import MAX_NAME_BYTES, quote
 from .._postgres.policy import with_lock_retries
 from .._postgres.session import Session
 from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED
+from .._spec import Spec
 from . import facts as _rights_facts
 from . import scram
-from .facts import EXISTS, HISTORY, ITERATIONS, STARS, VERIFIER, Extra, Facts, Right, Want
+from .facts import EXISTS, HISTORY, ITERATIONS, STARS, VERIFIER, Extra, Facts, Right
 
-ARGUMENT_SPEC: dict[str, Any] = {
+SPEC = Spec({
     "name": {"type": "str", "required": True},
     "password": {"type": "str", "no_log": True},
     "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
@@ -33,19 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "read_all_stats": {"type": "bool", "default": True},
     "connection_limit": {"type": "int"},
     "exclusive": {"type": "bool", "default": False},
-}
-
-# What the operations do to the objects that their options name. An operation that only reads statistics needs nothing.
-NEEDS: dict[str, tuple[str, str]] = {
-    "purge": ("rows", "rp"),
-    "refresh": ("maintain", "m"),
-    "analyze": ("maintain", "rpmf"),
-    "vacuum": ("maintain", "rpm"),
-    "reindex": ("maintain", "rpm"),
-    "index": ("own", "iI"),
-    "index_info": ("", ""),
-    "health_info": ("", ""),
-}
+})  # fmt: skip
 
 # One at a time in a database; others that change the same rows of the catalog make the server refuse one of both.
 BEGIN = """
@@ -54,6 +46,17 @@ SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('vtchat.main
 """
 COLLISIONS = ("XX000", "23505", "42710")  # tuple concurrently updated; the role has just been created
 TRIES = 3
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is to be done about one object, or has been."""
+
+    operation: str
+    target: str
+    reason: str
+    verdict: str | None = None
+    statements: tuple[str, ...] = ()
 
 
 @dataclass
@@ -151,32 +154,49 @@ def check(options: dict[str, Any]) -> list[str]:
     return faults
 
 
-def wants(steps: Sequence[tuple[str, dict[str, Any], list[str]]], history: bool) -> tuple[list[Want], list[str]]:
-    """What steps (operation, options, names) need, and of which steps nobody knows."""
-    found: list[Want] = []
+def wants(steps: Sequence[Step], history: bool) -> tuple[list[Need], list[str]]:
+    """What steps need, and of which steps that cannot be said beforehand."""
+    found: list[Need] = []
     faults = []
-    for number, (operation, options, names) in enumerate(steps, 1):
-        if operation not in NEEDS:
-            faults.append(f"steps[{number}]: it is not known which rights {operation} needs")
-            continue
-        need, kinds = NEEDS[operation]
-        if need and not names:
-            faults.append(
-                f"steps[{number}].{operation}: name its objects; rights on all that there will ever be cannot be given"
-            )
-        if operation == "index" and options["definition"] is not None:
-            table = index_definition.read(options["definition"]).table
-            text = quote(table.name) if table.schema is None else display(table.schema, table.name)
-            found.append(
-                Want(
-                    text, "own", "rp" if options["state"] == "present" else "rpi", creates=options["state"] == "present"
-                )
-            )
-        elif need:
-            found += [Want(name, need, kinds, options["column"] if need == "rows" else "") for name in names]
+    for number, step in enumerate(steps, 1):
+        if not step.names and not step.does.READ_ONLY:
+            faults.append(f"steps[{number}].{step.operation}: name its objects; rights on all that there will ever be cannot "
+                          "be given one by one: from PostgreSQL 17 on GRANT pg_maintain does it")  # fmt: skip
+        found += step.needs
     if history:
-        found += [Want(f"{HISTORY}.{table}", "history", "r") for table in ("run", "action", "state")]
+        found += [Need(f"{HISTORY}.{table}", "history", "r") for table in tables(VERSION)]
     return found, faults
+
+
+def with_files(arguments: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
+    """It has no files."""
+    return arguments
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options, and what the steps need."""
+
+    options: dict[str, Any]
+    needs: list[Need]
+
+
+def read(parameters: Mapping[str, Any]) -> Wanted:
+    """The options. Raises OptionError."""
+    needs, faults = wants(parameters["steps"], parameters["history"])
+    faults = check(dict(parameters)) + faults
+    if faults:
+        raise OptionError(faults)
+    return Wanted({option: parameters[option] for option in SPEC.options}, needs)
+
+
+def perform(
+    connection: ConnectionOptions, wanted: Wanted, check: bool, progress: Callable[[str, int, float], None]
+) -> dict[str, Any]:
+    """Give the rights. Raises MaintenanceError."""
+    with closing(open_session(connection, "vtchat.maintenance maintainer", read_only=check)) as session:
+        result = provide(session, wanted.options, wanted.needs, check).as_dict(wanted.options["name"])
+        return {**result, "check_mode": check, "server": session.server.summary(), "turns": session.round_trips}
 
 
 def decide(facts: Facts, options: dict[str, Any]) -> list[Action]:
@@ -234,7 +254,7 @@ def _held_back(action: Action) -> Action:
                   statements=action.statements)  # fmt: skip
 
 
-def provide(session: Session, options: dict[str, Any], needed: Sequence[Want], check: bool) -> Provided:
+def provide(session: Session, options: dict[str, Any], needed: Sequence[Need], check: bool) -> Provided:
     """Give the role its rights, all or none; with ``check``, say what would be done. Raises MaintenanceError."""
     if check:
         facts = _rights_facts.read(session, options, needed)
@@ -248,7 +268,7 @@ def provide(session: Session, options: dict[str, Any], needed: Sequence[Want], c
     raise AssertionError("the last try returns or raises")
 
 
-def _transaction(session: Session, options: dict[str, Any], needed: Sequence[Want]) -> Provided:
+def _transaction(session: Session, options: dict[str, Any], needed: Sequence[Need]) -> Provided:
     try:
         session.execute(BEGIN, alone=True)
         facts = _rights_facts.read(session, options, needed)
@@ -280,7 +300,7 @@ def execute(session: Session, actions: Sequence[Action], options: dict[str, Any]
             session.execute(text)
 
 
-def _verify(session: Session, options: dict[str, Any], needed: Sequence[Want]) -> None:
+def _verify(session: Session, options: dict[str, Any], needed: Sequence[Need]) -> None:
     """A GRANT by somebody who may not is only a warning: read again what is there now."""
     after = _rights_facts.read(session, options, needed)
     left = [action for action in decide(after, options) if action.verdict != UNCHANGED]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import re
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import NAMES
 from ansible_collections.vtchat.maintenance.tests.unit.plugins.layers import LAYERS, file_of, imports, package, picture
 
 COLLECTION = Path(__file__).resolve().parents[3]
@@ -34,6 +36,23 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def documentation_of(name: str) -> str:
+    """The text of DOCUMENTATION of a module."""
+    tree = ast.parse((COLLECTION / f"plugins/modules/{name}.py").read_text(encoding="utf-8"))
+    (text,) = [node.value.value for node in tree.body if isinstance(node, ast.Assign)
+               and ast.unparse(node.targets[0]) == "DOCUMENTATION" and isinstance(node.value, ast.Constant)]  # fmt: skip
+    return str(text)
+
+
+def fragment_options(name: str) -> dict[str, Any]:
+    """The options that a documentation fragment adds."""
+    _namespace, _collection, file, *part = name.split(".")
+    module = import_module(f"ansible_collections.vtchat.maintenance.plugins.doc_fragments.{file}")
+    text = getattr(module.ModuleDocFragment, part[0].upper() if part else "DOCUMENTATION")
+    options: dict[str, Any] = yaml.safe_load(text).get("options") or {}
+    return options
+
+
 def rank(path: Path) -> int:
     """The layer of a file, from the top."""
     name = package(path, ROOT)
@@ -41,19 +60,67 @@ def rank(path: Path) -> int:
     return found[0] if found else len(LAYERS)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS))
-def test_every_operation_has_a_module_and_its_parts(name: str) -> None:
-    operation = OPERATIONS[name]
+def only_for_the_type_checker(path: Path) -> set[str]:
+    """The names that a file imports for the archive of a module and for the type checker alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {alias.name for block in blocks for node in ast.walk(block) if isinstance(node, ast.ImportFrom)
+            for alias in node.names}  # fmt: skip
+
+
+def checked(path: Path) -> str:
+    """What a file hands to the type checker as an example of its protocol."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (found,) = [
+        node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_CHECKED"
+    ]
+    assert found.value is not None
+    return ast.unparse(found.value)
+
+
+def test_every_operation_in_the_folder_is_on_the_list_packed_and_type_checked() -> None:
+    folder = ROOT / "_operations"
+    there = {path.stem for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert there == set(NAMES) == only_for_the_type_checker(folder / "__init__.py")
+    assert checked(folder / "__init__.py") == f"({', '.join(sorted(NAMES))})"
+    assert list(NAMES) == sorted(NAMES)
+
+
+def test_every_performer_is_packed_and_type_checked() -> None:
+    files = {name.rpartition(".")[2] for name in _edge._FILES.values()}
+    assert files | {"OneStep"} == only_for_the_type_checker(ROOT / "_edge.py")
+    assert all(name in checked(ROOT / "_edge.py") for name in files)
+
+
+@pytest.mark.parametrize("name", sorted(_edge.PERFORMERS))
+def test_every_database_module_is_documented_routed_and_in_the_action_group(name: str) -> None:
     assert name in MODULES
-    for part in ("ARGUMENT_SPEC", "NAME_OPTIONS", "facts", "decide", "execute"):
-        assert hasattr(operation, part), part
-    assert set(operation.NAME_OPTIONS) <= set(operation.ARGUMENT_SPEC)
-
-
-@pytest.mark.parametrize("name", [*sorted(OPERATIONS), "run", "history_info"])
-def test_every_database_module_is_in_the_action_group_and_routed(name: str) -> None:
     assert name in RUNTIME["action_groups"]["all"]
     assert RUNTIME["plugin_routing"]["modules"][name] == {"action_plugin": "vtchat.maintenance.database"}
+
+
+def test_every_module_that_goes_through_the_edge_has_a_performer() -> None:
+    files = {path.stem: path.read_text(encoding="utf-8") for path in (COLLECTION / "plugins/modules").glob("*.py")}
+    assert {name for name, text in files.items() if "module_utils._edge" in text} == set(_edge.PERFORMERS)
+
+
+@pytest.mark.parametrize("name", sorted(_edge.PERFORMERS))
+def test_the_documentation_has_the_options_that_the_module_takes(name: str) -> None:
+    documentation = yaml.safe_load(documentation_of(name))
+    options = dict(documentation["options"])
+    for fragment in documentation.get("extends_documentation_fragment", []):
+        options |= fragment_options(fragment)
+    assert set(options) == set(_edge.spec(name).options)
+    for option, how in _edge.spec(name).options.items():
+        assert options[option].get("type", "str") == how.get("type", "str"), option
+        assert options[option].get("choices") == how.get("choices"), option
+        assert options[option].get("default") == how.get("default"), option
+        assert options[option].get("required", False) == how.get("required", False), option
+
+
+def test_every_operation_is_named_where_people_choose_one() -> None:
+    for text in (documentation_of("run"), documentation_of("maintainer")):
+        assert [name for name in NAMES if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_nothing_is_routed_that_does_not_exist() -> None:

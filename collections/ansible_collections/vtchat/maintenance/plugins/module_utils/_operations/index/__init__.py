@@ -8,29 +8,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._errors import OptionError
 from ..._postgres import index_definition
 from ..._postgres.driver import sql
+from ..._postgres.index_definition import Definition
 from ..._postgres.names import Name, display, parse_name, quote
 from ..._postgres.session import Session
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
-from .. import Action, Context, Outcome
-from . import facts as _index
+from ..._spec import Spec
+from .. import Action, Context, Decision, Difference, Need, Outcome, Verdict, name_faults
+from . import facts as index_facts
 from .build import Work
 from .facts import Facts, Index
-from .steps import BUILD, alike, left_behind, steps, strays
+from .statements import BUILD, Statement, alike, left_behind, statements, strays
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "definition": {"type": "str"},
-    "name": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
-REQUIRED_ONE_OF = [("definition", "name")]
-MUTUALLY_EXCLUSIVE = [("definition", "name")]
-NAME_OPTIONS = ("name",)
+SPEC = Spec(
+    {
+        "definition": {"type": "str"},
+        "name": {"type": "str"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    },
+    mutually_exclusive=[("definition", "name")],
+    required_one_of=[("definition", "name")],
+)
+DIVISIBLE = False
+READ_ONLY = False
 
 CONSTRAINTS = {"p": "primary key", "u": "unique constraint", "x": "exclusion constraint", "f": "foreign key"}
 
@@ -43,61 +49,100 @@ SELECT sum(pg_catalog.pg_relation_size(oid))::bigint AS bytes FROM tree
 """
 
 
-def check(options: dict[str, Any]) -> list[str]:
-    """Faults of the options that need no database to be seen."""
-    if options["state"] == "present" and options["definition"] is None:
-        return ["state: present needs a definition; its name is taken from there"]
+@dataclass(frozen=True)
+class Options:
+    """An index that is to be present by its definition, or absent by either. name: as SQL has it."""
+
+    name: str
+    present: bool
+    definition: Definition | None
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options. Raises OptionError."""
+    faults = name_faults("name", [given["name"]] if given["name"] is not None else [])
+    if given["state"] == "present" and given["definition"] is None:
+        faults.append("state: present needs a definition; its name is taken from there")
+    definition = None
     try:
-        if options["definition"] is not None:
-            index_definition.read(options["definition"])
+        if given["definition"] is not None:
+            definition = index_definition.read(given["definition"])
     except OptionError as error:
-        return error.errors
-    return []
+        faults += error.errors
+    if faults:
+        raise OptionError(faults)
+    return Options(_name(definition) if definition else given["name"], given["state"] == "present", definition)
 
 
-def names(options: dict[str, Any]) -> list[str]:
-    """What the step is about, as long as nothing has been looked up."""
-    if options["definition"] is None:
-        return [options["name"]]
-    definition = index_definition.read(options["definition"])
+def _name(definition: Definition) -> str:
     schema = definition.table.schema
-    return [quote(definition.name) if schema is None else display(schema, definition.name)]
+    return quote(definition.name) if schema is None else display(schema, definition.name)
 
 
-def facts(session: Session, options: dict[str, Any], context: Context) -> Facts:
+def names(options: Options) -> Sequence[str]:
+    """The index."""
+    return [options.name]
+
+
+def needs(options: Options) -> Sequence[Need]:
+    """Ownership of the table, with the right to create in its schema; or of the index that is to go."""
+    if options.definition is None:
+        return [Need(options.name, "own", "iI")]
+    table = options.definition.table
+    text = quote(table.name) if table.schema is None else display(table.schema, table.name)
+    return [Need(text, "own", "rp" if options.present else "rpi", creates=options.present)]
+
+
+def jobs(options: Options) -> int:
+    """One index."""
+    return 1
+
+
+def facts(session: Session, options: Options, context: Context) -> Facts:
     """The wanted index as the server prints it, and what exists. Raises OptionError, SqlError, Contended."""
-    if options["state"] == "present":
-        return _index.read_wanted(session, index_definition.read(options["definition"]))
-    if options["definition"] is None:
-        return _index.read_existing(session, parse_name(options["name"]))
-    definition = index_definition.read(options["definition"])
-    existing = _index.read_existing(session, Name(definition.table.schema, definition.name))
+    definition = options.definition
+    if definition is None:
+        return index_facts.read_existing(session, parse_name(options.name))
+    if options.present:
+        return index_facts.read_wanted(session, definition)
+    existing = index_facts.read_existing(session, Name(definition.table.schema, definition.name))
     found = existing.found
     if found is not None and found.table is not None and found.table != definition.table.name:
         return replace(existing, fault=_of_another(found))
     return existing
 
 
-def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
-    """One action: nothing to do, why nothing can be done, or the statements that lead to what is wanted."""
+def decide(facts: Facts, options: Options, context: Context) -> list[Decision[tuple[Statement, ...]]]:
+    """One decision: nothing to do, why nothing can be done, or the statements that lead to what is wanted."""
+    return [_decide(facts)]
+
+
+def _decide(facts: Facts) -> Decision[tuple[Statement, ...]]:
     numbers = {"before": _before(facts), "after": _after(facts)}
     fault = facts.fault or _fault(facts)
     if fault:
-        return [Action("index", facts.target, fault, FAILED)]
+        return Verdict(facts.target, fault, FAILED)
     try:
-        todo = tuple(steps(facts))
+        todo = tuple(statements(facts))
     except OptionError as error:
-        return [Action("index", facts.target, str(error), FAILED, numbers)]
+        return Verdict(facts.target, str(error), FAILED, numbers)
     if not todo:
         reason = "there is no index of that name" if facts.wanted is None else "it is as it should be"
-        return [Action("index", facts.target, reason, UNCHANGED)]
-    if facts.hazard and any(step.kind == BUILD for step in todo):
-        return [Action("index", facts.target, facts.hazard, FAILED, numbers)]
+        return Verdict(facts.target, reason, UNCHANGED)
+    if facts.hazard and any(statement.kind == BUILD for statement in todo):
+        return Verdict(facts.target, facts.hazard, FAILED, numbers)
     builder = _builder(facts)
     if builder:
-        return [Action("index", facts.target, f"session {builder} is building it right now", CONTENDED, numbers)]
-    texts = tuple(step.text() for step in todo)
-    return [Action("index", facts.target, _reason(facts), None, numbers, texts, plan=todo)]
+        return Verdict(facts.target, f"session {builder} is building it right now", CONTENDED, numbers)
+    texts = [f"{text}\n" if text else "" for text in (numbers["before"], numbers["after"])]
+    return Action(
+        target=facts.target,
+        reason=_reason(facts),
+        payload=todo,
+        numbers=numbers,
+        statements=tuple(statement.text() for statement in todo),
+        difference=Difference(*texts),
+    )
 
 
 def _fault(facts: Facts) -> str:
@@ -180,10 +225,10 @@ def _after(facts: Facts) -> str | None:
     return wanted.shape.text(wanted.table.schema, facts.name, wanted.table.name) if wanted else None
 
 
-def execute(session: Session, action: Action, context: Context) -> Outcome:
-    """Carry out the steps, and read back what became of it."""
+def execute(session: Session, action: Action[tuple[Statement, ...]], context: Context) -> Outcome:
+    """Run the statements, and read back what became of it."""
     work = Work(session, context)
-    outcome = work.do(action.plan) or _verified(session, action)
+    outcome = work.do(action.payload) or _verified(session, action)
     outcome.numbers["seconds_waited"] = round(work.waited, 3)
     failures = 0 if outcome.status == DONE else context.state.get(action.target, {}).get("failures", 0) + 1
     if failures > 1:
@@ -192,10 +237,10 @@ def execute(session: Session, action: Action, context: Context) -> Outcome:
     return outcome
 
 
-def _verified(session: Session, action: Action) -> Outcome:
+def _verified(session: Session, action: Action[tuple[Statement, ...]]) -> Outcome:
     """Whether the server has done what it said."""
     name = parse_name(action.target)
-    index = _index.read_index(session, name.schema or "", name.name)
+    index = index_facts.read_index(session, name.schema or "", name.name)
     if action.numbers["after"] is None:
         if index is not None:
             return Outcome(FAILED, "the server reported success, but the index is still there", changed=True)

@@ -4,64 +4,34 @@
 
 # Private to this collection: may change in any release.
 
-"""Carrying out the steps that change an index: waiting for whom the server would wait for, and cleaning up after a failure."""
+"""Runs the statements that change an index: waits for older transactions first, and cleans up after a failure."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres import restricted_path
-from ..._postgres.driver import sql
+from ..._postgres.capabilities import RESTRICTED_PATH
 from ..._postgres.policy import concurrent_lock_timeout, with_lock_retries
 from ..._postgres.session import Session
+from ..._postgres.sqlstates import DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION
+from ..._postgres.waits import EVERYBODY, RESERVE, WRITERS, Wait
 from ..._result import CONTENDED, DEFERRED, FAILED
 from .. import Context, Outcome
-from .steps import BUILD, DROP, QUICK, Step
+from .statements import BUILD, DROP, QUICK, Statement
 
-QUERY_CANCELED = "57014"
-DEADLOCK = "40P01"
-UNIQUE_VIOLATION = "23505"
-DUPLICATE_NAME = "42P07"
 CLEANING = 5.0  # seconds beyond the budget that removing what a failed build has left may take
-RESERVE = 1.0  # seconds of the budget that waiting leaves
-
-# Whom CREATE and DROP INDEX CONCURRENTLY wait for. Any lock on the table that conflicts counts, granted or not; when
-# building also snapshots, in this database, of anything but VACUUM and other builds. Names and states of other roles'
-# sessions may be hidden; transactions, locks and snapshots are not. A session that holds the lock of maintenance commands
-# goes from transaction to transaction meanwhile.
-BLOCKERS = """
-WITH here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-SELECT DISTINCT ON (1) CASE WHEN l.mode = 'ShareUpdateExclusiveLock' THEN format('session %s', l.pid)
-           ELSE l.virtualtransaction END AS id, l.pid, a.usename::text AS "user", a.state, a.backend_type
-FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-WHERE l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND (
-    l.locktype = 'relation' AND l.relation = {table} AND l.database = (SELECT oid FROM here) AND l.mode = ANY ({modes})
-    OR {snapshots} AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
-    AND a.datid = (SELECT oid FROM here) AND a.backend_xmin IS NOT NULL
-    AND l.pid NOT IN (SELECT pid FROM pg_catalog.pg_stat_progress_vacuum UNION ALL
-                      SELECT pid FROM pg_catalog.pg_stat_progress_create_index))
-ORDER BY 1, 2
-"""
-WRITERS = [
-    "RowExclusiveLock",
-    "ShareUpdateExclusiveLock",
-    "ShareRowExclusiveLock",
-    "ExclusiveLock",
-    "AccessExclusiveLock",
-]
-EVERYBODY = ["AccessShareLock", "RowShareLock", "ShareLock", *WRITERS]
 
 
 @dataclass
 class Work:
-    """Carries out steps.
+    """Runs statements.
 
     waited   seconds spent waiting for older transactions before the statements
-    started  whether the statement of the present step has been sent
+    started  whether the present statement has been sent
     """
 
     session: Session
@@ -70,96 +40,70 @@ class Work:
     waited: float = 0.0
     started: bool = False
 
-    def do(self, steps: tuple[Step, ...]) -> Outcome | None:
-        """All steps in their order; what became of the one that ended it, None if none did. Raises SqlError (no connection)."""
-        for done, step in enumerate(steps):
+    def do(self, statements: tuple[Statement, ...]) -> Outcome | None:
+        """All of them in their order; what became of the one that ended it, None if none did. Raises SqlError (no connection)."""
+        for done, statement in enumerate(statements):
             try:
-                self._step(step)
+                self._run(statement)
             except (Contended, SqlError) as error:
                 if not self.session.alive:
                     raise
-                outcome = self._ended(step, error)
+                outcome = self._ended(statement, error)
                 outcome.changed = done > 0
                 outcome.reason += "; what was done before stays, and the next run goes on from there" if done else ""
                 return outcome
         return None
 
-    def _step(self, step: Step) -> None:
+    def _run(self, statement: Statement) -> None:
         self.started = False
-        if step.kind == QUICK:
+        if statement.kind == QUICK:
             with_lock_retries(
-                self.session, lambda: self.session.execute(step.query()), self.context.seconds_left, self.sleep
+                self.session, lambda: self.session.execute(statement.query()), self.context.seconds_left, self.sleep
             )
             return
-        self._wait(step)
+        self.waited += _wait(statement).over(self.session, self.context.seconds_left, self.sleep)
         left = max(RESERVE, self.context.seconds_left())
         # Below the limit of the statement, so that waiting ends as contended and not as cancelled.
         self.session.set(statement_timeout=left, lock_timeout=max(0.5, concurrent_lock_timeout(left) - RESERVE))
         self.started = True
-        self._send(step)
+        self._send(statement)
 
-    def _send(self, step: Step) -> None:
+    def _send(self, statement: Statement) -> None:
         """CONCURRENTLY. Before 17, functions that an index uses see the path of the session."""
-        if self.session.server.version_num >= 170000:
-            self.session.execute(step.query(), alone=True)
+        if self.session.server.has(RESTRICTED_PATH):
+            self.session.execute(statement.query(), alone=True)
             return
         with self.session.users_path():
-            self.session.execute(step.query(), alone=True)
+            self.session.execute(statement.query(), alone=True)
 
-    def _blockers(self, step: Step) -> dict[str, dict[str, Any]]:
-        query = sql.SQL(BLOCKERS).format(
-            table=sql.Literal(step.table),
-            modes=sql.Literal(WRITERS if step.kind == BUILD else EVERYBODY),
-            snapshots=sql.Literal(step.kind == BUILD),
-        )
-        return {row["id"]: row for row in self.session.rows(query)}
-
-    def _wait(self, step: Step) -> None:
-        """Until nobody is left who was there at the beginning. Raises Contended when the budget ends before that.
-
-        Whoever comes later is waited for by the statement itself; without this, a transaction that stays open would cost
-        the whole work of building and leave an invalid index behind.
-        """
-        began = time.monotonic()
-        first = self._blockers(step)
-        left, pause = first, 0.02
-        while left:
-            if self.context.seconds_left() < RESERVE + pause:
-                raise Contended(f"it would have to wait for {_who(next(iter(left.values())))}")
-            self.sleep(pause)  # no statement waits for snapshots without taking locks that others then wait for
-            pause = min(1.0, pause * 2)
-            now = self._blockers(step)
-            left = {key: row for key, row in now.items() if key in first}
-        self.waited += time.monotonic() - began
-
-    def _blocked_by(self, step: Step) -> str:
+    def _blocked_by(self, statement: Statement) -> str:
         """Who was in the way when a lock limit was reached."""
         if not self.started:
             return ""
         self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
-        blockers = self._blockers(step)
-        return f" (waiting for {_who(next(iter(blockers.values())))})" if blockers else ""
+        blockers = _wait(statement).blockers(self.session)
+        return f" (waiting for {next(iter(blockers.values()))})" if blockers else ""
 
-    def _ended(self, step: Step, error: Contended | SqlError) -> Outcome:
+    def _ended(self, statement: Statement, error: Contended | SqlError) -> Outcome:
         """What a failure means; what it has left is removed."""
-        if isinstance(error, Contended) or error.sqlstate == DEADLOCK:
-            return Outcome(CONTENDED, f"{error}{self._blocked_by(step)}{self._clean(step)}")
+        if isinstance(error, Contended):
+            return Outcome(CONTENDED, f"{error}{self._blocked_by(statement)}{self._clean(statement)}")
         if error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
-            return Outcome(DEFERRED, f"the budget ended while it ran; it goes first next time{self._clean(step)}")
-        if error.sqlstate == DUPLICATE_NAME:
+            return Outcome(DEFERRED, f"the budget ended while it ran; it goes first next time{self._clean(statement)}")
+        if error.sqlstate == DUPLICATE_TABLE:
             return Outcome(FAILED, f"{error}: somebody has created it just now")
         advice = "; remove the duplicates first" if error.sqlstate == UNIQUE_VIOLATION else ""
         advice = advice or restricted_path.advice(error, self.session.server)
-        return Outcome(FAILED, f"{str(error).rstrip('.')}{advice}{self._clean(step)}")
+        return Outcome(FAILED, f"{str(error).rstrip('.')}{advice}{self._clean(statement)}")
 
-    def _clean(self, step: Step) -> str:
+    def _clean(self, statement: Statement) -> str:
         """Remove what a failed build has left; what to add to the message if that is impossible now."""
-        if step.kind != BUILD or not self.started:
+        if statement.kind != BUILD or not self.started:
             return ""
-        (name,) = step.names["index"]
-        schema = step.names["table"][0]
+        (name,) = statement.names["index"]
+        schema = statement.names["table"][0]
         self.session.set(statement_timeout=CLEANING, lock_timeout=CLEANING)
-        rest = Step(DROP, "DROP INDEX CONCURRENTLY IF EXISTS {index}", {"index": (schema, name)})
+        rest = Statement(DROP, "DROP INDEX CONCURRENTLY IF EXISTS {index}", {"index": (schema, name)})
         try:
             self.session.execute(rest.query(), alone=True)
         except (Contended, SqlError):
@@ -167,9 +111,7 @@ class Work:
         return ""
 
 
-def _who(row: dict[str, Any]) -> str:
-    """A session that is in the way, for people."""
-    if row["pid"] is None:
-        return "a prepared transaction that is neither committed nor rolled back"
-    known = ", ".join(str(row[name]) for name in ("user", "state") if row[name])
-    return f"session {row['pid']} ({known})" if known else f"session {row['pid']}"
+def _wait(statement: Statement) -> Wait:
+    """Whom CREATE and DROP INDEX CONCURRENTLY wait for."""
+    building = statement.kind == BUILD
+    return Wait(statement.table, WRITERS if building else EVERYBODY, snapshots=building)

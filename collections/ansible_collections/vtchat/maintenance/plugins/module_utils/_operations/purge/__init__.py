@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,25 +19,29 @@ from ..._postgres.driver import sql
 from ..._postgres.names import MAX_NAME_BYTES, quote
 from ..._postgres.scripts import tokens
 from ..._postgres.session import Session
+from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
-from .. import Action, Context, Outcome
-from . import facts as _purge
-from .batches import FIRST_BATCH, Progress, Purge, expired
-from .facts import SMALL_TABLE
+from ..._spec import Spec
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_faults
+from . import facts as table_facts
+from .batches import FIRST_BATCH, Progress, Purge, difference, expired
+from .facts import SMALL_TABLE, Options
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "table": {"type": "str", "required": True},
-    "column": {"type": "str", "required": True},
-    "older_than": {"type": "str", "default": "0"},
-    "where": {"type": "str"},
-    "timezone": {"type": "str"},
-    "max_rows": {"type": "int"},
-    "batch_ms": {"type": "int", "default": 250},
-    "require_index": {"type": "bool", "default": True},
-    "cascade": {"type": "bool", "default": False},
-}
-NAME_OPTIONS = ("table",)
+SPEC = Spec(
+    {
+        "table": {"type": "str", "required": True},
+        "column": {"type": "str", "required": True},
+        "older_than": {"type": "str", "default": "0"},
+        "where": {"type": "str"},
+        "timezone": {"type": "str"},
+        "max_rows": {"type": "int"},
+        "batch_ms": {"type": "int", "default": 250},
+        "require_index": {"type": "bool", "default": True},
+        "cascade": {"type": "bool", "default": False},
+    }
+)
 DIVISIBLE = True
+READ_ONLY = False
 
 _AGE = re.compile(r"^(\d+)\s*([smhdw]?)$")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -48,55 +53,74 @@ _NAMED_ZONES = ("EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT", "GMT0", "GMT+0", "GM
 LONGEST_AGE = 1000 * 365 * 86400  # seconds; a cut-off before the year 1 is no date for Python
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 
-QUERY_CANCELED = "57014"
-FOREIGN_KEY_VIOLATION = "23503"
-
 
 @dataclass(frozen=True)
 class Facts:
-    """What decide() needs. found: some row is expired (real run); rows: how many (check mode), up to max_rows.
+    """What decide() needs.
 
-    leaves    oids of the partitions or child tables that have rows
-    triggers  what fires on DELETE: name and table
+    cutoff        the instant before which rows have expired, in ISO format, by the server's clock
+    served        an index, or the size of the table, makes it cheap to find them
+    found         some row is expired; rows: how many (check mode), up to max_rows
+    referenced_by foreign keys that refer to the table, as in REFERRED_BY
+    leaves        oids of the partitions or child tables that have rows
+    triggers      what fires on DELETE: name and table
     """
 
     relation: catalog.Relation
-    fault: str
     cutoff: str
-    served: bool = True
-    found: bool = False
-    rows: int | None = None
-    referenced_by: tuple[dict[str, Any], ...] = ()
-    leaves: tuple[int, ...] = ()
-    triggers: tuple[str, ...] = ()
-    statement: str = ""
-    plan: Purge | None = None
+    purge: Purge
+    statement: str
+    served: bool
+    found: bool
+    rows: int | None
+    referenced_by: tuple[dict[str, Any], ...]
+    leaves: tuple[int, ...]
+    triggers: tuple[str, ...]
 
 
-def check(options: dict[str, Any]) -> list[str]:
-    """Faults of the options that need no database to be seen."""
-    faults = []
-    age = _AGE.match(options["older_than"].strip())
-    if age and age_seconds(options["older_than"]) > LONGEST_AGE:
-        faults.append(f"older_than: {options['older_than']!r} is more than a thousand years")
+def read(given: Mapping[str, Any]) -> Options:
+    """The options. Raises OptionError."""
+    faults = name_faults("table", [given["table"]])
+    age = _AGE.match(given["older_than"].strip())
+    seconds = int(age[1]) * _SECONDS[age[2]] if age else 0
+    if seconds > LONGEST_AGE:
+        faults.append(f"older_than: {given['older_than']!r} is more than a thousand years")
     if not age:
         faults.append(
-            f"older_than: {options['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d"
+            f"older_than: {given['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d"
         )
-    zone = options["timezone"] or ""
+    zone = given["timezone"] or ""
     if _POSIX_ZONE.match(zone) and zone.upper() not in _NAMED_ZONES:
         faults.append(
-            f"timezone: PostgreSQL reads {options['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh"
+            f"timezone: PostgreSQL reads {given['timezone']!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh"
         )
-    if len(options["column"].encode()) > MAX_NAME_BYTES:
-        faults.append(f"column: {options['column']!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
-    if options["max_rows"] is not None and options["max_rows"] < 1:
+    if len(given["column"].encode()) > MAX_NAME_BYTES:
+        faults.append(f"column: {given['column']!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
+    if given["max_rows"] is not None and given["max_rows"] < 1:
         faults.append("max_rows: must be at least 1; leave it out for no limit")
-    if not 10 <= options["batch_ms"] <= 60_000:
+    if not 10 <= given["batch_ms"] <= 60_000:
         faults.append("batch_ms: must be from 10 to 60000 milliseconds")
-    if options["where"] is not None:
-        faults += [f"where: {fault}" for fault in _where_faults(options["where"])]
-    return faults
+    if given["where"] is not None:
+        faults += [f"where: {fault}" for fault in _where_faults(given["where"])]
+    if faults:
+        raise OptionError(faults)
+    kept = ("table", "column", "where", "timezone", "max_rows", "require_index", "cascade")
+    return Options(older_than=seconds, batch_seconds=given["batch_ms"] / 1000, **{name: given[name] for name in kept})
+
+
+def names(options: Options) -> Sequence[str]:
+    """The table."""
+    return [options.table]
+
+
+def needs(options: Options) -> Sequence[Need]:
+    """SELECT, UPDATE and DELETE."""
+    return [Need(options.table, "rows", "rp", options.column)]
+
+
+def jobs(options: Options) -> int:
+    """One table, one after the other."""
+    return 1
 
 
 def _where_faults(text: str) -> list[str]:
@@ -118,108 +142,108 @@ def _where_faults(text: str) -> list[str]:
     return ["a bracket is opened and not closed"] if open_brackets else []
 
 
-def age_seconds(text: str) -> int:
-    """Seconds of ``90``, ``90s``, ``15m``, ``12h``, ``30d`` or ``4w``."""
-    match = _AGE.match(text.strip())
-    if match is None:
-        raise OptionError([f"older_than: {text!r} is not an age"])
-    return int(match[1]) * _SECONDS[match[2]]
-
-
-def facts(session: Session, options: dict[str, Any], context: Context) -> Facts:
-    """Two turns: what the table is, and whether anything in it has expired."""
-    row = _purge.read(session, options, age_seconds(options["older_than"]))
+def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
+    """Two round trips: what the table is, and whether anything in it has expired."""
+    row = table_facts.read(session, options)
     if row["oid"] is None:
-        raise catalog.not_found(session, options["table"], "rp")
+        raise catalog.not_found(session, options.table, "rp")
     relation = catalog.relation(row)
     cutoff = row["cutoff"].isoformat()
-    fault = _purge.fault(session.server, relation, row, options)
+    fault = table_facts.fault(session.server, relation, row, options)
     if fault:
-        return Facts(relation, fault, cutoff)
-    plan = _plan(relation, row, options)
+        return Verdict(relation.display, fault, FAILED, {"cutoff": cutoff})
+    purge = _purge(relation, row, options)
     served = (
-        row["indexed"]
-        or row["pages"] < SMALL_TABLE
-        or not options["require_index"]
-        or _planner_uses_index(session, plan)
+        row["indexed"] or row["pages"] < SMALL_TABLE or not options.require_index or _planner_uses_index(session, purge)
     )
     rows = found = None
     if served and context.check:
-        rows = session.row(plan.count(options["max_rows"]), users_path=True)["rows"]
+        rows = session.row(purge.count(options.max_rows), users_path=True)["rows"]
     elif served:
-        found = session.row(plan.found(), users_path=True)["found"]
+        found = session.row(purge.found(), users_path=True)["found"]
     return Facts(
         relation=relation,
-        fault="",
         cutoff=cutoff,
+        purge=purge,
+        statement=" ".join(session.text(purge.batch(FIRST_BATCH, purge.beyond(None, False))).split()),
         served=served,
         found=bool(found or rows),
         rows=rows,
         referenced_by=tuple(row["referenced_by"] or ()),
         leaves=tuple(row["leaves"] or ()),
         triggers=tuple(row["triggers"] or ()),
-        statement=" ".join(session.text(plan.batch(FIRST_BATCH, plan.beyond(None, False))).split()),
-        plan=plan,
     )
 
 
-def _plan(relation: catalog.Relation, row: dict[str, Any], options: dict[str, Any]) -> Purge:
+def _purge(relation: catalog.Relation, row: dict[str, Any], options: Options) -> Purge:
     column = sql.Identifier(row["column_name"])
-    predicate = expired(column, row["column_type"], row["cutoff"], options["timezone"])
-    if options["where"]:
+    predicate = expired(column, row["column_type"], row["cutoff"], options.timezone)
+    if options.where:
         # The line break keeps a comment at the end of the predicate from swallowing the parenthesis.
-        predicate = sql.SQL("{} AND ({}\n)").format(predicate, sql.SQL(options["where"]))
+        predicate = sql.SQL("{} AND ({}\n)").format(predicate, sql.SQL(options.where))
     return Purge(
         table=relation.identifier,
         divided=row["divided"],
         column=column,
         column_type=row["column_type"],
         expired=predicate,
-        max_rows=options["max_rows"],
-        batch_seconds=options["batch_ms"] / 1000,
+        max_rows=options.max_rows,
+        batch_seconds=options.batch_seconds,
     )
 
 
-def _planner_uses_index(session: Session, plan: Purge) -> bool:
+def _planner_uses_index(session: Session, purge: Purge) -> bool:
     """Whether the planner finds expired rows without reading all the table, for example through a partial index."""
-    return not any("Seq Scan" in row["QUERY PLAN"] for row in session.rows(plan.plan(), users_path=True))
+    return not any("Seq Scan" in row["QUERY PLAN"] for row in session.rows(purge.plan(), users_path=True))
 
 
-def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
-    """One action: the table."""
-    target = facts.relation.display
+def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[Decision[Purge]]:
+    """One decision: the table."""
+    return [facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)]
 
-    def verdict(status: str, reason: str) -> list[Action]:
-        return [Action("purge", target, reason, status, {"cutoff": facts.cutoff})]
 
-    if facts.fault:
-        return verdict(FAILED, facts.fault)
-    column = quote(options["column"])
+def _refused(facts: Facts, options: Options) -> Verdict | None:
+    """Why nothing is to be deleted, None if something is."""
+    target, column, numbers = facts.relation.display, quote(options.column), {"cutoff": facts.cutoff}
     if not facts.served:
-        return verdict(FAILED, f"no index serves {column}, each batch would read the whole table: "
-                       f"CREATE INDEX CONCURRENTLY ON {target} ({column}), or set require_index: false")  # fmt: skip
+        reason = (f"no index serves {column}, each batch would read the whole table: "
+                  f"CREATE INDEX CONCURRENTLY ON {target} ({column}), or set require_index: false")  # fmt: skip
+        return Verdict(target, reason, FAILED, numbers)
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
-    if slow and options["require_index"]:
+    if slow and options.require_index:
         key = slow[0]
-        return verdict(
-            FAILED,
+        reason = (
             f"each deleted row would read all of {key['table']}, which refers to it ({key['constraint']}): CREATE INDEX "
-            f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false",
+            f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false"
         )
+        return Verdict(target, reason, FAILED, numbers)
     if not facts.found:
-        return verdict(UNCHANGED, f"no row of {column} is before the cut-off")
-    numbers: dict[str, Any] = {"cutoff": facts.cutoff}
+        return Verdict(target, f"no row of {column} is before the cut-off", UNCHANGED, numbers)
+    return None
+
+
+def _action(facts: Facts, options: Options) -> Action[Purge]:
     cascades = [key["table"] for key in facts.referenced_by if key["cascades"]]
-    if cascades:
-        numbers["cascades_to"] = cascades
-    if facts.triggers:
-        numbers["triggers"] = list(facts.triggers)
-    if facts.rows is not None:
-        numbers["rows"] = facts.rows
-    affects = {facts.relation.oid: -1 if facts.rows is None else facts.rows}
-    affects.update(dict.fromkeys(facts.leaves, -1))
-    affects.update({key["oid"]: -1 for key in facts.referenced_by if key["cascades"]})
-    return [Action("purge", target, reason_for(column), None, numbers, (facts.statement,), affects, facts.plan)]
+    numbers = {
+        "cutoff": facts.cutoff,
+        **({"cascades_to": cascades} if cascades else {}),
+        **({"triggers": list(facts.triggers)} if facts.triggers else {}),
+        **({"rows": facts.rows} if facts.rows is not None else {}),
+    }
+    unknown = Effect(rows=None)
+    effects = {facts.relation.oid: Effect(facts.rows)}
+    effects.update(dict.fromkeys(facts.leaves, unknown))
+    effects.update({key["oid"]: unknown for key in facts.referenced_by if key["cascades"]})
+    return Action(
+        target=facts.relation.display,
+        reason=reason_for(quote(options.column)),
+        payload=facts.purge,
+        numbers=numbers,
+        statements=(facts.statement,),
+        effects=effects,
+        rows=facts.rows,
+        difference=difference(facts.rows, 0) if facts.rows else None,
+    )
 
 
 def reason_for(column: str) -> str:
@@ -227,7 +251,7 @@ def reason_for(column: str) -> str:
     return f"{column} is before the cut-off"
 
 
-def execute(session: Session, action: Action, context: Context) -> Outcome:
+def execute(session: Session, action: Action[Purge], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
     work = Progress(session, action, context)
     try:

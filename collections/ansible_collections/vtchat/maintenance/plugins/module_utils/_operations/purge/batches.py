@@ -19,20 +19,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..._errors import Contended, SqlError
+from ..._errors import Contended
 from ..._postgres.driver import sql
-from ..._postgres.policy import LIGHT, ROW, next_batch_size
+from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
-from .. import Action, Context, Outcome
+from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
+from .. import Action, Context, Difference, Outcome
 
 FIRST_BATCH = 1000  # rows
-TRIES = 8  # of one batch, each smaller than the one before
 LAG_LIMIT = 64 * 1024 * 1024  # bytes of WAL that a replica may be behind before a purge waits for it
 LAG_LOOK = 2.0  # seconds between looks at the replicas
-
-# A row that another transaction has moved to another partition while we waited for it, and a deadlock: a moment later
-# the same batch succeeds.
-SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 
 TYPES = {
     "timestamp with time zone": "pg_catalog.timestamptz",
@@ -135,13 +131,18 @@ def expired(column: sql.Composable, column_type: str, cutoff: datetime, timezone
     ).format(column=column, zone=sql.Literal(timezone), local=local, instant=instant)
 
 
+def difference(rows: int, left: int) -> Difference:
+    """What --diff shows: ``rows`` were deleted, or would be."""
+    return Difference(f"{rows} expired rows\n", f"{left} expired rows\n")
+
+
 class Progress:
     """A purge under way."""
 
     def __init__(
-        self, session: Session, action: Action, context: Context, sleep: Callable[[float], None] = time.sleep
+        self, session: Session, action: Action[Purge], context: Context, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.session, self.target, self.context, self.plan = session, action.target, context, action.plan
+        self.session, self.target, self.context, self.purge = session, action.target, context, action.payload
         self.sleep = sleep
         self.started = self.looked = time.monotonic()
         self.rows = self.batches = self.retries = 0
@@ -151,7 +152,7 @@ class Progress:
 
     @property
     def full(self) -> bool:
-        return self.plan.max_rows is not None and self.rows >= self.plan.max_rows
+        return self.purge.max_rows is not None and self.rows >= self.purge.max_rows
 
     def one_pass(self) -> bool:
         """Go once through the expired rows, oldest first. False when time ran out."""
@@ -159,7 +160,7 @@ class Progress:
         while not self.full:
             if self.context.seconds_left() <= 0:
                 return False
-            row = self._batch(self.plan.beyond(last, strictly))
+            row = self._batch(self.purge.beyond(last, strictly))
             if not row["picked"]:
                 return True
             # A batch of which nothing could be deleted must not be picked again.
@@ -169,35 +170,37 @@ class Progress:
 
     def left(self) -> int:
         """Expired rows that are still there, up to 1000."""
-        return int(self.session.row(self.plan.count(1000), users_path=True)["rows"])
+        return int(self.session.row(self.purge.count(1000), users_path=True)["rows"])
 
     def _batch(self, beyond: sql.Composable) -> dict[str, Any]:
         """One batch. What somebody else's transaction spoils is tried again with smaller ones, a few times."""
-        for attempt in range(TRIES):
-            size = self.size if self.plan.max_rows is None else min(self.size, self.plan.max_rows - self.rows)
+        for attempt in range(BATCH_TRIES):
+            size = self.size if self.purge.max_rows is None else min(self.size, self.purge.max_rows - self.rows)
             self.session.set(lock_timeout=ROW)
             began = time.monotonic()
             try:
-                row = self.session.row(self.plan.batch(size, beyond), users_path=True)
+                row = self.session.row(self.purge.batch(size, beyond), users_path=True)
                 break
-            except (Contended, SqlError) as error:
+            except Contended as error:
                 self._try_again(error, attempt)
         if row["picked"] == size:
-            self.size = next_batch_size(self.size, time.monotonic() - began, self.plan.batch_seconds)
+            self.size = next_batch_size(self.size, time.monotonic() - began, self.purge.batch_seconds)
         self.rows += row["gone"]
         self.batches += 1
         self.context.progress(self.target, self.rows, time.monotonic() - self.started)
         return row
 
-    def _try_again(self, error: Contended | SqlError, attempt: int) -> None:
-        """Make the batch smaller. Raises Contended when there is no sense in it, and what is no contention."""
-        if isinstance(error, SqlError) and error.sqlstate not in (SERIALIZATION_FAILURE, DEADLOCK):
+    def _try_again(self, error: Contended, attempt: int) -> None:
+        """Make the batch smaller. Raises Contended when there is no sense in it.
+
+        A row that another transaction has moved to another partition while we waited for it, or a deadlock: a moment later
+        the same batch succeeds.
+        """
+        if attempt == BATCH_TRIES - 1 or self.context.seconds_left() < ROW:
             raise error
-        if attempt == TRIES - 1 or self.context.seconds_left() < ROW:
-            raise Contended(str(error)) from None
         self.retries += 1
         self.size = max(10, self.size // 2)
-        if isinstance(error, SqlError):  # a lock has been waited for already
+        if error.sqlstate != LOCK_NOT_AVAILABLE:  # a lock has been waited for already
             self.sleep(0.02 * 2**attempt * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it
 
     def _yield_to_replicas(self) -> None:
@@ -219,4 +222,5 @@ class Progress:
             self.numbers["paused_seconds"] = round(self.paused, 1)
         if self.retries:
             self.numbers["retries"] = self.retries
-        return Outcome(status, reason, changed=self.rows > 0, rows=self.rows, numbers=self.numbers)
+        shown = difference(self.rows, self.numbers.get("left", 0)) if self.rows else None
+        return Outcome(status, reason, self.rows > 0, self.rows, self.numbers, difference=shown)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ..._postgres import catalog
@@ -109,23 +110,38 @@ LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = {column} AND a
 """
 
 
-def read(session: Session, options: dict[str, Any], older_than: int) -> dict[str, Any]:
-    """The one row of FACTS; oid is null where there is no such table. older_than in seconds."""
-    column = sql.Literal(options["column"])
+@dataclass(frozen=True)
+class Options:
+    """The options of purge. older_than: seconds; batch_seconds: how long one batch should take."""
+
+    table: str
+    column: str
+    older_than: int
+    where: str | None
+    timezone: str | None
+    max_rows: int | None
+    batch_seconds: float
+    require_index: bool
+    cascade: bool
+
+
+def read(session: Session, options: Options) -> dict[str, Any]:
+    """The one row of FACTS; oid is null where there is no such table."""
+    column = sql.Literal(options.column)
     query = sql.SQL(FACTS).format(
-        targets=catalog.targets(session.server, [options["table"]]),
+        targets=catalog.targets(session.server, [options.table]),
         parts=sql.SQL(PARTS).format(column=column),
         reached=sql.SQL(REACHED),
         referred_by=sql.SQL(REFERRED_BY).format(column=column),
         column=column,
-        older_than=sql.Literal(older_than),
+        older_than=sql.Literal(options.older_than),
     )
     return session.row(query)
 
 
-def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], options: dict[str, Any]) -> str:
+def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
     """What forbids the purge, or nothing."""
-    column, column_type = quote(options["column"]), row["column_type"]
+    column, column_type = quote(options.column), row["column_type"]
     if relation.kind not in "rp":
         return str(catalog.wrong_kind(relation, "table"))
     if row["column_name"] is None:
@@ -133,10 +149,10 @@ def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], optio
         return f"there is no column {column}; the columns are {names}"
     if column_type != "timestamp with time zone" and column_type not in ZONELESS:
         return f"column {column} is of type {column_type}; a timestamp or a date is needed"
-    if column_type in ZONELESS and not options["timezone"]:
+    if column_type in ZONELESS and not options.timezone:
         return (f"column {column} is a {column_type}: say in which zone it was written with timezone, for example "
                 "timezone: UTC")  # fmt: skip
-    if column_type not in ZONELESS and options["timezone"]:
+    if column_type not in ZONELESS and options.timezone:
         return f"column {column} is a timestamp with time zone, which is unambiguous: take timezone out"
     return _missing_right(server, relation, row) or _in_the_way(row, options)
 
@@ -153,7 +169,7 @@ def _missing_right(server: Server, relation: catalog.Relation, row: dict[str, An
     return ""
 
 
-def _in_the_way(row: dict[str, Any], options: dict[str, Any]) -> str:
+def _in_the_way(row: dict[str, Any], options: Options) -> str:
     """What would make the DELETE do something else, or take rows whose time has not come; or nothing."""
     if row["foreign_part"]:
         return f"its part {row['foreign_part']} is a foreign table: purge that where its rows are"
@@ -161,8 +177,8 @@ def _in_the_way(row: dict[str, Any], options: dict[str, Any]) -> str:
         name, _on, table = row["rule"].partition(" on ")
         return f"the rule {row['rule']} rewrites DELETE: ALTER TABLE {table} DISABLE RULE {name}, or a trigger in its place"
     early = [key for key in row["referenced_by"] or [] if key["deletes"] and key["expires"]]
-    if early and not options["cascade"]:
+    if early and not options.cascade:
         key = early[0]
         return (f"with its rows go those of {key['table']} that refer to them ({key['constraint']}, ON DELETE CASCADE), whether "
-                f"their own {quote(options['column'])} has come or not: set cascade: true if that is meant")  # fmt: skip
+                f"their own {quote(options.column)} has come or not: set cascade: true if that is meant")  # fmt: skip
     return ""

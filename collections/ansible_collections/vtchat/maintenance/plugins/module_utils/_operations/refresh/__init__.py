@@ -10,33 +10,39 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ..._errors import Contended, SqlError
-from ..._postgres import catalog
+from ..._errors import Contended, OptionError, SqlError
+from ..._postgres import catalog, restricted_path
+from ..._postgres.capabilities import RESTRICTED_PATH
 from ..._postgres.driver import sql
 from ..._postgres.names import quote
 from ..._postgres.policy import with_lock_retries
 from ..._postgres.session import Session
+from ..._postgres.sqlstates import CARDINALITY_VIOLATION, INSUFFICIENT_PRIVILEGE, UNIQUE_VIOLATION
 from ..._result import DONE, FAILED, UNCHANGED
+from ..._spec import Spec
 from ..._units import duration
-from .. import Action, Context, Outcome
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_faults
 from . import covered, fingerprint, sessions
 from .fingerprint import View
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "view": {"type": "str"},
-    "views": {"type": "list", "elements": "str"},
-    "concurrently": {"type": "str", "choices": ["auto", "require", "never"], "default": "auto"},
-    "max_age": {"type": "int", "default": 86400},
-    "force": {"type": "bool", "default": False},
-}
-REQUIRED_ONE_OF = [("view", "views")]
-MUTUALLY_EXCLUSIVE = [("view", "views")]
-NAME_OPTIONS = ("view", "views")
+SPEC = Spec(
+    {
+        "view": {"type": "str"},
+        "views": {"type": "list", "elements": "str"},
+        "concurrently": {"type": "str", "choices": ["auto", "require", "never"], "default": "auto"},
+        "max_age": {"type": "int", "default": 86400},
+        "force": {"type": "bool", "default": False},
+    },
+    mutually_exclusive=[("view", "views")],
+    required_one_of=[("view", "views")],
+)
+DIVISIBLE = False
+READ_ONLY = False
 
 # Seconds after the first look at which the other sessions are looked at again: soon, because many are gone by then, and
 # at last when those that were idle have been so for long enough. One turn of the wire each. The later ones are worth it
@@ -52,13 +58,9 @@ VACUUM_DEAD_ROWS = 1000
 VACUUM_DEAD_RATIO = 0.5
 
 _ADVICE = {
-    "21000": "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
-    "23505": "correct the definition, or drop the unique index that its rows do not fit",
+    CARDINALITY_VIOLATION: "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
+    UNIQUE_VIOLATION: "correct the definition, or drop the unique index that its rows do not fit",
 }
-NO_RIGHT = "42501"
-# No such table, function, type or schema: what a function meets that relies on another search_path.
-NOT_FOUND = ("42P01", "42883", "42704", "3F000")
-OWN_PATH_SINCE = 170000  # REFRESH runs with search_path = pg_catalog, pg_temp
 
 # Size in bytes with indexes and TOAST. live: exact after a plain refresh, an estimate otherwise.
 MEASURE = """
@@ -97,19 +99,48 @@ class Refresh:
     concurrently: bool
 
 
-def check(options: dict[str, Any]) -> list[str]:
-    """Faults of the options that need no database to be seen."""
-    faults = []
-    if options["views"] is not None and not options["views"]:
+@dataclass(frozen=True)
+class Options:
+    """concurrently: auto, require or never. max_age: seconds, 0 for no limit."""
+
+    views: tuple[str, ...]
+    concurrently: str
+    max_age: int
+    force: bool
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options. Raises OptionError."""
+    faults = name_faults("view", [given["view"]] if given["view"] is not None else [])
+    faults += name_faults("views", given["views"] or [])
+    if given["views"] is not None and not given["views"]:
         faults.append("views: is empty")
-    if options["max_age"] < 0:
+    if given["max_age"] < 0:
         faults.append("max_age: must be 0 (no limit) or a number of seconds")
-    return faults
+    if faults:
+        raise OptionError(faults)
+    views = [given["view"]] if given["view"] is not None else given["views"]
+    return Options(tuple(views), given["concurrently"], given["max_age"], given["force"])
+
+
+def names(options: Options) -> Sequence[str]:
+    """The views."""
+    return options.views
+
+
+def needs(options: Options) -> Sequence[Need]:
+    """The owner's rights, or MAINTAIN."""
+    return [Need(name, "maintain", "m") for name in options.views]
+
+
+def jobs(options: Options) -> int:
+    """A view may read another one that is refreshed before it."""
+    return 1
 
 
 def facts(
     session: Session,
-    options: dict[str, Any],
+    options: Options,
     context: Context,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Facts:
@@ -117,7 +148,7 @@ def facts(
 
     Up to eighty where the last refreshes took that long. Behind a pool that hands over sessions it is one turn more.
     """
-    names = [options["view"]] if options["view"] is not None else options["views"]
+    names = options.views
     if session.inherited and session.server.version_num >= covered.FIRST_VERSION:
         session.row(FLUSH)  # what its last user has changed and not reported yet
     views, first = fingerprint.read(session, names)
@@ -142,18 +173,18 @@ def facts(
     return Facts(fingerprint.read(session, names)[0])
 
 
-def decide(facts: Facts, options: dict[str, Any], context: Context) -> list[Action]:
-    """One action per view, underlying views first: what they change makes those above them due."""
+def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Refresh]]:
+    """One decision per view, underlying views first: what they change makes those above them due."""
     due: set[int] = set()
-    actions = []
+    decisions = []
     for view in in_order(facts.views):
         above = [view.names[oid] for oid in view.names if oid in due]
         reason = f"{above[0]} is refreshed before it" if above else why_due(view, options, context) or facts.unproven
-        action = _action(view, reason, options, context)
-        if action.verdict is None and view.relation:
+        decision = _decide(view, reason, options, context)
+        if isinstance(decision, Action) and view.relation:
             due.add(view.relation.oid)
-        actions.append(action)
-    return actions
+        decisions.append(decision)
+    return decisions
 
 
 def in_order(views: list[View]) -> list[View]:
@@ -168,13 +199,13 @@ def in_order(views: list[View]) -> list[View]:
     return ordered
 
 
-def why_due(view: View, options: dict[str, Any], context: Context) -> str:
+def why_due(view: View, options: Options, context: Context) -> str:
     """Why the view has to be refreshed; "" if it looks unchanged."""
     if view.fault:
         return view.fault
     if not view.populated:
         return "it is not populated"
-    if options["force"]:
+    if options.force:
         return "force is set"
     if view.obstacle:
         return view.obstacle
@@ -183,7 +214,7 @@ def why_due(view: View, options: dict[str, Any], context: Context) -> str:
         return "no earlier refresh is known" + (f" ({context.history_note})" if context.history_note else "")
     if state["doubt"]:
         return f"nothing could be proved at the last refresh ({state['doubt']})"
-    return _why_changed(view, state, context) or _why_old(view, state, options["max_age"])
+    return _why_changed(view, state, context) or _why_old(view, state, options.max_age)
 
 
 def _why_changed(view: View, state: dict[str, Any], context: Context) -> str:
@@ -204,35 +235,32 @@ def _why_old(view: View, state: dict[str, Any], max_age: int) -> str:
     )
 
 
-def _action(view: View, reason: str, options: dict[str, Any], context: Context) -> Action:
-    """The action for one view that is due for a reason, or unchanged if there is none."""
+def _decide(view: View, reason: str, options: Options, context: Context) -> Decision[Refresh]:
+    """What is to be done about one view that is due for a reason, or unchanged if there is none."""
     target = view.target
     if view.fault or view.relation is None:
-        return Action("refresh", target, view.fault, FAILED)
+        return Verdict(target, view.fault, FAILED)
     possible = view.populated and view.unique_index
-    concurrently = possible and options["concurrently"] != "never"
-    if options["concurrently"] == "require" and view.populated and not view.unique_index:
+    concurrently = possible and options.concurrently != "never"
+    if options.concurrently == "require" and view.populated and not view.unique_index:
         hint = f"CREATE UNIQUE INDEX ON {target} (columns that identify a row)"
-        return Action("refresh", target, f"concurrently: require needs a unique index on plain columns: {hint}", FAILED)
+        return Verdict(target, f"concurrently: require needs a unique index on plain columns: {hint}", FAILED)
     missing = (*view.missing, *(view.missing_concurrently if concurrently else ()))
     if reason and context.check and missing:
-        return Action("refresh", target, _owner_lacks(view.relation, missing), FAILED)
+        return Verdict(target, _owner_lacks(view.relation, missing), FAILED)
     if not reason:
         when = datetime.fromtimestamp(context.state[target]["read_at"], timezone.utc)
-        return Action(
-            "refresh", target, f"nothing has changed since the refresh of {when:%Y-%m-%d %H:%M} UTC", UNCHANGED
-        )
-    if not possible and options["concurrently"] != "never":
+        return Verdict(target, f"nothing has changed since the refresh of {when:%Y-%m-%d %H:%M} UTC", UNCHANGED)
+    if not possible and options.concurrently != "never":
         cause = "no unique index on plain columns" if view.populated else "the first refresh cannot be concurrent"
         reason += f"; plain, which blocks readers: {cause}"
     return Action(
-        operation="refresh",
         target=target,
         reason=reason,
+        payload=Refresh(view, concurrently),
         numbers={"method": "concurrently" if concurrently else "plain"},
         statements=_statements(target, concurrently),
-        affects={view.relation.oid: -1},
-        plan=Refresh(view, concurrently),
+        effects={view.relation.oid: Effect(rows=None, rewritten=not concurrently)},
     )
 
 
@@ -251,18 +279,18 @@ def _owner_lacks(view: catalog.Relation, missing: tuple[str, ...]) -> str:
     return f"the owner of the view, role {quote(view.owner)}, needs rights too: {needs}"
 
 
-def execute(session: Session, action: Action, context: Context) -> Outcome:
+def execute(session: Session, action: Action[Refresh], context: Context) -> Outcome:
     """Refresh, read back what became of the view, and clean up after a concurrent refresh that left much behind."""
     # Read again, and before the refresh takes its snapshot: earlier actions of this run have changed what is below, and
     # whatever changes after this line makes the next run refresh again.
     [view], look = fingerprint.read(session, [action.target])
     if view.fault or view.relation is None:
         return Outcome(FAILED, view.fault)
-    work = _Work(session, view.relation, action.plan.concurrently, context)
+    work = _Work(session, view.relation, action.payload.concurrently, context)
     try:
         before = with_lock_retries(session, work.refresh, context.seconds_left)
     except SqlError as error:
-        advice = _advice(error, view, action.plan.concurrently, session)
+        advice = _advice(error, view, action.payload.concurrently, session)
         if not advice:
             raise
         return Outcome(FAILED, f"{error}; {advice}")
@@ -300,10 +328,10 @@ def _doubt(session: Session, before: View) -> str:
 
 def _advice(error: SqlError, view: View, concurrently: bool, session: Session) -> str:
     """What would help against an error of the refresh, "" if we do not know."""
-    if view.relation and error.sqlstate == NO_RIGHT:
+    if view.relation and error.sqlstate == INSUFFICIENT_PRIVILEGE:
         missing = (*view.missing, *(view.missing_concurrently if concurrently else ()))
         return _owner_lacks(view.relation, missing)
-    if error.sqlstate in NOT_FOUND and session.server.version_num >= OWN_PATH_SINCE:
+    if error.sqlstate in restricted_path.NOT_FOUND and session.server.has(RESTRICTED_PATH):
         named = re.findall(r'function "?([\w.]+)', error.context)
         calls = [call for call in view.paths if any(name in call for name in named)] or list(view.paths) or named[:1]
         alter = "; ".join(f"ALTER FUNCTION {call} SET search_path = {session.server.path}" for call in calls)
@@ -329,7 +357,7 @@ class _Work:
             refresh=sql.SQL(how).format(self.relation.identifier), oid=sql.Literal(self.relation.oid)
         )
         began = time.monotonic()
-        found = self.session.row(query, users_path=self.session.server.version_num < OWN_PATH_SINCE)
+        found = self.session.row(query, users_path=not self.session.server.has(RESTRICTED_PATH))
         self.seconds = time.monotonic() - began
         self.inserted, self.deleted = found["inserting"], found["deleting"]
         self.contents = [found["filenode"], found["inserted"] + self.inserted, found["deleted"] + self.deleted]

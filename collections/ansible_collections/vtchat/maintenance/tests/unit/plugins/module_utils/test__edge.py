@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan_run import RUN, SPEC
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn
 
 LOCAL = "host=/nowhere dbname=d user=u password=Pa55word"
@@ -27,28 +30,57 @@ def faults(module: str, **parameters: Any) -> list[str]:
 
 @pytest.mark.parametrize("module", ["run", "history_info", *OPERATIONS])
 def test_every_module_has_the_connection_options(module: str) -> None:
-    spec = _edge.argument_spec(module)["argument_spec"]
-    assert set(_edge.CONNECTION) <= set(spec)
-    assert spec["dsn"]["no_log"] is True
-    assert (module == "history_info") != (set(_edge.RUN) <= set(spec))
+    options = _edge.spec(module).options
+    assert set(_edge.CONNECTION.options) <= set(options)
+    assert options["dsn"]["no_log"] is True
+    assert (module == "history_info") != (set(RUN.options) <= set(options))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_options_of_operations_hide_none_of_the_run(operation: str) -> None:
-    assert not set(OPERATIONS[operation].ARGUMENT_SPEC) & {*_edge.CONNECTION, *_edge.RUN, *_edge.PLAN}
+    assert not set(OPERATIONS[operation].SPEC.options) & {*_edge.CONNECTION.options, *SPEC.options}
 
 
 def test_defaults_and_types() -> None:
-    values = _edge.validated("purge", {"dsn": LOCAL, **PURGE, "max_rows": "5", "budget": "1.5", "require_index": "no"})
-    assert (values["max_rows"], values["budget"], values["require_index"]) == (5, 1.5, False)
-    assert (values["tls"], values["connect_deadline"], values["pooler"]) == ("require", 30.0, "refuse")
-    assert (values["older_than"], values["batch_ms"], values["history"]) == ("0", 250, True)
+    request = _edge.validated("purge", {"dsn": LOCAL, **PURGE, "max_rows": "5", "budget": "1.5", "require_index": "no"})
+    plan, [step] = request.wanted, request.wanted.steps
+    assert (step.options.max_rows, plan.budget, step.options.require_index) == (5, 1.5, False)
+    assert (step.options.older_than, step.options.batch_seconds, plan.history) == (0, 0.25, True)
+    assert (request.connection.connect_deadline, request.connection.pooler) == (30.0, "refuse")
+    assert (request.plan, step.given["older_than"]) == ("purge", "0")
 
 
 def test_database_url_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", LOCAL)
-    assert _edge.validated("history_info", {})["dsn"] == LOCAL
-    assert _edge.validated("history_info", {"dsn": "dbname=x"})["dsn"] == "dbname=x"
+    assert _edge.validated("history_info", {}).connection.dsn.host == "/nowhere"
+    assert _edge.validated("history_info", {"dsn": "dbname=x"}).connection.dsn.host == ""
+
+
+def test_null_is_not_given() -> None:
+    steps = [{"refresh": {"view": None, "views": ["v"]}}, {"purge": {**PURGE, "where": None, "older_than": None}}]
+    [refresh, purge] = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": steps, "budget": None}).wanted.steps
+    assert (refresh.options.views, purge.options.where, purge.options.older_than) == (("v",), None, 0)
+    assert "missing required arguments: table" in faults("purge", table=None, column="c")[0]
+    assert "missing required arguments" in faults("run", plan="p", steps=[{"purge": None}])[0]
+
+
+def test_everything_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: dict[str, int] = {}
+
+    def counting(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            counted[name] = counted.get(name, 0) + 1
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counting(dsn, "parse")
+    counting(OPERATIONS["purge"], "read")
+    request = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": [{"purge": PURGE}, {"purge": PURGE}]})
+    _edge.perform(request, True)
+    assert counted == {"parse": 1, "read": 2}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +121,7 @@ def test_missing_driver_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "psycopg2", None)
         monkeypatch.setattr(module, "extensions", None)
     monkeypatch.setattr(_edge, "IMPORT_ERROR", "Traceback: no psycopg2")
-    result = _edge.perform("purge", _edge.validated("purge", {"dsn": LOCAL, **PURGE}), False)
+    result = _edge.perform(_edge.validated("purge", {"dsn": LOCAL, **PURGE}), False)
     assert result["failed"]
     assert "psycopg2" in result["msg"]
     assert "max_rows" in faults("purge", **PURGE, max_rows=0)[0]
@@ -100,14 +132,13 @@ def test_missing_driver_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_did_not_begin_has_the_form_of_one(
     monkeypatch: pytest.MonkeyPatch, error: Exception, module: str
 ) -> None:
-    def refuse(*_arguments: Any) -> None:
+    def refuse(*_arguments: Any, **_options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(_edge, "_run", refuse)
-    monkeypatch.setitem(_edge._PERFORMERS, "history_info", refuse)
-    monkeypatch.setitem(_edge._PERFORMERS, "purge", refuse)
+    monkeypatch.setattr(run, "open_session", refuse)
+    monkeypatch.setattr(history_info, "open_session", refuse)
     parameters = PURGE if module == "purge" else {}
-    result = _edge.perform(module, _edge.validated(module, {"dsn": LOCAL, **parameters}), True)
+    result = _edge.perform(_edge.validated(module, {"dsn": LOCAL, **parameters}), True)
     assert {
         "failed": True,
         "changed": False,
@@ -134,4 +165,4 @@ def test_a_run_that_did_not_begin_has_the_form_of_one(
     ],
 )
 def test_step_knows_its_targets(names: str, target: str, about: bool) -> None:
-    assert Step("analyze", {"tables": ["x", names]}).is_about(target) is about
+    assert Step.read("analyze", {"tables": ["x", names]}).is_about(target) is about

@@ -79,7 +79,7 @@ def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPa
     for password, registered in (("Pa55w%40rd", True), ("postgres", False)):
         dsn = f"postgresql://u:{password}@127.0.0.1:1/d"
         options = _edge.validated("history_info", {"dsn": dsn, "connect_deadline": 0})
-        assert _edge.perform("history_info", options, check=False)["failed"]
+        assert _edge.perform(options, check=False)["failed"]
         assert ("Pa55w@rd" in told) is registered
         assert "postgres" not in told
         told.clear()

@@ -12,12 +12,13 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Closing, Memory
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.sessions import Sessions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Outcome
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Decision, Outcome, Verdict
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Result
 
 
 class FakeHistory:
@@ -25,9 +26,9 @@ class FakeHistory:
 
     def __init__(self, memory: dict[tuple[str, str], Memory]) -> None:
         self.memory = memory
-        self.closed: list[Any] = []
+        self.closed = Closing("", "", {})
         self.finished: list[Any] = []
-        self.locked, self.run_id, self.note = True, 7, ""
+        self.may_act, self.run_id, self.note, self.limited = True, 7, "", ""
         self.abandoned: list[dict[str, Any]] = []
         self.holder: dict[str, Any] | None = None
 
@@ -36,14 +37,16 @@ class FakeHistory:
     def recall(self, operation: str, target: str) -> Memory:
         return self.memory.get((operation, target)) or Memory()
 
-    def begin(self, _number: int, action: Action) -> int:
+    def begin(self, *_arguments: Any) -> int:
         return 1
 
-    def finish(self, _row: int, action: Action, outcome: Outcome, _seconds: float) -> None:
+    def finish(
+        self, _session: Any, _row: int, _name: str, action: Action[Any], outcome: Outcome, _seconds: float
+    ) -> None:
         self.finished.append((action.target, outcome.status))
 
-    def close(self, *arguments: Any) -> None:
-        self.closed = list(arguments)
+    def close(self, closing: Closing) -> None:
+        self.closed = closing
 
 
 class Stage:
@@ -56,27 +59,34 @@ class Stage:
         self.executed: list[str] = []
         self.history = FakeHistory(memory or {})
         operation = SimpleNamespace(
-            __name__="fake", NAME_OPTIONS=("names",), facts=self._facts, decide=self._decide, execute=self._execute
+            DIVISIBLE=False,
+            READ_ONLY=False,
+            names=lambda options: options,
+            jobs=lambda options: 1,
+            facts=self._facts,
+            decide=self._decide,
+            execute=self._execute,
         )
-        for user in (_engine, _plan):
-            monkeypatch.setattr(user, "OPERATIONS", {"fake": operation})
-        monkeypatch.setattr(_engine, "History", lambda session, check: self.history)
+        monkeypatch.setattr(_plan, "OPERATIONS", {"fake": operation})
+        monkeypatch.setattr(_engine, "History", lambda *_arguments, **_options: self.history)
 
-    def _facts(self, _session: Any, options: dict[str, Any], _context: Any) -> list[str]:
-        for name in options["names"]:
+    def _facts(self, _session: Any, names: list[str], _context: Any) -> list[str]:
+        for name in names:
             if self.read_failures.get(name):
                 raise self.read_failures[name].pop(0)
-        names: list[str] = options["names"]
         return names
 
-    def _decide(self, names: list[str], _options: Any, _context: Any) -> list[Action]:
-        verdict = {name: self.behaviour.get(name) for name in names}
-        return [
-            Action("fake", f"public.{name}", "reason", verdict[name] if isinstance(verdict[name], str) else None)
-            for name in names
-        ]
+    def _decide(self, names: list[str], _options: Any, _context: Any) -> list[Decision[None]]:
+        decisions: list[Decision[None]] = []
+        for name in names:
+            verdict = self.behaviour.get(name)
+            if isinstance(verdict, str):
+                decisions.append(Verdict(f"public.{name}", "reason", verdict))
+            else:
+                decisions.append(Action(f"public.{name}", "reason", None))
+        return decisions
 
-    def _execute(self, _session: Any, action: Action, _context: Any) -> Outcome:
+    def _execute(self, _session: Any, action: Action[None], _context: Any) -> Outcome:
         name = action.target.rpartition(".")[2]
         self.executed.append(name)
         self.now += 10
@@ -89,7 +99,7 @@ class Stage:
     def run(
         self, *steps: list[str], check: bool = False, budget: float = 600.0, on_error: str = "continue"
     ) -> dict[str, Any]:
-        plan = Plan("p", [Step("fake", {"names": names}) for names in steps], budget, on_error)
+        plan = Plan("p", [Step("fake", {"names": names}, names) for names in steps], budget, on_error)
         session: Any = SimpleNamespace(
             alive=True,
             set=lambda **_limits: None,
@@ -98,11 +108,13 @@ class Stage:
             cancel=lambda: None,
             leave_transaction=lambda: None,
             scrub=lambda text: text.replace("Pa55word", "***"),
-            server=SimpleNamespace(version_num=180000),
+            listen=list,
+            server=SimpleNamespace(has=lambda _capability: True),
         )
-        result = _engine.Result("p", check, budget)
+        result = Result("p", check)
         clock = Budget(budget, clock=lambda: self.now)
-        _engine._Run(session, plan, check, clock, lambda *_progress: None, result).go()
+        sessions = Sessions(session, lambda: session)
+        _engine.Run(sessions, session, plan, check, clock, lambda *_progress: None, result).go()
         return result.as_dict()
 
 
@@ -125,7 +137,7 @@ def test_ok(stage: Stage) -> None:
         7,
     )
     assert "failed" not in result
-    assert (stage.history.finished, stage.history.closed[0]) == ([("public.a", "done")], "ok")
+    assert (stage.history.finished, stage.history.closed.status) == ([("public.a", "done")], "ok")
 
 
 @pytest.mark.parametrize("where", ["facts", "execute"])
@@ -198,7 +210,7 @@ def test_budget_that_ends(stage: Stage) -> None:
     result = stage.run(["a", "b", "c"], budget=15)
     assert outcomes(result) == ["a done", "b done", "c deferred"]
     assert result["status"] == "partial"
-    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.c", "seconds": None, "deferred": True}]
+    assert stage.history.closed.memories == {("fake", "public.c"): Memory(deferred=True)}
 
 
 def test_cancelled_by_the_end_of_the_budget(stage: Stage) -> None:
@@ -214,7 +226,7 @@ def test_what_will_not_fit_is_put_off_and_its_prediction_fades(monkeypatch: pyte
     result = stage.run(["a", "b"], budget=60)
     assert outcomes(result) == ["a deferred", "b done"]
     assert "expected to take 100 s" in result["actions"][0]["reason"]
-    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.a", "seconds": 90.0, "deferred": True}]
+    assert stage.history.closed.memories == {("fake", "public.a"): Memory(seconds=90.0, deferred=True)}
 
 
 def test_deferred_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,14 +242,19 @@ def test_deferred_is_forgotten_when_there_is_nothing_to_do(monkeypatch: pytest.M
     stage = Stage(monkeypatch, {("fake", "public.a"): Memory(deferred=True)})
     stage.behaviour = {"a": UNCHANGED}
     stage.run(["a"])
-    assert stage.history.closed[-1] == [{"operation": "fake", "target": "public.a", "deferred": False}]
+    assert stage.history.closed.memories == {("fake", "public.a"): Memory()}
 
 
 def test_busy(stage: Stage) -> None:
-    stage.history.locked = False
+    stage.history.may_act = False
     stage.history.holder = {"pid": 42, "user": "maint", "since": "2026-01-01 00:00:00 UTC", "client": "10.0.0.1"}
     result = stage.run(["a"])
-    assert (result["status"], result["changed"], stage.executed, stage.history.closed) == ("skipped", False, [], [])
+    assert (result["status"], result["changed"], stage.executed, stage.history.closed.status) == (
+        "skipped",
+        False,
+        [],
+        "",
+    )
     for told in ("42", "maint", "2026-01-01 00:00:00 UTC", "10.0.0.1"):
         assert told in result["msg"]
 

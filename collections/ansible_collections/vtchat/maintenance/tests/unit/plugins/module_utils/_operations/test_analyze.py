@@ -10,22 +10,40 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, analyze
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import (
+    Context,
+    Decision,
+    Effect,
+    Verdict,
+    analyze,
+)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
 
 THIN = "\u202f"
 OID = 16400
+UNKNOWN = Effect(rows=None)
+GONE = Effect(gone=True)
 ENOUGH = f"150 of 1{THIN}000 rows changed since the last analyze (threshold 150)"
 
 
 def table(name: str = "t", kind: str = "r", **known: Any) -> analyze.Table:
     relation = Relation(OID, "public", name, kind, "owner", True)
     known.setdefault("stored", [OID])
-    return analyze.Table(relation.display, relation=relation, statement=f"ANALYZE {name}", **known)
+    return analyze.Table(relation, statement=f"ANALYZE {name}", **known)
 
 
-def decide(*tables: analyze.Table, **context: Any) -> list[Action]:
-    return analyze.decide(list(tables), {"tables": []}, Context(check=bool(context), **context))
+def decide(*tables: analyze.Table | Verdict, **context: Any) -> list[Decision[analyze.Table]]:
+    return analyze.decide(list(tables), analyze.Options(), Context(check=bool(context), **context))
+
+
+def read(**given: Any) -> list[str]:
+    """What is wrong with the options."""
+    try:
+        analyze.read(given)
+    except OptionError as error:
+        return error.errors
+    return []
 
 
 @pytest.mark.parametrize(
@@ -73,17 +91,17 @@ def test_a_foreign_table(known: dict[str, Any], verdict: str | None, reason: str
         ({"rows": None, "modified": 1}, {}, None, "1 row changed since the last analyze (threshold 1)"),
         ({"rows": 51, "modified": 56}, {}, None, "56 rows changed since the last analyze (threshold 56)"),
         ({"never": True}, {}, None, "never analyzed"),
-        ({"rows": 1000, "modified": 100}, {OID: 49}, "unchanged", "149 rows changed, below the threshold of 150"),
-        ({"rows": 1000, "modified": 100}, {OID: 50}, None, ENOUGH),
-        ({"rows": 1000}, {OID: -1}, None, "an earlier step of this plan changes rows here"),
-        ({"rows": 1000}, {OID + 1: -1}, "unchanged", "0 rows changed, below the threshold of 150"),
+        ({"rows": 1000, "modified": 100}, {OID: Effect(49)}, "unchanged", "149 rows changed, below the threshold of 150"),
+        ({"rows": 1000, "modified": 100}, {OID: Effect(50)}, None, ENOUGH),
+        ({"rows": 1000}, {OID: UNKNOWN}, None, "an earlier step of this plan changes rows here"),
+        ({"rows": 1000}, {OID + 1: UNKNOWN}, "unchanged", "0 rows changed, below the threshold of 150"),
         ({"rows": 1000, "busy": "session 7 holds"}, {}, "unchanged", "0 rows changed, below the threshold of 150"),
         ({"never": True, "busy": "session 7 holds"}, {}, "contended", "never analyzed, but session 7 holds"),
-        ({"fault": "no right"}, {}, "failed", "no right"),
-        ({"fault": "no right", "never": True}, {OID: -1}, "failed", "no right"),
+        ({"never": True}, {OID: GONE}, "unchanged", "an earlier step of this plan drops it"),
+        ({"rows": 1000}, {OID: Effect(rewritten=True)}, "unchanged", "0 rows changed, below the threshold of 150"),
     ],
 )  # fmt: skip
-def test_one_table(known: dict[str, Any], forecast: dict[int, int], verdict: str | None, reason: str) -> None:
+def test_one_table(known: dict[str, Any], forecast: dict[int, Effect], verdict: str | None, reason: str) -> None:
     (action,) = decide(table(**known), forecast=forecast)
     assert (action.verdict, action.reason) == (verdict, reason)
     assert action.statements == (("ANALYZE t",) if verdict is None else ())
@@ -98,26 +116,30 @@ def test_one_table(known: dict[str, Any], forecast: dict[int, int], verdict: str
         ({"empty_parent": True, "never": True}, {}, "unchanged"),
         ({"modified": 149}, {}, "unchanged"),
         ({"modified": 150}, {}, None),
-        ({}, {1: 100, 2: 49}, "unchanged"),  # the partitions' numbers are added up
-        ({}, {1: 100, 2: 50}, None),
-        ({}, {1: 100, 2: -1}, None),
-        ({}, {OID: 100, 1: -1, 2: -1}, "unchanged"),  # the parent's own number is exact and includes them
-        ({}, {OID: 150, 1: -1, 2: -1}, None),
+        ({}, {1: Effect(100), 2: Effect(49)}, "unchanged"),  # the partitions' numbers are added up
+        ({}, {1: Effect(100), 2: Effect(50)}, None),
+        ({}, {1: Effect(100), 2: UNKNOWN}, None),
+        (
+            {},
+            {OID: Effect(100), 1: UNKNOWN, 2: UNKNOWN},
+            "unchanged",
+        ),  # the parent's own number is exact and includes them
+        ({}, {OID: Effect(150), 1: UNKNOWN, 2: UNKNOWN}, None),
         ({"stale": True, "busy": "autovacuum"}, {}, "contended"),
     ],
 )
-def test_a_partitioned_table(known: dict[str, Any], forecast: dict[int, int], verdict: str | None) -> None:
+def test_a_partitioned_table(known: dict[str, Any], forecast: dict[int, Effect], verdict: str | None) -> None:
     (action,) = decide(table(kind="p", rows=1000, stored=[1, 2], **known), forecast=forecast)
     assert action.verdict == verdict
 
 
 def test_the_numbers_that_decided() -> None:
-    (action,) = decide(table(rows=1000, modified=100), forecast={OID: 60})
+    (action,) = decide(table(rows=1000, modified=100), forecast={OID: Effect(60)})
     assert action.numbers == {"rows": 1000, "modified": 160, "threshold": 150}
 
 
 def test_every_table_once_and_in_order() -> None:
-    missing = analyze.Table("nothing", fault="there is no table nothing")
+    missing = Verdict("nothing", "there is no table nothing", "failed")
     actions = decide(table("b"), missing, table("a"), table("b"))
     assert [(action.target, action.verdict) for action in actions] == [
         ("public.b", "unchanged"),
@@ -127,5 +149,16 @@ def test_every_table_once_and_in_order() -> None:
 
 
 def test_no_tables_is_a_fault() -> None:
-    assert analyze.check({"tables": []}) == ["tables: is empty; name at least one table"]
-    assert analyze.check({"tables": ["t"]}) == []
+    assert read(tables=[]) == ["tables: is empty; name at least one table"]
+    assert read(tables=["t"], jobs=64) == []
+
+
+def test_the_other_faults_are_told_at_once() -> None:
+    assert len(read(schemas=["a", ""], exclude=[""], jobs=0)) == 3
+    assert read(jobs=65, schemas=["*"], exclude=["log_*"]) == ["jobs: must be from 1 to 64"]
+
+
+def test_of_a_schema_those_with_the_most_changes_come_first() -> None:
+    tables = [table(name, rows=1000, modified=modified) for name, modified in (("a", 1), ("b", 900), ("c", 200))]
+    found = analyze.decide(tables, analyze.Options(schemas=("*",)), Context(check=False))
+    assert [decision.target for decision in found] == ["public.b", "public.c", "public.a"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, purge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Difference, Effect, purge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
 
@@ -25,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "require_index": True,
     "cascade": False,
 }
+UNKNOWN = Effect(rows=None)
 KEY = {
     "constraint": "fk",
     "table": "public.child",
@@ -39,22 +40,31 @@ KEY = {
 def facts(**changes: Any) -> purge.Facts:
     known: dict[str, Any] = {
         "relation": Relation(10, "public", "t", "r", "postgres", True),
-        "fault": "",
+        "purge": None,
         "served": True,
         "cutoff": "2026-01-01T00:00:00+00:00",
         "found": True,
         "rows": None,
         "referenced_by": (),
         "leaves": (),
+        "triggers": (),
         "statement": "DELETE",
-        "plan": None,
     }
     return purge.Facts(**{**known, **changes})
 
 
+def faults(**changes: Any) -> list[str]:
+    """What is wrong with the options."""
+    try:
+        purge.read({**OPTIONS, **changes})
+    except OptionError as error:
+        return error.errors
+    return []
+
+
 def decide(check: bool = False, options: dict[str, Any] | None = None, **changes: Any) -> Any:
-    (action,) = purge.decide(facts(**changes), {**OPTIONS, **(options or {})}, Context(check=check))
-    assert (action.operation, action.target) == ("purge", "public.t")
+    (action,) = purge.decide(facts(**changes), purge.read({**OPTIONS, **(options or {})}), Context(check=check))
+    assert action.target == "public.t"
     assert action.numbers["cutoff"] == "2026-01-01T00:00:00+00:00"
     return action
 
@@ -64,7 +74,6 @@ def decide(check: bool = False, options: dict[str, Any] | None = None, **changes
     [
         ({}, {}, None, "at is before the cut-off"),
         ({"found": False}, {}, UNCHANGED, "no row of at"),
-        ({"fault": "because"}, {}, FAILED, "because"),
         ({"served": False}, {}, FAILED, "CREATE INDEX CONCURRENTLY ON public.t (at)"),
         ({"served": False, "found": False}, {}, FAILED, "CREATE INDEX"),
         ({"served": False}, {"column": "order"}, FAILED, 'ON public.t ("order")'),
@@ -87,12 +96,14 @@ def test_what_a_check_foretells() -> None:
     assert action.numbers["rows"] == 7
     assert action.numbers["cascades_to"] == ["public.child"]
     assert action.numbers["triggers"] == ["log on public.t"]
-    assert action.affects == {10: 7, 11: -1, 12: -1, 20: -1}
-    assert action.statements == ("DELETE",)
+    assert action.effects == {10: Effect(7), 11: UNKNOWN, 12: UNKNOWN, 20: UNKNOWN}
+    assert (action.statements, action.rows) == (("DELETE",), 7)
+    assert action.difference == Difference("7 expired rows\n", "0 expired rows\n")
 
 
 def test_a_run_does_not_know_the_number_beforehand() -> None:
-    assert decide().affects == {10: -1}
+    assert decide().effects == {10: UNKNOWN}
+    assert (decide().rows, decide().difference) == (None, None)
     assert "rows" not in decide().numbers
 
 
@@ -101,14 +112,12 @@ def test_a_run_does_not_know_the_number_beforehand() -> None:
     [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12 h", 43200), ("30d", 2592000), (" 4w ", 2419200), ("007", 7)],
 )
 def test_age(text: str, seconds: int) -> None:
-    assert purge.age_seconds(text) == seconds
-    assert purge.check({**OPTIONS, "older_than": text}) == []
+    assert purge.read({**OPTIONS, "older_than": text}).older_than == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5h", "1y", "d", "1d2h", "30 days", "1e3", "infinity"])
 def test_no_age(text: str) -> None:
-    with pytest.raises(OptionError):
-        purge.age_seconds(text)
+    assert len(faults(older_than=text)) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,13 +156,10 @@ def test_no_age(text: str) -> None:
     ],
 )
 def test_check(change: dict[str, Any], told: str | None) -> None:
-    faults = purge.check({**OPTIONS, **change})
-    assert len(faults) == (told is not None)
-    assert told is None or told in faults[0]
+    found = faults(**change)
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
 
 
 def test_check_tells_everything_at_once() -> None:
-    assert (
-        len(purge.check({**OPTIONS, "older_than": "x", "timezone": "UTC+7", "max_rows": 0, "batch_ms": 0, "where": ""}))
-        == 5
-    )
+    assert len(faults(older_than="x", timezone="UTC+7", max_rows=0, batch_ms=0, where="", table="a.b.c")) == 6

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, refresh
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Effect, refresh
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh import fingerprint, sessions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh.fingerprint import View
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.refresh.sessions import Look
@@ -46,12 +47,12 @@ def stored(*views: View) -> dict[str, Any]:
     return {v.target: {"fingerprint": v.fingerprint, "contents": v.contents, **common} for v in views}
 
 
-def decide(*views: View, state: dict[str, Any] | None = None, unproven: str = "", **options: Any) -> list[Action]:
+def decide(*views: View, state: dict[str, Any] | None = None, unproven: str = "", **options: Any) -> list[Any]:
     forecast = options.pop("forecast", {})
     history_note = options.pop("history_note", "")
     state = stored(*views) if state is None else state
     context = Context(check=True, state=state, forecast=forecast, history_note=history_note)
-    return refresh.decide(refresh.Facts(list(views), unproven), {**OPTIONS, **options}, context)
+    return list(refresh.decide(refresh.Facts(list(views), unproven), refresh.read({**OPTIONS, **options}), context))
 
 
 def test_unchanged() -> None:
@@ -61,7 +62,6 @@ def test_unchanged() -> None:
         "nothing has changed since the refresh of 2027-01-15 08:00 UTC",
     )
     assert action.statements == ()
-    assert action.affects == {}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_unchanged() -> None:
         ({"state": {"public.v": {**stored(view())["public.v"], "format": 1}}}, "no earlier refresh is known"),
         ({"state": {"public.v": {**stored(view())["public.v"], "doubt": "it calls now()"}}},
          "nothing could be proved at the last refresh (it calls now())"),
-        ({"forecast": {20900: 5}}, "public.t20900 is about to change"),
+        ({"forecast": {20900: Effect(5)}}, "public.t20900 is about to change"),
         ({"view": view(contents=[20001, 1, 1]), "state": stored(view())}, "it has been refreshed or rewritten by somebody else"),
         ({"view": view(reads=(20900, 20901)), "state": stored(view())}, "it reads public.t20901 since the last refresh"),
         ({"max_age": 1800}, "the last refresh is 1 h old (max_age: 30 min)"),
@@ -91,7 +91,7 @@ def test_unchanged() -> None:
 def test_due(changes: dict[str, Any], reason: str) -> None:
     [action] = decide(changes.pop("view", view()), **changes)
     assert (action.verdict, action.reason) == (None, reason)
-    assert action.affects == {20000: -1}
+    assert action.effects == {20000: Effect(None, rewritten=action.numbers["method"] == "plain")}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_due(changes: dict[str, Any], reason: str) -> None:
 def test_method(given: View, concurrently: str, method: str) -> None:
     [action] = decide(given, force=True, concurrently=concurrently)
     assert action.numbers == {"method": method}
-    assert ("CONCURRENTLY" in action.statements[0]) == (method == "concurrently") == action.plan.concurrently
+    assert ("CONCURRENTLY" in action.statements[0]) == (method == "concurrently") == action.payload.concurrently
 
 
 def test_required_but_impossible() -> None:
@@ -126,7 +126,7 @@ def test_order_and_what_a_refresh_makes_due() -> None:
     middle = view("middle", 20002, reads=(20001, 20900))
     base = view("base", 20001, reads=(20901,))
     other = view("other", 20004)
-    actions = decide(top, other, middle, base, state={**stored(top, other, middle, base)}, forecast={20901: 1})
+    actions = decide(top, other, middle, base, state={**stored(top, other, middle, base)}, forecast={20901: Effect(1)})
     assert [action.target for action in actions] == ["public.other", "public.base", "public.middle", "public.top"]
     assert [action.verdict for action in actions] == ["unchanged", None, None, None]
     assert actions[1].reason == "public.t20901 is about to change"
@@ -153,11 +153,9 @@ def test_the_same_view_twice_and_names_that_nothing_has() -> None:
 
 
 def test_option_faults() -> None:
-    assert refresh.check(OPTIONS) == []
-    assert refresh.check({**OPTIONS, "views": [], "max_age": -1}) == [
-        "views: is empty",
-        "max_age: must be 0 (no limit) or a number of seconds",
-    ]
+    with pytest.raises(OptionError) as caught:
+        refresh.read({**OPTIONS, "view": None, "views": [], "max_age": -1})
+    assert caught.value.errors == ["views: is empty", "max_age: must be 0 (no limit) or a number of seconds"]
 
 
 class Server:
@@ -188,7 +186,7 @@ class Server:
         self.now += seconds
 
     def facts(self, **changes: Any) -> refresh.Facts:
-        options = {**OPTIONS, **{key: value for key, value in changes.items() if key in OPTIONS}}
+        options = refresh.read({**OPTIONS, **{key: value for key, value in changes.items() if key in OPTIONS}})
         state = changes.get("state", stored(self.view))
         left = changes.get("seconds_left", 600.0)
         context = Context(check=True, state=state, seconds_left=lambda: left - (self.now - self.start))

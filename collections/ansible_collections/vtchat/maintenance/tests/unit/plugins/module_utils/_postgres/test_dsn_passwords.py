@@ -89,7 +89,7 @@ def test_nor_in_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, password in enumerate(passwords()):
         for dsn in list(spellings(password))[number % 7 :: 7]:
             try:
-                result = _edge.perform("purge", _edge.validated("purge", {"dsn": dsn, **options}), check=True)
+                result = _edge.perform(_edge.validated("purge", {"dsn": dsn, **options}), check=True)
             except OptionError:
                 continue
             tried += 1

@@ -86,7 +86,7 @@ def test_lock_retries_end() -> None:
     pauses: list[float] = []
     with pytest.raises(Contended):
         policy.with_lock_retries(FakeSession(), contended_until(99), lambda: 100.0, pauses.append)  # type: ignore[arg-type]
-    assert len(pauses) == policy.BLOCKING_TRIES - 1
+    assert len(pauses) == len(policy.BLOCKING_PAUSES)
 
 
 def test_no_retry_when_the_budget_is_too_short_for_one() -> None:

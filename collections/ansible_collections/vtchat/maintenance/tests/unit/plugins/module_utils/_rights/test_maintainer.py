@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Need
 from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import maintainer
-from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.facts import EXISTS, Extra, Facts, Right, Want
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.facts import EXISTS, Extra, Facts, Right
 
 OPTIONS: dict[str, Any] = {"name": "m", "password": None, "connection_limit": None, "exclusive": False}
 EXCLUSIVE = {**OPTIONS, "exclusive": True}
@@ -85,32 +86,26 @@ def test_all_or_nothing() -> None:
 
 
 def test_needs_of_steps() -> None:
-    steps: list[tuple[str, dict[str, Any], list[str]]] = [
-        ("purge", {"column": "at"}, ["t"]),
-        ("refresh", {}, ["v", "w"]),
-        ("health_info", {}, []),
-        ("index", {"definition": 'CREATE INDEX i ON "S"."T" (x)', "state": "present"}, ['"S".i']),
-        ("index", {"definition": None, "name": "i", "state": "absent"}, ["i"]),
+    index = {"name": None, "definition": None, "state": "present"}
+    steps = [
+        Step.read("refresh", {"view": None, "views": ["v", "w"], "concurrently": "auto", "max_age": 0, "force": False}),
+        Step.read("index", {**index, "definition": 'CREATE INDEX i ON "S"."T" (x)'}),
+        Step.read("index", {**index, "name": "i", "state": "absent"}),
     ]
     wants, faults = maintainer.wants(steps, False)
     assert faults == []
     assert wants == [
-        Want("t", "rows", "rp", "at"),
-        Want("v", "maintain", "m"),
-        Want("w", "maintain", "m"),
-        Want('"S"."T"', "own", "rp", creates=True),
-        Want("i", "own", "iI"),
+        Need("v", "maintain", "m"),
+        Need("w", "maintain", "m"),
+        Need('"S"."T"', "own", "rp", creates=True),
+        Need("i", "own", "iI"),
     ]
     assert [want.name for want in maintainer.wants([], True)[0]] == [
-        "maintenance.run", "maintenance.action", "maintenance.state"]  # fmt: skip
+        "maintenance.run", "maintenance.action", "maintenance.state", "maintenance.finding"]  # fmt: skip
 
 
-def test_unknown_needs_are_not_guessed() -> None:
-    wants, faults = maintainer.wants([("later", {}, []), ("vacuum", {}, [])], False)
+def test_rights_on_all_that_there_will_ever_be_cannot_be_given() -> None:
+    wants, faults = maintainer.wants([Step.read("analyze", {"schemas": ["*"]})], False)
     assert wants == []
-    assert faults[0] == "steps[1]: it is not known which rights later needs"
-    assert faults[1].startswith("steps[2].vacuum: name its objects")
-
-
-def test_needs_of_every_operation_are_known() -> None:
-    assert set(OPERATIONS) <= set(maintainer.NEEDS)
+    assert faults[0].startswith("steps[1].analyze: name its objects")
+    assert "pg_maintain" in faults[0]

@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Decision
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import index as operation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.build import Work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.facts import (
     Facts,
     Index,
     Table,
     Wanted,
 )
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.steps import BUILD, Step
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.index.statements import Statement
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import (
     Shape,
     read,
@@ -29,6 +28,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index
     working_name,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.names import Name
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.waits import WRITERS, Wait
 
 NEW = working_name("i")
 TABLE = Table(1, "public", "t", "r")
@@ -142,9 +142,11 @@ def index(printed: str, name: str = "i", **more: Any) -> Index:
     return Index(oid=hash(name), name=name, printed=printed, **{**known, **more})
 
 
-def decided(found: Index | None, *others: Index, wanted: Wanted | None = WANTED, **more: Any) -> Action:
+def decided(
+    found: Index | None, *others: Index, wanted: Wanted | None = WANTED, **more: Any
+) -> Decision[tuple[Statement, ...]]:
     facts = Facts("public.i", "public", "i", found=found, others=list(others), wanted=wanted, parts=[TABLE], **more)
-    [action] = operation.decide(facts, {}, Context(check=False))
+    [action] = operation.decide(facts, operation.Options("i", True, None), Context(check=False))
     return action
 
 
@@ -236,8 +238,7 @@ class Blocked:
 def waited(session: Blocked, seconds: float) -> list[float]:
     """The pauses of a wait that may take that many seconds."""
     pauses: list[float] = []
-    work = Work(session, Context(check=False, seconds_left=lambda: seconds - sum(pauses)), pauses.append)  # type: ignore[arg-type]
-    work._wait(Step(BUILD, "", {}))
+    Wait(1, WRITERS, snapshots=True).over(session, lambda: seconds - sum(pauses), pauses.append)  # type: ignore[arg-type]
     return pauses
 
 

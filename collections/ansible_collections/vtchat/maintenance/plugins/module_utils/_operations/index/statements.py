@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The statements that lead from the indexes that are to the one that is wanted. Pure: no session, no clock.
+"""The statements that turn the existing indexes into the wanted one. Pure: no session, no clock.
 
 The name of an index always stands for something that can be used: it is built under a name of ours, and takes the other
 one when it is finished. Whatever interrupts that, the next run goes on from what it finds.
@@ -26,7 +26,7 @@ QUICK = "quick"  # short, but behind a lock that others may hold
 
 
 @dataclass(frozen=True)
-class Step:
+class Statement:
     """One statement.
 
     template  the statement with {places}
@@ -84,29 +84,29 @@ def strays(facts: Facts) -> list[Index]:
     ]
 
 
-def steps(facts: Facts) -> list[Step]:
+def statements(facts: Facts) -> list[Statement]:
     """What is to be done, in its order; nothing if all is well. Raises OptionError where a part is in the way."""
     if facts.wanted is None:
         return [drop(index) for index in (facts.found, left_behind(facts), *strays(facts)) if index is not None]
     if facts.found is not None and facts.found.valid and alike(facts.wanted, facts.found):
         return [drop(index) for index in (left_behind(facts), *strays(facts)) if index is not None]
     if facts.wanted.table.kind == "p":
-        return _Tree(facts, facts.wanted).steps()
+        return _Tree(facts, facts.wanted).statements()
     return _plain(facts, facts.wanted)
 
 
-def drop(index: Index) -> Step:
+def drop(index: Index) -> Statement:
     """Remove an index; the server cannot do that concurrently with a partitioned one."""
     names: dict[str, tuple[str, ...]] = {"index": (index.schema, index.name)}
     if index.kind == "I":
-        return Step(QUICK, "DROP INDEX {index}", names)
-    return Step(DROP, "DROP INDEX CONCURRENTLY {index}", names, table=index.table_oid or 0)
+        return Statement(QUICK, "DROP INDEX {index}", names)
+    return Statement(DROP, "DROP INDEX CONCURRENTLY {index}", names, table=index.table_oid or 0)
 
 
-def _plain(facts: Facts, wanted: Wanted) -> list[Step]:
+def _plain(facts: Facts, wanted: Wanted) -> list[Statement]:
     """An index of one table: build, remove the old one, rename."""
     new, left, found = (facts.schema, working_name(facts.name)), left_behind(facts), facts.found
-    result: list[Step] = []
+    result: list[Statement] = []
     if left is not None and not (left.valid and alike(wanted, left)):
         result.append(drop(left))
         left = None
@@ -117,7 +117,7 @@ def _plain(facts: Facts, wanted: Wanted) -> list[Step]:
     return [*result, _rename(new, facts.name)]
 
 
-def _build(wanted: Wanted, old: Index | None, table: Table, name: tuple[str, str], only: bool = False) -> Step:
+def _build(wanted: Wanted, old: Index | None, table: Table, name: tuple[str, str], only: bool = False) -> Statement:
     """CREATE INDEX, concurrently unless it is the part of it that has no rows. It stays in the tablespace of the old one."""
     shape = wanted.shape
     names: dict[str, tuple[str, ...]] = {"index": name[1:], "table": (table.schema, table.name)}
@@ -130,27 +130,29 @@ def _build(wanted: Wanted, old: Index | None, table: Table, name: tuple[str, str
         where = "{body} TABLESPACE {tablespace} {where}"
         names["tablespace"] = (tablespace,)
     if only:
-        return Step(QUICK, "CREATE {unique}INDEX {index} ON ONLY {table} " + where, names, texts)
-    return Step(BUILD, "CREATE {unique}INDEX CONCURRENTLY {index} ON {table} " + where, names, texts, table=table.oid)
+        return Statement(QUICK, "CREATE {unique}INDEX {index} ON ONLY {table} " + where, names, texts)
+    return Statement(
+        BUILD, "CREATE {unique}INDEX CONCURRENTLY {index} ON {table} " + where, names, texts, table=table.oid
+    )
 
 
-def _rename(new: tuple[str, str], name: str) -> Step:
-    return Step(QUICK, "ALTER INDEX {new} RENAME TO {name}", {"new": new, "name": (name,)})
+def _rename(new: tuple[str, str], name: str) -> Statement:
+    return Statement(QUICK, "ALTER INDEX {new} RENAME TO {name}", {"new": new, "name": (name,)})
 
 
-def _inherit(wanted: Wanted, old: Index, new: tuple[str, str]) -> list[Step]:
+def _inherit(wanted: Wanted, old: Index, new: tuple[str, str]) -> list[Statement]:
     """What people have said about the old index is true of the new one."""
     result = []
     if old.comment:
-        result.append(Step(QUICK, "COMMENT ON INDEX {new} IS {literal}", {"new": new}, literal=old.comment))
+        result.append(Statement(QUICK, "COMMENT ON INDEX {new} IS {literal}", {"new": new}, literal=old.comment))
     if old.clustered and wanted.shape.columns.startswith("USING btree") and not wanted.shape.where:
         table = (wanted.table.schema, wanted.table.name)
-        result.append(Step(QUICK, "ALTER TABLE {table} CLUSTER ON {new}", {"table": table, "new": new[1:]}))
+        result.append(Statement(QUICK, "ALTER TABLE {table} CLUSTER ON {new}", {"table": table, "new": new[1:]}))
     if old.shape.columns == wanted.shape.columns:
         for column, target in old.statistics.items():
             texts = {"column": str(int(column)), "target": str(int(target))}
             statement = "ALTER INDEX {new} ALTER COLUMN {column} SET STATISTICS {target}"
-            result.append(Step(QUICK, statement, {"new": new}, texts))
+            result.append(Statement(QUICK, statement, {"new": new}, texts))
     return result
 
 
@@ -159,9 +161,9 @@ class _Tree:
 
     def __init__(self, facts: Facts, wanted: Wanted) -> None:
         self.facts, self.wanted = facts, wanted
-        self.result: list[Step] = []
+        self.result: list[Statement] = []
 
-    def steps(self) -> list[Step]:
+    def statements(self) -> list[Statement]:
         facts, table = self.facts, self.wanted.table
         new, left = (facts.schema, working_name(facts.name)), left_behind(facts)
         if alike(self.wanted, facts.found):
@@ -181,7 +183,7 @@ class _Tree:
             return [*self.result, _rename(new, facts.name)]
         swap = "DROP INDEX {old}; ALTER INDEX {new} RENAME TO {name}"
         names = {"old": (facts.schema, facts.name), "new": new, "name": (facts.name,)}
-        return [*self.result, *_inherit(self.wanted, facts.found, new), Step(QUICK, swap, names)]
+        return [*self.result, *_inherit(self.wanted, facts.found, new), Statement(QUICK, swap, names)]
 
     def _refuse_foreign_parts(self, left: Index) -> None:
         """Dropping a partitioned index drops its parts, also those that were there before we attached them."""
@@ -225,7 +227,7 @@ class _Tree:
         if part.kind == "p":
             self._parts(part, usable, name)
         attach = "ALTER INDEX {parent} ATTACH PARTITION {index}"
-        self.result.append(Step(QUICK, attach, {"parent": parent_name, "index": name}))
+        self.result.append(Statement(QUICK, attach, {"parent": parent_name, "index": name}))
 
     def _usable(self, part: Table, index: Index) -> bool:
         """Whether an index that is there already can become the part; the server does the same for CREATE INDEX."""

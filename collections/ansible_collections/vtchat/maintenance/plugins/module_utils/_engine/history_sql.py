@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The statements of the history: each run sends one when it enters, one when it leaves, and two for each action."""
+
+from __future__ import annotations
+
+from .history_tables import FOUND
+
+# Two int4 keys of a session advisory lock: one run at a time in one database. "vtcm", and which lock of ours.
+LOCK_KEYS = (0x7674636D, 1)
+KEYS = {"key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]}
+
+# The lock and what there is of a history, in one round trip. In check mode nothing is locked: a look must not keep a run away.
+# No lock either behind a transaction pooler: it would stay with the pool's connection.
+ENTER = (
+    """
+SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
+       (SELECT jsonb_build_object('pid', l.pid, 'user', a.usename, 'client', a.client_addr, 'since',
+               to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'application', a.application_name)
+        FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND l.objsubid = 2
+        AND l.classid = %(key1)s AND l.objid = %(key2)s
+        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) LIMIT 1) AS holder,
+       EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'maintenance') AS schema_exists,
+       (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace
+        WHERE nspname = 'maintenance') AS may_create_tables,
+       ("""
+    + FOUND
+    + """) AS found,
+       r.oid IS NOT NULL AS run_exists, pg_catalog.obj_description(r.oid, 'pg_class') AS comment,
+       pg_catalog.pg_get_userbyid(r.relowner)::text AS owner, pg_catalog.pg_has_role(r.relowner, 'USAGE') AS may_alter,
+       (SELECT count(*) = 3 AND bool_and(pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+               AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = r.relnamespace AND c.relname IN ('run', 'action', 'state')) AS may_read,
+       (SELECT bool_and(pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'UPDATE')
+               AND pg_catalog.has_table_privilege(c.oid, 'DELETE')) FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = r.relnamespace AND c.relname IN ('run', 'action', 'state')) AS may_write,
+       (SELECT pg_catalog.has_table_privilege(c.oid, 'INSERT') FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_add_findings,
+       (SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_read_findings
+FROM (VALUES (0)) AS one LEFT JOIN (
+    SELECT c.oid, c.relnamespace, c.relowner FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'maintenance' AND c.relname = 'run' AND c.relkind = 'r') AS r ON true
+"""
+)
+
+STATE = """
+SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'target', target, 'value', value,
+       'seconds', seconds, 'deferred', deferred)), '[]') AS state FROM maintenance.state
+"""
+
+# Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,
+# where locks do not hold: the backend's process id and start time tell for certain (the latter may be hidden from us).
+OPEN = (
+    """
+WITH dead AS (
+    UPDATE maintenance.run AS r SET status = 'abandoned', finished_at = clock_timestamp()
+    WHERE r.finished_at IS NULL AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = r.backend_pid
+        AND coalesce(a.backend_start, r.backend_start) = r.backend_start)
+    RETURNING r.id, r.plan, r.started_at
+), dead_action AS (
+    UPDATE maintenance.action SET outcome = 'abandoned', finished_at = clock_timestamp()
+    WHERE finished_at IS NULL AND run_id IN (SELECT id FROM dead) RETURNING run_id, operation, target
+), opened AS (
+    INSERT INTO maintenance.run (plan, backend_start, steps) VALUES (%(plan)s, %(backend_start)s, %(steps)s) RETURNING id
+)
+SELECT (SELECT id FROM opened) AS run_id,
+       (SELECT jsonb_agg(jsonb_build_object('run_id', dead.id, 'plan', dead.plan, 'at', (
+            SELECT string_agg(operation || ' ' || target, ', ') FROM dead_action WHERE run_id = dead.id),
+            'started', to_char(dead.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))) FROM dead) AS abandoned,
+       ("""
+    + STATE
+    + """) AS state
+"""
+)
+
+BEGIN = """
+INSERT INTO maintenance.action (run_id, step, operation, target, reason, statements, numbers)
+VALUES (%(run_id)s, %(step)s, %(operation)s, %(target)s, %(reason)s, %(statements)s, %(numbers)s) RETURNING id
+"""
+
+REMEMBER = """
+INSERT INTO maintenance.state AS s (operation, target, value, seconds, deferred)
+SELECT operation, target, coalesce(value, '{}'), seconds, deferred
+FROM jsonb_to_recordset(%(state)s) AS x (operation text, target text, value jsonb, seconds float8, deferred bool)
+ON CONFLICT (operation, target) DO UPDATE SET deferred = excluded.deferred, updated_at = clock_timestamp(),
+    seconds = coalesce(excluded.seconds, s.seconds),
+    value = CASE WHEN excluded.value = '{}' THEN s.value ELSE excluded.value END
+"""
+
+FINISH = (
+    "WITH remembered AS ("
+    + REMEMBER
+    + """)
+UPDATE maintenance.action SET outcome = %(outcome)s, reason = %(reason)s, measured = %(measured)s, row_count = %(rows)s,
+       finished_at = clock_timestamp()
+WHERE id = %(id)s
+"""
+)
+
+FINDINGS = """, found AS (
+    INSERT INTO maintenance.finding (run_id, step, name, subject, level, message, value, threshold, evidence, advice)
+    SELECT %(run_id)s, step, "check", subject, level, message, value, threshold, evidence, advice
+    FROM jsonb_to_recordset(%(findings)s) AS x (step int, "check" text, subject text, level text, message text, value jsonb,
+                                                threshold jsonb, evidence jsonb, advice text)
+)"""
+
+LEAVE = """), noted AS (
+    INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers,
+                                    started_at, finished_at)
+    SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, statement_timestamp(), statement_timestamp()
+    FROM jsonb_to_recordset(%(actions)s) AS x (step int, operation text, target text, outcome text, reason text, numbers jsonb)
+), pruned AS (
+    DELETE FROM maintenance.run WHERE id <> %(run_id)s AND (started_at < clock_timestamp() - make_interval(days => %(days)s)
+        OR id <= (SELECT run_id FROM maintenance.action ORDER BY id DESC OFFSET %(actions_kept)s LIMIT 1))
+)"""
+
+CLOSE = """
+UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp()
+WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s) END
+"""
+
+
+def close(findings: bool) -> str:
+    """The end of a run: what was decided but not executed, what is to be remembered, the pruning and the lock."""
+    return f"WITH remembered AS ({REMEMBER}{LEAVE}{FINDINGS if findings else ''}{CLOSE}"
+
+
+# The end of the session would do it too, but a moment later: the next task would find the lock taken.
+UNLOCK = "SELECT pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s)"
+
+_RECENT = """
+SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, r.message, r.role,
+       to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
+       extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds, r.steps, r.totals,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('step', a.step, 'operation', a.operation, 'target', a.target,
+            'outcome', coalesce(a.outcome, 'running'), 'reason', a.reason, 'numbers', a.numbers || coalesce(a.measured, '{}'),
+            'rows', a.row_count, 'statements', a.statements, 'seconds', extract(epoch FROM a.finished_at - a.started_at))
+            ORDER BY a.id), '[]') FROM maintenance.action AS a WHERE a.run_id = r.id) AS actions"""
+
+_FOUND = """,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('step', f.step, 'check', f.name, 'subject', f.subject, 'level', f.level,
+            'message', f.message, 'value', f.value, 'threshold', f.threshold, 'evidence', f.evidence, 'advice', f.advice)
+            ORDER BY f.id), '[]') FROM maintenance.finding AS f WHERE f.run_id = r.id) AS findings
+"""
+
+_WHICH = """
+FROM maintenance.run AS r
+WHERE (%(plan)s::text IS NULL OR r.plan = %(plan)s)
+AND (%(target)s::text IS NULL OR EXISTS (SELECT FROM maintenance.action WHERE run_id = r.id AND target = %(target)s))
+ORDER BY r.id DESC LIMIT %(limit)s
+"""
+
+
+def recent(findings: bool) -> str:
+    """The latest runs with their actions and, where there is a table for them, findings."""
+    return f"{_RECENT}{_FOUND if findings else ''}{_WHICH}"

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What differs between versions of PostgreSQL, and which extensions help: one table, with what to say where it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OLDEST = 140000  # server_version_num of the oldest PostgreSQL that is supported
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that the server has from a version on. since: server_version_num; what: as a sentence goes on after "has no"."""
+
+    since: int
+    what: str
+
+    @property
+    def missing(self) -> str:
+        """What to say where it is missing."""
+        return f"PostgreSQL before {self.since // 10000} has no {self.what}"
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Something that CREATE EXTENSION brings. what: what it is needed for."""
+
+    name: str
+    what: str
+
+    @property
+    def missing(self) -> str:
+        """What to say where it is missing."""
+        return f"the extension {self.name} is not there, which {self.what}: CREATE EXTENSION {self.name}"
+
+
+# pg_stat_force_next_flush(): counters of our own session are in the views at once; before 15 a collector had them first.
+FLUSHED_STATISTICS = Feature(150000, "pg_stat_force_next_flush()")
+MAINTAIN = Feature(170000, "privilege MAINTAIN")
+# ANALYZE, REFRESH, CREATE INDEX and the like run with search_path = pg_catalog, pg_temp.
+RESTRICTED_PATH = Feature(170000, "search_path of its own for maintenance commands")
+TRANSACTION_TIMEOUT = Feature(170000, "transaction_timeout")
+# ANALYZE of a table includes those that inherit from it, as it always did with partitions.
+INHERITED_ANALYZE = Feature(180000, "ANALYZE that goes on to the tables that inherit")
+
+PGSTATTUPLE = Extension("pgstattuple", "measures bloat")
+AMCHECK = Extension("amcheck", "checks tables and indexes for corruption")

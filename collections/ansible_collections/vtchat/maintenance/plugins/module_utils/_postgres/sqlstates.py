@@ -1,0 +1,27 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The error codes of PostgreSQL that mean something to us, by their names in the manual's appendix A."""
+
+from __future__ import annotations
+
+QUERY_CANCELED = "57014"  # by statement_timeout, or by somebody
+LOCK_NOT_AVAILABLE = "55P03"  # by lock_timeout, or NOWAIT
+DEADLOCK_DETECTED = "40P01"
+SERIALIZATION_FAILURE = "40001"
+UNIQUE_VIOLATION = "23505"
+FOREIGN_KEY_VIOLATION = "23503"
+CARDINALITY_VIOLATION = "21000"
+DUPLICATE_TABLE = "42P07"
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
+UNDEFINED_FUNCTION = "42883"
+UNDEFINED_OBJECT = "42704"
+INVALID_SCHEMA_NAME = "3F000"
+INTERNAL_ERROR = "XX000"  # such as: cache lookup failed for relation, which was there a moment ago
+
+# Somebody else was in the way, and may not be the next time: not a failure.
+CONTENDED = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED, SERIALIZATION_FAILURE})
