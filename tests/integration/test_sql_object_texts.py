@@ -98,7 +98,7 @@ def test_databases_in_other_encodings(server: Server, encoding: str) -> None:
         (b"-- x\n-- \xe9t\xe9\nSELECT 1", r"one\.sql:2: byte 0xE9 is not UTF-8"),
         (FUNCTION.encode("utf-16"), r"one\.sql is in UTF-16"),
         (b"SELECT 1;\nSELECT '\x00'", r"one\.sql:2: there is a NUL byte"),
-        (b"SELECT 1;\n/* never closed", r"one\.sql: line 2: a comment is opened and not closed"),
+        (b"SELECT 1;\n/* never closed", r"one\.sql:2: a comment is opened and not closed"),
     ],
 )
 def test_files(items: Database, tmp_path: Path, content: bytes, fault: str) -> None:

@@ -30,19 +30,21 @@ from .._postgres.driver import sql
 from .._postgres.index_definition import Definition as IndexDefinition
 from .._postgres.names import Name, quote
 from .._postgres.policy import BLOCKING, Budget, with_lock_retries
-from .._postgres.scripts import Script, line_of, mark, marked, replaced_views, statements, tokens, wanted
 from .._postgres.session import Session
 from . import program as _objects_program
 from . import sql as _objects_sql
 from .advice import keeping
-from .statements import Part, lasting, parts, warns
+from .definitions import MATERIALIZED_VIEW, replaced_views, unless_they_exist
+from .parts import Part, parts
+from .refusals import lasting, warns
+from .scripts import Script, mark, marked
 
 CREATED = "created"
 REPLACED = "replaced"
 DROPPED = "dropped"
 UNCHANGED = "unchanged"
 
-SCRIPT, MATERIALIZED_VIEW = "script", "materialized view"
+SCRIPT = "script"
 # Not the lock of runs: an installation may take long and does not keep the hourly maintenance from its work.
 LOCK = (
     "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('vtchat.maintenance.sql_object', 0)) AS locked"
@@ -208,7 +210,7 @@ class _Installation:
             return Contended(text, error.context) if isinstance(error, Contended) else SqlError(text, error.sqlstate)
         if isinstance(error, Contended):
             return error if number is None else Contended(f"{self.scripts[number].name}: {error}", error.context)
-        line = 0 if number is None else line_of(self.scripts[number].sql, error)
+        line = 0 if number is None else self.scripts[number].line_of(error)
         if not line and error.sqlstate != QUERY_CANCELED:
             number, line = self.search(number, lambda failure, _warnings: failure == error.sqlstate)
         if number is None:
@@ -224,7 +226,7 @@ class _Installation:
 
     def heed(self, warned: list[str], logged: dict[str, Any] | None) -> None:
         """A warning of the server says that something was not done, unless somebody raises it who wants to. Raises SqlError."""
-        if (logged and logged["warns"]) or any(warns(script.sql) for script in self.scripts):
+        if (logged and logged["warns"]) or any(warns(script) for script in self.scripts):
             self.warnings += warned
         elif warned:
             number, line = self.search(None, lambda _failure, warnings: warned[0] in warnings)
@@ -241,9 +243,9 @@ class _Installation:
             path = sql.Literal(self.session.server.path)
             self.session.execute(sql.SQL(_SEARCH).format(path=path))
             for n, script in enumerate(self.scripts):
-                for line, text in statements(script.sql):
-                    if meant(*self.outcome_of(text)) and number in (None, n):
-                        return n, line
+                for statement in script.statements:
+                    if meant(*self.outcome_of(statement.text)) and number in (None, n):
+                        return n, statement.line
         except (SqlError, Contended, OptionError):
             pass  # the error that is to be explained counts
         finally:
@@ -271,7 +273,7 @@ class _Installation:
         for number, script in enumerate(self.scripts):
             pairs = [pair for pair in found["objects"] if pair["number"] == number]
             changes += compare(script.name, pairs, drift)
-            if not pairs and not lasting(script.sql) and any(True for _token in tokens(script.sql)):
+            if not pairs and script.tokens and not lasting(script):
                 raise OptionError([f"{script.name}: {NOTHING}"])
         changes = settled(changes)
         if self.indexes is not None:
@@ -356,18 +358,18 @@ def _future_index(row: dict[str, Any]) -> Change:
 def _steps(number: int, script: Script) -> list[dict[str, Any]]:
     """A script for the program: one step for each definition in it, or one for all."""
     try:
-        return [_step(number, script.sql, part) for part in parts(script.sql, _objects_program.LIMITS)]
+        return [_step(number, part) for part in parts(script, _objects_program.LIMITS)]
     except OptionError as error:
         raise OptionError([f"{script.name}: {message}" for message in error.errors]) from None
 
 
-def _step(number: int, text: str, part: Part) -> dict[str, Any]:
+def _step(number: int, part: Part) -> dict[str, Any]:
     marker, definition = mark(number), part.definition
     common = {
         "number": number,
-        "views": [_quoted(name) for name in replaced_views(part.text)],
-        "schemas": wanted(part.text, "schema"),
-        "extensions": wanted(part.text, "extension"),
+        "views": [_quoted(name) for name in replaced_views(part.statements)],
+        "schemas": unless_they_exist(part.statements, "schema"),
+        "extensions": unless_they_exist(part.statements, "extension"),
         "prelude": part.prelude,
     }
     if definition is None:

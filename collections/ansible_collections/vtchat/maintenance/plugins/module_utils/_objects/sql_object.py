@@ -17,14 +17,15 @@ from .._errors import Contended, MaintenanceError, OptionError, SqlError
 from .._operations import OPERATIONS, Action, Context, Outcome
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.index_definition import read as read_index
+from .._postgres.lexer import Unclosed
 from .._postgres.policy import LIGHT, Budget
-from .._postgres.scripts import Script
 from .._postgres.session import Session
 from .._postgres.watch import Watch
 from .._result import DONE, Finding
 from .._spec import Spec
-from . import statements
+from . import refusals
 from .install import UNCHANGED, Change, install
+from .scripts import Script
 
 BYTE_ORDER_MARK = "\ufeff"
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
@@ -108,9 +109,9 @@ def faults(parameters: dict[str, Any]) -> list[str]:
         return found + error.errors
     for script in scripts:
         try:
-            found += [f"{script.name}:{line}: {message}" for line, message in statements.faults(script.sql)]
-        except OptionError as error:
-            found += [f"{script.name}: {message}" for message in error.errors]
+            found += [f"{script.name}:{line}: {message}" for line, message in refusals.faults(script)]
+        except Unclosed as error:
+            found.append(f"{script.name}:{error.line}: {error.message}")
     for number, definition in enumerate(parameters["indexes"] or [], 1):
         try:
             read_index(definition)

@@ -9,70 +9,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from .._errors import OptionError
+from .lexer import Cursor, Token, tokens
 from .names import MAX_NAME_BYTES, Name, display, quote
 
-_LETTER = "A-Za-z_\x80-\U0010ffff"
-_TOKEN = re.compile(
-    rf"""(?P<space>\s+|--[^\n\r]*)
-    |(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$.*?\$(?P=tag)\$)
-    |(?P<quoted>"(?:[^"]|"")+")
-    |(?P<word>[{_LETTER}][{_LETTER}0-9$]*)
-    |(?P<other>.)""",
-    re.DOTALL | re.VERBOSE,
-)
-_COMMENT_MARK = re.compile(r"/\*|\*/")
 _FORM = "write CREATE [UNIQUE] INDEX name ON table [USING method] (columns) and what else it needs"
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word, quoted name, string or sign of SQL, with its place. depth: how many brackets are open before it."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-    depth: int
-
-    def says(self, word: str) -> bool:
-        return self.kind in ("word", "other") and self.text.lower() == word
-
-
-def tokens(text: str) -> list[Token]:
-    """The tokens of SQL without comments and white space, by the server's rules. Raises OptionError for an open end."""
-    found: list[Token] = []
-    position = depth = 0
-    while position < len(text):
-        if text.startswith("/*", position):
-            position = _comment_end(text, position)
-            continue
-        match = _TOKEN.match(text, position)
-        if match is None:
-            break
-        kind = "string" if match["string"] is not None else str(match.lastgroup)
-        if kind == "other" and match[0] in "'\"":
-            raise OptionError([f"definition: a quote is opened and not closed: {text[position : position + 20]}"])
-        depth -= match[0] in ")]" and kind == "other"
-        if kind != "space":
-            found.append(Token(kind, match[0], match.start(), match.end(), depth))
-        depth += match[0] in "([" and kind == "other"
-        position = match.end()
-    return found
-
-
-def _comment_end(text: str, start: int) -> int:
-    """Where a comment ends; comments nest."""
-    level = 0
-    for match in _COMMENT_MARK.finditer(text, start):
-        level += 1 if match[0] == "/*" else -1
-        if level == 0:
-            return match.end()
-    raise OptionError(["definition: a comment is opened and not closed"])
 
 
 @dataclass(frozen=True)
@@ -90,84 +34,69 @@ class Definition:
     says_tablespace: bool
 
 
+@dataclass(frozen=True)
+class _Head:
+    """What stands before the columns. end: where the table's name ends; body: the tokens after it."""
+
+    name: str
+    table: Name
+    unique: bool
+    only: bool
+    end: int
+    body: Sequence[Token]
+
+
 def read(text: str) -> Definition:
     """The one CREATE INDEX statement in a text. Raises OptionError."""
-    found = tokens(text)
+    try:
+        found = tokens(text)
+    except OptionError as error:
+        raise _wrong(str(error)) from None
     while found and found[-1].says(";"):
         found.pop()
     if any(token.says(";") for token in found):
-        raise OptionError(["definition: is more than one statement"])
-    head, body, table_end = _head(found)
-    if head["only"]:
-        raise OptionError(["definition: leave out ONLY; partitions get their part of the index"])
-    rest = body[1:] if body and body[0].says("using") else body
-    rest = rest[1:] if rest is not body else rest
-    if not rest or not rest[0].says("("):
-        raise OptionError([f"definition: {_FORM}"])
-    before_where = _until_where(body)
-    tail = text[table_end : found[-1].end].strip()
-    return Definition(
-        head["name"], head["table"], head["unique"], tail, any(t.says("tablespace") for t in before_where)
-    )
+        raise _wrong("is more than one statement")
+    head = _head(found)
+    if head.only:
+        raise _wrong("leave out ONLY; partitions get their part of the index")
+    columns = 2 if head.body and head.body[0].says("using") else 0
+    if len(head.body) <= columns or not head.body[columns].says("("):
+        raise _wrong(_FORM)
+    says_tablespace = any(token.says("tablespace") for token in _until_where(head.body))
+    return Definition(head.name, head.table, head.unique, text[head.end : found[-1].end].strip(), says_tablespace)
 
 
-def _head(found: list[Token]) -> tuple[dict[str, Any], list[Token], int]:
-    """What stands before the columns: flags and names, the tokens after it, and where it ends in the text."""
-    position = 0
+def _wrong(message: str) -> OptionError:
+    return OptionError([f"definition: {message}"])
 
-    def take(*words: str) -> bool:
-        nonlocal position
-        ahead = found[position : position + len(words)]
-        matches = len(ahead) == len(words) and all(token.says(word) for token, word in zip(ahead, words))
-        position += len(words) if matches else 0
-        return matches
 
-    def name() -> list[str]:
-        nonlocal position
-        parts: list[str] = []
-        while position < len(found) and found[position].kind in ("word", "quoted"):
-            parts.append(_literal(found[position]))
-            position += 1
-            if not take("."):
-                return parts
-        return parts
-
-    if not take("create"):
-        raise OptionError([f"definition: {_FORM}"])
-    unique = take("unique")
-    if not take("index"):
-        raise OptionError([f"definition: {_FORM}"])
-    take("concurrently")
-    take("if", "not", "exists")
-    index = [] if position < len(found) and found[position].says("on") else name()
+def _head(found: Sequence[Token]) -> _Head:
+    """Read up to the table's name. Raises OptionError."""
+    cursor = Cursor(found)
+    unique = cursor.take("create", "unique", "index")
+    if not unique and not cursor.take("create", "index"):
+        raise _wrong(_FORM)
+    cursor.take("concurrently")
+    cursor.take("if", "not", "exists")
+    index = [] if cursor.next is not None and cursor.next.says("on") else cursor.name()
     if not index:
-        raise OptionError([f"definition: the index needs a name: {_FORM}"])
+        raise _wrong(f"the index needs a name: {_FORM}")
     if len(index) > 1:
-        raise OptionError(
-            ["definition: an index is always in the schema of its table; leave out the schema of its name"]
-        )
-    if not take("on"):
-        raise OptionError([f"definition: {_FORM}"])
-    only = take("only")
-    table = name()
+        raise _wrong("an index is always in the schema of its table; leave out the schema of its name")
+    if not cursor.take("on"):
+        raise _wrong(_FORM)
+    only = cursor.take("only")
+    table = cursor.name()
     if not 1 <= len(table) <= 2:
-        raise OptionError([f"definition: {_FORM}"])
-    too_long = [part for part in (*index, *table) if len(part.encode()) > MAX_NAME_BYTES]
-    if too_long:
-        raise OptionError([f"definition: {too_long[0]!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit"])
-    facts = {"name": index[0], "unique": unique, "only": only}
-    facts["table"] = Name(table[0] if len(table) == 2 else None, table[-1])
-    return facts, found[position:], found[position - 1].end
+        raise _wrong(_FORM)
+    for part in (*index, *table):
+        if len(part.encode()) > MAX_NAME_BYTES:
+            raise _wrong(f"{part!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
+    name = Name(table[0] if len(table) == 2 else None, table[-1])
+    return _Head(index[0], name, unique, only, found[cursor.position - 1].end, cursor.rest)
 
 
-def _literal(token: Token) -> str:
-    """The name that a token means: the server folds ASCII letters that are not quoted."""
-    if token.kind == "quoted":
-        return token.text[1:-1].replace('""', '"')
-    return "".join(letter.lower() if letter.isascii() else letter for letter in token.text)
-
-
-def _until_where(body: list[Token]) -> list[Token]:
+def _until_where(body: Sequence[Token]) -> list[Token]:
     """The tokens outside of brackets before the condition."""
     outside = [token for token in body if token.depth == 0]
     end = next((i for i, token in enumerate(outside) if token.says("where")), len(outside))
@@ -201,23 +130,20 @@ class Shape:
 
 def shape(printed: str) -> Shape:
     """The shape from what pg_get_indexdef() printed."""
-    head, body, start = _head(tokens(printed))
-    outside = [token for token in body if token.depth == 0]
-    end = len(printed)
-    where = next((token for token in outside if token.says("where")), None)
-    if where is not None:
-        end = where.start
+    head = _head(tokens(printed))
+    where = next((token for token in head.body if token.depth == 0 and token.says("where")), None)
+    end = where.start if where is not None else len(printed)
     options: tuple[str, ...] = ()
     columns_end = end
-    before = _until_where(body)
+    before = _until_where(head.body)
     for token, after in zip(before, before[1:]):
         if token.says("with") and after.says("("):
-            columns_end, options = token.start, _options(printed, body, after)
+            columns_end, options = token.start, _options(printed, head.body, after)
             break
-    return Shape(head["unique"], printed[start:columns_end].strip(), options, printed[end:].strip())
+    return Shape(head.unique, printed[head.end : columns_end].strip(), options, printed[end:].strip())
 
 
-def _options(printed: str, body: list[Token], opening: Token) -> tuple[str, ...]:
+def _options(printed: str, body: Sequence[Token], opening: Token) -> tuple[str, ...]:
     """The storage parameters that follow an opening bracket, sorted."""
     found: list[str] = []
     start = opening.end

@@ -16,8 +16,8 @@ from typing import Any
 from ..._errors import Contended, OptionError, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
+from ..._postgres.lexer import tokens
 from ..._postgres.names import MAX_NAME_BYTES, quote
-from ..._postgres.scripts import tokens
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
@@ -135,8 +135,6 @@ def _where_faults(text: str) -> list[str]:
                 return ["a bracket is closed that was not opened"]
             if token.says(";"):
                 return ["is a condition and not a statement: take the semicolon out"]
-            if token.says("'") or token.says('"'):
-                return ["a quotation mark is opened and not closed"]
     except OptionError as error:
         return error.errors
     return ["a bracket is opened and not closed"] if open_brackets else []

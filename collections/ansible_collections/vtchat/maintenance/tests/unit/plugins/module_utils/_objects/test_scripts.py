@@ -7,34 +7,20 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError, SqlError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.names import Name
-from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.scripts import (
-    line_of,
-    mark,
-    marked,
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects.definitions import (
+    Definition,
     read_definition,
     replaced_views,
-    statements,
-    tokens,
+    unless_they_exist,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects.scripts import Script, mark, marked
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.names import Name
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        ("-- only; this\n/* and\n this; */", []),
-        ("SELECT 'it''s; --', $$ ; $$", ["SELECT", "'it'", "'s; --'", ",", "$$ ; $$"]),
-        ("$a$ $$ ; $b$ $a$;", ["$a$ $$ ; $b$ $a$", ";"]),
-        ('E\'\\\';\' "a""; b".c', ["E'\\';'", '"a""; b"', ".", "c"]),
-        ("a$b$c", ["a$b$c"]),
-        ("Tên_bảng", ["Tên_bảng"]),
-    ],
-)
-def test_tokens(text: str, expected: list[str]) -> None:
-    found = list(tokens(text))
-    assert [token.text for token in found] == expected
-    assert [text[token.start : token.end] for token in found] == expected
+def definition(text: str) -> Definition | None:
+    """What the first statement of a text defines."""
+    statements = Script("s", text).statements
+    return read_definition(statements[0]) if statements else None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +34,7 @@ def test_tokens(text: str, expected: list[str]) -> None:
     ],
 )
 def test_other_scripts_have_no_definition(text: str) -> None:
-    assert read_definition(text) is None
+    assert definition(text) is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +55,7 @@ def test_other_scripts_have_no_definition(text: str) -> None:
     ],
 )  # fmt: skip
 def test_definitions(text: str, name: Name, body: str) -> None:
-    found = read_definition(text)
+    found = definition(text)
     assert found is not None
     assert (found.name, found.body, found.populate) == (name, body, True)
     assert text.startswith(found.head)
@@ -77,7 +63,7 @@ def test_definitions(text: str, name: Name, body: str) -> None:
 
 
 def test_a_materialized_view_without_data_stays_without() -> None:
-    found = read_definition("CREATE MATERIALIZED VIEW v AS SELECT 1 WITH NO DATA")
+    found = definition("CREATE MATERIALIZED VIEW v AS SELECT 1 WITH NO DATA")
     assert found is not None
     assert not found.populate
     assert found.body == " AS SELECT 1 "
@@ -86,12 +72,7 @@ def test_a_materialized_view_without_data_stays_without() -> None:
 @pytest.mark.parametrize("name", ["'v'", "a.b.c.d", "1"])
 def test_definitions_that_cannot_be_read(name: str) -> None:
     with pytest.raises(OptionError, match="needs a name"):
-        read_definition(f"CREATE MATERIALIZED VIEW {name} AS SELECT 1")
-
-
-def test_a_comment_that_does_not_end() -> None:
-    with pytest.raises(OptionError, match="line 3: a comment is opened and not closed"):
-        statements("SELECT 1;\n\n/* /* */ SELECT 2")
+        definition(f"CREATE MATERIALIZED VIEW {name} AS SELECT 1")
 
 
 @pytest.mark.parametrize(
@@ -107,18 +88,27 @@ def test_a_comment_that_does_not_end() -> None:
         ),
         ("CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2); SELECT 3", [
             (1, "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2)"), (1, "SELECT 3")]),
+        ("SELECT E'a'\n'b\\';' ; SELECT 2", [(1, "SELECT E'a'\n'b\\';'"), (2, "SELECT 2")]),
         ("DO $$ BEGIN ; END $$; SELECT CASE WHEN a THEN b END; SELECT 1", [
             (1, "DO $$ BEGIN ; END $$"), (1, "SELECT CASE WHEN a THEN b END"), (1, "SELECT 1")]),
     ],
 )  # fmt: skip
 def test_statements(text: str, expected: list[tuple[int, str]]) -> None:
-    assert statements(text) == expected
+    assert [(one.line, one.text) for one in Script("s", text).statements] == expected
 
 
 def test_replaced_views() -> None:
     text = """CREATE OR REPLACE VIEW a AS SELECT 'CREATE OR REPLACE VIEW b AS'; create or replace recursive view "S".c (n) AS
     SELECT 1; /* CREATE OR REPLACE VIEW d */ CREATE VIEW e AS SELECT 1; DO $$ CREATE OR REPLACE VIEW f $$"""
-    assert replaced_views(text) == [Name(None, "a"), Name("S", "c")]
+    assert replaced_views(Script("s", text).statements) == [Name(None, "a"), Name("S", "c")]
+
+
+def test_what_is_created_unless_it_exists() -> None:
+    script = Script(
+        "s", 'CREATE SCHEMA IF NOT EXISTS "A b"; create schema c; CREATE EXTENSION IF NOT EXISTS d SCHEMA e'
+    )
+    assert unless_they_exist(script.statements, "schema") == ["A b"]
+    assert unless_they_exist(script.statements, "extension") == ["d"]
 
 
 def test_the_mark_of_an_error() -> None:
@@ -140,4 +130,4 @@ def test_the_mark_of_an_error() -> None:
     ],
 )
 def test_line_of(position: int, query: str, line: int) -> None:
-    assert line_of("a\nb\nc", SqlError("x", "42601", position, query)) == line
+    assert Script("s", "a\nb\nc").line_of(SqlError("x", "42601", position, query)) == line

@@ -8,49 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._objects.statements import (
-    faults,
-    lasting,
-    parts,
-    warns,
-)
-from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.scripts import statements
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects.parts import parts
+from ansible_collections.vtchat.maintenance.plugins.module_utils._objects.scripts import Script
 
 LIMITS = "/*limits*/"
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "reason"),
-    [
-        ("SELECT 1;\n\nCOPY t FROM stdin;\n1\n\\.", 3, "COPY … FROM stdin, with its data after it, is for psql"),
-        ("COPY (SELECT 1) TO '/tmp/x'", 1, "COPY changes rows"),
-        ("/* x */ insert into t values (1)", 1, "INSERT changes rows"),
-        ("GRANT r TO u;\ncreate user mapping for u server s", 2, "CREATE USER MAPPING cannot be compared"),
-        ("SELECT pg_catalog.SetVal('s', 1)", 1, "setval changes a sequence"),
-        ("CREATE TABLE IF NOT EXISTS t (a int)", 1, "CREATE TABLE IF NOT EXISTS cannot be compared"),
-        ("SELECT set_config('track_counts', 'off', true)", 1, "track_counts is what tells"),
-        ("DO $$ BEGIN SET lock_timeout = 0; END $$", 1, "lock_timeout is set in a DO block"),
-        ("SELECT 1;\nSELECT '\0'", 2, "NUL byte"),
-    ],
-)
-def test_faults(text: str, line: int, reason: str) -> None:
-    ((found, told),) = faults(text)
-    assert found == line
-    assert reason in told
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "CREATE SCHEMA IF NOT EXISTS s; CREATE EXTENSION IF NOT EXISTS x; CREATE MATERIALIZED VIEW IF NOT EXISTS v AS SELECT 1",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1)' SET lock_timeout = 0",
-        "CREATE PROCEDURE p() BEGIN ATOMIC INSERT INTO t VALUES (1); DELETE FROM t; END",
-        "SET lock_timeout = 0; SELECT pg_catalog.set_config('search_path', '', false); RESET ALL",
-        "CREATE VIEW v AS SELECT nextval('s')",
-    ],
-)
-def test_what_is_not_refused_unseen(text: str) -> None:
-    assert faults(text) == []
+def statements(text: str) -> list[tuple[int, str]]:
+    """Line and text of each statement."""
+    return [(one.line, one.text) for one in Script("s", text).statements]
 
 
 def test_a_script_is_cut_before_each_definition() -> None:
@@ -60,7 +26,7 @@ CREATE MATERIALIZED VIEW v AS SELECT 1 WITH NO DATA; COMMENT ON MATERIALIZED VIE
 SELECT set_config('role', 'x', false);
 CREATE TYPE app.mood AS ENUM ('a');
 GRANT USAGE ON TYPE app.mood TO y"""
-    first, second, third = parts(text, LIMITS)
+    first, second, third = parts(Script("s", text), LIMITS)
     assert first.definition is None
     assert first.text.split() == [
         "SET",
@@ -102,7 +68,7 @@ SPACE = st.sampled_from([" ", "\n", " -- ; x\n", "/* a ; /* b */\n */", "\t\n"])
 @given(st.lists(st.tuples(SPACE, st.sampled_from([*SETTINGS, *DEFINITIONS, *OTHERS]), SPACE), max_size=8), SPACE)
 def test_cutting_loses_nothing_and_moves_nothing_to_another_line(written: list[tuple[str, str, str]], end: str) -> None:
     text = "".join(f"{before}{statement}{after};" for before, statement, after in written) + end
-    found = parts(text, LIMITS)
+    found = parts(Script("s", text), LIMITS)
     seen = []
     for part in found:
         definition = part.definition
@@ -118,20 +84,16 @@ def test_cutting_loses_nothing_and_moves_nothing_to_another_line(written: list[t
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("drop", "kept"),
     [
-        ("", False),
-        ("SET a = 1; SELECT 2", False),
-        ("CREATE TEMP TABLE t (a int)", False),
-        ("SELECT 1; drop view v", True),
-        ("CREATE OR REPLACE LOCAL TEMPORARY VIEW v AS SELECT 1", False),
-        ("DO ''", True),
+        ("DROP TYPE IF EXISTS t CASCADE", False),
+        ("drop domain T restrict", False),
+        ("DROP MATERIALIZED VIEW t", True),
+        ("DROP TYPE s.t", True),
+        ("DROP TYPE t, u", True),
+        ("DROP TYPE", True),
     ],
 )
-def test_lasting(text: str, expected: bool) -> None:
-    assert lasting(text) is expected
-
-
-def test_warns() -> None:
-    assert warns("DO $$ BEGIN RAISE\n WARNING 'x'; END $$")
-    assert not warns("-- raise warning\nSELECT raise, warning")
+def test_what_is_dropped_to_be_defined_anew_is_compared(drop: str, kept: bool) -> None:
+    found = parts(Script("s", f"{drop}; CREATE TYPE t AS (a int)"), LIMITS)
+    assert any(drop in part.text for part in found) is kept
