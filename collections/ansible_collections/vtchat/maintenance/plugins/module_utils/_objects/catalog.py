@@ -13,6 +13,8 @@ All of it runs with our own search_path, so every name outside pg_catalog is pri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Catalogs whose rows are parts of an object: the catalog of that object, and the column with its oid.
 PART_OF = {
     "pg_attribute": ("pg_class", "attrelid"),
@@ -106,29 +108,11 @@ def _values(rows: dict[str, tuple[str, str]]) -> str:
     return ", ".join(f"('{key}', '{one}', '{other}')" for key, (one, other) in rows.items())
 
 
-def _listed(names: object) -> str:
-    return ", ".join(f"'{name}'" for name in names)  # type: ignore[attr-defined]
+def listed(names: Iterable[str]) -> str:
+    """Names as literals of SQL."""
+    return ", ".join(f"'{name}'" for name in names)
 
 
-# Columns that are no part of what an object is: they say where it is stored, are counted by the server, or are told elsewhere.
-_IGNORED = (
-    """
-oid relname relnamespace reltype relowner relfilenode relpages reltuples relallvisible relallfrozen reltoastrelid relhasindex
-relnatts relchecks relhasrules relhastriggers relhassubclass relispopulated relrewrite relfrozenxid relminmxid relacl reloptions
-relam reltablespace relkind relisshared
-attname atttypid attnum attcacheoff attlen attbyval attalign attndims atttypmod attnotnull attisdropped attacl attmissingval
-atthasmissing atthasdef adnum
-indrelid indnatts indnkeyatts indkey indclass indcollation indoption indcheckxmin indexprs indpred
-rngmultitypid partdefid partclass partcollation partattrs
-extconfig extcondition datfrozenxid datminmxid datcollversion datlastsysoid
-""".split()
-    + [column for _catalog, column in PART_OF.values()]
-)
-# Values that say nothing, as most columns of most objects have them.
-_PLAIN = """
- '0', '-1', 'false', '', '{}', 'relpersistence=p', 'relreplident=d', 'relreplident=n', 'attislocal=true',
- 'indisvalid=true', 'indisready=true', 'indislive=true', 'indimmediate=true', 'indisunique=true', 'indisprimary=true'
-"""
 # Where an expression that is stored as a tree belongs: its relation's column, for pg_get_expr().
 _TREES = {
     "pg_policy": "polrelid",
@@ -161,7 +145,7 @@ SELECT jsonb_agg(jsonb_build_object('oid', c.oid::bigint, 'name', c.relname, 're
 FROM pg_class AS c LEFT JOIN (VALUES {_values(PART_OF)}) AS p (catalog, class, object) ON p.catalog = c.relname
 LEFT JOIN (VALUES {_values(ABOUT)}) AS a (catalog, class, object) ON a.catalog = c.relname,
 LATERAL (SELECT has_table_privilege(c.oid, 'SELECT') AS readable,
-                p.class IS NULL AND a.class IS NULL AND c.relname NOT IN ({_listed([*OBJECTS, *DERIVED])}) AS refused) AS r,
+                p.class IS NULL AND a.class IS NULL AND c.relname NOT IN ({listed([*OBJECTS, *DERIVED])}) AS refused) AS r,
 LATERAL (SELECT coalesce(string_agg(format(' || jsonb_build_object(%L, pg_get_expr(t.%I, %s))', x.attname, x.attname,
                     coalesce('t.' || e.relation, '0')), '') , '')
                 || CASE c.relname WHEN 'pg_attribute' THEN ' || (SELECT jsonb_build_object(''attstorage'', '
@@ -170,7 +154,7 @@ LATERAL (SELECT coalesce(string_agg(format(' || jsonb_build_object(%L, pg_get_ex
          FROM pg_attribute AS x LEFT JOIN (VALUES {", ".join(f"('{k}', '{v}')" for k, v in _TREES.items())})
              AS e (catalog, relation) ON e.catalog = c.relname
          WHERE x.attrelid = c.oid AND x.atttypid = 'pg_node_tree'::regtype) AS n
-WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ({_listed(DERIVED)})
+WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ({listed(DERIVED)})
 """  # noqa: S608 - made of constants
 
 # Which objects were written: pairs [classid, objid]. $1: the lowest number of a transaction that counts. During a trial a

@@ -8,19 +8,36 @@
 
 from __future__ import annotations
 
-from .catalog import _IGNORED, _PLAIN, MIGRATION, OBJECTS, RELATIONS, _listed
+from .catalog import MIGRATION, OBJECTS, PART_OF, RELATIONS, listed
 
+# Columns that are no part of what an object is: they say where it is stored, are counted by the server, or are told elsewhere.
+_IGNORED = (
+    """
+oid relname relnamespace reltype relowner relfilenode relpages reltuples relallvisible relallfrozen reltoastrelid relhasindex
+relnatts relchecks relhasrules relhastriggers relhassubclass relispopulated relrewrite relfrozenxid relminmxid relacl reloptions
+relam reltablespace relkind relisshared
+attname atttypid attnum attcacheoff attlen attbyval attalign attndims atttypmod attnotnull attisdropped attacl attmissingval
+atthasmissing atthasdef adnum
+indrelid indnatts indnkeyatts indkey indclass indcollation indoption indcheckxmin indexprs indpred
+rngmultitypid partdefid partclass partcollation partattrs
+extconfig extcondition datfrozenxid datminmxid datcollversion datlastsysoid
+""".split()
+    + [column for _catalog, column in PART_OF.values()]
+)
+# Values that say nothing, as most columns of most objects have them.
+_PLAIN = """
+ '0', '-1', 'false', '', '{}', 'relpersistence=p', 'relreplident=d', 'relreplident=n', 'attislocal=true',
+ 'indisvalid=true', 'indisready=true', 'indislive=true', 'indimmediate=true', 'indisunique=true', 'indisprimary=true'
+"""
 # $1: [[classid, objid], ...]. <rows>: for each catalog that these are in or have parts in, a SELECT (see CATALOGS).
-#   definition  what the server prints, and all columns of catalogs for which it has no function
-#   settings    what one may say of an object besides its definition; line by line
-#   hidden      a digest of options that may be secret
-#   place       None: a script may define such an object; otherwise where its definition belongs
-DESCRIBE = """
-WITH touched AS (
+_TOUCHED = """touched AS (
     SELECT DISTINCT (p->>0)::oid AS classid, (p->>1)::oid AS objid FROM jsonb_array_elements($1) AS p
 ), raw (classid, objid, catalog, entry) AS MATERIALIZED (
     SELECT NULL::oid, NULL::oid, NULL::name, NULL::jsonb WHERE false<rows>
-), known AS MATERIALIZED (
+)"""
+
+# All columns of these rows, with the names of what they point at.
+_LINES = """known AS MATERIALIZED (
     SELECT fktable, fkcols[1] AS key, pktable FROM pg_get_catalog_foreign_keys() WHERE cardinality(fkcols) = 1 AND NOT is_array
 ), lines AS (
     SELECT r.classid, r.objid, r.catalog, concat(
@@ -36,7 +53,10 @@ WITH touched AS (
         WHERE e.key NOT IN ({ignored}) AND e.key !~ '^(fdw|srv|ft|attfdw)options$|acl$|owner$') AS x
     WHERE x.value NOT IN ({plain}) AND x.key || '=' || x.value NOT IN ({plain})
     GROUP BY r.classid, r.objid, r.catalog, r.entry
-), generic AS (
+)"""
+
+# By object: the lines, a digest of options that may be secret, owner and privileges.
+_GENERIC = """generic AS (
     SELECT t.classid, t.objid,
            (SELECT string_agg(line, E'\\n' ORDER BY l.catalog, line) FROM lines AS l
             WHERE l.classid = t.classid AND l.objid = t.objid) AS lines,
@@ -48,92 +68,105 @@ WITH touched AS (
                    jsonb_array_elements_text(nullif(max(CASE WHEN e.key ~ 'acl$' THEN e.value END), '')::jsonb) AS item) AS acl
         FROM raw AS r, jsonb_each_text(r.entry) AS e WHERE r.classid = t.classid AND r.objid = t.objid
         AND to_regclass(r.catalog::text) = r.classid) AS o ON true
-), described AS (
-    SELECT o.classid, o.objid, CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
-           format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS object,
-           p.oid::regprocedure::text AS address,
-           CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE concat_ws(E'\\n',
-               'RETURNS ' || pg_get_function_result(p.oid), 'parallel ' || p.proparallel::text, g.lines) END AS definition,
-           NULL AS settings, p.proowner AS owner, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, NULL AS place
-    FROM touched AS o JOIN pg_proc AS p ON p.oid = o.objid JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
-    WHERE o.classid = 'pg_proc'::regclass
-    UNION ALL
-    SELECT o.classid, o.objid,
-           CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
-                          WHEN 'S' THEN 'sequence' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'table' END,
-           format('%I.%I', n.nspname, c.relname), format('%I.%I', n.nspname, c.relname),
-           CASE WHEN c.relkind IN ('v', 'm') THEN
-                    pg_get_viewdef(c.oid) || coalesce(E'\\nWITH (' || array_to_string(c.reloptions, ', ') || ')', '')
-                    || coalesce(E'\\nUSING ' || nullif(m.amname, 'heap'), '') || coalesce(E'\\nTABLESPACE ' || s.spcname, '')
-                    || coalesce(E'\\n' || (
-                        SELECT string_agg(concat(pg_get_ruledef(r.oid), ' -- ' || nullif(r.ev_enabled, 'O')::text), E'\\n'
-                                          ORDER BY r.rulename)
-                        FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN'), '')
-                WHEN c.relkind IN ('i', 'I') THEN pg_get_indexdef(c.oid)
-                WHEN c.relkind <> 'S' THEN (
-                    SELECT concat_ws(E'\\n', string_agg(concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),
-                        CASE WHEN attnotnull THEN 'NOT NULL' END), E'\\n' ORDER BY attnum),
-                        c.reloptions::text, 'USING ' || nullif(m.amname, 'heap'), 'TABLESPACE ' || s.spcname)
-                    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) END,
-           g.lines, c.relowner, CASE WHEN c.relkind NOT IN ('i', 'I') THEN
-               coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) END,
-           CASE c.relkind {relations} END
-    FROM touched AS o JOIN pg_class AS c ON c.oid = o.objid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
-    LEFT JOIN pg_am AS m ON m.oid = c.relam AND m.amtype = 't' LEFT JOIN pg_tablespace AS s ON s.oid = c.reltablespace
-    WHERE o.classid = 'pg_class'::regclass AND c.relkind <> 't' AND n.nspname <> 'pg_toast'
-    UNION ALL
-    SELECT o.classid, o.objid, 'type', format('%I.%I', n.nspname, y.typname), format('%I.%I', n.nspname, y.typname),
-           CASE y.typtype
-                WHEN 'e' THEN (SELECT 'ENUM (' || coalesce(string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder), '')
-                               || ')' FROM pg_enum WHERE enumtypid = y.oid)
-                WHEN 'c' THEN (SELECT '(' || coalesce(string_agg(format('%I %s', attname, format_type(atttypid, atttypmod))
-                                   || CASE WHEN attcollation <> t.typcollation THEN ' COLLATE ' || attcollation::regcollation
-                                      ELSE '' END, ', ' ORDER BY attnum), '') || ')'
-                               FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
-                               WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped)
-                WHEN 'r' THEN 'RANGE ' || g.lines
-                WHEN 'd' THEN concat_ws(' ', 'DOMAIN', format_type(y.typbasetype, y.typtypmod),
-                    (SELECT 'COLLATE ' || y.typcollation::regcollation FROM pg_type AS t
-                     WHERE t.oid = y.typbasetype AND t.typcollation <> y.typcollation),
-                    'DEFAULT ' || y.typdefault, CASE WHEN y.typnotnull THEN 'NOT NULL' END,
-                    (SELECT string_agg(pg_get_constraintdef(oid), ' ' ORDER BY pg_get_constraintdef(oid))
-                     FROM pg_constraint WHERE contypid = y.oid AND contype = 'c')) END,
-           (SELECT string_agg(format('constraint %I: %s', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname)
-            FROM pg_constraint WHERE contypid = y.oid AND contype = 'c'),
-           y.typowner, coalesce(y.typacl, acldefault('T', y.typowner)),
-           CASE WHEN y.typtype NOT IN ('e', 'c', 'r', 'd') THEN '{migration}' END
-    FROM touched AS o JOIN pg_type AS y ON y.oid = o.objid JOIN pg_namespace AS n ON n.oid = y.typnamespace
-    JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
-    LEFT JOIN pg_class AS r ON r.oid = y.typrelid
-    WHERE o.classid = 'pg_type'::regclass AND coalesce(r.relkind, 'c') = 'c' AND y.typtype <> 'm'
-    UNION ALL
-    SELECT o.classid, o.objid, 'schema', quote_ident(n.nspname), quote_ident(n.nspname),
-           'CREATE SCHEMA ' || quote_ident(n.nspname), NULL, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner)), NULL
-    FROM touched AS o JOIN pg_namespace AS n ON n.oid = o.objid WHERE o.classid = 'pg_namespace'::regclass
-    UNION ALL
-    SELECT o.classid, o.objid, 'trigger', format('%I on %I.%I', g.tgname, n.nspname, c.relname), NULL,
-           format('%s -- %s', pg_get_triggerdef(g.oid), g.tgenabled), NULL, c.relowner, NULL, NULL
-    FROM touched AS o JOIN pg_trigger AS g ON g.oid = o.objid JOIN pg_class AS c ON c.oid = g.tgrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE o.classid = 'pg_trigger'::regclass AND NOT g.tgisinternal
-    UNION ALL
-    SELECT o.classid, o.objid, 'rule', format('%I on %I.%I', w.rulename, n.nspname, c.relname), NULL,
-           format('%s -- %s', pg_get_ruledef(w.oid), w.ev_enabled), NULL, c.relowner, NULL, NULL
-    FROM touched AS o JOIN pg_rewrite AS w ON w.oid = o.objid JOIN pg_class AS c ON c.oid = w.ev_class
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE o.classid = 'pg_rewrite'::regclass AND c.relkind NOT IN ('v', 'm')
-    UNION ALL
-    SELECT o.classid, o.objid, i.type, i.identity, NULL, coalesce(g.lines, i.identity), NULL, g.owner,
-           coalesce(g.acl, acldefault(l.letter, g.owner)), CASE o.classid {objects} ELSE '{migration}' END
-    FROM touched AS o JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
-    LEFT JOIN (VALUES ('pg_language', 'l'::"char"), ('pg_foreign_data_wrapper', 'F'), ('pg_foreign_server', 'S'),
-                      ('pg_database', 'd')) AS l (catalog, letter) ON to_regclass(l.catalog) = o.classid,
-    LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
-    WHERE o.objid <> 0 AND i.identity IS NOT NULL AND o.classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass,
-        'pg_namespace'::regclass, 'pg_trigger'::regclass, 'pg_rewrite'::regclass, 'pg_type'::regclass)
-), shown AS (
+)"""
+
+# Of aggregates the server prints no definition.
+_FUNCTIONS = """SELECT o.classid, o.objid,
+       CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
+       format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS object,
+       p.oid::regprocedure::text AS address,
+       CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE concat_ws(E'\\n',
+           'RETURNS ' || pg_get_function_result(p.oid), 'parallel ' || p.proparallel::text, g.lines) END AS definition,
+       NULL AS settings, p.proowner AS owner, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, NULL AS place
+FROM touched AS o JOIN pg_proc AS p ON p.oid = o.objid JOIN pg_namespace AS n ON n.oid = p.pronamespace
+JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
+WHERE o.classid = 'pg_proc'::regclass"""
+
+# Tables and the like can only lose or gain owner, privileges and comments: their columns tell whether more has changed.
+_RELATIONS_OF_ALL_KINDS = """SELECT o.classid, o.objid,
+       CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+                      WHEN 'S' THEN 'sequence' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'table' END,
+       format('%I.%I', n.nspname, c.relname), format('%I.%I', n.nspname, c.relname),
+       CASE WHEN c.relkind IN ('v', 'm') THEN
+                pg_get_viewdef(c.oid) || coalesce(E'\\nWITH (' || array_to_string(c.reloptions, ', ') || ')', '')
+                || coalesce(E'\\nUSING ' || nullif(m.amname, 'heap'), '') || coalesce(E'\\nTABLESPACE ' || s.spcname, '')
+                || coalesce(E'\\n' || (
+                    SELECT string_agg(concat(pg_get_ruledef(r.oid), ' -- ' || nullif(r.ev_enabled, 'O')::text), E'\\n'
+                                      ORDER BY r.rulename)
+                    FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN'), '')
+            WHEN c.relkind IN ('i', 'I') THEN pg_get_indexdef(c.oid)
+            WHEN c.relkind <> 'S' THEN (
+                SELECT concat_ws(E'\\n', string_agg(concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),
+                    CASE WHEN attnotnull THEN 'NOT NULL' END), E'\\n' ORDER BY attnum),
+                    c.reloptions::text, 'USING ' || nullif(m.amname, 'heap'), 'TABLESPACE ' || s.spcname)
+                FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) END,
+       g.lines, c.relowner, CASE WHEN c.relkind NOT IN ('i', 'I') THEN
+           coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) END,
+       CASE c.relkind {relations} END
+FROM touched AS o JOIN pg_class AS c ON c.oid = o.objid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
+LEFT JOIN pg_am AS m ON m.oid = c.relam AND m.amtype = 't' LEFT JOIN pg_tablespace AS s ON s.oid = c.reltablespace
+WHERE o.classid = 'pg_class'::regclass AND c.relkind <> 't' AND n.nspname <> 'pg_toast'"""
+
+# Types that are no part of another object.
+_TYPES = """SELECT o.classid, o.objid, 'type', format('%I.%I', n.nspname, y.typname), format('%I.%I', n.nspname, y.typname),
+       CASE y.typtype
+            WHEN 'e' THEN (SELECT 'ENUM (' || coalesce(string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder), '')
+                           || ')' FROM pg_enum WHERE enumtypid = y.oid)
+            WHEN 'c' THEN (SELECT '(' || coalesce(string_agg(format('%I %s', attname, format_type(atttypid, atttypmod))
+                               || CASE WHEN attcollation <> t.typcollation THEN ' COLLATE ' || attcollation::regcollation
+                                  ELSE '' END, ', ' ORDER BY attnum), '') || ')'
+                           FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
+                           WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped)
+            WHEN 'r' THEN 'RANGE ' || g.lines
+            WHEN 'd' THEN concat_ws(' ', 'DOMAIN', format_type(y.typbasetype, y.typtypmod),
+                (SELECT 'COLLATE ' || y.typcollation::regcollation FROM pg_type AS t
+                 WHERE t.oid = y.typbasetype AND t.typcollation <> y.typcollation),
+                'DEFAULT ' || y.typdefault, CASE WHEN y.typnotnull THEN 'NOT NULL' END,
+                (SELECT string_agg(pg_get_constraintdef(oid), ' ' ORDER BY pg_get_constraintdef(oid))
+                 FROM pg_constraint WHERE contypid = y.oid AND contype = 'c')) END,
+       (SELECT string_agg(format('constraint %I: %s', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname)
+        FROM pg_constraint WHERE contypid = y.oid AND contype = 'c'),
+       y.typowner, coalesce(y.typacl, acldefault('T', y.typowner)),
+       CASE WHEN y.typtype NOT IN ('e', 'c', 'r', 'd') THEN '{migration}' END
+FROM touched AS o JOIN pg_type AS y ON y.oid = o.objid JOIN pg_namespace AS n ON n.oid = y.typnamespace
+JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
+LEFT JOIN pg_class AS r ON r.oid = y.typrelid
+WHERE o.classid = 'pg_type'::regclass AND coalesce(r.relkind, 'c') = 'c' AND y.typtype <> 'm'"""
+
+_SCHEMAS = """SELECT o.classid, o.objid, 'schema', quote_ident(n.nspname), quote_ident(n.nspname),
+       'CREATE SCHEMA ' || quote_ident(n.nspname), NULL, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner)), NULL
+FROM touched AS o JOIN pg_namespace AS n ON n.oid = o.objid WHERE o.classid = 'pg_namespace'::regclass"""
+
+_TRIGGERS = """SELECT o.classid, o.objid, 'trigger', format('%I on %I.%I', g.tgname, n.nspname, c.relname), NULL,
+       format('%s -- %s', pg_get_triggerdef(g.oid), g.tgenabled), NULL, c.relowner, NULL, NULL
+FROM touched AS o JOIN pg_trigger AS g ON g.oid = o.objid JOIN pg_class AS c ON c.oid = g.tgrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE o.classid = 'pg_trigger'::regclass AND NOT g.tgisinternal"""
+
+# Rules of tables; those of views belong to the view.
+_RULES = """SELECT o.classid, o.objid, 'rule', format('%I on %I.%I', w.rulename, n.nspname, c.relname), NULL,
+       format('%s -- %s', pg_get_ruledef(w.oid), w.ev_enabled), NULL, c.relowner, NULL, NULL
+FROM touched AS o JOIN pg_rewrite AS w ON w.oid = o.objid JOIN pg_class AS c ON c.oid = w.ev_class
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE o.classid = 'pg_rewrite'::regclass AND c.relkind NOT IN ('v', 'm')"""
+
+# All other objects, by what their catalogs say.
+_OTHERS = """SELECT o.classid, o.objid, i.type, i.identity, NULL, coalesce(g.lines, i.identity), NULL, g.owner,
+       coalesce(g.acl, acldefault(l.letter, g.owner)), CASE o.classid {objects} ELSE '{migration}' END
+FROM touched AS o JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
+LEFT JOIN (VALUES ('pg_language', 'l'::"char"), ('pg_foreign_data_wrapper', 'F'), ('pg_foreign_server', 'S'),
+                  ('pg_database', 'd')) AS l (catalog, letter) ON to_regclass(l.catalog) = o.classid,
+LATERAL pg_identify_object(o.classid, o.objid, 0) AS i
+WHERE o.objid <> 0 AND i.identity IS NOT NULL AND o.classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass,
+    'pg_namespace'::regclass, 'pg_trigger'::regclass, 'pg_rewrite'::regclass, 'pg_type'::regclass)"""
+
+# What is said of all kinds.
+#   definition  what the server prints, and all columns of catalogs for which it has no function
+#   settings    what one may say of an object besides its definition; line by line
+#   hidden      a digest of options that may be secret
+#   place       None: a script may define such an object; otherwise where its definition belongs
+_SHOWN = """shown AS (
     SELECT d.classid::bigint, d.objid::bigint, d.kind, d.object, d.address, d.definition, d.place, g.hidden,
        pg_get_userbyid(d.owner)::text AS owner,
        nullif(concat_ws(E'\\n', d.settings, (
@@ -161,21 +194,23 @@ WITH touched AS (
             ON l.classoid = 'pg_class'::regclass AND t.attrelid = l.objoid AND t.attnum = l.objsubid AND l.objsubid > 0
         WHERE l.classoid = d.classid AND l.objoid = d.objid) AS labels
     FROM described AS d JOIN generic AS g ON g.classid = d.classid AND g.objid = d.objid
-)
-SELECT coalesce(jsonb_agg(to_jsonb(shown) ORDER BY kind, object), '[]') FROM shown
-"""
+)"""
 
 
 def describe() -> str:
-    """The query DESCRIBE, complete."""
+    """The query that describes objects; it still has its <rows>."""
     objects = "".join(
         f" WHEN '{name}'::regclass THEN " + (f"'{place}'" if place else "NULL") for name, place in OBJECTS.items()
     )
     relations = "".join(f" WHEN '{letter}' THEN '{place}'" for letter, place in RELATIONS.items())
-    return (
-        DESCRIBE.replace("{ignored}", _listed(_IGNORED))
-        .replace("{plain}", _PLAIN)
-        .replace("{objects}", objects)
-        .replace("{relations}", relations)
-        .replace("{migration}", MIGRATION)
-    )
+    kinds = "\nUNION ALL\n".join([_FUNCTIONS, _RELATIONS_OF_ALL_KINDS, _TYPES, _SCHEMAS, _TRIGGERS, _RULES, _OTHERS])
+    query = f"""
+WITH {_TOUCHED}, {_LINES}, {_GENERIC}, described AS (
+{kinds}
+), {_SHOWN}
+SELECT coalesce(jsonb_agg(to_jsonb(shown) ORDER BY kind, object), '[]') FROM shown
+"""  # noqa: S608 - made of constants
+    places = {"{ignored}": listed(_IGNORED), "{plain}": _PLAIN, "{objects}": objects, "{relations}": relations}
+    for place, text in {**places, "{migration}": MIGRATION}.items():
+        query = query.replace(place, text)
+    return query

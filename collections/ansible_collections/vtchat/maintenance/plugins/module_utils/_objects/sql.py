@@ -55,12 +55,8 @@ SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('oid', oid::bigint, 'name',
             AND NOT EXISTS (SELECT FROM gone AS also WHERE also.classid = d.classid AND also.objid = d.objid)) AS o)
 """
 
-# What an object bears besides its definition, as statements that give it to another one of the same name, in their order:
-# $1 classid, $2 objid. column: the statement is for this column, and void if the other one has no such column. revoke: here
-# everything is to be revoked from everybody, for a new object has the privileges that the owner gives to all new ones.
-# special: not simply the server's own defaults.
-BELONGINGS = """
-WITH o AS (
+# The object itself, and its columns.
+_BEARER = """o AS (
     SELECT $1 AS classid, c.oid AS objid, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END AS kind, '' AS type,
            format('%I.%I', n.nspname, c.relname) AS name, c.relowner AS owner,
            coalesce(c.relacl, acldefault('r', c.relowner)) AS acl,
@@ -79,7 +75,8 @@ WITH o AS (
 ), columns AS (
     SELECT o.*, t.* FROM o JOIN pg_attribute AS t ON t.attrelid = o.objid
     WHERE o.classid = 'pg_class'::regclass AND t.attnum > 0 AND NOT t.attisdropped
-), statements (rank, "column", revoke, statement) AS (
+)"""
+_BELONGINGS = """statements (rank, "column", revoke, statement) AS (
     SELECT 1, NULL::text, false, format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(owner)) FROM o
     UNION ALL SELECT 2, NULL, true, NULL FROM o WHERE special
     UNION ALL
@@ -118,11 +115,17 @@ WITH o AS (
     UNION ALL
     SELECT 9, NULL, false, pg_get_triggerdef(g.oid) FROM o JOIN pg_trigger AS g ON g.tgrelid = o.objid
     WHERE o.classid = 'pg_class'::regclass AND NOT g.tgisinternal
-)
+)"""
+# What an object bears besides its definition, as statements that give it to another one of the same name, in their order:
+# $1 classid, $2 objid. column: the statement is for this column, and void if the other one has no such column. revoke: here
+# everything is to be revoked from everybody, for a new object has the privileges that the owner gives to all new ones.
+# special: not simply the server's own defaults.
+BELONGINGS = f"""
+WITH {_BEARER}, {_BELONGINGS}
 SELECT coalesce(jsonb_agg(jsonb_build_object('classid', $1::bigint, 'address', o.name, 'column', "column", 'revoke', revoke,
                                              'statement', statement) ORDER BY rank, statement), '[]')
 FROM o, statements
-"""
+"""  # noqa: S608 - made of constants
 
 # REVOKE from everybody who has a privilege on an object: $1 classid, $2 objid. The owner's own go, too.
 REVOKES = """
