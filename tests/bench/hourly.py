@@ -162,7 +162,7 @@ def _import() -> float:
         "init_plugin_loader([sys.argv[1]])",
         "import ansible.plugins.action, ansible.module_utils.basic",
         "began = time.perf_counter()",
-        "import ansible_collections.vtchat.maintenance.plugins.action.database",
+        "import ansible_collections.vtchat.maintenance.plugins.action.run",
         "print(time.perf_counter() - began)",
     ])  # fmt: skip
     command = [sys.executable, "-c", program, str(REPOSITORY / "collections")]

@@ -96,7 +96,7 @@ def test_every_performer_is_packed_and_type_checked() -> None:
 def test_every_database_module_is_documented_routed_and_in_the_action_group(name: str) -> None:
     assert name in MODULES
     assert name in RUNTIME["action_groups"]["all"]
-    assert RUNTIME["plugin_routing"]["modules"][name] == {"action_plugin": "vtchat.maintenance.database"}
+    assert (COLLECTION / f"plugins/action/{name}.py").is_file()
 
 
 def test_every_module_that_goes_through_the_edge_has_a_performer() -> None:
@@ -123,9 +123,14 @@ def test_every_operation_is_named_where_people_choose_one() -> None:
         assert [name for name in NAMES if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_nothing_is_routed_that_does_not_exist() -> None:
-    assert set(RUNTIME["plugin_routing"]["modules"]) <= set(MODULES)
+def test_no_plugin_stands_for_what_does_not_exist() -> None:
     assert set(RUNTIME["action_groups"]["all"]) <= set(MODULES)
+    assert {path.stem for path in (COLLECTION / "plugins/action").glob("*.py")} <= set(MODULES)
+
+
+def test_nothing_is_redirected() -> None:
+    """What is redirected to is looked up in the workers only, and imported anew for each task of each host."""
+    assert "plugin_routing" not in RUNTIME
 
 
 @pytest.mark.parametrize("path", UTILITIES, ids=relative)

@@ -4,10 +4,14 @@
 
 # Private to this collection: may change in any release.
 
-"""One action plugin for all database modules: where nothing forbids it, the work is done in this process.
+"""What the action plugins of the database modules have in common: where nothing forbids it, the work is done in this process.
 
 A module costs an interpreter, an archive and two imports for each task and host; the database is far away anyway, and
 reached from here as well as from a module that runs here. Same options, same code, same result as the module.
+
+Each of these modules has an action plugin of its own name. Ansible's strategies look at the class of such a plugin (for
+BYPASS_HOST_LOOP) before they fork a worker for each host, so that it is compiled and imported once; a plugin that
+meta/runtime.yml redirects to is looked up in the workers only, and was imported anew for each task of each host.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ import time
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -31,7 +34,7 @@ FIRST_PROGRESS, LAST_PROGRESS = 5.0, 60.0
 display = Display()
 
 
-class ActionModule(ActionBase):
+class DatabaseAction(ActionBase):
     """Validates all options at once, then works here or hands over to the module."""
 
     _supports_check_mode = True
@@ -42,15 +45,14 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         name = self._task.action.rpartition(".")[2]
         here = self._works_here(task_vars)
-        arguments = dict(self._task.args)
         try:
-            arguments = _edge.PERFORMERS[name].with_files(arguments, self._content)
-            request = _edge.validated(name, arguments)
+            arguments = self._arguments()
+            parameters = _edge.validated(name, arguments)
         except OptionError as error:
-            result.update(_edge.failure(self._task.args.get("plan") or name, error))
+            result.update(_edge.failure(name, self._task.args, str(error)), errors=error.errors)
             return result
         if here:
-            result.update(_edge.perform(request, self._task.check_mode, self._progress(task_vars)))
+            result.update(_edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars)))
         else:
             module = f"vtchat.maintenance.{name}"
             result.update(
@@ -60,14 +62,9 @@ class ActionModule(ActionBase):
             )
         return result
 
-    def _content(self, path: str) -> bytes:
-        """A file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
-        try:
-            found = self._loader.get_real_file(self._find_needle("files", path))
-            with open(found, "rb") as file:
-                return file.read()
-        except (AnsibleError, OSError) as error:
-            raise OptionError([f"src: cannot read {path}: {error}"]) from None
+    def _arguments(self) -> dict[str, Any]:
+        """The options of the task as the module takes them."""
+        return dict(self._task.args)
 
     def _works_here(self, task_vars: dict[str, Any]) -> bool:
         """Whether a module would run on this machine, as this user, with this interpreter and in this environment."""

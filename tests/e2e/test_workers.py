@@ -1,0 +1,103 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Ansible's workers import: nothing of ours, because the process that forks them has it all. And what a run does without."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.runs import REPOSITORY, playbook
+from tests.servers import Database
+
+OURS = "ansible_collections.vtchat.maintenance.plugins."
+RUNTIME = REPOSITORY / "collections/ansible_collections/vtchat/maintenance/meta/runtime.yml"
+STEPS: list[dict[str, dict[str, Any]]] = [
+    {"purge": {"table": "sessions", "column": "expires_at", "timezone": "UTC"}},
+    {"refresh": {"view": "user_subscription_summary"}},
+    {"analyze": {"tables": ["users"]}},
+    {"index": {"definition": "CREATE INDEX of_a_test ON users (name)"}},
+]
+FUNCTION = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+VIEW = "CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT user_id FROM user_subscriptions"
+MODULES: dict[str, dict[str, Any]] = {
+    **{name: options for step in STEPS for name, options in step.items()},
+    "run": {"plan": "all", "steps": STEPS},
+    "history_info": {},
+    "maintainer": {"name": "maintainer_of_a_test", "steps": STEPS[:3]},
+    "sql_object": {"scripts": [{"name": "one", "sql": FUNCTION}], "history": False},
+}
+
+# Python runs this file at the start of every process. It writes down what is looked for in the file system, and by whom.
+HOOK = """
+import os, sys
+
+class Finder:
+    def __init__(self, whose):
+        self.whose = whose
+
+    def find_spec(self, name, path=None, target=None):
+        with open(os.environ["IMPORTS"], "a") as file:
+            file.write(f"{self.whose} {name}\\n")
+
+def forked():
+    sys.meta_path[0] = Finder("worker")
+    sys.meta_path[0].find_spec("itself")
+
+sys.meta_path.insert(0, Finder("main"))
+os.register_at_fork(after_in_child=forked)
+"""
+
+
+def imports(directory: Path, tasks: list[dict[str, Any]], **variables: Any) -> Counter[tuple[str, str]]:
+    """How often what was imported, in the main process and in workers, with nothing of ours in ansible.cfg."""
+    (directory / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
+    (directory / "ansible.cfg").touch()
+    known = {"ansible_python_interpreter": sys.executable, **variables}
+    environment = {
+        "PYTHONPATH": str(directory),
+        "IMPORTS": str(directory / "imports"),
+        "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
+        "ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles"),
+    }
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    done = playbook(directory, play, known, "--check", environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (directory / "imports").read_text(encoding="utf-8").splitlines()
+    return Counter((whose, name) for whose, name in map(str.split, lines))
+
+
+def of_ours_in_workers(found: Counter[tuple[str, str]]) -> set[str]:
+    return {name for whose, name in found if whose == "worker" and name.startswith((OURS, "psycopg2"))}
+
+
+def test_workers_import_nothing_of_ours(vtchat_database: Database, tmp_path: Path) -> None:
+    """Every database module; a module that is added belongs into the list above."""
+    vtchat_database.sql(VIEW)
+    group = set(yaml.safe_load(RUNTIME.read_text(encoding="utf-8"))["action_groups"]["all"])
+    assert set(MODULES) == group
+    tasks = [
+        {f"vtchat.maintenance.{name}": {"dsn": vtchat_database.dsn, **options}} for name, options in MODULES.items()
+    ]
+    found = imports(tmp_path, tasks)
+    assert found["worker", "itself"] >= len(tasks)
+    assert not of_ours_in_workers(found)
+    assert found["main", f"{OURS}module_utils._operations.index"]
+
+
+def test_a_plan_loads_what_it_needs(vtchat_database: Database, tmp_path: Path) -> None:
+    vtchat_database.sql(VIEW)
+    variables = {"maintenance_plans": {"hourly": {"steps": STEPS[:3]}}, "maintenance_dsn": vtchat_database.dsn}
+    found = imports(tmp_path, [{"ansible.builtin.import_role": {"name": "maintenance"}}], **variables)
+    assert not of_ours_in_workers(found)
+    loaded = {name.removeprefix(f"{OURS}module_utils.") for _whose, name in found if name.startswith(OURS)}
+    assert "_operations.purge" in loaded
+    assert not {name for name in loaded if name.startswith(("_objects.", "_rights.", "_services."))}
+    assert ("main", "ansible.module_utils.urls") not in found
