@@ -29,6 +29,7 @@ VIEW = "CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT user_id FRO
 MODULES: dict[str, dict[str, Any]] = {
     **{name: options for step in STEPS for name, options in step.items()},
     "run": {"plan": "all", "steps": STEPS},
+    "plan": {"plan": "all", "plans": {"all": {"steps": STEPS}}},
     "history_info": {},
     "maintainer": {"name": "maintainer_of_a_test", "steps": STEPS[:3]},
     "sql_object": {"scripts": [{"name": "one", "sql": FUNCTION}], "history": False},

@@ -21,9 +21,9 @@ LOADED = OPERATIONS["index"]
 class ActionModule(DatabaseAction):
     """Does what the module sql_object does, with the files of the controller."""
 
-    def _arguments(self) -> dict[str, Any]:
-        found: dict[str, Any] = sql_object.with_files_read(super()._arguments(), self._text_of)
-        return found
+    def _answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        arguments = sql_object.with_files_read(dict(self._task.args), self._text_of)
+        return self._perform("sql_object", arguments, task_vars)
 
     def _text_of(self, path: str) -> str:
         """The text of a file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""

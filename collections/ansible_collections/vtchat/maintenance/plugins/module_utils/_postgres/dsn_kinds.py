@@ -34,6 +34,8 @@ _KINDS = (
     (r"[A-Za-z ]+=[^;'\s]*;\s*[A-Za-z ]+=", "it is a string of .NET: write a URL, or keywords with spaces between them"),
     (r"//|[^=\s]*@[^=\s]*$", "the beginning is missing: a URL begins with postgresql://"),
 )  # fmt: skip
+# Compiled while Ansible loads this, once for the workers of all hosts.
+_PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), said) for pattern, said in _KINDS)
 
 # Parameters that other programs take, and what does the same here.
 _ELSEWHERE = {
@@ -76,7 +78,7 @@ def wrong_kind(text: str) -> str:
         return "it holds a NUL character"
     if text.startswith("\ufeff"):
         return "it begins with an invisible character, a byte order mark: take it out"
-    said = next((said for pattern, said in _KINDS if re.match(pattern, text, re.IGNORECASE)), "")
+    said = next((said for pattern, said in _PATTERNS if pattern.match(text)), "")
     if said or "://" not in text:
         return said
     if not text.isprintable():

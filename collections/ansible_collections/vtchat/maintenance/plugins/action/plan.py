@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan by one task, whatever the transport. A worker for each host costs more than most that is done in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
+
+LOADED = tuple(OPERATIONS.values())
+
+# Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
+PREFIX = "maintenance_"
+CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history")
+ENDPOINT = ("endpoint_url", "endpoint_token")
+OPTIONS = ("plan", "plans", "transport", *CONNECTION, *ENDPOINT)
+
+
+class ActionModule(DatabaseAction):
+    """Chooses the plan, then does what run or endpoint does."""
+
+    def _answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        unknown = [name for name in self._task.args if name not in OPTIONS]
+        if unknown:
+            raise OptionError([f"unsupported option {name}; there are {', '.join(OPTIONS)}" for name in unknown])
+        name = self._option("plan", task_vars) or "hourly"
+        transport = self._option("transport", task_vars) or "direct"
+        if transport not in ("direct", "endpoint"):
+            raise OptionError([f"{self._called('transport')}: it must be direct or endpoint, and it is {transport}"])
+        label = self._called("plans")
+        checked = plan_check.plan_info(
+            {"plans": self._option("plans", task_vars), "name": name, "transport": transport, "label": label}
+        )
+        if checked.get("failed"):
+            raise OptionError(checked["errors"])
+        plan = {"plan": name, **checked["plan"]}
+        if transport == "endpoint":
+            return self._by_endpoint(plan, task_vars)
+        plan.pop("endpoint", None)
+        given = {option: self._option(option, task_vars) for option in CONNECTION}
+        if not given["dsn"]:
+            raise OptionError([f"{self._called('dsn')} is required for {self._called('transport')}=direct"])
+        return self._perform("run", {**plan, **_stated(given)}, task_vars)
+
+    def _by_endpoint(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The application does its own maintenance."""
+        url, token = (self._option(option, task_vars) for option in ENDPOINT)
+        missing = [option for option, value in zip(ENDPOINT, (url, token), strict=True) if not value]
+        if missing:
+            raise OptionError(
+                [f"{self._called(option)} is required for {self._called('transport')}=endpoint" for option in missing]
+            )
+        application, endpoint = str(url).rstrip("/"), plan["endpoint"]
+        health = endpoint.get("health")
+        arguments = {
+            "plan": plan["plan"],
+            "budget": plan.get("budget"),
+            "url": application + endpoint["path"],
+            "health_url": application + health if health else None,
+            "repeat": endpoint.get("repeat"),
+            "token": token,
+        }
+        return self._module("endpoint", _stated(arguments), task_vars)
+
+    def _option(self, name: str, task_vars: Mapping[str, Any]) -> Any:
+        """The option of the task, or the variable that stands for it. None where there is neither."""
+        if name in self._task.args:
+            return self._task.args[name]
+        return self._templar.template(task_vars.get(PREFIX + name))
+
+    def _called(self, name: str) -> str:
+        """What messages call an option: as the user knows it."""
+        return name if name in self._task.args else PREFIX + name
+
+
+def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that nobody has set: for them the module has defaults."""
+    return {name: value for name, value in options.items() if value not in (None, "")}
