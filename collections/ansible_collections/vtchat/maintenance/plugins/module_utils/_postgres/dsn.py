@@ -9,23 +9,19 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from .._errors import OptionError
+from .._hosts import is_loopback
+from .._masking import Hidden, hide
 from .driver import extensions, psycopg2
 from .dsn_kinds import unknown_parameter, wrong_kind
 
-MASK = "********"
 _SECRET_KEYWORDS = ("password", "sslpassword", "oauth_client_secret")
-# A password that looks like a name: of one case, at most four digits after it, or a small number.
-_WORD = re.compile(r"(?=.{1,16}$)(?:[a-z_]+|[A-Z_]+|[A-Z][a-z_]+)[0-9]{0,4}|[0-9]{1,5}")
-# What stands before a password in a keyword string, in JSON and in SQL.
-_PLACE = r"(?P<before>(?i:password)[\"']?\s*(?:[=:]\s*[\"']?|\s[\"']))"
 _PRIVATE_DOMAINS = (".internal", ".flycast")
 # RFC 1918 and RFC 4193.
 _PRIVATE_NETWORKS = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
@@ -45,17 +41,13 @@ _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.cr
 
 @dataclass(frozen=True, repr=False)
 class Dsn:
-    """Keywords for libpq, and the strings that must never be shown.
+    """Keywords for libpq, and what must never be shown of them.
 
-    secrets  are masked wherever they stand.
-    words    are passwords that are ordinary words, or public anyway as a name of this connection: masked only where a
-             password stands, in a URL or behind "password". Else they would mask names of tables and roles.
     private  tls: private was chosen, and all hosts are of a private network.
     """
 
     keywords: dict[str, str]
-    secrets: frozenset[str]
-    words: frozenset[str] = frozenset()
+    hidden: Hidden
     private: bool = False
 
     @property
@@ -63,13 +55,14 @@ class Dsn:
         """Where the connection goes, for people; empty when libpq's own settings decide."""
         return self.keywords.get("host", "")
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What is masked wherever it stands."""
+        return self.hidden.everywhere
+
     def scrub(self, text: str) -> str:
         """The text without any form of a secret in it."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, MASK)
-        for word in sorted(self.words, key=len, reverse=True):
-            text = re.sub(rf"(?:{_PLACE}){re.escape(word)}(?!\w)|(?<=:){re.escape(word)}(?=@)", _masked, text)
-        return text
+        return self.hidden.scrub(text)
 
     def with_host(self, host: str) -> Dsn:
         """The same connection to another host."""
@@ -92,21 +85,21 @@ def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.envir
         raise OptionError([f"dsn: {wrong}"])
     keywords = _from_url(text.strip()) if "://" in text.partition("=")[0] else _from_keywords(text)
     _check_hosts(keywords)
-    forms = _forms_of_secrets(keywords, text)
+    hidden = _hidden(keywords, text, environ)
     if "host" in keywords or "hostaddr" in keywords:
         # A string that says where to go is not to be redirected by PGHOSTADDR, PGPORT or PGSERVICE in the environment.
         keywords = {"hostaddr": "", "port": "5432", **keywords}
-    elif environ.get("PGPASSWORD"):
-        forms |= _forms_of_secrets({"password": environ["PGPASSWORD"]}, "")
-    words = frozenset(form for form in forms if _is_word(form, keywords))
-    # Under three characters nothing can be told apart.
-    secrets = frozenset(form for form in forms - words if len(form) > 2)
     named = bool(keywords.get("host") or keywords.get("hostaddr"))
-    return Dsn(_with_tls(keywords, tls, environ), secrets, words, tls == "private" and named)
+    return Dsn(_with_tls(keywords, tls, environ), hidden, tls == "private" and named)
 
 
-def _masked(match: re.Match[str]) -> str:
-    return (match["before"] or "") + MASK
+def _hidden(keywords: Mapping[str, str], text: str, environ: Mapping[str, str]) -> Hidden:
+    """The string itself where it holds a secret, and each secret in it."""
+    passwords = [keywords[keyword] for keyword in _SECRET_KEYWORDS if keywords.get(keyword)]
+    strings = [text] if passwords else []
+    if "host" not in keywords and "hostaddr" not in keywords and environ.get("PGPASSWORD"):
+        passwords.append(environ["PGPASSWORD"])
+    return hide(strings, passwords, {value for keyword, value in keywords.items() if keyword not in _SECRET_KEYWORDS})
 
 
 def is_local(host: str) -> bool:
@@ -115,12 +108,7 @@ def is_local(host: str) -> bool:
 
 
 def _is_local(host: str) -> bool:
-    if not host or host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def _with_tls(keywords: dict[str, str], least: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -277,34 +265,3 @@ def _is_libpq_keyword(keyword: str) -> bool:
     except psycopg2.Error:
         return False
     return True
-
-
-def is_word(text: str) -> bool:
-    """Whether a text may be the name of anything: masking it everywhere would hide names."""
-    return _WORD.fullmatch(text) is not None
-
-
-def _is_word(form: str, keywords: Mapping[str, str]) -> bool:
-    """Whether a password is a word that may be the name of anything, or is public as another part of this connection."""
-    public = {value for keyword, value in keywords.items() if keyword not in _SECRET_KEYWORDS}
-    return bool(form) and (is_word(form) or form in public)
-
-
-def _forms_of_secrets(keywords: Mapping[str, str], text: str) -> frozenset[str]:
-    """Every spelling in which a secret could come back in a message."""
-    forms = set()
-    for keyword in _SECRET_KEYWORDS:
-        value = keywords.get(keyword, "")
-        forms |= {
-            value,
-            quote(value, safe=""),
-            quote(value),
-            quote_plus(value),
-            json.dumps(value)[1:-1],
-            repr(value)[1:-1],
-        }
-    if any(keywords.get(keyword) for keyword in _SECRET_KEYWORDS):
-        forms.add(text.strip())
-        user_part = text.partition("://")[2].rpartition("@")[0]
-        forms.add(user_part.partition(":")[2])
-    return frozenset(filter(None, forms))

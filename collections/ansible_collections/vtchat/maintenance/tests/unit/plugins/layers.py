@@ -28,7 +28,9 @@ LAYERS: tuple[dict[str, str], ...] = (
     {
         "_result": "the envelope of all results",
         "_spec": "options and the rules between them",
+        "_masking": "every spelling of a secret, and texts without them",
         "_clean": "text fit for a terminal",
+        "_hosts": "which hosts are this machine",
         "_errors": "one family of exceptions",
         "_units": "counts, sizes and durations for people",
     },

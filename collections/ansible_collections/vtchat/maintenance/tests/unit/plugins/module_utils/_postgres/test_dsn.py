@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import MASK
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn as _dsn
 
 SECRET = "Pa55'w\"o%r@d/#?:ü &x"
@@ -107,7 +108,7 @@ def test_every_secret_keyword_is_scrubbed() -> None:
 
 
 def test_password_of_the_environment_is_scrubbed_where_it_is_used() -> None:
-    assert parse("dbname=d", PGPASSWORD="Pa55word").scrub("Pa55word") == _dsn.MASK
+    assert parse("dbname=d", PGPASSWORD="Pa55word").scrub("Pa55word") == MASK
 
 
 @pytest.mark.parametrize(
@@ -218,19 +219,19 @@ def test_a_password_that_is_a_word_masks_no_names(word: str) -> None:
         f"PASSWORD '{word}'",
         f"PGPASSWORD={word} x",
     ):
-        assert word not in dsn.scrub(place).replace(_dsn.MASK, ""), place
-    assert dsn.scrub(f"postgresql://u:{word}@h/d") == f"postgresql://u:{_dsn.MASK}@h/d"
+        assert word not in dsn.scrub(place).replace(MASK, ""), place
+    assert dsn.scrub(f"postgresql://u:{word}@h/d") == f"postgresql://u:{MASK}@h/d"
 
 
 def test_a_password_that_is_public_by_another_name_is_masked_where_passwords_stand() -> None:
     dsn = parse("host=h user=App-User!7x password=App-User!7x")
     assert dsn.scrub('role "App-User!7x"') == 'role "App-User!7x"'
-    assert dsn.scrub("password=App-User!7x") == f"password={_dsn.MASK}"
+    assert dsn.scrub("password=App-User!7x") == f"password={MASK}"
 
 
 @pytest.mark.parametrize("password", ["Pa55word", "correcthorsebatterystaple", "x7k-", "aB3dE9", "npg_4fG7hJ2k"])
 def test_every_other_password_is_masked_everywhere(password: str) -> None:
-    assert parse(f"host=h password={password}").scrub(f"it says {password}.") == f"it says {_dsn.MASK}."
+    assert parse(f"host=h password={password}").scrub(f"it says {password}.") == f"it says {MASK}."
 
 
 @pytest.mark.parametrize(

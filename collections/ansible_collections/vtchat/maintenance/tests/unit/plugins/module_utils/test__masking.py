@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""No spelling of a secret survives, wherever it came from, and what is no secret stays readable."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import shlex
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import MASK, hide, is_word
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn as _dsn
+
+# Written without a look at the code: how programs write a text that they were given.
+ENCODERS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "stripped": str.strip,
+    "one line": lambda text: " ".join(text.split()),
+    "URL": lambda text: quote(text, safe=""),
+    "path": quote,
+    "form": quote_plus,
+    "browser": lambda text: quote(text, safe="!'()*"),
+    "lower percent": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "upper percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "JSON twice": lambda text: json.dumps(json.dumps(text))[3:-3],
+    "JSON for HTML": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "repr": lambda text: repr(text)[1:-1],
+    "ascii": lambda text: ascii(text)[1:-1],
+    "bytes": lambda text: repr(text.encode())[2:-1],
+    "shell": lambda text: shlex.quote(text)[1:-1] if shlex.quote(text) != text else text,
+    "SQL": lambda text: text.replace("'", "''"),
+    "identifier": lambda text: text.replace('"', '""'),
+    "connection string": lambda text: text.replace("\\", "\\\\").replace("'", "\\'"),
+    "HTML": html.escape,
+    "text of HTML": lambda text: html.escape(text, quote=False),
+    "hex": lambda text: text.encode().hex(),
+    "HEX": lambda text: text.encode().hex().upper(),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 without padding": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 for URLs without padding": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+}
+# Any text that can be UTF-8; without asterisks, which cannot be told from those of the mask.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*\0"), min_size=4, max_size=60)
+QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+@QUICK
+@given(
+    secret=TEXTS, before=st.sampled_from(["", " ", "x", "'", "it says: "]), after=st.sampled_from(["", " ", "y", "="])
+)
+@example("%s@#7/Geh€im 'n\"\n\\x", "", "")
+@example("aaaa", "aaa", "a")
+def test_no_spelling_of_a_secret_survives(secret: str, before: str, after: str) -> None:
+    hidden = hide([secret])
+    for name, encode in ENCODERS.items():
+        spelt = encode(secret)
+        if len(spelt) > 2:
+            shown = hidden.scrub(f"{before}{spelt}{after} and {spelt}")
+            assert spelt not in shown, name
+            assert MASK in shown, name
+
+
+@QUICK
+@given(password=TEXTS, url=st.booleans())
+@example("p@ss/w:rd?#", True)
+@example("two words", False)
+def test_nor_of_a_password_in_a_connection_string(password: str, url: bool) -> None:
+    assume(not is_word(password))
+    assume(password == password.strip())
+    quoted = password.replace("\\", "\\\\").replace("'", "\\'")
+    dsn = f"postgresql://app:{quote(password, safe='')}@h.invalid/d" if url else f"host=h.invalid password='{quoted}'"
+    for hidden in (_dsn.parse(dsn, "require", {}).hidden, hide([dsn])):
+        for name, encode in ENCODERS.items():
+            spelt = encode(password)
+            # A spelling may be an ordinary word although the password is none.
+            if len(spelt) > 2 and not is_word(spelt):
+                assert spelt not in hidden.scrub(f"no: {spelt}!"), name
+
+
+@QUICK
+@given(secret=st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=8, max_size=40),
+       before=st.binary(max_size=5), after=st.binary(max_size=5))  # fmt: skip
+def test_base64_of_something_longer_shows_no_more_than_the_edges(secret: str, before: bytes, after: bytes) -> None:
+    """Such as user and password in a header."""
+    assume("*" not in secret)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(before + secret.encode() + after).decode()
+        shown = hide([secret]).scrub(whole)
+        assert MASK in shown
+        # The first and last character have bits of the secret at most.
+        assert len(shown) - len(MASK) <= len(encode(before)) + len(encode(after)) + 4
+
+
+@QUICK
+@given(secrets=st.lists(TEXTS, min_size=2, max_size=4), text=st.data())
+def test_secrets_that_overlap_leave_nothing_of_either(secrets: list[str], text: st.DataObject) -> None:
+    joined = "".join(text.draw(st.permutations(secrets)))
+    shown = hide(secrets).scrub(f"<<{joined}>>{joined[1:]}")
+    assert not any(secret in shown for secret in secrets)
+
+
+def test_the_longer_of_two_is_masked_as_a_whole() -> None:
+    assert hide(["token", "token-and-more"]).scrub("token-and-more, token") == f"{MASK}, {MASK}"
+    assert hide(["abcd", "cdef"]).scrub("-abcdef-") == f"-{MASK}-"
+
+
+@pytest.mark.parametrize("secret", ["*", "***", "********", "****x", "x***", "a*b"])
+def test_asterisks_do_no_harm(secret: str) -> None:
+    shown = hide([secret]).scrub(f"{secret}{secret} x{secret}")
+    assert hide([secret]).scrub(shown) == shown
+    assert not secret.strip("*") or len(secret) < 3 or secret not in shown
+
+
+def test_short_secrets_do_not_blacken_everything() -> None:
+    assert hide(["", "a", "ab"]).scrub("ab cab a b") == "ab cab a b"
+
+
+def test_of_a_url_the_password_is_hidden_and_no_name() -> None:
+    hidden = hide(["postgresql://app:p%40ss@host.example.com/db"])
+    for spelt in ("p%40ss", "p@ss", b"p%40ss".hex(), base64.b64encode(b"p@ss").decode()):
+        assert hidden.scrub(f"no: {spelt}.") == f"no: {MASK}."
+    assert hidden.scrub("app on host.example.com, db") == "app on host.example.com, db"
+
+
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://u:{0}@h.invalid/d", "host=h.invalid password={0}", "postgresql://h.invalid/d?password={0}"]
+)
+@pytest.mark.parametrize("word", ["postgres", "sessions", "Admin", "5432", "users2024"])
+def test_a_password_that_is_a_word_masks_no_names_in_any_service(dsn: str, word: str) -> None:
+    """A connection string may be the value of a secret as well."""
+    for hidden in (hide([dsn.format(word)]), _dsn.parse(dsn.format(word), "require", {}).hidden):
+        told = f'permission denied for table {word}, role "{word}"'
+        assert hidden.scrub(told) == told
+        assert word not in hidden.scrub(f"password={word}").replace(MASK, "")
+        assert word not in hidden.scrub(f"//other:{word}@h")
+        # In base64 it is no word any more.
+        assert hidden.scrub(base64.b64encode(word.encode()).decode()) == MASK
+
+
+def test_data_is_scrubbed_with_the_names_in_it() -> None:
+    data = {"p@ssword": ["p@ssword", 5, None, {"a": "x p@ssword"}], "ok": True}
+    assert hide(["p@ssword"]).scrub_data(data) == {MASK: [MASK, 5, None, {"a": f"x {MASK}"}], "ok": True}
+
+
+def test_what_is_not_utf8_is_hidden_too() -> None:
+    for secret in ("\ud800-abc", "\udcff-abc"):
+        assert hide([secret]).scrub(f"no: {secret}") == f"no: {MASK}"
