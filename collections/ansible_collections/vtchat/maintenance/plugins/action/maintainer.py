@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
-from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import maintainer
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = maintainer, *OPERATIONS.values()
+LOADED = PERFORMERS["maintainer"], *OPERATIONS.values()
 
 
 class ActionModule(DatabaseAction):

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = tuple(OPERATIONS.values())
+LOADED = PERFORMERS["run"], *OPERATIONS.values()
 
 # Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
 PREFIX = "maintenance_"

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = OPERATIONS["refresh"]
+LOADED = PERFORMERS["refresh"]
 
 
 class ActionModule(DatabaseAction):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
@@ -61,7 +61,7 @@ class Performer(Protocol[Wanted]):
 
     def perform(
         self, connection: ConnectionOptions, wanted: Wanted, check: bool, progress: Progress
-    ) -> Union[Result, dict[str, Any]]:
+    ) -> Result | dict[str, Any]:
         """Do it. Raises MaintenanceError where there is nothing to tell of but that."""
 
 

@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -65,10 +66,20 @@ class DatabaseAction(ActionBase):
 
     def _perform(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the module of that name returns, here or as a module of its own. Raises OptionError."""
-        parameters = _edge.validated(name, arguments)
+        arguments = _edge.PERFORMERS[name].with_files(arguments, self._content)
+        request = _edge.validated(name, arguments)
         if self._works_here(task_vars):
-            return _edge.perform(name, parameters, self._task.check_mode, self._progress(task_vars))
+            return _edge.perform(request, self._task.check_mode, self._progress(task_vars))
         return self._module(name, arguments, task_vars)
+
+    def _content(self, path: str) -> bytes:
+        """A file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""
+        try:
+            found = self._loader.get_real_file(self._find_needle("files", path))
+            with open(found, "rb") as file:
+                return file.read()
+        except (AnsibleError, OSError) as error:
+            raise OptionError([f"src: cannot read {path}: {error}"]) from None
 
     def _module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the module of that name returns, in a process of its own."""

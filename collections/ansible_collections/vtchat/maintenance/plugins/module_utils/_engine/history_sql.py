@@ -44,7 +44,8 @@ SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)
        (SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class AS c
         WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_read_findings
 FROM (VALUES (0)) AS one LEFT JOIN (
-    SELECT c.oid, c.relnamespace, c.relowner FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    SELECT c.oid, c.relnamespace, c.relowner
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = 'maintenance' AND c.relname = 'run' AND c.relkind = 'r') AS r ON true
 """
 )

@@ -121,7 +121,8 @@ WITH RECURSIVE mine (oid) AS (
     UNION SELECT m.roleid FROM mine JOIN pg_auth_members AS m ON m.member = mine.oid
 ), trusted (oid) AS (SELECT oid FROM mine UNION SELECT oid FROM pg_roles WHERE rolsuper),
 space AS (SELECT oid, nspowner FROM pg_namespace WHERE nspname = 'maintenance'),
-ours AS (SELECT c.* FROM pg_class AS c JOIN space ON c.relnamespace = space.oid AND c.relname IN ('run', 'action', 'state', 'finding')),
+ours AS (SELECT c.* FROM pg_class AS c JOIN space ON c.relnamespace = space.oid
+         AND c.relname IN ('run', 'action', 'state', 'finding')),
 part (name, kind, text) AS (
     SELECT c.relname::text, 'column', concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
            CASE WHEN a.attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),

@@ -58,7 +58,7 @@ def run(plan: Plan, connection: ConnectionOptions, check: bool, progress: Progre
         sessions = Sessions(session, lambda: opening(statement_timeout=max(0.001, budget.left())))
         with closing(sessions):
             try:
-                Run(sessions, session, plan, check, budget, progress, result).go()
+                Run(sessions, plan, check, budget, progress, result).go()
             except MaintenanceError as error:
                 if session.alive:
                     raise
@@ -73,18 +73,17 @@ class Run:
     def __init__(
         self,
         sessions: Sessions,
-        session: Session,
         plan: Plan,
         check: bool,
         budget: Budget,
         progress: Progress,
         result: Result,
     ) -> None:
-        self.sessions, self.session, self.plan, self.check, self.budget = sessions, session, plan, check, budget
+        self.sessions, self.session, self.plan, self.check, self.budget = sessions, sessions.first, plan, check, budget
         self.progress, self.result = progress, result
         self.watch = Watch(budget.end, sessions.cancel)
         self.executor = Executor(budget, self.watch)
-        self.history = History(session, check, reads=plan.read_only)
+        self.history = History(self.session, check, reads=plan.read_only)
         self.forecast: dict[int, Effect] = {}
         self.closing = Closing("", "", {})
         self.stopped = False

@@ -31,6 +31,11 @@ class Sessions:
         self._lock = threading.Lock()
         self.note = ""
 
+    @property
+    def first(self) -> Session:
+        """The session that has the run lock, and writes what is about the whole run."""
+        return self._all[0]
+
     def cancel(self) -> None:
         """Cancel what runs in any of them. For another thread."""
         with self._lock:

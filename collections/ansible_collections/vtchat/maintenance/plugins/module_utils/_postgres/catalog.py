@@ -133,8 +133,9 @@ def pattern(text: str) -> str:
 def missing_schemas(session: Session, schemas: Sequence[str]) -> list[str]:
     """What to say about names without a wildcard that no schema has: one turn."""
     names = session.row(SCHEMAS)["names"] or []
+    there_are = f"in database {quote(session.server.database)}; there are {', '.join(map(quote, names))}"
     return [
-        f"there is no schema {quote(schema)} in database {quote(session.server.database)}; there are {', '.join(map(quote, names))}"
+        f"there is no schema {quote(schema)} {there_are}"
         for schema in schemas
         if not set("*?") & set(schema) and schema not in names
     ]

@@ -70,7 +70,7 @@ class Dsn:
 
 
 # Where nothing has been read.
-NOWHERE = Dsn({}, frozenset(), frozenset(), False)
+NOWHERE = Dsn({}, hide())
 
 
 def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.environ) -> Dsn:

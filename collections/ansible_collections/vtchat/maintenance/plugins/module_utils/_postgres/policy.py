@@ -6,7 +6,8 @@
 
 """Limits that the operations share: how long to wait for locks, how often to try, how long a run may take.
 
-Which errors mean that somebody is in the way stands in sqlstates. What only one operation needs, such as its pace, stands with it.
+Which errors mean that somebody is in the way stands in sqlstates. What only one operation needs stands with it, such as
+the pace of a purge.
 """
 
 from __future__ import annotations

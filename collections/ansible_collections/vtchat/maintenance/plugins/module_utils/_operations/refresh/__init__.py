@@ -58,7 +58,8 @@ VACUUM_DEAD_ROWS = 1000
 VACUUM_DEAD_RATIO = 0.5
 
 _ADVICE = {
-    CARDINALITY_VIOLATION: "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set concurrently: never",
+    CARDINALITY_VIOLATION: "CONCURRENTLY cannot work with equal rows: make the rows of the definition distinct, or set "
+    "concurrently: never",
     UNIQUE_VIOLATION: "correct the definition, or drop the unique index that its rows do not fit",
 }
 

@@ -114,7 +114,7 @@ class Stage:
         result = Result("p", check)
         clock = Budget(budget, clock=lambda: self.now)
         sessions = Sessions(session, lambda: session)
-        _engine.Run(sessions, session, plan, check, clock, lambda *_progress: None, result).go()
+        _engine.Run(sessions, plan, check, clock, lambda *_progress: None, result).go()
         return result.as_dict()
 
 
