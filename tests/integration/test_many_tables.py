@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many tables: chosen by schema, several at once over sessions of one run, under one budget."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.runs import perform, until
+from tests.servers import Database
+
+TABLES = 6
+
+
+@pytest.fixture
+def tables(database: Database) -> Database:
+    database.sql('CREATE SCHEMA "Odd.schema"; CREATE SCHEMA app_1; CREATE SCHEMA app_2')
+    for number in range(TABLES):
+        database.sql(f"CREATE TABLE app_1.t{number} AS SELECT n FROM generate_series(1, {number + 1} * 100) AS n")
+    database.sql(
+        'CREATE TABLE "Odd.schema"."a*b" (id int); CREATE TABLE app_2.log_1 (id int); CREATE TABLE app_2.logs (id int)'
+    )
+    database.sql("CREATE TABLE app_2.parts (id int) PARTITION BY RANGE (id)")
+    database.sql("CREATE TABLE app_2.part PARTITION OF app_2.parts FOR VALUES FROM (0) TO (9)")
+    database.sql("CREATE MATERIALIZED VIEW app_2.view AS SELECT 1 AS one; CREATE VIEW app_2.plain AS SELECT 1 AS one")
+    return database
+
+
+def analyze(database: Database, check: bool = False, **options: Any) -> dict[str, Any]:
+    return perform("analyze", database.dsn, check=check, history=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("schemas", "exclude", "targets"),
+    [
+        (["app_2"], None, {"app_2.log_1", "app_2.logs", "app_2.parts", "app_2.view"}),
+        (["app_2"], ["log?", "app_1.*", "app_2.v*"], {"app_2.log_1", "app_2.parts"}),
+        (["app_?"], ["t*", "app_2.*"], set()),
+        (["Odd.schema"], None, {'"Odd.schema"."a*b"'}),
+        (["Odd*"], ["Odd.schema.a?b"], set()),
+        (["*"], ["app_*.*"], {'"Odd.schema"."a*b"'}),
+    ],
+)
+def test_selection(tables: Database, schemas: list[str], exclude: list[str] | None, targets: set[str]) -> None:
+    result = analyze(tables, check=True, schemas=schemas, exclude=exclude)
+    assert {action["target"] for action in result["actions"]} == targets
+    assert result["status"] == "ok"
+
+
+def test_a_schema_that_does_not_exist_is_told(tables: Database) -> None:
+    result = analyze(tables, schemas=["app_1", "app_3"])
+    assert (result["status"], len(result["actions"])) == ("failed", 1)
+    assert "there is no schema app_3" in result["msg"]
+    assert 'there are "Odd.schema", app_1, app_2, public' in result["msg"]
+
+
+def test_several_at_once_the_busiest_first(tables: Database) -> None:
+    result = analyze(tables, schemas=["app_1"], jobs=3)
+    assert (result["status"], result["totals"], result["warnings"]) == ("ok", {"done": TABLES}, [])
+    again = analyze(tables, schemas=["app_1"], jobs=3)
+    assert again["totals"] == {"unchanged": TABLES}
+    planned = [action["target"] for action in analyze(tables, check=True, schemas=["app_1"], exclude=None)["actions"]]
+    assert len(planned) == TABLES
+
+
+def gated(database: Database) -> Callable[[], int]:
+    """ANALYZE of these tables takes for ever as long as there is a row in a table; how many of our sessions are at it."""
+    database.sql("CREATE TABLE shut AS SELECT 1 AS one; CREATE FUNCTION gate(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+                 "'BEGIN IF EXISTS (SELECT FROM public.shut) THEN PERFORM pg_sleep(60); END IF; RETURN $1; END'")  # fmt: skip
+    for number in range(TABLES):
+        database.sql(f"CREATE STATISTICS app_1.s{number} ON (public.gate(n)), n FROM app_1.t{number}")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'vtchat%' AND wait_event = 'PgSleep'"
+    return lambda: int(database.value(waiting))
+
+
+def test_they_run_at_once_and_end_with_the_budget(tables: Database) -> None:
+    waiting = gated(tables)
+    results: list[dict[str, Any]] = []
+    run = threading.Thread(target=lambda: results.append(analyze(tables, schemas=["app_1"], jobs=3, budget=4.0)))
+    run.start()
+    until(lambda: waiting() == 3)
+    run.join()
+    (result,) = results
+    assert (result["status"], result["totals"]) == ("partial", {"deferred": TABLES})
+    assert waiting() == 0
+    tables.sql("DELETE FROM shut")
+    assert analyze(tables, schemas=["app_1"], jobs=64)["totals"] == {"done": TABLES}
+
+
+def test_fewer_sessions_than_wanted_do_the_work(tables: Database) -> None:
+    role = tables.role("few", attributes=["CONNECTION LIMIT 2"])
+    tables.sql(f"GRANT USAGE ON SCHEMA app_1 TO {role}")
+    for number in range(TABLES):
+        tables.sql(f"ALTER TABLE app_1.t{number} OWNER TO {role}")
+    result = perform("analyze", tables.dsn_as(role), schemas=["app_1"], jobs=4, history=False, connect_deadline=0)
+    assert (result["status"], result["totals"]) == ("ok", {"done": TABLES})
+    assert "only 2 of 4 sessions (jobs) could be opened" in result["warnings"][0]
+
+
+def test_one_that_fails_does_not_stop_the_others(tables: Database) -> None:
+    tables.sql("CREATE FUNCTION fails(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+               "'BEGIN RAISE WARNING ''look at %'', $1 / 100; IF $1 > 0 THEN RAISE ''no''; END IF; RETURN 1; END'")  # fmt: skip
+    tables.sql("CREATE STATISTICS app_1.s ON (public.fails(n)), n FROM app_1.t3")
+    result = perform("run", tables.dsn, plan="p", steps=[{"analyze": {"schemas": ["app_1"], "jobs": 2}}])
+    assert result["totals"] == {"done": TABLES - 1, "failed": 1}
+    assert "analyze app_1.t3: no" in result["msg"]
+    assert result["warnings"] == ["analyze app_1.t3: WARNING:  look at 0"], "what the server warns of is heard"
+    logged = tables.sql("SELECT target, outcome FROM maintenance.action WHERE outcome = 'failed'")
+    assert logged == [("app_1.t3", "failed")]
+    done = "SELECT count(*) FROM maintenance.action WHERE outcome = 'done' AND finished_at IS NOT NULL"
+    assert tables.value(done) == TABLES - 1
