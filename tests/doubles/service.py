@@ -60,6 +60,8 @@ class Service:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        # Seconds that a client of these tests paused for; none of them is waited for.
+        self.pauses: list[float] = []
         self.violations: list[str] = []
         self._faults: list[Fault] = []
         self._lock = threading.RLock()

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ import pytest
 
 from tests import runs
 from tests.doubles import contract
-from tests.doubles.fly import Fly
+from tests.doubles.fly import Fly, Machine
 from tests.doubles.github import GitHub
 from tests.doubles.service import Reply, Request
 
@@ -77,13 +77,8 @@ class Places:
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
-    # Both return the output with single spaces: Ansible wraps its lines.
-    def ok(self, *arguments: str, **environment: str) -> str:
-        done = self.run(*arguments, **environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return " ".join(done.stdout.split())
-
     def failed(self, *arguments: str, **environment: str) -> str:
+        """The output with single spaces: Ansible wraps its lines."""
         done = self.run(*arguments, **environment)
         assert done.returncode == 2, done.stdout + done.stderr
         return " ".join(done.stdout.split())
@@ -124,92 +119,6 @@ def test_what_is_missing_is_named_all_at_once_before_anything_is_written(places:
 
 def changed(output: str) -> int:
     return int(re.findall(r"changed=(\d+)", output)[-1])
-
-
-def test_the_first_run_sets_all_the_second_changes_nothing_and_says_why(places: Places) -> None:
-    planned = places.ok("--check", "--diff")
-    assert places.tokens == (None, None)
-    assert "planned" in planned
-    first = places.ok()
-    assert len(places.token) == 64
-    assert places.github.places["example/app"].values() == {
-        "FLY_APP_URL": "https://vtchat.io.vn",
-        "DATABASE_URL": URL,
-        "CRON_SECRET_TOKEN": places.token,
-    }
-    assert places.fly.apps["shop"].values == {"CRON_SECRET_TOKEN": places.token}
-    for line in ("GitHub DATABASE_URL: it is not there yet", "Fly CRON_SECRET_TOKEN: it is on neither side"):
-        assert line in first
-    writes = [len(places.github.seen("PUT")), len(places.fly.seen("POST"))]
-    token = places.token
-    second = places.ok()
-    assert changed(second) == 0
-    assert "and nobody has written since (basis: record)" in second
-    assert "and nobody has written since (basis: fingerprint)" in second
-    assert [len(places.github.seen("PUT")), len(places.fly.seen("POST"))] == writes
-    assert places.token == token
-    assert token not in first + second
-    assert changed(places.ok("--check")) == 0
-
-
-def test_rotate_and_deploy(places: Places) -> None:
-    places.ok()
-    token = places.token
-    machine = places.fly.add_machine("shop")
-    places.ok("--check", "-e", "rotate=true", "-e", "deploy=true")
-    assert places.token == machine.runs["CRON_SECRET_TOKEN"] == token
-    places.ok("-e", "rotate=true", "-e", "deploy=true")
-    assert places.token == machine.runs["CRON_SECRET_TOKEN"] != token
-    assert changed(places.ok("-e", "deploy=true")) == 0
-    assert len(machine.updates) == 1
-
-
-def test_values_edited_by_hand_are_found(places: Places) -> None:
-    places.ok(APP_DATABASE_URL=URL)
-    token = places.token
-    places.github.edit("example/app", "DATABASE_URL", "by hand")
-    for name in ("DATABASE_URL", "CRON_SECRET_TOKEN"):
-        places.fly.set_by_hand("shop", name, "by hand")
-    output = places.ok(APP_DATABASE_URL=URL)
-    assert output.count("drift") == 4  # two sides of the token
-    assert "drift: somebody else wrote it on Fly (basis: record)" in output
-    assert places.github.places["example/app"].values()["DATABASE_URL"] == URL
-    assert places.fly.apps["shop"].values["DATABASE_URL"] == URL
-    assert places.token not in (token, "by hand")
-    assert changed(places.ok(APP_DATABASE_URL=URL)) == 0
-
-
-def test_the_second_side_fails_and_the_next_run_repairs(places: Places) -> None:
-    places.ok()
-    token = places.token
-    places.github.fail(422, {"message": "no"}, method="PUT", path="/CRON_SECRET_TOKEN", times=9)
-    output = places.failed("-e", "rotate=true")
-    assert "GitHub has not got the new value; the next run sets it on both" in output
-    on_fly, on_github = places.tokens
-    assert on_github == token != on_fly
-    places.github._faults.clear()
-    assert "a run that was to set it did not end" in places.ok()
-    assert places.token not in (token, on_fly)
-    assert changed(places.ok()) == 0
-
-
-def test_the_first_side_refuses_and_neither_is_changed(places: Places) -> None:
-    places.ok()
-    token = places.token
-    places.fly.fail(403, {"error": "no"}, method="POST", times=9)
-    assert "neither side was changed" in places.failed("-e", "rotate=true")
-    assert places.token == token
-
-
-def test_a_value_is_given(places: Places) -> None:
-    short = places.failed(CRON_SECRET_TOKEN="x" * 31)
-    assert "the value has 31 characters; at least 32 are needed" in short
-    assert places.tokens == (None, None)
-    places.ok(CRON_SECRET_TOKEN=AWKWARD)
-    assert places.token == AWKWARD
-    assert changed(places.ok(CRON_SECRET_TOKEN=AWKWARD)) == 0
-    # Nobody gives it any more: what is there stays.
-    assert changed(places.ok()) == 0
 
 
 def test_a_missing_value_is_told_before_anything_is_set(places: Places) -> None:
@@ -254,31 +163,146 @@ def echo(request: Request) -> Reply:
     return Reply(422, {"error": f"no: {request.raw.decode()} {request.body} {request.headers}"})
 
 
-def test_nothing_comes_out_of_the_playbook(places: Places) -> None:
-    told = ("-vvvv", "--diff")
-    outputs = [*both(places.run(*told, "--check"))]
-    outputs += both(places.run(*told, APP_DATABASE_URL=URL))
-    outputs += both(places.run(*told, "-e", "rotate=true"))
-    outputs += both(places.run(*told, CRON_SECRET_TOKEN=AWKWARD))
+# One story: each run finds what the one before it left, and says as much as Ansible can
+
+
+@dataclass
+class Story:
+    """Runs of the playbook, one after the other. ``outputs``: all that they printed."""
+
+    places: Places
+    outputs: list[str] = field(default_factory=list)
+
+    def run(self, *arguments: str, fails: bool = False, **environment: str) -> str:
+        """The output with single spaces."""
+        done = self.places.run("-vvvv", "--diff", *arguments, **environment)
+        assert done.returncode == (2 if fails else 0), done.stdout + done.stderr
+        self.outputs += both(done)
+        return " ".join(done.stdout.split())
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What became of each secret and machine in the last run."""
+        runs = json.loads((self.places.directory / "summary.json").read_text(encoding="utf-8"))["runs"]
+        return [{**action, "plan": run["plan"]} for run in runs for action in run["actions"]]
+
+    def outcomes(self) -> set[str]:
+        return {entry["outcome"] for entry in self.entries()}
+
+
+def first_runs(story: Story) -> None:
+    """The first run sets all, the second one changes nothing and says why."""
+    places = story.places
+    story.run("--check", APP_DATABASE_URL=URL)
+    assert places.tokens == (None, None)
+    assert story.outcomes() == {"planned"}
+    first = story.run(APP_DATABASE_URL=URL)
+    assert len(places.token) == 64
+    assert places.github.places["example/app"].values() == {
+        "FLY_APP_URL": "https://vtchat.io.vn",
+        "DATABASE_URL": URL,
+        "CRON_SECRET_TOKEN": places.token,
+    }
+    assert places.fly.apps["shop"].values == {"CRON_SECRET_TOKEN": places.token, "DATABASE_URL": URL}
+    told = {(one["plan"], one["target"]): one["reason"] for one in story.entries()}
+    assert told["github_secrets", "DATABASE_URL"] == told["fly_secrets", "DATABASE_URL"] == "it is not there yet"
+    assert told["shared_secrets", "CRON_SECRET_TOKEN on Fly"] == "it is on neither side"
+    # And for people, by the summary.
+    assert "CRON_SECRET_TOKEN on GitHub" in first
+    writes = [len(places.github.seen("PUT")), len(places.fly.seen("POST"))]
+    token = places.token
+    second = story.run(APP_DATABASE_URL=URL)
+    assert changed(second) == 0
+    assert {one["basis"] for one in story.entries()} == {"record", "fingerprint"}
+    assert "by its record, it was set on both sides in one run" in second
+    assert "by its fingerprint, the value is the one written last" in second
+    assert [len(places.github.seen("PUT")), len(places.fly.seen("POST"))] == writes
+    assert places.token == token
+    for form in (token, base64.b64encode(token.encode()).decode()):
+        assert leaks(places, f"a leak of {form} would be found")
+
+
+def edited_by_hand(story: Story) -> None:
+    """Values edited by hand are found."""
+    places, token = story.places, story.places.token
+    places.github.edit("example/app", "DATABASE_URL", "by hand")
+    for name in ("DATABASE_URL", "CRON_SECRET_TOKEN"):
+        places.fly.set_by_hand("shop", name, "by hand")
+    story.run(APP_DATABASE_URL=URL)
+    drifted = [one["target"] for one in story.entries() if "drift" in one["reason"]]
+    assert drifted == ["DATABASE_URL"] * 2 + ["CRON_SECRET_TOKEN on Fly", "CRON_SECRET_TOKEN on GitHub"]
+    assert places.github.places["example/app"].values()["DATABASE_URL"] == URL
+    assert places.fly.apps["shop"].values["DATABASE_URL"] == URL
+    assert places.token not in (token, "by hand")
+
+
+def rotated_and_deployed(story: Story) -> Machine:
+    """A new value, and machines that run with it."""
+    places, token = story.places, story.places.token
+    machine = places.fly.add_machine("shop")
+    story.run("--check", "-e", "rotate=true", "-e", "deploy=true")
+    assert places.token == machine.runs["CRON_SECRET_TOKEN"] == token
+    story.run("-e", "rotate=true", "-e", "deploy=true")
+    assert places.token == machine.runs["CRON_SECRET_TOKEN"] != token
+    assert len(machine.updates) == 1
+    return machine
+
+
+def sides_that_refuse(story: Story) -> None:
+    """The second side fails and the next run repairs; the first side refuses, and neither is changed."""
+    places, token = story.places, story.places.token
     places.github.fail(422, {"message": f"no: {GITHUB_TOKEN}"}, method="PUT", path="/CRON_SECRET_TOKEN", times=9)
-    outputs += both(places.run(*told, "-e", "rotate=true"))
-    # Fly repeats all that it was sent, a token that was just made included.
-    handle = places.fly.handle
+    output = story.run("-e", "rotate=true", fails=True)
+    assert "GitHub has not got the new value; the next run sets it on both" in output
+    on_fly, on_github = places.tokens
+    assert on_github == token != on_fly
+    places.github._faults.clear()
+    assert "a run that was to set it did not end" in story.run()
+    assert places.token not in (token, on_fly)
+    # Fly refuses, and repeats all that it was sent, a token that was just made included.
+    token, handle = places.token, places.fly.handle
 
     def echo_writes(request: Request) -> Reply:
         return handle(request) if request.method == "GET" else echo(request)
 
-    places.fly.handle = echo  # type: ignore[method-assign]
-    outputs += both(places.run(*told, APP_DATABASE_URL=URL))
     places.fly.handle = echo_writes  # type: ignore[method-assign]
-    outputs += both(places.run(*told, "-e", "rotate=true"))
-    assert "no: " in outputs[-2]
+    output = story.run("-e", "rotate=true", fails=True)
+    assert "neither side was changed" in output
+    assert "no: " in output
+    assert places.token == token
+    places.fly.handle = echo  # type: ignore[method-assign]
+    assert "no: " in story.run(APP_DATABASE_URL=URL, fails=True)
     places.fly.handle = handle  # type: ignore[method-assign]
-    outputs += both(places.run(*told, "-e", "fly_secrets_api_url=http://127.0.0.1:9"))
-    outputs += both(places.run(*told, CRON_SECRET_TOKEN="zq7 too short"))
-    assert leaks(places, *outputs) == []
-    assert len({request.body["values"].get("CRON_SECRET_TOKEN") for request in places.fly.seen("POST", "/secrets")}) > 3
-    assert "CRON_SECRET_TOKEN" in outputs[2]
+    story.run("-e", "fly_secrets_api_url=http://127.0.0.1:9", fails=True)
+    assert places.token == token
+
+
+def given_by_somebody(story: Story, machine: Machine) -> None:
+    """A value of one's own is set; nobody gives it any more, and what is there stays."""
+    places, token = story.places, story.places.token
+    short = story.run(CRON_SECRET_TOKEN="zq7" + "x" * 28, fails=True)
+    assert "the value has 31 characters; at least 32 are needed" in short
+    assert places.token == token
+    story.run("-e", "deploy=true", CRON_SECRET_TOKEN=AWKWARD)
+    assert places.token == machine.runs["CRON_SECRET_TOKEN"] == AWKWARD
+    updates = len(machine.updates)
+    assert changed(story.run("-e", "deploy=true")) == 0
+    assert (places.token, len(machine.updates)) == (AWKWARD, updates)
+
+
+@pytest.mark.slow
+def test_a_token_from_its_first_day_to_its_last(places: Places) -> None:
+    story = Story(places)
+    first_runs(story)
+    edited_by_hand(story)
+    machine = rotated_and_deployed(story)
+    sides_that_refuse(story)
+    given_by_somebody(story, machine)
+    assert leaks(places, *story.outputs) == []
+    made = {request.body["values"].get("CRON_SECRET_TOKEN") for request in places.fly.seen("POST", "/secrets")}
+    assert len(made) > 4
+
+
+# The roles
 
 
 def role(name: str, side: str, loop: list[str] | None = None, **options: Any) -> list[dict[str, Any]]:
@@ -317,6 +341,7 @@ ROLES = [
         *role("Gone", side, secrets=["DATABASE_URL"], state="absent"),
     ]
 ]
+REACHING = ("Succeeds", "By a loop over names", "Another token", "Nobody listens", "Gone")
 ROLES += role("A token that is a mapping", "github_secrets", secrets=GOOD, token={"token": "{{ key }}"})
 
 
@@ -331,22 +356,20 @@ def play(places: Places, tasks: list[dict[str, Any]], *arguments: str) -> tuple[
     return both(done)
 
 
-@pytest.mark.parametrize("mode", [[], ["--check"]], ids=["run", "check"])
-def test_nothing_comes_out_of_the_roles(places: Places, mode: list[str]) -> None:
-    outputs = play(places, ROLES, "-vvvv", "--diff", *mode)
+def test_nothing_comes_out_of_the_roles(places: Places) -> None:
+    # What is wrong with options is found before check mode makes a difference.
+    checked = [{**task, "check_mode": True} for task in ROLES if task["name"] in REACHING]
+    outputs = play(places, [*checked, *ROLES], "-vvvv", "--diff")
     assert leaks(places, *outputs) == []
-    assert outputs[0].count("TASK [Failed]") == 15
+    assert outputs[0].count("TASK [Failed]") == 15 + 4
     assert "target: DATABASE_URL" in outputs[0]
-    if not mode:
-        assert places.github.places["example/app"].values() == {"TEXT": AWKWARD}
+    assert places.github.places["example/app"].values() == {"TEXT": AWKWARD}
 
 
-@pytest.mark.parametrize("planted", ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"])
-def test_a_planted_leak_is_found(places: Places, planted: str) -> None:
-    assert leaks(places, *play(places, [{"name": "Leak", "ansible.builtin.debug": {"msg": planted}}]))
-
-
-def test_a_planted_leak_of_a_made_token_is_found(places: Places) -> None:
-    places.ok()
-    for form in (places.token, base64.b64encode(places.token.encode()).decode()):
-        assert leaks(places, f"... {form} ...")
+def test_a_planted_leak_is_found(places: Places) -> None:
+    planted = ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"]
+    tasks = [{"name": "Leak", "ansible.builtin.debug": {"msg": text}} for text in planted]
+    output, _errors = play(places, tasks)
+    pieces = output.split("TASK [Leak]")[1:]
+    assert len(pieces) == len(planted)
+    assert all(leaks(places, piece) for piece in pieces)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""fly_secrets against a double of the Machines API: one write, verdicts with a basis, machines that get well one by one."""
+"""fly_secrets against a double of the Machines API: one write, verdicts with a basis, machines that become healthy one by one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_deploy, fly_secrets, http
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import secrets as _secrets
-from ansible_collections.vtchat.maintenance.plugins.modules.fly_secrets import ARGUMENT_SPEC
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import hide
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_deploy, fly_secrets, record_file
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Waiting
 from tests.doubles.fly import App, Fly, Machine
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE
 from tests.runs import playbook
+from tests.services import answer, impatient, verdicts
 
 TOKEN = "fm2_lJPECAAAAAAAA%sgood" % ("x" * 40)
 KEY = "k" * 32
@@ -44,30 +45,15 @@ def app(fly: Fly) -> App:
     return fly.apps["shop"]
 
 
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+@pytest.fixture
+def pauses(fly: Fly) -> list[float]:
     """The pauses that were made; none of them is waited for."""
-    made: list[float] = []
-    defaults = http.Client.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", made.append)
-    made_by_deployments = fly_deploy.Deployment.__init__.__defaults__
-    assert made_by_deployments is not None
-    monkeypatch.setattr(fly_deploy.Deployment.__init__, "__defaults__", (made_by_deployments[0], made.append))
-    return made
+    return fly.pauses
 
 
-def run(fly: Fly, check: bool = False, **options: Any) -> dict[str, Any]:
-    given = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    given.update({"app": "shop", "token": TOKEN, "api_url": fly.url, "timeout": 5, **options})
-    result = fly_secrets.perform(given, check)
-    shown = json.dumps(result, ensure_ascii=False)
-    assert [form for form in fly_secrets.hidden(given) if len(form) > 7 and form in shown] == []
-    return result
-
-
-def verdicts(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    return {action["target"]: (action["operation"], action["outcome"]) for action in result["actions"]}
+def run(fly: Fly, check: bool = False, waiting: Waiting | None = None, **options: Any) -> dict[str, Any]:
+    given = {"app": "shop", "token": TOKEN, "api_url": fly.url, "timeout": 5, **options}
+    return answer(fly_secrets, check, waiting or impatient(fly.pauses), **given)
 
 
 def with_file(tmp_path: Path, **more: Any) -> dict[str, Any]:
@@ -89,7 +75,7 @@ def test_one_request_sets_and_unsets_all(fly: Fly, app: App) -> None:
         "OLD": ("delete", "done"),
         "NEVER": ("keep", "unchanged"),
     }
-    assert (result["changed"], result["version"], result["staged"], result["calls"]) == (True, 2, True, 2)
+    assert (result["changed"], result["version"], result["staged"], result["turns"]) == (True, 2, True, 2)
 
 
 def test_fingerprint_second_run_sends_nothing(fly: Fly, app: App, tmp_path: Path) -> None:
@@ -99,12 +85,12 @@ def test_fingerprint_second_run_sends_nothing(fly: Fly, app: App, tmp_path: Path
     assert not again["changed"]
     assert again["basis"] == "fingerprint"
     assert {one["basis"] for one in again["actions"]} == {"fingerprint"}
-    assert again["calls"] == 1
+    assert again["turns"] == 1
     assert app.version == 1
     assert again["version"] is None
     kept = Path(options["fingerprint_file"])
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert not any(form in kept.read_text("utf-8") for value in (URL, AWKWARD, KEY) for form in _secrets.forms(value))
+    assert not any(form in kept.read_text("utf-8") for form in hide((URL, AWKWARD, KEY)).everywhere)
 
 
 def test_fingerprint_finds_what_was_edited_by_hand(fly: Fly, app: App, tmp_path: Path) -> None:
@@ -156,14 +142,14 @@ def test_fingerprint_lost_in_a_crash_is_made_up_for(fly: Fly, tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_secrets.FileRecords, "save", crash)
+        patch.setattr(record_file.FileRecords, "save", crash)
         with pytest.raises(KeyboardInterrupt):
             run(fly, **options)
     assert fly.apps["shop"].values == {"A": "v"}
     result = run(fly, **options)
     assert result["actions"][0]["basis"] == "digest"
     assert not result["changed"]
-    assert run(fly, **options)["calls"] == 1
+    assert run(fly, **options)["turns"] == 1
 
 
 def test_fingerprint_that_cannot_be_kept_fails_and_says_so(
@@ -172,11 +158,11 @@ def test_fingerprint_that_cannot_be_kept_fails_and_says_so(
     def full(*_arguments: Any) -> None:
         raise MaintenanceError("fingerprint_file: cannot write: no space left")
 
-    monkeypatch.setattr(_secrets.FileRecords, "save", full)
+    monkeypatch.setattr(record_file.FileRecords, "save", full)
     result = run(fly, **with_file(tmp_path, secrets={"A": "v"}))
-    assert result["failed"]
+    assert result.get("failed")
     assert result["changed"]
-    assert "not its fingerprint" in result["msg"]
+    assert "but its fingerprint was not" in result["msg"]
 
 
 def test_a_file_that_others_may_open_is_refused(fly: Fly, tmp_path: Path) -> None:
@@ -268,6 +254,7 @@ def test_an_answer_that_does_not_list_all_is_completed(fly: Fly, monkeypatch: py
         ({"secrets": {"A": "v"}, "token": " , "}, "token: it is empty"),
         ({"secrets": {"A": "v"}, "token": "a\nb"}, "token: it is empty or holds"),
         ({"secrets": {"A": "v"}, "app": "../x"}, "app: the name of an app"),
+        ({"secrets": {"A": "v"}, "app": "my_app"}, "app: the name of an app"),
         ({"secrets": {"A": "v"}, "api_url": "http://api.example.com"}, "api_url: it must begin with https://"),
         ({}, "secrets, unset or deploy is needed"),
     ],
@@ -345,14 +332,14 @@ def test_what_passes_is_waited_for(fly: Fly, app: App, pauses: list[float], faul
 
 def test_what_does_not_pass_is_given_up(fly: Fly, pauses: list[float]) -> None:
     fly.fail(503, {}, method="POST", times=100)
-    assert run(fly, secrets={"A": "v"})["failed"]
+    assert run(fly, secrets={"A": "v"}).get("failed")
     assert len(fly.seen("POST")) == 5
 
 
 def test_silence_is_given_up(fly: Fly) -> None:
     fly.fail(kind=SILENCE, method="POST", times=100)
     result = run(fly, secrets={"A": URL}, timeout=0.2)
-    assert result["failed"]
+    assert result.get("failed")
     assert "no answer in time" in result["msg"]
     assert "may have been carried out" in result["msg"]
 
@@ -382,7 +369,7 @@ def test_deploy_updates_machines_and_waits_for_their_health(fly: Fly, app: App) 
     second = fly.add_machine("shop", checks={"http": "passing"})
     configs = [json.loads(json.dumps(machine.config)) for machine in (first, second)]
     result = run(fly, secrets={"A": "v"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "done")] * 2
+    assert machine_verdicts(result) == [("deploy", "done")] * 2
     assert not result["staged"]
     for machine, config in zip((first, second), configs):
         assert machine.runs == {"A": "v"}
@@ -392,7 +379,7 @@ def test_deploy_updates_machines_and_waits_for_their_health(fly: Fly, app: App) 
         mark = machine.config["metadata"].pop(fly_deploy.MARK)
         assert len(mark) == 32
         assert machine.config == config
-    # The second one was not touched before the first was well.
+    # The second one was not touched before the first was healthy.
     paths = [(one.method, one.path.rpartition("/")[2]) for one in fly.requests]
     assert paths.index(("POST", second.id)) > max(i for i, path in enumerate(paths) if path == ("GET", first.id))
 
@@ -422,7 +409,7 @@ def test_deploy_brings_up_what_an_earlier_run_staged(fly: Fly, app: App, how: st
         run(fly, secrets={"A": "new"} if how == "set" else {}, unset=["B"] if how == "unset" else [])
     assert machine.runs == {"A": "v", "B": "w"}
     predicted = run(fly, check=True, deploy=True)
-    assert machine_verdicts(predicted) == [("update", "planned")]
+    assert machine_verdicts(predicted) == [("deploy", "planned")]
     assert machine.runs == {"A": "v", "B": "w"}
     result = run(fly, deploy=True)
     assert result["changed"]
@@ -450,10 +437,10 @@ def test_deploy_with_versions_that_tell_no_time_updates(fly: Fly) -> None:
 
 
 @pytest.mark.parametrize("state", ["stopped", "suspended", "created"])
-def test_deploy_leaves_resting_machines_at_rest(fly: Fly, state: str) -> None:
+def test_deploy_leaves_stopped_machines_stopped(fly: Fly, state: str) -> None:
     machine = fly.add_machine("shop", state)
     result = run(fly, secrets={"A": "v"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "done")]
+    assert machine_verdicts(result) == [("deploy", "done")]
     assert machine.updates[0]["skip_launch"] is True
     assert machine.state == "stopped"
     assert machine.runs == {"A": "v"}
@@ -473,34 +460,35 @@ def test_deploy_leaves_other_machines_alone(fly: Fly) -> None:
 def test_deploy_never_updates_from_half_a_configuration(fly: Fly) -> None:
     lost = fly.add_machine("shop", host_status="unreachable")
     result = run(fly, secrets={"A": "v"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "failed")]
+    assert machine_verdicts(result) == [("deploy", "failed")]
     assert lost.updates == []
 
 
 @pytest.mark.parametrize("trouble", [{"ends": "failed"}, {"checking": -1}, {"ends": "stopped"}])
-def test_deploy_stops_at_the_first_machine_that_does_not_get_well(
-    fly: Fly, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any]
-) -> None:
-    time = iter(range(0, 10**9, 50))
-    monkeypatch.setattr(
-        fly_deploy.Deployment.__init__, "__defaults__", (lambda: float(next(time)), lambda _seconds: None)
-    )
+def test_deploy_stops_at_the_first_machine_that_does_not_become_healthy(fly: Fly, trouble: dict[str, Any]) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 5
+        return now[0]
+
+    waiting = impatient(clock=tick)
     sick = fly.add_machine("shop", checks={"http": "passing"}, **trouble)
     sound = fly.add_machine("shop", checks={"http": "passing"})
-    result = run(fly, secrets={"A": "bad"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "failed"), ("update", "skipped")]
-    assert result["failed"]
+    result = run(fly, waiting=waiting, secrets={"A": "bad"}, deploy=True)
+    assert machine_verdicts(result) == [("deploy", "failed"), ("deploy", "skipped")]
+    assert result.get("failed")
     assert "check http is warning" in result["msg"] or "it is " in result["msg"]
     assert "as the app answered" not in json.dumps(result)
     # The next run does not spread it either.
-    if sick.state != "stopped":  # which is what resting machines are
-        again = run(fly, deploy=True)
-        assert machine_verdicts(again) == [("keep", "failed"), ("update", "skipped")]
+    if sick.state != "stopped":  # which is what stopped machines are
+        again = run(fly, waiting=waiting, deploy=True)
+        assert machine_verdicts(again) == [("keep", "failed"), ("deploy", "skipped")]
         assert sound.updates == []
     # A better value does.
     sick.ends, sick.checking = "started", 1
     good = run(fly, secrets={"A": "good"}, deploy=True)
-    assert machine_verdicts(good) == [("update", "done")] * 2
+    assert machine_verdicts(good) == [("deploy", "done")] * 2
     assert (sick.runs, sound.runs) == ({"A": "good"}, {"A": "good"})
 
 
@@ -509,9 +497,9 @@ def test_deploy_an_answer_that_was_lost_is_looked_up_not_repeated(fly: Fly, kind
     machine = fly.add_machine("shop")
     fly.fail(kind=kind, method="POST", path=machine.id)
     result = run(fly, secrets={"A": "v"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "done" if kind == CUT_AFTER else "failed")]
+    assert machine_verdicts(result) == [("deploy", "done" if kind == CUT_AFTER else "failed")]
     assert len(fly.seen("POST", machine.id)) == 1
-    assert not run(fly, deploy=True)["failed"]
+    assert not run(fly, deploy=True).get("failed")
     assert machine.runs == {"A": "v"}
 
 
@@ -525,7 +513,7 @@ def test_deploy_never_overwrites_somebody_elses_update(fly: Fly, monkeypatch: py
 
     monkeypatch.setattr(fly, "_update", meanwhile)
     result = run(fly, secrets={"A": "v"}, deploy=True)
-    assert machine_verdicts(result) == [("update", "failed")]
+    assert machine_verdicts(result) == [("deploy", "failed")]
     assert "run again" in result["msg"]
     assert machine.updates == []
 
@@ -548,7 +536,7 @@ def leaks(directory: Path, ran: subprocess.CompletedProcess[str], texts: list[st
     """The forms of these texts that were printed or are in a file below the directory, but for the one that brought them in."""
     files = [path for path in directory.rglob("*") if path.is_file() and path.name != "variables.json"]
     written = ran.stdout + ran.stderr + "".join(path.read_bytes().decode("utf-8", "replace") for path in files)
-    return {form for text in texts for form in _secrets.forms(text) if len(form) > 3 and form in written}
+    return {form for text in texts for form in hide([text]).everywhere if len(form) > 3 and form in written}
 
 
 @pytest.mark.parametrize("form", ["{{ url }}", "{{ url | b64encode }}", "{{ url | urlencode }}", "p%40ss#wörd'\""])

@@ -16,16 +16,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint, fly_deploy, http
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_secrets as _fly_secrets
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets as _github_secrets
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import shared_secrets as _shared_secrets
-from ansible_collections.vtchat.maintenance.plugins.modules import fly_secrets, github_secrets, shared_secrets
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import (
+    endpoint,
+    fly_secrets,
+    github_secrets,
+    shared_secrets,
+)
 from tests.doubles import contract
 from tests.doubles.app import HEALTH, HOURLY, Application
 from tests.doubles.fly import Fly
 from tests.doubles.github import GitHub
 from tests.doubles.service import Reply, Request, Service
+from tests.services import Performer, answer
 
 GITHUB_TOKEN, FLY_TOKEN, KEY = "github_pat_11TOKEN", "fm2_lJPECtoken", "k" * 32
 ODD: tuple[Any, ...] = (None, [], {}, "x\x1b[2J", "\ud800", "..", 5, True, [None], [{"id": ".."}])
@@ -100,14 +102,6 @@ def hold(services: list[Service], monkeypatch: pytest.MonkeyPatch, run: Callable
     return tried
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = http.Client.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(fly_deploy.time, "sleep", lambda _seconds: None)
-
-
 @pytest.fixture
 def github() -> Iterator[GitHub]:
     double = GitHub(contract.load(), GITHUB_TOKEN)
@@ -123,8 +117,13 @@ def fly() -> Iterator[Fly]:
     double.close()
 
 
-def options(spec: dict[str, Any], **given: Any) -> dict[str, Any]:
-    return {**{name: one.get("default") for name, one in spec.items()}, "patience": 0, "timeout": 5, **given}
+SHORT: dict[str, Any] = {"patience": 0, "timeout": 5}
+
+
+def by_endpoint(application: Application, **more: Any) -> dict[str, Any]:
+    """What the module endpoint returns."""
+    given = {"url": application.url + HOURLY, "token": "a-token", "plan": "p", "budget": 5.0, **more}
+    return answer(endpoint, **given)
 
 
 @pytest.mark.parametrize("where", ["repository", "organization"])
@@ -132,67 +131,61 @@ def test_github(github: GitHub, monkeypatch: pytest.MonkeyPatch, where: str) -> 
     place: dict[str, Any] = {"repository": "example/app", "environment": None}
     if where == "organization":
         place = {"organization": "example", "visibility": "selected", "selected_repositories": ["app"]}
-    given = options(
-        github_secrets.ARGUMENT_SPEC, **place, token=GITHUB_TOKEN, api_url=github.url, secrets={"A": "value"},
+    given = dict(
+        **SHORT, **place, token=GITHUB_TOKEN, api_url=github.url, secrets={"A": "value"},
         variables={"V": "v"}, fingerprint_key=KEY, purge=["variables"],
     )  # fmt: skip
-    assert hold([github], monkeypatch, lambda: _github_secrets.perform(given, check=False)) > 100
+    assert hold([github], monkeypatch, lambda: answer(github_secrets, **given)) > 100
 
 
 def test_fly(fly: Fly, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fly.add_machine("shop")
-    given = options(
-        fly_secrets.ARGUMENT_SPEC, app="shop", token=FLY_TOKEN, api_url=fly.url, secrets={"A": "value"}, deploy=True,
+    given = dict(
+        **SHORT, app="shop", token=FLY_TOKEN, api_url=fly.url, secrets={"A": "value"}, deploy=True,
         fingerprint_key=KEY, fingerprint_file=str(tmp_path / "kept"), wait_timeout=0.05,
     )  # fmt: skip
-    assert hold([fly], monkeypatch, lambda: _fly_secrets.perform(given, check=False)) > 100
+    assert hold([fly], monkeypatch, lambda: answer(fly_secrets, **given)) > 100
 
 
 def test_both(github: GitHub, fly: Fly, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = options(
-        shared_secrets.ARGUMENT_SPEC, secrets={"A": ""}, repository="example/app", app="shop", fingerprint_key=KEY,
+    given = dict(
+        **SHORT, secrets={"A": ""}, repository="example/app", app="shop", fingerprint_key=KEY,
         github_token=GITHUB_TOKEN, github_api_url=github.url, fly_token=FLY_TOKEN, fly_api_url=fly.url, rotate=True,
     )  # fmt: skip
-    assert hold([github, fly], monkeypatch, lambda: _shared_secrets.perform(given, check=False)) > 100
+    assert hold([github, fly], monkeypatch, lambda: answer(shared_secrets, **given)) > 100
 
 
 def test_application(monkeypatch: pytest.MonkeyPatch) -> None:
     application = Application("a-token")
     application.health["issues"] = ["one"]
-    given = {"url": application.url + HOURLY, "health_url": application.url + HEALTH, "token": "a-token", "plan": "p",
-             "budget": 5.0, "repeat": False, "ca_path": None}  # fmt: skip
-    assert hold([application], monkeypatch, lambda: endpoint.perform(given, check=False)) > 100
+    assert hold([application], monkeypatch, lambda: by_endpoint(application, health_url=application.url + HEALTH)) > 100
     application.close()
 
 
 def test_no_module_takes_a_null_byte(github: GitHub, fly: Fly) -> None:
-    nul = {"secrets": {"A": "x" * 40 + "\0"}, "fingerprint_key": None}
+    nul: dict[str, Any] = {"secrets": {"A": "x" * 40 + "\0"}, **SHORT}
     both = {"github_api_url": github.url, "github_token": GITHUB_TOKEN, "fly_api_url": fly.url, "fly_token": FLY_TOKEN}
-    for perform, given in (
-        (
-            _github_secrets.perform,
-            options(github_secrets.ARGUMENT_SPEC, repository="a/b", api_url=github.url, token="t", **nul),
-        ),
-        (_fly_secrets.perform, options(fly_secrets.ARGUMENT_SPEC, app="shop", api_url=fly.url, token="fm2_t", **nul)),
-        (_shared_secrets.perform, options(shared_secrets.ARGUMENT_SPEC, repository="a/b", app="shop", **both, **nul)),
-    ):
+    places: list[tuple[Performer, dict[str, Any]]] = [
+        (github_secrets, {"repository": "a/b", "api_url": github.url, "token": "t"}),
+        (fly_secrets, {"app": "shop", "api_url": fly.url, "token": "fm2_t"}),
+        (shared_secrets, {"repository": "a/b", "app": "shop", **both}),
+    ]
+    for service, given in places:
         with pytest.raises(OptionError, match="null byte"):
-            perform(given, check=False)
+            answer(service, **nul, **given)
     assert github.requests == fly.requests == []
 
 
 @pytest.mark.parametrize("value", ["no", "yes", "true", 1, 0, None, [], {}, "\x1b[2J"])
 def test_only_true_is_healthy(value: Any) -> None:
     application = Application("a-token")
-    given = {"url": application.url + HOURLY, "health_url": None, "token": "a-token", "plan": "p", "budget": 5.0,
-             "repeat": False, "ca_path": None}  # fmt: skip
     application.health = {"healthy": value}
-    told = endpoint.perform(given, check=False)
-    assert (told["status"], told["changed"], application.done[HOURLY]) == ("failed", True, 1)
-    assert f"healthy: {json.dumps(value)}".replace("\\u001b", "\\x1b") in told["msg"].replace("\\u001b", "\\x1b")
+    result = by_endpoint(application)
+    assert (result["status"], result["changed"], application.done[HOURLY]) == ("failed", True, 1)
+    assert f"healthy: {json.dumps(value)}".replace("\\u001b", "\\x1b") in result["msg"].replace("\\u001b", "\\x1b")
     # And asked beforehand: nothing is started.
     application.fail(200, {"status": "ok", "healthy": value}, method="GET")
-    asked = endpoint.perform({**given, "health_url": application.url + HEALTH}, check=False)
+    asked = by_endpoint(application, health_url=application.url + HEALTH)
     assert (asked["status"], application.done[HOURLY]) == ("failed", 1)
     application.close()
 
@@ -200,10 +193,8 @@ def test_only_true_is_healthy(value: Any) -> None:
 def test_what_an_application_reports_cannot_speak_to_a_terminal() -> None:
     application = Application("a-token")
     application.health = {"healthy": False, "issues": ["\x1b]0;title\x07\r\n::error::x \u202e", {"a": "\x9b"}]}
-    given = {"url": application.url + HOURLY, "health_url": None, "token": "a-token", "plan": "p", "budget": 5.0,
-             "repeat": False, "ca_path": None}  # fmt: skip
-    told = endpoint.perform(given, check=False)
-    assert all(warning.isprintable() for warning in told["warnings"])
+    result = by_endpoint(application)
+    assert all(warning.isprintable() for warning in result["warnings"])
     application.fail(500, {"success": False, "error": "\x1b[2J"}, method="POST")
-    assert endpoint.perform(given, check=False)["msg"].isprintable()
+    assert by_endpoint(application)["msg"].isprintable()
     application.close()

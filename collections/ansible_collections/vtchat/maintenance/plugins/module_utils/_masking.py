@@ -52,6 +52,11 @@ class Hidden:
     words: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
 
+    def __or__(self, other: Hidden) -> Hidden:
+        """What is hidden by either."""
+        everywhere = self.everywhere | other.everywhere
+        return Hidden(everywhere, self.words | other.words, self.plain | other.plain)
+
     def scrub(self, text: str) -> str:
         """The text without any spelling of a secret in it."""
         text = _masked(text, self.everywhere)
@@ -60,13 +65,17 @@ class Hidden:
             text = re.sub(place, lambda match: (match["before"] or "") + MASK, text)
         return text
 
-    def scrub_data(self, value: Any) -> Any:
-        """Data from JSON, all texts in it scrubbed, names of members too."""
+    def scrub_data(self, value: Any, names: bool = True) -> Any:
+        """Data from JSON with all texts in it scrubbed. names: those of members too."""
         if isinstance(value, str):
             return self.scrub(value)
         if isinstance(value, Mapping):
-            return {self.scrub(str(name)): self.scrub_data(one) for name, one in value.items()}
-        return [self.scrub_data(one) for one in value] if isinstance(value, (list, tuple)) else value
+            scrubbed = ((name, self.scrub_data(one, names)) for name, one in value.items())
+            return {self.scrub(str(name)) if names else name: one for name, one in scrubbed}
+        return [self.scrub_data(one, names) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+NOTHING = Hidden()
 
 
 def hide(

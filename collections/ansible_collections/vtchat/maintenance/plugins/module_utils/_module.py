@@ -11,15 +11,33 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ._clean import clean
 from ._errors import MaintenanceError, OptionError
+from ._masking import Hidden, hide
+from ._result import Result, failure
+from ._spec import Spec
 
 SHORTEST = 4
 HIDDEN = "VALUE_OF_AN_UNKNOWN_OPTION"
+
+
+class Service(Protocol):
+    """A file that performs the module of a service."""
+
+    SPEC: Spec
+
+    def hidden(self, parameters: Mapping[str, Any]) -> Hidden:
+        """What must never be shown of these options, whatever is in them."""
+
+    def read(self, parameters: Mapping[str, Any], hidden: Hidden) -> Any:
+        """The request that ``perform`` takes. Raises OptionError with every fault; nothing is asked of the service."""
+
+    def perform(self, request: Any, check: bool) -> Result:
+        """Do it. Raises MaintenanceError before anything was changed."""
 
 
 def register(secrets: Iterable[str]) -> None:
@@ -35,7 +53,9 @@ def register(secrets: Iterable[str]) -> None:
 
 
 class Module(AnsibleModule):
-    """AnsibleModule that shows no value of an option it does not know, and that masks warnings like results."""
+    """AnsibleModule that shows no spelling of a secret and no value of an unknown option, and masks warnings like results."""
+
+    _spelt_out = False
 
     def _load_params(self) -> None:
         super()._load_params()
@@ -54,28 +74,43 @@ class Module(AnsibleModule):
             for option in sorted(set(re.findall(r"\w+", msg.partition(":")[2])) & set(self.argument_spec)):
                 fallback = self.argument_spec[option].get("fallback")
                 msg += f"; {option} may come from the environment as {' or '.join(fallback[1])}" if fallback else ""
-        super().fail_json(msg, **result)
+        shown = self._scrubbed({"msg": msg, **result})
+        super().fail_json(shown.pop("msg"), **shown)
 
-    def hide(self, secrets: Iterable[str]) -> None:
-        """Have these strings masked in everything that the module says."""
-        secrets = set(filter(None, secrets))
-        self.no_log_values.update(secrets)
-        register(secrets)
+    def exit_json(self, **result: Any) -> NoReturn:
+        """As usual, without any spelling of a secret. Ansible alone would mask in no order, and leave the ends of longer ones."""
+        super().exit_json(**self._scrubbed(result))
+
+    def _scrubbed(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        self._spell_out()
+        hidden = Hidden(frozenset(map(str, self.no_log_values)))
+        return {name: hidden.scrub_data(value, names=False) for name, value in result.items()}
+
+    def hide(self, hidden: Hidden) -> None:
+        """Have this masked in everything that the module says. It is all that must be, so names are none of it."""
+        self._spelt_out = True
+        self.no_log_values = {text for text in self.no_log_values if text not in hidden.plain} | hidden.everywhere
+        register(self.no_log_values)
+
+    def _spell_out(self) -> None:
+        """Ansible masks values of options that are secret as they are; their other spellings are masked too."""
+        if not self._spelt_out:
+            self._spelt_out = True
+            self.no_log_values |= hide(map(str, self.no_log_values)).everywhere
 
     def finish(self, result: Mapping[str, Any]) -> NoReturn:
         """Return a result: failed where it says so, its warnings apart."""
-        told = dict(result)
-        for warning in told.pop("warnings", []):
+        answer = dict(result)
+        for warning in answer.pop("warnings", []):
             self.warn(self.shown(warning))
-        if told.get("failed"):
-            self.fail_json(**told)
-        self.exit_json(**told)
+        if answer.get("failed"):
+            self.fail_json(**answer)
+        self.exit_json(**answer)
 
     def shown(self, text: str) -> str:
         """A text as it may reach a terminal: without secrets, without control characters."""
-        for secret in sorted((str(value) for value in self.no_log_values), key=len, reverse=True):
-            text = text.replace(secret, "********")
-        return clean(text)
+        self._spell_out()
+        return clean(Hidden(frozenset(map(str, self.no_log_values))).scrub(text))
 
 
 def unexpected(error: Exception) -> str:
@@ -85,27 +120,37 @@ def unexpected(error: Exception) -> str:
     return f"this is a fault of the module: {type(error).__name__} in {place}; what was done before it stays done"
 
 
-def serve(
-    spec: dict[str, Any],
-    masked: Callable[[Mapping[str, Any], set[str]], set[str]],
-    perform: Callable[[Mapping[str, Any], bool], dict[str, Any]],
-) -> NoReturn:
-    """The whole of a module for secrets of a service. ``masked``: what must never be shown, given what Ansible masks already."""
-    module = Module(argument_spec=spec, supports_check_mode=True)
+def serve(name: str, service: Service) -> NoReturn:
+    """The whole of a module that asks a service."""
+    module = Module(supports_check_mode=True, **service.SPEC.arguments())
     parameters = dict(module.params)
-    module.no_log_values = masked(parameters, module.no_log_values)
-    register(module.no_log_values)
-    # Ansible repeats the options, and masks the values of a mapping only: somebody may have mixed up names and values.
-    module.params["secrets"] = None
-    try:
-        result = perform(parameters, module.check_mode)
-    except OptionError as error:
-        result = {"failed": True, "msg": str(error), "errors": error.errors}
-    except MaintenanceError as error:
-        result = {"failed": True, "msg": str(error)}
-    except Exception as error:  # a traceback would show what it is about, secrets included
-        result = {"failed": True, "msg": unexpected(error)}
-    if not module._diff:
-        result.pop("diff", None)
+    for option, spec in service.SPEC.options.items():
+        # Ansible repeats the options, and masks the values of a mapping only: somebody may have mixed up names and values.
+        if spec.get("no_log") and spec["type"] == "raw":
+            module.params[option] = None
+    result = answer(name, service, parameters, module.check_mode, module.hide)
     # Not inside except: Ansible would add the traceback, with the words of the exception.
-    module.finish(result)
+    module.finish(result if module._diff else {**result, "diff": []})
+
+
+def answer(
+    name: str,
+    service: Service,
+    parameters: Mapping[str, Any],
+    check: bool,
+    mask: Callable[[Hidden], None],
+) -> dict[str, Any]:
+    """What the module returns, whatever happens. ``mask`` is told of every secret before anything is done with it."""
+    plan = parameters.get("plan") or name
+    try:
+        hidden = service.hidden(parameters)
+        mask(hidden)
+        request = service.read(parameters, hidden)
+        mask(request.hidden)
+        return service.perform(request, check).as_dict()
+    except OptionError as error:
+        return failure(plan, str(error), error.errors)
+    except MaintenanceError as error:
+        return failure(plan, str(error))
+    except Exception as error:  # a traceback would show what it is about, secrets included
+        return failure(plan, unexpected(error))

@@ -178,9 +178,13 @@ class Result:
 
 
 def told(failures: list[dict[str, Any]]) -> str:
-    """The failures as sentences to append: the first ones in full, how many more there are."""
-    text = "".join(f". {one['operation']} {one['target']}: {one['reason']}" for one in failures[:TOLD_FAILURES])
-    left = len(failures) - TOLD_FAILURES
+    """The failures as sentences to append: the first ones in full, how many more there are. One reason is told once."""
+    reasons: dict[str, list[str]] = {}
+    for one in failures:
+        reasons.setdefault(one["reason"], []).append(f"{one['operation']} {one['target']}")
+    shown = list(reasons.items())[:TOLD_FAILURES]
+    text = "".join(f". {', '.join(targets)}: {reason}" for reason, targets in shown)
+    left = len(failures) - sum(len(targets) for _reason, targets in shown)
     return text + (f". {left} more failed" if left > 0 else "")
 
 

@@ -94,9 +94,13 @@ status:
   description: V(ok) or V(failed).
   returned: always
   type: str
+plan:
+  description: The name of the plan.
+  returned: always
+  type: str
 actions:
   description: One entry for the question after the health, one for the maintenance.
-  returned: always
+  returned: always; empty when nothing was begun
   type: list
   elements: dict
   contains:
@@ -104,16 +108,20 @@ actions:
       description: Number of the step, from 1.
       type: int
       returned: always
-    operation:
-      description: V(health) or V(endpoint).
+    kind:
+      description: Always empty.
       type: str
       returned: always
     target:
       description: Path of the address.
       type: str
       returned: always
+    operation:
+      description: V(health) or V(endpoint).
+      type: str
+      returned: always
     outcome:
-      description: V(done), V(unchanged), V(planned) (check mode), V(skipped) (the application is not well) or V(failed).
+      description: V(done), V(unchanged), V(planned) (check mode), V(skipped) (the application is not healthy) or V(failed).
       type: str
       returned: always
     reason:
@@ -146,17 +154,29 @@ totals:
   returned: when options are right
   type: dict
   sample: {done: 1, unchanged: 1}
+server:
+  description: The host and the path of the endpoint.
+  returned: when options are right
+  type: dict
+  sample: {provider: endpoint, host: app.example.com, target: /api/cron/database-maintenance}
+budget:
+  description: The option O(budget).
+  returned: when options are right
+  type: float
+run_id:
+  description: Always V(null), as there is no entry in a history.
+  returned: when options are right
+  type: int
+check_mode:
+  description: Whether this was check mode.
+  returned: when options are right
+  type: bool
 seconds:
   description: How long everything took.
   returned: when options are right
   type: float
-server:
-  description: Host of the endpoint.
-  returned: when options are right
-  type: dict
-  sample: {host: app.example.com, provider: endpoint}
 turns:
-  description: Requests sent.
+  description: Requests sent, with their repetitions.
   returned: when options are right
   type: int
 errors:
@@ -166,33 +186,12 @@ errors:
   elements: str
 """
 
-from typing import Any
-
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module, unexpected
+from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint
-
-ARGUMENT_SPEC: dict[str, Any] = {
-    "url": {"type": "str", "required": True},
-    "token": {"type": "str", "required": True, "no_log": True},
-    "plan": {"type": "str", "default": "endpoint"},
-    "health_url": {"type": "str"},
-    "budget": {"type": "float", "default": 600.0},
-    "repeat": {"type": "bool", "default": False},
-    "ca_path": {"type": "path"},
-}
 
 
 def main() -> None:
-    module = Module(ARGUMENT_SPEC, supports_check_mode=True)
-    module.hide(endpoint.hidden(module.params))
-    try:
-        result = endpoint.perform(module.params, module.check_mode)
-    except MaintenanceError as error:
-        result = endpoint.failure(module.params, error)
-    except Exception as error:  # a traceback would show what it is about, the token included
-        result = endpoint.failure(module.params, MaintenanceError(unexpected(error)))
-    module.finish(result)
+    serve("endpoint", endpoint)
 
 
 if __name__ == "__main__":

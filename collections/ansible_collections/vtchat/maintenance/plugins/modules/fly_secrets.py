@@ -42,9 +42,9 @@ options:
   deploy:
     description:
       - Whether to update the machines of the app that do not run with the secrets as they are now, all secrets of the app and not
-        only those named here. One after the other, each until it has started and its checks pass; the first one that does not
-        get well ends it, and the others go on as before.
-      - A machine that is stopped or suspended is updated and goes on resting. Machines of release commands and consoles are
+        only those named here. One after the other, each until it has started and its checks pass; the first one that does
+        not become healthy ends it, and the others go on as before.
+      - A machine that is stopped or suspended is updated and stays so. Machines of release commands and consoles are
         left alone.
       - An updated machine keeps its configuration and gets C(vtchat_maintenance_secrets) in its metadata, a hash over the
         names and digests of the secrets. By that the next run knows that there is nothing to do. Without it, the time of
@@ -52,7 +52,7 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Seconds that one machine may take to get well.
+    description: Seconds that one machine may take to start and pass its checks.
     type: float
     default: 300
   basis:
@@ -139,31 +139,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-target:
-  description: The app.
-  returned: when options are right
+status:
+  description: V(ok) or V(failed).
+  returned: always
   type: str
-basis:
-  description: On what the verdicts about values rest.
-  returned: when options are right
+plan:
+  description: V(fly_secrets).
+  returned: always
   type: str
-  sample: fingerprint
-version:
-  description:
-    - Version of the app's secrets after the write; V(null) if nothing was written.
-    - C(fly secrets sync) makes Fly's command line aware of it.
-  returned: when options are right
-  type: int
-staged:
-  description: Whether secrets changed, or would change, that no machine runs with yet.
-  returned: when options are right
-  type: bool
 actions:
   description: One entry for each name, in the order of the options, and for each machine if O(deploy=true).
-  returned: when options are right
+  returned: always; empty when nothing was begun
   type: list
   elements: dict
   contains:
+    step:
+      description: Always V(1).
+      type: int
+      returned: always
     kind:
       description: V(secret) or V(machine).
       type: str
@@ -173,11 +166,11 @@ actions:
       type: str
       returned: always
     operation:
-      description: V(create), V(update), V(delete) or V(keep).
+      description: V(create), V(update), V(delete) or V(keep); V(deploy) or V(keep) for machines.
       type: str
       returned: always
     outcome:
-      description: V(done), V(unchanged), V(planned) (check mode), V(skipped) or V(failed).
+      description: V(done), V(unchanged), V(planned) (check mode), V(failed), or V(skipped) (not tried after a failure).
       type: str
       returned: always
     reason:
@@ -194,19 +187,64 @@ actions:
       description: Whether it changed or, in check mode, would.
       type: bool
       returned: always
+    rows:
+      description: Always V(null).
+      type: int
+      returned: always
+    seconds:
+      description: Always V(0), as several targets may go in one request.
+      type: float
+      returned: always
+    numbers:
+      description: Always empty.
+      type: dict
+      returned: always
+    statements:
+      description: Always empty.
+      type: list
+      elements: str
+      returned: always
 totals:
   description: How many entries had which outcome.
-  returned: when options are right
+  returned: when Fly could be read
   type: dict
   sample: {done: 1, unchanged: 2}
+server:
+  description: The service, its host, and the app.
+  returned: when Fly could be read
+  type: dict
+  sample: {provider: fly, host: api.machines.dev, target: my-app}
+basis:
+  description: On what the verdicts about values rest.
+  returned: when Fly could be read
+  type: str
+  sample: fingerprint
+version:
+  description:
+    - Version of the app's secrets after the write; V(null) if nothing was written.
+    - C(fly secrets sync) makes Fly's command line aware of it.
+  returned: when Fly could be read
+  type: int
+staged:
+  description: Whether secrets changed, or would change, that no machine runs with yet.
+  returned: when Fly could be read
+  type: bool
 unknown:
   description: What cannot be said about the values, in sentences.
-  returned: when options are right
+  returned: when Fly could be read
   type: list
   elements: str
-calls:
-  description: Requests sent.
-  returned: when options are right
+check_mode:
+  description: Whether this was check mode.
+  returned: when Fly could be read
+  type: bool
+seconds:
+  description: How long everything took.
+  returned: when Fly could be read
+  type: float
+turns:
+  description: Requests sent, with their repetitions.
+  returned: when Fly could be read
   type: int
 errors:
   description: All faults of the options, one by one.
@@ -215,39 +253,12 @@ errors:
   elements: str
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import env_fallback
-
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import fly_secrets
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "app": {"type": "str", "required": True},
-    # Raw, because Ansible's own complaint about a wrong type would repeat the value.
-    "secrets": {"type": "raw", "no_log": True},
-    "unset": {"type": "list", "elements": "str"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "deploy": {"type": "bool", "default": False},
-    "wait_timeout": {"type": "float", "default": 300.0},
-    "basis": {"type": "str", "choices": ["fingerprint", "presence", "always"]},
-    "fingerprint_key": {"type": "str", "no_log": True},
-    "fingerprint_file": {"type": "path", "no_log": False},
-    "token": {
-        "type": "str",
-        "required": True,
-        "no_log": True,
-        "fallback": (env_fallback, ["FLY_API_TOKEN", "FLY_ACCESS_TOKEN"]),
-    },
-    "api_url": {"type": "str", "default": "https://api.machines.dev"},
-    "ca_path": {"type": "path"},
-    "timeout": {"type": "int", "default": 30},
-    "patience": {"type": "int", "default": 120},
-}
-
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, fly_secrets.masked, fly_secrets.perform)
+    serve("fly_secrets", fly_secrets)
 
 
 if __name__ == "__main__":

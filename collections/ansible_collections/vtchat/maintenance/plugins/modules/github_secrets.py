@@ -187,17 +187,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-basis:
-  description: On what it was judged whether secrets that exist have the wanted value.
-  returned: when GitHub could be read
+status:
+  description: V(ok) or V(failed).
+  returned: always
   type: str
-  sample: fingerprint
+plan:
+  description: V(github_secrets).
+  returned: always
+  type: str
 actions:
   description: One entry for each secret, variable and environment, in the order in which they were dealt with.
-  returned: when GitHub could be read
+  returned: always; empty when nothing was begun
   type: list
   elements: dict
   contains:
+    step:
+      description: Always V(1).
+      type: int
+      returned: always
     kind:
       description: V(environment), V(secret), V(variable), or V(fingerprint) (one whose secret is gone).
       type: str
@@ -223,31 +230,57 @@ actions:
       type: str
       returned: always
     changed:
-      description: Whether something changed or, in check mode, would change.
+      description: Whether it changed or, in check mode, would.
       type: bool
+      returned: always
+    rows:
+      description: Always V(null).
+      type: int
+      returned: always
+    seconds:
+      description: Always V(0), as several targets may go in one request.
+      type: float
+      returned: always
+    numbers:
+      description: Always empty.
+      type: dict
+      returned: always
+    statements:
+      description: Always empty.
+      type: list
+      elements: str
       returned: always
 totals:
   description: How many entries had which outcome.
   returned: when GitHub could be read
   type: dict
   sample: {done: 1, unchanged: 2}
+server:
+  description: The service, its host, and the repository, environment or organization.
+  returned: when GitHub could be read
+  type: dict
+  sample: {provider: github, host: api.github.com, target: "example/app, environment production"}
+basis:
+  description: On what it was judged whether secrets that exist have the wanted value.
+  returned: when GitHub could be read
+  type: str
+  sample: fingerprint
 unknown:
   description: What cannot be known, in sentences.
   returned: when GitHub could be read
   type: list
   elements: str
   sample: ["whether the value of DATABASE_URL is the wanted one"]
-target:
-  description: The repository, environment or organization.
-  returned: when GitHub could be read
-  type: str
-  sample: example/app, environment production
 check_mode:
   description: Whether this was check mode.
   returned: when GitHub could be read
   type: bool
-calls:
-  description: How many requests were made.
+seconds:
+  description: How long everything took.
+  returned: when GitHub could be read
+  type: float
+turns:
+  description: Requests sent, with their repetitions.
   returned: when GitHub could be read
   type: int
 errors:
@@ -257,43 +290,12 @@ errors:
   elements: str
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import env_fallback
-
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "repository": {"type": "str"},
-    "organization": {"type": "str"},
-    "environment": {"type": "str"},
-    "create_environment": {"type": "bool", "default": False},
-    # Raw, because Ansible's own complaint about a wrong type would repeat the value.
-    "secrets": {"type": "raw", "no_log": True},
-    "variables": {"type": "raw", "no_log": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "purge": {"type": "list", "elements": "str", "choices": ["secrets", "variables"], "default": []},
-    "visibility": {"type": "str", "choices": ["all", "private", "selected"]},
-    "selected_repositories": {"type": "list", "elements": "str"},
-    "basis": {"type": "str", "choices": ["fingerprint", "presence", "always"]},
-    "fingerprint_key": {"type": "str", "no_log": True},
-    "fingerprint_file": {"type": "path", "no_log": False},
-    "token": {
-        "type": "str",
-        "no_log": True,
-        "required": True,
-        "fallback": (env_fallback, ["GH_TOKEN", "GITHUB_TOKEN"]),
-    },
-    "api_url": {"type": "str", "default": "https://api.github.com", "fallback": (env_fallback, ["GITHUB_API_URL"])},
-    "ca_path": {"type": "path"},
-    "timeout": {"type": "int", "default": 30},
-    "patience": {"type": "int", "default": 120},
-}
-
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, github_secrets.masked, github_secrets.perform)
+    serve("github_secrets", github_secrets)
 
 
 if __name__ == "__main__":

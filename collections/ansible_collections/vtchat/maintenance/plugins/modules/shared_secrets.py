@@ -52,7 +52,7 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Seconds that one machine may take to get well.
+    description: Seconds that one machine may take to start and pass its checks.
     type: float
     default: 300
   fingerprint_key:
@@ -147,50 +147,38 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-target:
-  description: Both places.
-  returned: when both sides could be read
+status:
+  description: V(ok) or V(failed).
+  returned: always
   type: str
-  sample: example/app and my-app
-bases:
-  description:
-    - For each name, on what the verdict rests. V(record) (both sides are as they were after the last run), V(fingerprint) (and
-      the value is the one written last), V(presence) (both have one, or one lacks it) or V(always).
-  returned: when both sides could be read
-  type: dict
-  sample: {CRON_SECRET_TOKEN: record}
-version:
-  description: Version of the app's secrets on Fly after the write; V(null) if nothing was written.
-  returned: when both sides could be read
-  type: int
-staged:
-  description: Whether secrets changed, or would change, that no machine runs with yet.
-  returned: when both sides could be read
-  type: bool
+plan:
+  description: V(shared_secrets).
+  returned: always
+  type: str
 actions:
   description: One entry for each name and side, and one for each machine if O(deploy=true).
-  returned: when both sides could be read
+  returned: always; empty when nothing was begun
   type: list
   elements: dict
   contains:
+    step:
+      description: Always V(1).
+      type: int
+      returned: always
     kind:
       description: V(secret) or V(machine).
       type: str
       returned: always
-    platform:
-      description: V(Fly) or V(GitHub).
-      type: str
-      returned: always
     target:
-      description: The name, or the machine's identifier and region.
+      description: The name and the side, as in C(CRON_SECRET_TOKEN on Fly); or the machine's identifier and region.
       type: str
       returned: always
     operation:
-      description: V(create), V(update) or V(keep).
+      description: V(create), V(update) or V(keep); V(deploy) or V(keep) for machines.
       type: str
       returned: always
     outcome:
-      description: V(done), V(unchanged), V(planned) (check mode), V(skipped) or V(failed).
+      description: V(done), V(unchanged), V(planned) (check mode), V(failed), or V(skipped) (not tried after a failure).
       type: str
       returned: always
     reason:
@@ -198,18 +186,56 @@ actions:
       type: str
       returned: always
     basis:
-      description: On what the verdict rests.
+      description:
+        - On what the verdict rests. V(record) (both sides are as they were after the last run), V(fingerprint) (and the value is
+          the one written last), V(presence) (both have one, or one lacks it), V(always) or, for machines, V(mark).
+      type: str
+      returned: always
+    platform:
+      description: The side, V(Fly) or V(GitHub).
       type: str
       returned: always
     changed:
       description: Whether it changed or, in check mode, would.
       type: bool
       returned: always
+    rows:
+      description: Always V(null).
+      type: int
+      returned: always
+    seconds:
+      description: Always V(0), as several targets may go in one request.
+      type: float
+      returned: always
+    numbers:
+      description: Always empty.
+      type: dict
+      returned: always
+    statements:
+      description: Always empty.
+      type: list
+      elements: str
+      returned: always
 totals:
   description: How many entries had which outcome.
   returned: when both sides could be read
   type: dict
   sample: {unchanged: 2}
+server:
+  description: The services, their hosts, and both places.
+  returned: when both sides could be read
+  type: dict
+  sample: {provider: github and fly, host: api.github.com and api.machines.dev, target: example/app and my-app}
+version:
+  description:
+    - Version of the app's secrets after the write; V(null) if nothing was written.
+    - C(fly secrets sync) makes Fly's command line aware of it.
+  returned: when both sides could be read
+  type: int
+staged:
+  description: Whether secrets changed, or would change, that no machine runs with yet.
+  returned: when both sides could be read
+  type: bool
 unknown:
   description: What cannot be known, in sentences.
   returned: when both sides could be read
@@ -219,8 +245,12 @@ check_mode:
   description: Whether this was check mode.
   returned: when both sides could be read
   type: bool
-calls:
-  description: Requests sent.
+seconds:
+  description: How long everything took.
+  returned: when both sides could be read
+  type: float
+turns:
+  description: Requests sent, with their repetitions.
   returned: when both sides could be read
   type: int
 errors:
@@ -230,51 +260,12 @@ errors:
   elements: str
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import env_fallback
-
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import serve
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import shared_secrets
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    # Raw, because Ansible's own complaint about a wrong type would repeat the value.
-    "secrets": {"type": "raw", "required": True, "no_log": True},
-    "rotate": {"type": "bool", "default": False},
-    "minimum_length": {"type": "int", "default": 32},
-    "repository": {"type": "str", "required": True},
-    "environment": {"type": "str"},
-    "app": {"type": "str", "required": True},
-    "deploy": {"type": "bool", "default": False},
-    "wait_timeout": {"type": "float", "default": 300.0},
-    "fingerprint_key": {"type": "str", "no_log": True},
-    "fingerprint_file": {"type": "path", "no_log": False},
-    "github_token": {
-        "type": "str",
-        "required": True,
-        "no_log": True,
-        "fallback": (env_fallback, ["GH_TOKEN", "GITHUB_TOKEN"]),
-    },
-    "github_api_url": {
-        "type": "str",
-        "default": "https://api.github.com",
-        "fallback": (env_fallback, ["GITHUB_API_URL"]),
-    },
-    "fly_token": {
-        "type": "str",
-        "required": True,
-        "no_log": True,
-        "fallback": (env_fallback, ["FLY_API_TOKEN", "FLY_ACCESS_TOKEN"]),
-    },
-    "fly_api_url": {"type": "str", "default": "https://api.machines.dev"},
-    "ca_path": {"type": "path"},
-    "timeout": {"type": "int", "default": 30},
-    "patience": {"type": "int", "default": 120},
-}
-
 
 def main() -> None:
-    serve(ARGUMENT_SPEC, shared_secrets.masked, shared_secrets.perform)
+    serve("shared_secrets", shared_secrets)
 
 
 if __name__ == "__main__":

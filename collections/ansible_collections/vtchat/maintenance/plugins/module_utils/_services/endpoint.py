@@ -13,21 +13,31 @@ The contract: POST with a bearer token; the answer is a JSON object with ``succe
 from __future__ import annotations
 
 import json
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from .._clean import clean
-from .._errors import MaintenanceError, OptionError
-from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED
-from .http import Client, HttpError
-from .secrets import forms
+from .._errors import OptionError
+from .._masking import Hidden, hide
+from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED, Result, entry
+from .._spec import Spec
+from .http import REAL_TIME, Client, HttpError, Network, Waiting
 
-# What an application calls itself when it is well; one that says nothing about it is believed to be.
-WELL = ("healthy", "ok", "up", "pass", "passing")
+SPEC = Spec(
+    {
+        "url": {"type": "str", "required": True},
+        "token": {"type": "str", "required": True, "no_log": True},
+        "plan": {"type": "str", "default": "endpoint"},
+        "health_url": {"type": "str"},
+        "budget": {"type": "float", "default": 600.0},
+        "repeat": {"type": "bool", "default": False},
+        "ca_path": {"type": "path"},
+    }
+)
+# What an application calls itself when it is healthy; one that says nothing about it is believed to be.
+HEALTHY = ("healthy", "ok", "up", "pass", "passing")
 HEALTH_SECONDS = 15.0
 # More of an answer than this is not kept.
 LARGEST_STATS = 20_000
@@ -35,8 +45,8 @@ MOST_ISSUES = 50
 
 
 @dataclass(frozen=True, repr=False)
-class Options:
-    """The options, checked. ``health_url`` is empty when nobody is to be asked beforehand."""
+class Request:
+    """The options, read and checked. ``health_url`` is empty when nobody is to be asked beforehand."""
 
     plan: str
     url: str
@@ -44,7 +54,8 @@ class Options:
     token: str
     budget: float
     repeat: bool
-    ca_path: str | None
+    ca_path: str
+    hidden: Hidden
 
 
 @dataclass(frozen=True)
@@ -57,121 +68,119 @@ class Answered:
     numbers: Mapping[str, Any] | None = None
 
 
-def read(parameters: Mapping[str, Any]) -> Options:
-    """The options, or OptionError with every fault; no connection is made."""
-    options = Options(
+def hidden(parameters: Mapping[str, Any]) -> Hidden:
+    """What must not be shown of the options: the token."""
+    return hide([parameters["token"] or ""])
+
+
+def read(parameters: Mapping[str, Any], hidden: Hidden) -> Request:
+    """The request, or OptionError with every fault; no connection is made."""
+    request = Request(
         plan=parameters["plan"],
         url=parameters["url"],
         health_url=parameters["health_url"] or "",
         token=(parameters["token"] or "").strip(),
         budget=parameters["budget"],
         repeat=parameters["repeat"],
-        ca_path=parameters["ca_path"],
+        ca_path=parameters["ca_path"] or "",
+        hidden=hidden,
     )
-    faults = [] if options.token else ["token: it is empty; most often a variable is not set where it is read from"]
-    faults += [] if options.budget > 0 else ["budget: must be more than 0 seconds"]
-    for option, url in (("url", options.url), ("health_url", options.health_url)):
+    faults = [] if request.token else ["token: it is empty; most often a variable is not set where it is read from"]
+    faults += [] if request.budget > 0 else ["budget: must be more than 0 seconds"]
+    for option, url in (("url", request.url), ("health_url", request.health_url)):
         try:
             if url:
-                Client(url, authorization=f"Bearer {options.token or '-'}", option=option)
+                Client(url, authorization=f"Bearer {request.token or '-'}", option=option)
         except OptionError as error:
             faults += error.errors
         if not url.isascii() or not url.isprintable() or " " in url:
             faults.append(f"{option}: what is not an ASCII letter, digit or mark must be percent-encoded")
     if faults:
         raise OptionError(list(dict.fromkeys(faults)))
-    return options
+    return request
 
 
-def hidden(parameters: Mapping[str, Any]) -> set[str]:
-    """Every form of the token."""
-    return forms(parameters["token"].strip()) if (parameters["token"] or "").strip() else set()
-
-
-def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Ask how the application is, tell it to do its maintenance, and return the result of a run. Raises OptionError."""
-    return _Run(read(parameters), check).go()
+def perform(request: Request, check: bool, waiting: Waiting = REAL_TIME) -> Result:
+    """Ask how the application is, and have it do its maintenance."""
+    return _Run(request, check, waiting).go()
 
 
 class _Run:
     """One run: at most two requests, not counting repetitions."""
 
-    def __init__(self, options: Options, check: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self.options, self.check, self.clock = options, check, clock
-        self.began = clock()
+    def __init__(self, request: Request, check: bool, waiting: Waiting) -> None:
+        self.request, self.check, self.waiting = request, check, waiting
+        self.began = waiting.clock()
         self.actions: list[dict[str, Any]] = []
         self.warnings: list[str] = []
-        self.calls = 0
-        self.secrets = forms(options.token)
+        self.turns = 0
 
-    def go(self) -> dict[str, Any]:
-        well = True
-        if self.options.health_url:
-            well = self._timed("health", self.options.health_url, self._ask) != FAILED
-        if not well:
-            self._note("endpoint", self.options.url, Answered(SKIPPED, "the application is not well"), 0.0)
+    def go(self) -> Result:
+        healthy = True
+        if self.request.health_url:
+            healthy = self._timed("health", self.request.health_url, self._health) != FAILED
+        if not healthy:
+            self._note("endpoint", self.request.url, Answered(SKIPPED, "the application is not healthy"), 0.0)
         elif self.check:
-            self._note("endpoint", self.options.url, Answered(PLANNED, "it would be called", changed=True), 0.0)
+            self._note("endpoint", self.request.url, Answered(PLANNED, "it would be called", changed=True), 0.0)
         else:
-            self._timed("endpoint", self.options.url, self._tell)
+            self._timed("endpoint", self.request.url, self._maintenance)
         return self._result()
 
     def _timed(self, operation: str, url: str, request: Callable[[], Answered]) -> str:
-        began = self.clock()
+        began = self.waiting.clock()
         try:
             answered = request()
         except HttpError as error:
             answered = Answered(FAILED, _explained(error), numbers={"status": error.status})
-        self._note(operation, url, answered, self.clock() - began)
+        self._note(operation, url, answered, self.waiting.clock() - began)
         return answered.outcome
 
     def _client(self, url: str, authorization: str, seconds: float) -> Client:
         """A client for the service of a URL. Answers are waited for until the time is over: maintenance may be long."""
         parts = urlsplit(url)
-        left = min(seconds, self.options.budget - (self.clock() - self.began))
+        left = max(min(seconds, self.request.budget - (self.waiting.clock() - self.began)), 0.001)
         return Client(
             f"{parts.scheme}://{parts.netloc}",
             authorization=authorization,
-            secrets=self.secrets,
-            timeout=max(left, 0.001),
-            patience=max(left, 0.001),
-            deadline=max(left, 0.001),
-            ca_path=self.options.ca_path,
+            hidden=self.request.hidden,
+            network=Network(self.request.ca_path, timeout=left, patience=left, deadline=left),
+            waiting=self.waiting,
         )
 
-    def _ask(self) -> Answered:
+    def _health(self) -> Answered:
         """GET the health, without the token: whoever is asked how it is need not be trusted with it."""
-        client = self._client(self.options.health_url, "", HEALTH_SECONDS)
+        client = self._client(self.request.health_url, "", HEALTH_SECONDS)
         try:
-            answer = client.request("GET", urlsplit(self.options.health_url).path)
+            answer = client.request("GET", urlsplit(self.request.health_url).path)
         finally:
             self._done_with(client)
         if not isinstance(answer.body, Mapping):
             return Answered(FAILED, "the health endpoint answered with JSON that is not an object")
         status = answer.body.get("status")
-        if status is not None and (not isinstance(status, str) or status.lower() not in WELL):
+        if status is not None and (not isinstance(status, str) or status.lower() not in HEALTHY):
             return Answered(FAILED, f"the application says that it is {self._text(status)}")
         if answer.body.get("healthy", True) is not True:
             return Answered(FAILED, f"the application says healthy: {self._json(answer.body['healthy'])}")
-        return Answered(UNCHANGED, "the application is well", numbers={"attempts": answer.attempts})
+        return Answered(UNCHANGED, "the application is healthy", numbers={"attempts": answer.attempts})
 
-    def _tell(self) -> Answered:
+    def _maintenance(self) -> Answered:
         """POST. Where the application itself says that it failed, nothing is repeated: it is silence and proxies that pass."""
-        client = self._client(self.options.url, f"Bearer {self.options.token}", self.options.budget)
+        client = self._client(self.request.url, f"Bearer {self.request.token}", self.request.budget)
         try:
-            answer = client.request("POST", urlsplit(self.options.url).path, expect=(500,), repeat=self.options.repeat)
+            answer = client.request("POST", urlsplit(self.request.url).path, expect=(500,), repeat=self.request.repeat)
         finally:
             self._done_with(client)
         body = answer.body
         numbers: dict[str, Any] = {"status": answer.status, "attempts": answer.attempts}
-        said = body if isinstance(body, Mapping) else {}
-        if said.get("success") is False or answer.status == 500:
-            why = self._text(said.get("error") or "it does not say why")
+        report = body if isinstance(body, Mapping) else {}
+        if report.get("success") is False or answer.status == 500:
+            why = self._text(report.get("error") or "it does not say why")
             reason = f"the application reports that the maintenance failed: {why}"
-        elif said.get("success") is not True:
+        elif report.get("success") is not True:
             reason = "the answer does not say whether it was a success; is this the endpoint?"
         else:
-            return self._success(said, numbers)
+            return self._success(report, numbers)
         return Answered(FAILED, reason, numbers=numbers)
 
     def _success(self, body: Mapping[str, Any], numbers: dict[str, Any]) -> Answered:
@@ -180,8 +189,8 @@ class _Run:
         if not isinstance(health, Mapping) or not isinstance(health.get("healthy", True), bool):
             came = health.get("healthy") if isinstance(health, Mapping) else health
             where = "healthy" if isinstance(health, Mapping) else "health"
-            said = f"the application reports success, and then {where}: {self._json(came)}, which is neither true nor false"
-            return Answered(FAILED, said, True, numbers)
+            odd = f"the application reports success, and then {where}: {self._json(came)}, which is neither true nor false"
+            return Answered(FAILED, odd, True, numbers)
         issues = [self._text(issue) for issue in _list(health.get("issues"))[:MOST_ISSUES]]
         stats = self._data(health.get("stats"))
         numbers.update({"healthy": health["healthy"]} if "healthy" in health else {})
@@ -197,77 +206,55 @@ class _Run:
         return Answered(DONE, reason, True, numbers)
 
     def _done_with(self, client: Client) -> None:
-        self.calls += client.calls
+        self.turns += client.requests
         self.warnings += client.warnings
 
     def _text(self, value: Any) -> str:
         """Text of the application on one line, without the token."""
         text = value if isinstance(value, str) else json.dumps(value)
-        return clean(" ".join(_scrubbed(text, self.secrets).split()))[:300]
+        return clean(" ".join(self.request.hidden.scrub(text).split()))[:300]
 
     def _json(self, value: Any) -> str:
         """A value as it came, quotation marks and all."""
-        return clean(_scrubbed(json.dumps(value, ensure_ascii=False), self.secrets))[:100]
+        return clean(self.request.hidden.scrub(json.dumps(value, ensure_ascii=False)))[:100]
 
     def _data(self, value: Any) -> Any:
         """JSON of the application without the token, if it is of a reasonable size."""
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
-        text = _scrubbed(text, self.secrets)
         try:
-            return json.loads(text) if len(text) <= LARGEST_STATS else None
-        except ValueError:
+            text = json.dumps(self.request.hidden.scrub_data(value), ensure_ascii=False)
+        except RecursionError:
             return None
+        if len(text) > LARGEST_STATS:
+            return None
+        return json.loads(text.encode("utf-8", "replace").decode("utf-8"))
 
     def _note(self, operation: str, url: str, answered: Answered, seconds: float) -> None:
         self.actions.append(
-            {
-                "step": len(self.actions) + 1,
-                "operation": operation,
-                "target": self._text(urlsplit(url).path or "/"),
-                "outcome": answered.outcome,
-                "reason": answered.reason,
-                "changed": answered.changed,
-                "rows": None,
-                "seconds": round(seconds, 3),
-                "numbers": dict(answered.numbers or {}),
-                "statements": [],
-            }
+            entry(
+                operation,
+                self._text(urlsplit(url).path or "/"),
+                answered.outcome,
+                answered.reason,
+                changed=answered.changed,
+                step=len(self.actions) + 1,
+                seconds=seconds,
+                numbers=answered.numbers,
+            )
         )
 
-    def _result(self) -> dict[str, Any]:
-        totals = dict(Counter(action["outcome"] for action in self.actions))
-        failures = [action for action in self.actions if action["outcome"] == FAILED]
-        message = f"{self.options.plan}: {', '.join(f'{count} {outcome}' for outcome, count in totals.items())}"
-        message += "".join(f". {one['operation']} {one['target']}: {one['reason']}" for one in failures)
-        result = {
-            "changed": any(action["changed"] for action in self.actions),
-            "msg": message,
-            "status": "failed" if failures else "ok",
-            "plan": self.options.plan,
-            "check_mode": self.check,
-            "run_id": None,
-            "seconds": round(self.clock() - self.began, 3),
-            "budget": self.options.budget,
-            "server": {"host": urlsplit(self.options.url).hostname or "", "provider": "endpoint"},
-            "actions": self.actions,
-            "totals": totals,
-            "turns": self.calls,
-            "warnings": self.warnings,
-        }
-        return {**result, "failed": True} if failures else result
-
-
-def failure(parameters: Mapping[str, Any], error: MaintenanceError) -> dict[str, Any]:
-    """The result of a run that did not begin, in the form of one that did."""
-    result = {
-        "failed": True,
-        "changed": False,
-        "msg": str(error),
-        "status": "failed",
-        "plan": parameters["plan"],
-        "actions": [],
-    }
-    return {**result, "errors": error.errors} if isinstance(error, OptionError) else result
+    def _result(self) -> Result:
+        host = urlsplit(self.request.url).hostname or ""
+        target = self._text(urlsplit(self.request.url).path or "/")
+        return Result(
+            self.request.plan,
+            self.check,
+            server={"provider": "endpoint", "host": host, "target": target},
+            seconds=self.waiting.clock() - self.began,
+            turns=self.turns,
+            actions=self.actions,
+            warnings=self.warnings,
+            more={"run_id": None, "budget": self.request.budget},
+        )
 
 
 def _explained(error: HttpError) -> str:
@@ -284,12 +271,6 @@ def _explained(error: HttpError) -> str:
         meaning = "the application, or something before it, has a fault"
     text = f"{meaning} ({error.detail})" if meaning else error.detail
     return text + ("; it may have done its work all the same, or still be at it" if error.uncertain else "")
-
-
-def _scrubbed(text: str, secrets: set[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "********")
-    return text
 
 
 def _list(value: Any) -> list[Any]:

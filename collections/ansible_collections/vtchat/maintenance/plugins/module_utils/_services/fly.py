@@ -15,18 +15,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._clean import clean
 from .._errors import MaintenanceError, OptionError
-from .http import Answer, Client, HttpError, join
-from .secrets import Rules
+from .http import Client, HttpError, join
+from .http_answers import Answer
+from .named_values import Rules
 
 # Fly documents no limit of a value; its own client takes 64 KiB at most. Names are environment variables, and case matters.
 RULES = Rules(value_bytes=64 * 1024, fold=False)
 # What a macaroon begins with; anything else is an OAuth token, which goes as Bearer.
 MACAROON = ("fm2_", "fm1r_", "fm1a_")
 # Machines of these process groups live for one command and are not part of the running app.
-PASSING_GROUPS = ("fly_app_release_command", "fly_app_test_machine_command", "fly_app_console")
+SHORT_LIVED_GROUPS = ("fly_app_release_command", "fly_app_test_machine_command", "fly_app_console", "release_command")
 GONE = ("destroyed", "destroying")
-RESTING = ("stopped", "stopping", "suspended", "suspending", "created")
+# States of machines that do not run and are not to be started.
+STOPPED = ("stopped", "stopping", "suspended", "suspending", "created")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-]00:?00)")
 
@@ -69,13 +72,18 @@ class Machine:
         return found if isinstance(found, Mapping) else {}
 
     @property
-    def lasting(self) -> bool:
+    def serves(self) -> bool:
         """Whether it is part of the running app."""
         group = self.metadata.get("fly_process_group") or self.metadata.get("process_group")
-        return self.state not in GONE and group not in (*PASSING_GROUPS, "release_command")
+        return self.state not in GONE and group not in SHORT_LIVED_GROUPS
 
     @property
-    def well(self) -> bool:
+    def stopped(self) -> bool:
+        return self.state in STOPPED
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it has started and all its checks pass."""
         return self.state == "started" and all(status == "passing" for status in self.checks.values())
 
 
@@ -89,6 +97,18 @@ def authorization(token: str) -> str:
     if len(parts) != 1:
         raise OptionError(["token: it is empty, or several tokens of which none is a macaroon; give one deploy token"])
     return "Bearer " + parts[0]
+
+
+def app_faults(app: str) -> list[str]:
+    """What is wrong with the name of an app. The one rule for all modules."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", app, re.ASCII):
+        return []
+    return ["app: the name of an app consists of letters, digits and hyphens, at most 63"]
+
+
+def token_texts(token: str) -> list[str]:
+    """The parts of a token that are secret: without schemes and commas."""
+    return [part for part in re.split(r"[,\s]+", token) if part and part.lower() not in ("flyv1", "bearer")]
 
 
 def seconds(text: str) -> int | None:
@@ -146,14 +166,14 @@ class Fly:
     def update(self, machine: Machine, metadata: Mapping[str, str], version: int | None) -> Machine:
         """Give a machine its configuration anew, with this metadata: it starts with the secrets as they are now.
 
-        A machine that rests goes on resting. The update is refused if somebody else has updated the machine since it was read.
+        A stopped machine stays stopped. The update is refused if somebody else has updated the machine since it was read.
         """
         body: dict[str, Any] = {
             "config": {**(machine.config or {}), "metadata": {**machine.metadata, **metadata}},
             "current_version": machine.version,
         }
         body.update({} if version is None else {"min_secrets_version": version})
-        body.update({"skip_launch": True} if machine.state in RESTING else {})
+        body.update({"skip_launch": True} if machine.stopped else {})
         return _machine(self._request("POST", join("machines", machine.id), body=body).body)
 
     def _request(self, method: str, path: str, **more: Any) -> Answer:
@@ -177,7 +197,7 @@ class Fly:
         explained = HttpError(
             self.client.scrub(text), status=error.status, detail=error.detail, uncertain=error.uncertain
         )
-        explained.headers, explained.body = error.headers, error.body
+        explained.headers, explained.body, explained.limited = error.headers, error.body, error.limited
         return explained
 
 
@@ -186,14 +206,10 @@ def _secrets(body: Any) -> dict[str, Stored]:
     if entries is None and isinstance(body, Mapping):
         return {}
     if not isinstance(entries, list) or not all(
-        isinstance(one, Mapping) and _is_name(one.get("name")) for one in entries
+        isinstance(one, Mapping) and RULES.is_name(one.get("name")) for one in entries
     ):
         raise MaintenanceError("Fly's list of secrets does not look like one")
     return {one["name"]: Stored(_word(one.get("digest")), _word(one.get("updated_at"))) for one in entries}
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(RULES.pattern, value, re.ASCII) is not None
 
 
 def _word(value: Any) -> str:
@@ -210,13 +226,13 @@ def _machine(body: Any) -> Machine:
     known = body.get("host_status") in (None, "", "ok") and isinstance(body.get("config"), dict)
     return Machine(
         id=str(body["id"]),
-        state=str(body.get("state") or ""),
+        state=clean(body.get("state") or ""),
         version=str(body.get("version") or body.get("instance_id") or ""),
-        region=str(body.get("region") or ""),
+        region=clean(body.get("region") or ""),
         config=body["config"] if known else None,
         # Made up by Fly for old clients; they say nothing.
         checks={
-            str(check.get("name")): str(check.get("status"))
+            clean(check.get("name")): clean(check.get("status"))
             for check in checks
             if not str(check.get("name")).startswith("bg_deployments_compat")
         },

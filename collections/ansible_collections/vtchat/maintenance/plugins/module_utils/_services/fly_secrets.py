@@ -8,26 +8,45 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._errors import MaintenanceError, OptionError
-from .._result import DONE, FAILED, PLANNED, UNCHANGED
-from . import fly_deploy
-from . import secrets as _secrets
-from .fly import RULES, Fly, Stored, Written, authorization
-from .http import Client
-from .secrets import Change, FileRecords, Judge, Place, Record
+from .._masking import Hidden, hide
+from .._result import DONE, FAILED, PLANNED, UNCHANGED, Result, entry
+from .._spec import Spec
+from . import options
+from .fly import RULES, Fly, Stored, Written, app_faults, authorization, token_texts
+from .fly_deploy import deployed
+from .http import REAL_TIME, Client, Network, Waiting
+from .known_values import Change, Judge, Place, Record, decide_values, judge, removals
+from .named_values import plain_names, read_names, read_values, secret_texts
+from .record_file import FileRecords
 
+SPEC = (
+    Spec(
+        {
+            "app": {"type": "str", "required": True},
+            "secrets": options.SECRETS,
+            "unset": {"type": "list", "elements": "str"},
+            "token": options.FLY_TOKEN,
+            "api_url": options.FLY_API,
+        }
+    )
+    + options.STATE
+    + options.DEPLOYMENT
+    + options.BASIS
+    + options.FINGERPRINTS
+    + options.NETWORK
+)
 SAME = "it was written, and Fly's digest of it is the same as before: the value was there already"
 
 
 @dataclass(frozen=True, repr=False)
-class Options:
-    """The options, checked. With ``absent`` the values of ``secrets`` are empty."""
+class Request:
+    """The options, read and checked. With ``absent`` the values of ``secrets`` are empty."""
 
     app: str
     judge: Judge
@@ -37,6 +56,10 @@ class Options:
     deploy: bool
     wait_timeout: float
     file: str
+    authorization: str
+    api_url: str
+    network: Network
+    hidden: Hidden
 
     @property
     def records(self) -> FileRecords | None:
@@ -51,93 +74,98 @@ class Facts:
     records: dict[str, Record | None]
 
 
-def read(parameters: Mapping[str, Any]) -> Options:
-    """The options, or OptionError with every fault that can be seen without a call."""
+def hidden(parameters: Mapping[str, Any]) -> Hidden:
+    """What must not be shown of the options, whatever their shape. Ansible takes names that are to be absent for secrets, too."""
     absent = parameters["state"] == "absent"
-    if absent:
-        names, faults = _secrets.checked_names("secrets", parameters["secrets"], RULES)
-        values = dict.fromkeys(names, "")
-    else:
-        values, faults = _secrets.checked("secrets", parameters["secrets"], RULES)
-    unset, found = _secrets.checked_names("unset", parameters["unset"], RULES)
-    faults += found + [f"unset: {name} is among secrets as well" for name in unset if name in values]
+    texts = secret_texts(parameters["secrets"], RULES, absent) + secret_texts(parameters["unset"], RULES, True)
+    texts += [parameters["token"] or "", parameters["fingerprint_key"] or "", *token_texts(parameters["token"] or "")]
+    return hide(texts, plain=plain_names(parameters["secrets"], RULES) if absent else ())
+
+
+def read(parameters: Mapping[str, Any], hidden: Hidden) -> Request:
+    """The request, or OptionError with every fault that can be seen without a call."""
+    absent = parameters["state"] == "absent"
+    secrets = (read_names if absent else read_values)("secrets", parameters["secrets"], RULES)
+    unset = read_names("unset", parameters["unset"], RULES)
+    faults = secrets.faults + unset.faults
+    faults += [f"unset: {name} is among secrets as well" for name in unset.names if name in secrets.values]
     faults += _combination_faults(parameters)
-    judge = None
+    judged, header = None, ""
     try:
-        place = Place("fly", parameters["app"], "app")
-        judge = _secrets.judge(parameters["basis"], parameters["fingerprint_key"], place)
-        authorization(parameters["token"])
+        judged = judge(parameters["basis"], parameters["fingerprint_key"], Place("fly", parameters["app"], "app"))
+        header = authorization(parameters["token"])
     except OptionError as error:
         faults += error.errors
-    if faults or judge is None:
+    if faults or judged is None:
         raise OptionError(faults)
-    return Options(
+    return Request(
         app=parameters["app"],
-        judge=judge,
-        secrets=values,
+        judge=judged,
+        secrets=secrets.values,
         absent=absent,
-        unset=unset,
+        unset=unset.names,
         deploy=parameters["deploy"],
         wait_timeout=parameters["wait_timeout"],
         file=parameters["fingerprint_file"] or "",
+        authorization=header,
+        api_url=parameters["api_url"],
+        network=options.network(parameters),
+        hidden=hidden,
     )
 
 
-def hidden(parameters: Mapping[str, Any]) -> set[str]:
-    """Every form of every secret in the options, whatever their shape."""
-    token = parameters["token"] or ""
-    texts = [token, *re.split(r"[,\s]+", token), parameters["fingerprint_key"]]
-    texts += _secrets.misplaced(parameters["secrets"], RULES) + _secrets.misplaced(parameters["unset"], RULES)
-    if parameters["state"] != "absent" or not isinstance(parameters["secrets"], list):
-        texts += _texts(parameters["secrets"])
-    texts = [text for text in texts if text and text not in ("FlyV1", "Bearer")]
-    return set().union(*map(_secrets.forms, texts))
-
-
-def masked(parameters: Mapping[str, Any], already: set[str]) -> set[str]:
-    """What Ansible must mask. It takes a list of what is to be absent for secrets, and those are names that people must see."""
-    absent = parameters["state"] == "absent"
-    names, _faults = _secrets.checked_names("", parameters["secrets"], RULES) if absent else ([], [])
-    return {text for text in already if text not in names} | hidden(parameters)
-
-
-def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Do it, and return the module's result. Raises MaintenanceError before anything was changed."""
-    options = read(parameters)
-    return _Run(options, Fly(_client(parameters), options.app), check).go()
+def perform(request: Request, check: bool, waiting: Waiting = REAL_TIME) -> Result:
+    """Do it. Raises MaintenanceError before anything was changed."""
+    client = Client(
+        request.api_url,
+        authorization=request.authorization,
+        hidden=request.hidden,
+        network=request.network,
+        waiting=waiting,
+    )
+    return _Run(request, Fly(client, request.app), check, waiting).go()
 
 
 class _Run:
     """One run: facts, decision, one write, machines."""
 
-    def __init__(self, options: Options, fly: Fly, check: bool) -> None:
-        self.options, self.fly, self.check = options, fly, check
+    def __init__(self, request: Request, fly: Fly, check: bool, waiting: Waiting) -> None:
+        self.request, self.fly, self.check, self.waiting = request, fly, check, waiting
+        self.began = waiting.clock()
         self.version: int | None = None
 
-    def go(self) -> dict[str, Any]:
-        records = self.options.records
+    def go(self) -> Result:
+        records = self.request.records
         facts = Facts(self.fly.secrets(), records.load() if records else {})
-        changes = decide(facts, self.options)
+        changes = decide(facts, self.request)
         stored = facts.stored
         if self.check:
-            actions = [_told(one, self._basis(one), *_prediction(one)) for one in changes]
+            actions = [self._planned(change) for change in changes]
         else:
             actions, stored = self._write(facts, changes)
         failed = any(action["outcome"] == FAILED for action in actions)
-        if self.options.deploy and not failed:
-            actions += self._deploy(stored, any(action["changed"] for action in actions))
-        return self._result(facts, actions)
+        if self.request.deploy and not failed:
+            actions += deployed(
+                self.fly,
+                stored,
+                self.version,
+                changing=any(action["changed"] for action in actions),
+                check=self.check,
+                patience=self.request.wait_timeout,
+                waiting=self.waiting,
+            )
+        return self._result(actions)
 
     def _write(self, facts: Facts, changes: list[Change]) -> tuple[list[dict[str, Any]], dict[str, Stored]]:
         """Everything in one request; it happens as a whole or not at all."""
         values: dict[str, str | None] = {
-            change.name: None if change.verb == "delete" else self.options.secrets[change.name]
+            change.name: None if change.verb == "delete" else self.request.secrets[change.name]
             for change in changes
             if change.verb != "keep"
         }
         if not values:
             self._forget(facts, changes)
-            return [_told(change, self._basis(change), UNCHANGED, "", False) for change in changes], facts.stored
+            return [self._entry(change, UNCHANGED) for change in changes], facts.stored
         try:
             written = self.fly.write(values)
         except MaintenanceError as error:
@@ -146,129 +174,107 @@ class _Run:
         return [self._written(change, facts, written) for change in changes], written.secrets
 
     def _failed(self, change: Change, reason: str) -> dict[str, Any]:
+        return self._entry(change, UNCHANGED) if change.verb == "keep" else self._entry(change, FAILED, reason)
+
+    def _planned(self, change: Change) -> dict[str, Any]:
         if change.verb == "keep":
-            return _told(change, self._basis(change), UNCHANGED, "", False)
-        return _told(change, self._basis(change), FAILED, reason, False)
+            return self._entry(change, UNCHANGED)
+        return self._entry(change, PLANNED, changed=True)
 
     def _written(self, change: Change, facts: Facts, written: Written) -> dict[str, Any]:
         """What became of one name, with its fingerprint kept."""
-        basis, before, now = self._basis(change), facts.stored.get(change.name), written.secrets.get(change.name)
+        before, now = facts.stored.get(change.name), written.secrets.get(change.name)
         if change.verb == "keep":
-            return _told(change, basis, UNCHANGED, "", False)
+            return self._entry(change, UNCHANGED)
         if change.verb != "delete" and now is None:
-            return _told(change, basis, FAILED, "Fly took it and does not list it", True)
+            return self._entry(change, FAILED, "Fly took it and does not list it", changed=True)
         same = bool(before and now and before.digest and before.digest == now.digest)
-        outcome, reason = (UNCHANGED, f"{change.reason}; {SAME}") if same else (DONE, "")
         try:
             self._keep(change, now)
         except MaintenanceError as error:
-            lost = f"it was written, but not its fingerprint; the next run makes up for it: {error}"
-            return _told(change, basis, FAILED, lost, not same)
-        return _told(change, "digest" if same else basis, outcome, reason, not same)
+            lost = f"it was written but its fingerprint was not; the next run repairs that: {error}"
+            return self._entry(change, FAILED, lost, changed=not same)
+        if same:
+            return self._entry(change, UNCHANGED, f"{change.reason}; {SAME}", basis="digest")
+        return self._entry(change, DONE, changed=True)
 
     def _keep(self, change: Change, now: Stored | None) -> None:
-        records = self.options.records
+        records = self.request.records
         if records is None:
             return
         if change.verb == "delete" or now is None:
             records.save(change.name, None)
-        elif self.options.judge.basis == "fingerprint":
-            value = self.options.secrets[change.name]
-            records.save(change.name, self.options.judge.record(change.name, value, now.stamp))
+        elif self.request.judge.basis == "fingerprint":
+            value = self.request.secrets[change.name]
+            records.save(change.name, self.request.judge.record(change.name, value, now.stamp))
 
     def _forget(self, facts: Facts, changes: list[Change]) -> None:
         """Fingerprints of secrets that are to be absent and already are."""
-        records = self.options.records
+        records = self.request.records
         for change in changes if records else ():
             if records and change.name in facts.records and change.name not in facts.stored:
                 records.save(change.name, None)
 
-    def _deploy(self, stored: dict[str, Stored], changing: bool) -> list[dict[str, Any]]:
-        try:
-            verdicts = fly_deploy.decide(self.fly.machines(), stored, changing)
-        except MaintenanceError as error:
-            kept = "; the secrets are staged, the next run deploys them" if changing else ""
-            return [_told(Change("(all)", "update", ""), fly_deploy.BASIS, FAILED, f"{error}{kept}", False, "machine")]
-        if self.check:
-            return fly_deploy.planned(verdicts)
-        return fly_deploy.Deployment(self.fly, stored, self.version, self.options.wait_timeout).go(verdicts)
+    def _entry(
+        self, change: Change, outcome: str, reason: str = "", changed: bool = False, basis: str = ""
+    ) -> dict[str, Any]:
+        """The entry of one name. Whether it is there can be read, its value cannot: on that rests the verdict."""
+        wanted = change.name in self.request.secrets and not self.request.absent
+        basis = basis or (self.request.judge.basis if wanted else "presence")
+        reason = reason or change.reason
+        return entry(change.verb, change.name, outcome, reason, kind="secret", changed=changed, basis=basis)
 
-    def _basis(self, change: Change) -> str:
-        """On what the verdict about a name rests: whether it is there can be read, its value cannot."""
-        return (
-            self.options.judge.basis if change.name in self.options.secrets and not self.options.absent else "presence"
-        )
-
-    def _result(self, facts: Facts, actions: list[dict[str, Any]]) -> dict[str, Any]:
-        counts = Counter(action["outcome"] for action in actions)
-        failures = list(dict.fromkeys(one["reason"] for one in actions if one["outcome"] == FAILED))
-        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing was asked for"
-        changed = [one for one in actions if one["changed"] and one["kind"] == "secret"]
-        staged = bool(changed) and not self.options.deploy
-        return {
-            "changed": any(action["changed"] for action in actions),
-            "failed": bool(failures),
-            "msg": "; ".join([f"{self.options.app}: {said}", *failures]),
-            "target": self.options.app,
-            "basis": self.options.judge.basis,
-            "check_mode": self.check,
+    def _result(self, actions: list[dict[str, Any]]) -> Result:
+        client = self.fly.client
+        staged = any(one["changed"] for one in actions if one["kind"] == "secret") and not self.request.deploy
+        more = {
+            "basis": self.request.judge.basis,
             "version": self.version,
             "staged": staged,
-            "actions": actions,
-            "totals": dict(counts),
             "unknown": self._unknown(actions),
-            "calls": self.fly.client.calls,
-            "warnings": list(self.fly.client.warnings),
-            "diff": _diff(actions),
         }
+        host = urlsplit(self.request.api_url).hostname or ""
+        return Result(
+            "fly_secrets",
+            self.check,
+            server={"provider": "fly", "host": host, "target": self.request.app},
+            seconds=self.waiting.clock() - self.began,
+            turns=client.requests,
+            actions=actions,
+            warnings=client.warnings,
+            diff=_diff(self.request.app, actions),
+            more=more,
+        )
 
     def _unknown(self, actions: list[dict[str, Any]]) -> list[str]:
         """What nobody can say, in sentences."""
         secrets = [action for action in actions if action["kind"] == "secret"]
-        wanted = {} if self.options.absent else self.options.secrets
+        wanted = {} if self.request.absent else self.request.secrets
         unread = [
             one["target"]
             for one in secrets
             if one["target"] in wanted and one["basis"] == "presence" and one["operation"] == "keep"
         ]
-        said = [f"whether the value of {', '.join(unread)} is the wanted one"] if unread else []
-        if self.check and self.options.judge.basis == "always" and wanted:
-            said.append("whether the values are other ones than before: Fly's digests tell so after they were written")
+        sentences = [f"whether the value of {', '.join(unread)} is the wanted one"] if unread else []
+        if self.check and self.request.judge.basis == "always" and wanted:
+            sentences.append("whether the values are other ones than before: Fly's digests tell so after the write")
         if self.check and any(one["outcome"] == PLANNED for one in secrets):
-            said.append("whether the token may write: Fly says so only when it is tried")
-        return said
+            sentences.append("whether the token may write: Fly says so only when it is tried")
+        return sentences
 
 
-def decide(facts: Facts, options: Options) -> list[Change]:
+def decide(facts: Facts, request: Request) -> list[Change]:
     """Every name that was asked about, in that order."""
     known = {name: stored.stamp for name, stored in facts.stored.items()}
-    if options.absent:
-        changes = _secrets.removals(options.secrets, known, "state is absent")
+    if request.absent:
+        changes = removals(request.secrets, known, "state is absent")
     else:
-        changes = _secrets.decide(options.secrets, known, facts.records, options.judge)
-    return changes + _secrets.removals(options.unset, known, "it is to be unset")
-
-
-def _prediction(change: Change) -> tuple[str, str, bool]:
-    return (UNCHANGED, "", False) if change.verb == "keep" else (PLANNED, "", True)
-
-
-def _told(change: Change, basis: str, outcome: str, reason: str, changed: bool, kind: str = "secret") -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "target": change.name,
-        "operation": change.verb,
-        "outcome": outcome,
-        "reason": reason or change.reason,
-        "basis": basis,
-        "changed": changed,
-    }
+        changes = decide_values(request.secrets, known, facts.records, request.judge)
+    return changes + removals(request.unset, known, "it is to be unset")
 
 
 def _combination_faults(parameters: Mapping[str, Any]) -> list[str]:
-    faults = []
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", parameters["app"], re.ASCII):
-        faults.append("app: the name of an app consists of letters, digits and hyphens")
+    faults = app_faults(parameters["app"])
     if parameters["secrets"] is None and not parameters["unset"] and not parameters["deploy"]:
         faults.append("secrets: secrets, unset or deploy is needed")
     if parameters["fingerprint_file"] and not parameters["fingerprint_key"]:
@@ -278,41 +284,20 @@ def _combination_faults(parameters: Mapping[str, Any]) -> list[str]:
         faults.append(
             "fingerprint_file: the basis fingerprint needs one, since Fly has no place to keep fingerprints in"
         )
-    if parameters["timeout"] <= 0 or parameters["patience"] < 0 or parameters["wait_timeout"] <= 0:
-        faults.append("timeout: it and wait_timeout must be more than 0 seconds, and patience not less than 0")
-    return faults
+    return faults + options.seconds_faults(parameters)
 
 
-def _client(parameters: Mapping[str, Any]) -> Client:
-    return Client(
-        parameters["api_url"],
-        authorization=authorization(parameters["token"]),
-        secrets=hidden(parameters),
-        timeout=parameters["timeout"],
-        patience=parameters["patience"],
-        ca_path=parameters["ca_path"],
-    )
-
-
-def _texts(given: Any) -> list[str]:
-    if isinstance(given, Mapping):
-        return [text for value in given.values() for text in _texts(value)]
-    if isinstance(given, (list, tuple)):
-        return [text for value in given for text in _texts(value)]
-    return [] if given is None or isinstance(given, bool) else [str(given)]
-
-
-def _diff(actions: list[dict[str, Any]]) -> dict[str, str]:
+def _diff(app: str, actions: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Names, and what can be said about values without telling them."""
     before, after = [], []
     for action in actions:
         if not action["changed"] or action["outcome"] not in (DONE, PLANNED):
             continue
-        what, name = action["kind"], action["target"]
+        kind, name = action["kind"], action["target"]
         if action["operation"] != "create":
-            old = "(the secrets of before)" if what == "machine" else "(a value that cannot be read)"
-            before.append(f"{what} {name}: {old}\n")
+            old = "(the secrets of before)" if kind == "machine" else "(a value that cannot be read)"
+            before.append(f"{kind} {name}: {old}\n")
         if action["operation"] != "delete":
-            new = "(the secrets as they are now)" if what == "machine" else "(the value of this run)"
-            after.append(f"{what} {name}: {new}\n")
-    return {"before": "".join(before), "after": "".join(after)}
+            new = "(the secrets as they are now)" if kind == "machine" else "(the value of this run)"
+            after.append(f"{kind} {name}: {new}\n")
+    return options.difference(app, before, after)

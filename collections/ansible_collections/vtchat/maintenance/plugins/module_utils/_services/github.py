@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .._errors import MaintenanceError, OptionError
-from .http import Answer, Client, HttpError, join
-from .secrets import Place, Rules
+from .http import Client, HttpError, join
+from .http_answers import Answer
+from .known_values import Place
+from .named_values import Rules
 
 RULES = Rules(value_bytes=48 * 1024, reserved=("GITHUB_",))
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
@@ -288,8 +290,7 @@ def _is_entry(entry: Any, member: str, kind: str) -> bool:
         ["visibility"] if kind == "organization" else []
     )
     name = entry.get("name")
-    named = isinstance(name, str) and re.fullmatch(RULES.pattern, name, re.ASCII) is not None
-    return named and all(isinstance(entry.get(one), str) for one in needed)
+    return RULES.is_name(name) and all(isinstance(entry.get(one), str) for one in needed)
 
 
 def _is_id(value: Any) -> bool:

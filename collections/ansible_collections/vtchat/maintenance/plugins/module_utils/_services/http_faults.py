@@ -29,7 +29,7 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_
 Explained = tuple[str, bool, bool]
 
 
-def check_roots(ca_path: str | None) -> None:
+def check_roots(ca_path: str) -> None:
     """Raises OptionError for a file that holds no certificates, before anything is sent."""
     if not ca_path:
         return
@@ -65,8 +65,8 @@ def _tls(reason: ssl.SSLError) -> Explained:
     return f"TLS failed: {str(reason.reason or reason.strerror).replace('_', ' ').lower()}", True, False
 
 
-def _proxy(said: str) -> Explained:
-    status = re.search(r"failed: (\d{3})", said)
+def _proxy(message: str) -> Explained:
+    status = re.search(r"failed: (\d{3})", message)
     if status and status[1] == "407":
         return "the proxy asks for authentication (407): give https_proxy a user name and a password", False, True
     which = status[1] if status else "without a status"

@@ -12,261 +12,165 @@ before the first write until after the last one: whatever happens between, the n
 
 from __future__ import annotations
 
-import secrets as random
-from collections import Counter
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._errors import MaintenanceError, OptionError
-from .._result import DONE, FAILED, PLANNED, UNCHANGED
-from . import fly_deploy
-from . import secrets as _secrets
+from .._masking import Hidden, hide
+from .._result import DONE, FAILED, PLANNED, UNCHANGED, Result, entry
+from .._spec import Spec
+from . import options
 from .fly import RULES as FLY_RULES
-from .fly import Fly, Stored, authorization
-from .github import HEADERS, RULES, GitHub, Scope, Visibility, need_library, scope
-from .github_secrets import PREFIX
-from .http import Client, HttpError
-from .secrets import FileRecords, Place, Record
+from .fly import Fly, Stored, app_faults, authorization, token_texts
+from .fly_deploy import deployed
+from .github import HEADERS, RULES, GitHub, Visibility, need_library, scope
+from .github_decide import PREFIX
+from .http import REAL_TIME, Client, HttpError, Waiting
+from .known_values import Record, judge, read_record
+from .named_values import read_names, read_values, secret_texts
+from .record_file import FileRecords
+from .shared_decide import FLY, GITHUB, PENDING, Facts, Request, Verdict, decide
 
-PENDING = "pending"
-NONE = "-"  # a part of a record that there is nothing for
+SPEC = (
+    Spec(
+        {
+            "secrets": {**options.SECRETS, "required": True},
+            "rotate": {"type": "bool", "default": False},
+            "minimum_length": {"type": "int", "default": 32},
+            "repository": {"type": "str", "required": True},
+            "environment": {"type": "str"},
+            "app": {"type": "str", "required": True},
+            "github_token": options.GITHUB_TOKEN,
+            "github_api_url": options.GITHUB_API,
+            "fly_token": options.FLY_TOKEN,
+            "fly_api_url": options.FLY_API,
+        }
+    )
+    + options.DEPLOYMENT
+    + options.FINGERPRINTS
+    + options.NETWORK
+)
 RANDOM_BYTES = 48
-FLY, GITHUB = "Fly", "GitHub"
 
 
-@dataclass(frozen=True, repr=False)
-class Options:
-    """The options, checked. ``given``: values that somebody gave; ``made``: new ones for the other names, used if need be."""
-
-    scope: Scope
-    app: str
-    names: list[str]
-    given: dict[str, str]
-    made: dict[str, str]
-    key: str
-    file: str
-    rotate: bool
-    deploy: bool
-    wait_timeout: float
-
-    @property
-    def place(self) -> Place:
-        github = self.scope.place
-        return Place("github and fly", f"{github.target} {self.app}", github.scope)
-
-    def value(self, name: str) -> str:
-        return self.given.get(name) or self.made[name]
-
-    def record(self, name: str, github: str, fly: Stored) -> Record:
-        """What is kept when both sides have the value: when they were written, and, with a key, what the value and digest are."""
-        if not self.key:
-            return Record("", "", f"{github} {fly.updated_at or NONE} {NONE}")
-        mac = _secrets.fingerprint(self.key, self.place, name, self.value(name))
-        digest = _secrets.fingerprint(self.key, self.place, f"digest of {name}", fly.digest) if fly.digest else NONE
-        return Record(_secrets.key_id(self.key), mac, f"{github} {fly.updated_at or NONE} {digest}")
+def hidden(parameters: Mapping[str, Any]) -> Hidden:
+    """What must not be shown of the options, whatever their shape."""
+    texts = secret_texts(parameters["secrets"], FLY_RULES)
+    texts += [parameters[name] or "" for name in ("github_token", "fly_token", "fingerprint_key")]
+    return hide([*texts, *token_texts(parameters["fly_token"] or "")])
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What both sides have, and what was recorded. ``records`` holds None for a record that cannot be read."""
-
-    github: dict[str, str] = field(default_factory=dict)
-    fly: dict[str, Stored] = field(default_factory=dict)
-    records: dict[str, Record | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is to be done about one name, on both sides alike."""
-
-    name: str
-    write: bool
-    reason: str
-    basis: str
-
-
-def read(parameters: Mapping[str, Any], make: Callable[[int], str] = random.token_urlsafe) -> Options:
-    """The options, or OptionError with every fault that can be seen without a call."""
-    wanted = parameters["secrets"]
-    wanted = dict(wanted) if isinstance(wanted, Mapping) else wanted
-    left = [name for name, value in wanted.items() if value is None or value == ""] if isinstance(wanted, dict) else []
-    names, faults = _secrets.checked_names("secrets", list(wanted) if isinstance(wanted, dict) else wanted, RULES)
-    if not isinstance(wanted, dict) or not wanted:
-        faults = ["secrets: it must be a mapping of names to values; an empty value has one made"]
-    given, found = _given(wanted, left) if isinstance(wanted, dict) and not faults else ({}, [])
-    faults += found + [f"secrets: {name} must be in upper case, as GitHub stores it" for name in _lower(wanted, names)]
-    faults += _length_faults(given, parameters["minimum_length"])
-    if parameters["rotate"] and given:
-        faults.append(f"rotate: {', '.join(given)} has a value given; leave it out to have a new one made")
-    where = None
+def read(parameters: Mapping[str, Any], hidden: Hidden, make: Callable[[int], str] = secrets.token_urlsafe) -> Request:
+    """The request, or OptionError with every fault that can be seen without a call. ``make``: a value of so many random bytes."""
+    given, made, faults = _values(parameters, make)
+    where, header = None, ""
     try:
         where = scope(parameters["repository"], None, parameters["environment"])
-        _secrets.judge(None, parameters["fingerprint_key"], where.place)
+        judge(None, parameters["fingerprint_key"], where.place)
     except OptionError as error:
         faults += error.errors
-    faults += _fly_faults(parameters)
+    try:
+        header = authorization(parameters["fly_token"])
+    except OptionError as error:
+        faults += [f"fly_{fault}" for fault in error.errors]
+    faults += app_faults(parameters["app"]) + options.seconds_faults(parameters)
     if faults or where is None:
         raise OptionError(faults)
-    return Options(
+    return Request(
         scope=where,
         app=parameters["app"],
-        names=names,
+        names=list(parameters["secrets"]),
         given=given,
-        made={name: make(RANDOM_BYTES) for name in left},
+        made=made,
         key=parameters["fingerprint_key"] or "",
         file=parameters["fingerprint_file"] or "",
         rotate=parameters["rotate"],
         deploy=parameters["deploy"],
         wait_timeout=parameters["wait_timeout"],
+        github_token=parameters["github_token"].strip(),
+        github_api_url=parameters["github_api_url"],
+        fly_authorization=header,
+        fly_api_url=parameters["fly_api_url"],
+        network=options.network(parameters),
+        # What is made here is as secret as what was given.
+        hidden=hidden | hide(made.values()),
     )
 
 
-def _given(wanted: Mapping[str, Any], left: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The values that were given, and what is wrong with them. GitHub's limits are the narrower ones."""
-    values = {name: value for name, value in wanted.items() if name not in left}
-    checked, faults = _secrets.checked("secrets", values, RULES)
-    faults += [
-        f"secrets: {name}: the value begins or ends with a space or line break, which no header can carry"
-        for name, value in checked.items()
-        if isinstance(value, str) and value != value.strip()
+def _values(
+    parameters: Mapping[str, Any], make: Callable[[int], str]
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """The values that were given, new ones for the other names, and what is wrong. GitHub's limits are the narrower ones."""
+    wanted = parameters["secrets"]
+    if not isinstance(wanted, Mapping) or not wanted:
+        return {}, {}, ["secrets: it must be a mapping of names to values; an empty value has one made"]
+    names = read_names("secrets", wanted, RULES)
+    faults = names.faults + [
+        f"secrets: {name} must be in upper case, as GitHub stores it" for name in names.names if name not in wanted
     ]
-    return checked, faults
+    left = [name for name, value in wanted.items() if value is None or value == ""]
+    if names.faults:
+        return {}, {}, faults
+    given = read_values("secrets", {name: value for name, value in wanted.items() if name not in left}, RULES)
+    faults += given.faults
+    for name, value in given.values.items():
+        faults += _token_faults(name, value, parameters["minimum_length"])
+    if parameters["rotate"] and given.values:
+        faults.append(f"rotate: {', '.join(given.names)} has a value given; leave it out to have a new one made")
+    return given.values, {name: make(RANDOM_BYTES) for name in left}, faults
 
 
-def _lower(wanted: Any, names: list[str]) -> list[str]:
-    """Names, checked already, that the two sides would not store alike."""
-    return [name for name in names if name not in wanted] if isinstance(wanted, dict) else []
-
-
-def _length_faults(given: Mapping[str, Any], least: int) -> list[str]:
-    return [
-        f"secrets: {name}: the value has {len(value)} characters; at least {least} are needed (minimum_length)"
-        for name, value in given.items()
-        if isinstance(value, str) and value and len(value) < least
-    ]
-
-
-def _fly_faults(parameters: Mapping[str, Any]) -> list[str]:
+def _token_faults(name: str, value: Any, least: int) -> list[str]:
+    """What keeps a value from being a token that a header carries and nobody guesses."""
     faults = []
-    try:
-        authorization(parameters["fly_token"])
-    except OptionError as error:
-        faults += [f"fly_{fault}" for fault in error.errors]
-    if not _secrets.checked_names("", [parameters["app"].replace("-", "_")], APP_RULES)[0]:
-        faults.append("app: the name of an app consists of letters, digits and hyphens")
-    if parameters["timeout"] <= 0 or parameters["patience"] < 0 or parameters["wait_timeout"] <= 0:
-        faults.append("timeout: it and wait_timeout must be more than 0 seconds, and patience not less than 0")
+    if isinstance(value, str) and value != value.strip():
+        faults.append(
+            f"secrets: {name}: the value begins or ends with a space or line break, which no header can carry"
+        )
+    if isinstance(value, str) and value and len(value) < least:
+        short = f"the value has {len(value)} characters; at least {least} are needed (minimum_length)"
+        faults.append(f"secrets: {name}: {short}")
     return faults
 
 
-APP_RULES = _secrets.Rules(value_bytes=0, pattern=r"[A-Za-z0-9][A-Za-z0-9_]{0,62}", fold=False)
-
-
-def hidden(parameters: Mapping[str, Any]) -> set[str]:
-    """Every form of every secret in the options, whatever their shape."""
-    texts = _secrets.texts(parameters["secrets"]) + _secrets.misplaced(parameters["secrets"], FLY_RULES)
-    token = parameters["fly_token"] or ""
-    texts += _secrets.texts([parameters["github_token"], parameters["fingerprint_key"], token])
-    texts += [part for part in token.replace(",", " ").split() if part not in ("FlyV1", "Bearer")]
-    return set().union(*map(_secrets.forms, filter(None, texts)))
-
-
-def masked(parameters: Mapping[str, Any], already: set[str]) -> set[str]:
-    """What Ansible must mask."""
-    return already | hidden(parameters)
-
-
-def perform(parameters: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Do it, and return the module's result. Raises MaintenanceError before anything was changed."""
-    options = read(parameters)
-    secrets = hidden(parameters).union(*map(_secrets.forms, options.made.values()))
-    common = {name: parameters[name] for name in ("timeout", "patience", "ca_path")}
+def perform(request: Request, check: bool, waiting: Waiting = REAL_TIME) -> Result:
+    """Do it. Raises MaintenanceError before a secret was changed."""
     github = Client(
-        parameters["github_api_url"],
-        authorization=f"Bearer {parameters['github_token'].strip()}",
-        secrets=secrets,
+        request.github_api_url,
+        authorization=f"Bearer {request.github_token}",
         headers=HEADERS,
         option="github_api_url",
-        **common,
+        hidden=request.hidden,
+        network=request.network,
+        waiting=waiting,
     )
     fly = Client(
-        parameters["fly_api_url"],
-        authorization=authorization(parameters["fly_token"]),
-        secrets=secrets,
+        request.fly_api_url,
+        authorization=request.fly_authorization,
         option="fly_api_url",
-        **common,
+        hidden=request.hidden,
+        network=request.network,
+        waiting=waiting,
     )
-    return _Run(options, GitHub(github, options.scope), Fly(fly, options.app), check).go()
-
-
-def decide(facts: Facts, options: Options) -> list[Verdict]:
-    """What to do about each name, in the order of the options."""
-    return [_verdict(name, facts, options) for name in options.names]
-
-
-def _verdict(name: str, facts: Facts, options: Options) -> Verdict:
-    missing = [side for side, there in ((GITHUB, facts.github), (FLY, facts.fly)) if name not in there]
-    if missing:
-        where = "on neither side" if len(missing) == 2 else f"missing on {missing[0]}"
-        return Verdict(name, True, f"it is {where}", "presence")
-    if options.rotate:
-        return Verdict(name, True, "a new value was asked for", "always")
-    if name in facts.records:
-        fault = _stale(facts.records[name], facts.github[name], facts.fly[name], name, options)
-        if fault:
-            return Verdict(name, True, fault, "record")
-    if name in options.given:
-        return _compared(name, facts.records.get(name), options)
-    if name not in facts.records:
-        reason = "both sides have one; whether it is the same was not recorded"
-        return Verdict(name, False, reason, "presence")
-    return Verdict(name, False, "it was set on both sides in one run, and nobody has written since", "record")
-
-
-def _stale(kept: Record | None, github: str, fly: Stored, name: str, options: Options) -> str:
-    """Why a record does not show that both sides are as they were after the last run; "" if it does."""
-    if kept is not None and kept.stamp == PENDING:
-        return "a run that was to set it did not end"
-    parts = kept.stamp.split(" ") if kept else []
-    if kept is None or len(parts) != 3:
-        return "what is recorded of it does not say that both sides have the same"
-    now = options.record(name, github, fly)
-    _github, time, digest = now.stamp.split(" ")
-    # By digest where it can be told: the same value written again is no drift.
-    told = now.key_id == kept.key_id and NONE not in (digest, parts[2])
-    same = digest == parts[2] if told else time == parts[1]
-    changed = [side for side, ok in ((GITHUB, github == parts[0]), (FLY, same)) if not ok]
-    return f"drift: somebody else wrote it on {' and on '.join(changed)}" if changed else ""
-
-
-def _compared(name: str, kept: Record | None, options: Options) -> Verdict:
-    """The verdict on a value that was given, when both sides are as they were."""
-    if not options.key:
-        return Verdict(name, True, "no value can be read, and without a fingerprint_key none compared", "always")
-    if kept is None:
-        return Verdict(name, True, "no fingerprint of it is kept", "fingerprint")
-    if kept.key_id != _secrets.key_id(options.key):
-        return Verdict(name, True, "its fingerprint was made with another key", "fingerprint")
-    if kept.mac != _secrets.fingerprint(options.key, options.place, name, options.value(name)):
-        return Verdict(name, True, "the value is another one", "fingerprint")
-    return Verdict(name, False, "the value is the one written last, and nobody has written since", "fingerprint")
+    return _Run(request, GitHub(github, request.scope), Fly(fly, request.app), check, waiting).go()
 
 
 class _Records:
     """Where the records are: in a local file, or in variables beside the GitHub secrets."""
 
-    def __init__(self, github: GitHub, options: Options) -> None:
+    def __init__(self, github: GitHub, request: Request) -> None:
         self._github = github
-        self._file = FileRecords(options.file, options.place) if options.file else None
+        self._file = FileRecords(request.file, request.place) if request.file else None
         self._there: set[str] = set()
 
     def load(self) -> dict[str, Record | None]:
         if self._file:
             return self._file.load()
         found = {
-            name[len(PREFIX) :]: _secrets.read_record(str(entry["value"]))
-            for name, entry in self._github.listed("variables").items()
+            name[len(PREFIX) :]: read_record(str(one["value"]))
+            for name, one in self._github.listed("variables").items()
             if name.startswith(PREFIX)
         }
         self._there = set(found)
@@ -286,28 +190,38 @@ class _Records:
 class _Run:
     """One run: facts, decision, pending, Fly, GitHub, recorded, machines."""
 
-    def __init__(self, options: Options, github: GitHub, fly: Fly, check: bool) -> None:
-        self.options, self.github, self.fly, self.check = options, github, fly, check
-        self.records = _Records(github, options)
+    def __init__(self, request: Request, github: GitHub, fly: Fly, check: bool, waiting: Waiting) -> None:
+        self.request, self.github, self.fly = request, github, fly
+        self.check, self.waiting, self.began = check, waiting, waiting.clock()
+        self.records = _Records(github, request)
         self.stored: dict[str, Stored] = {}
         self.version: int | None = None
         self.actions: list[dict[str, Any]] = []
 
-    def go(self) -> dict[str, Any]:
+    def go(self) -> Result:
         facts = self._facts()
         self.stored = facts.fly
-        verdicts = decide(facts, self.options)
+        verdicts = decide(facts, self.request)
         writes = [verdict for verdict in verdicts if verdict.write]
         for verdict in verdicts:
             if not verdict.write:
-                self._tell(verdict, facts, UNCHANGED)
+                self._report(verdict, facts, UNCHANGED)
         if self.check:
             for verdict in writes:
-                self._tell(verdict, facts, PLANNED)
+                self._report(verdict, facts, PLANNED)
         elif writes:
             self._write(facts, writes)
-        if self.options.deploy and not self._failed():
-            self._deploy(bool(writes))
+        if self.request.deploy and not any(action["outcome"] == FAILED for action in self.actions):
+            entries = deployed(
+                self.fly,
+                self.stored,
+                self.version,
+                changing=bool(writes),
+                check=self.check,
+                patience=self.request.wait_timeout,
+                waiting=self.waiting,
+            )
+            self.actions += [{**one, "platform": FLY} for one in entries]
         return self._result(verdicts)
 
     def _facts(self) -> Facts:
@@ -319,28 +233,28 @@ class _Run:
             fly = self.fly.secrets()
         except HttpError as error:
             raise MaintenanceError(f"Fly: {error}; nothing was changed") from None
-        return Facts({name: str(entry["updated_at"]) for name, entry in github.items()}, fly, records)
+        return Facts({name: str(one["updated_at"]) for name, one in github.items()}, fly, records)
 
     def _write(self, facts: Facts, writes: list[Verdict]) -> None:
         """Both sides. Fly first: what is written there is staged, and running machines go on with what they have."""
         need_library()
         self._mark(facts, writes)
         try:
-            written = self.fly.write({verdict.name: self.options.value(verdict.name) for verdict in writes})
+            written = self.fly.write({verdict.name: self.request.value(verdict.name) for verdict in writes})
         except MaintenanceError as error:
             self._fly_failed(facts, writes, error)
             return
         self.stored, self.version = written.secrets, written.version
         for number, verdict in enumerate(writes):
             try:
-                self.github.put_secret(verdict.name, self.options.value(verdict.name), Visibility())
+                self.github.put_secret(verdict.name, self.request.value(verdict.name), Visibility())
             except MaintenanceError as error:
                 self._github_failed(facts, writes[number:], error)
                 return
             self._recorded(facts, verdict)
 
     def _mark(self, facts: Facts, writes: list[Verdict]) -> None:
-        """Say that a write has begun. Raises MaintenanceError; nothing but records was touched then."""
+        """Record that a write has begun. Raises MaintenanceError; nothing but records was touched then."""
         marked: list[Verdict] = []
         try:
             for verdict in writes:
@@ -364,11 +278,11 @@ class _Run:
     def _fly_failed(self, facts: Facts, writes: list[Verdict], error: MaintenanceError) -> None:
         certain = isinstance(error, HttpError) and not error.uncertain and error.status > 0
         if certain:
-            said = f"{error}; neither side was changed{self._unmark(facts, writes)}"
+            message = f"{error}; neither side was changed{self._unmark(facts, writes)}"
         else:
-            said = f"{error}; whether Fly has it is not known, GitHub was not touched, the next run sets it on both"
+            message = f"{error}; whether Fly has it is not known, GitHub was not touched, the next run sets it on both"
         for verdict in writes:
-            self._tell(verdict, facts, FAILED, {FLY: (said, not certain), GITHUB: (said, False)})
+            self._report(verdict, facts, FAILED, {FLY: (message, not certain), GITHUB: (message, False)})
 
     def _github_failed(self, facts: Facts, rest: list[Verdict], error: MaintenanceError) -> None:
         """Fly is put back where that is possible: to having none. A value from before cannot be read, so not restored."""
@@ -380,64 +294,45 @@ class _Run:
             undone = True
         except MaintenanceError:
             undone = False
-        explained = self._explained(error)
         unsure = isinstance(error, HttpError) and error.uncertain
-        had = "whether GitHub has the new value is not known" if unsure else "GitHub has not got the new value"
+        has = "whether GitHub has the new value is not known" if unsure else "GitHub has not got the new value"
+        on_github = f"{self._explained(error)}; {has}; the next run sets it on both"
         for verdict in rest:
             gone = verdict.name in new and undone
-            fly = (
-                "it was taken away again"
-                if gone
-                else "it has the new value, staged: running machines go on with theirs"
-            )
-            told = {
-                FLY: (f"{fly}; the next run sets it on both", not gone),
-                GITHUB: (f"{explained}; {had}; the next run sets it on both", unsure),
-            }
-            self._tell(verdict, facts, FAILED, told)
+            fly = "it was taken away again"
+            if not gone:
+                fly = "it has the new value, staged: running machines go on with theirs"
+            sides = {FLY: (f"{fly}; the next run sets it on both", not gone), GITHUB: (on_github, unsure)}
+            self._report(verdict, facts, FAILED, sides)
 
     def _recorded(self, facts: Facts, verdict: Verdict) -> None:
         name = verdict.name
         try:
-            self.records.save(name, self.options.record(name, self.github.stamp(name), self.stored[name]))
+            self.records.save(name, self.request.record(name, self.github.stamp(name), self.stored[name]))
         except (MaintenanceError, KeyError) as error:
             why = self._explained(error) if isinstance(error, MaintenanceError) else "Fly took it and does not list it"
-            said = f"both sides have it, but that could not be recorded; the next run sets it once more: {why}"
-            self._tell(verdict, facts, FAILED, {FLY: (said, True), GITHUB: (said, True)})
+            message = f"both sides have it, but that could not be recorded; the next run sets it once more: {why}"
+            self._report(verdict, facts, FAILED, {FLY: (message, True), GITHUB: (message, True)})
             return
-        self._tell(verdict, facts, DONE)
+        self._report(verdict, facts, DONE)
 
-    def _deploy(self, changing: bool) -> None:
-        try:
-            verdicts = fly_deploy.decide(self.fly.machines(), self.stored, changing)
-        except MaintenanceError as error:
-            failed = {"kind": "machine", "platform": FLY, "target": "(all)", "operation": "update", "outcome": FAILED}
-            reason = f"{error}; the secrets are staged, the next run deploys them"
-            self.actions.append({**failed, "reason": reason, "basis": fly_deploy.BASIS, "changed": False})
-            return
-        if self.check:
-            told = fly_deploy.planned(verdicts)
-        else:
-            told = fly_deploy.Deployment(self.fly, self.stored, self.version, self.options.wait_timeout).go(verdicts)
-        self.actions += [{"platform": FLY, **one} for one in told]
-
-    def _tell(
-        self, verdict: Verdict, facts: Facts, outcome: str, told: Mapping[str, tuple[str, bool]] | None = None
+    def _report(
+        self, verdict: Verdict, facts: Facts, outcome: str, sides: Mapping[str, tuple[str, bool]] | None = None
     ) -> None:
-        """One action for each side. ``told``: its reason and whether it changed, where they differ from the rule."""
+        """One entry for each side. ``sides``: its reason and whether it changed, where they differ from the rule."""
         for side, there in ((FLY, facts.fly), (GITHUB, facts.github)):
-            reason, changed = (told or {}).get(side, (verdict.reason, outcome in (DONE, PLANNED)))
+            reason, changed = (sides or {}).get(side, (verdict.reason, outcome in (DONE, PLANNED)))
             self.actions.append(
-                {
-                    "kind": "secret",
-                    "platform": side,
-                    "target": verdict.name,
-                    "operation": "keep" if not verdict.write else "update" if verdict.name in there else "create",
-                    "outcome": outcome,
-                    "reason": reason,
-                    "basis": verdict.basis,
-                    "changed": changed,
-                }
+                entry(
+                    "keep" if not verdict.write else "update" if verdict.name in there else "create",
+                    f"{verdict.name} on {side}",
+                    outcome,
+                    reason,
+                    kind="secret",
+                    changed=changed,
+                    basis=verdict.basis,
+                    platform=side,
+                )
             )
 
     def _explained(self, error: MaintenanceError) -> str:
@@ -449,39 +344,30 @@ class _Run:
         except MaintenanceError as explanation:
             return str(explanation)
 
-    def _failed(self) -> list[dict[str, Any]]:
-        return [action for action in self.actions if action["outcome"] == FAILED]
-
-    def _result(self, verdicts: list[Verdict]) -> dict[str, Any]:
-        counts = Counter(action["outcome"] for action in self.actions)
-        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        failures = [f"{one['target']} on {one['platform']}: {one['reason']}" for one in self._failed()]
-        changed = any(one["changed"] for one in self.actions)
+    def _result(self, verdicts: list[Verdict]) -> Result:
         unread = [one.name for one in verdicts if one.basis == "presence" and not one.write]
         unknown = [f"whether both sides have the same {', '.join(unread)}: rotate would make sure"] if unread else []
         if self.check and any(one["outcome"] == PLANNED for one in self.actions):
-            unknown.append("whether the tokens may write: that is said only when it is tried")
-        return {
-            "changed": changed,
-            "failed": bool(failures),
-            "msg": "; ".join([f"{self.options.scope} and {self.options.app}: {said}", *failures]),
-            "target": f"{self.options.scope} and {self.options.app}",
-            "bases": {one.name: one.basis for one in verdicts},
-            "check_mode": self.check,
-            "version": self.version,
-            "staged": any(one["changed"] for one in self.actions if one["platform"] == FLY) and not self.options.deploy,
-            "actions": self.actions,
-            "totals": dict(counts),
-            "unknown": unknown,
-            "calls": self.github.client.calls + self.fly.client.calls,
-            "warnings": [*self.github.client.warnings, *self.fly.client.warnings],
-            "diff": _diff(self.actions),
-        }
+            unknown.append("whether the tokens may write: that is known only when it is tried")
+        staged = any(one["changed"] for one in self.actions if one["platform"] == FLY) and not self.request.deploy
+        hosts = [urlsplit(url).hostname or "" for url in (self.request.github_api_url, self.request.fly_api_url)]
+        target = f"{self.request.scope} and {self.request.app}"
+        return Result(
+            "shared_secrets",
+            self.check,
+            server={"provider": "github and fly", "host": " and ".join(hosts), "target": target},
+            seconds=self.waiting.clock() - self.began,
+            turns=self.github.client.requests + self.fly.client.requests,
+            actions=self.actions,
+            warnings=[*self.github.client.warnings, *self.fly.client.warnings],
+            diff=_diff(target, self.actions),
+            more={"version": self.version, "staged": staged, "unknown": unknown},
+        )
 
 
-def _diff(actions: list[dict[str, Any]]) -> dict[str, str]:
+def _diff(target: str, actions: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Names, and what can be said about values without telling them."""
     shown = [one for one in actions if one["changed"] and one["outcome"] in (DONE, PLANNED)]
-    before = [f"{one['target']} on {one['platform']}: (as before)\n" for one in shown if one["operation"] == "update"]
-    after = [f"{one['target']} on {one['platform']}: (as of this run)\n" for one in shown]
-    return {"before": "".join(before), "after": "".join(after)}
+    before = [f"{one['target']}: (as before)\n" for one in shown if one["operation"] != "create"]
+    after = [f"{one['target']}: (as of this run)\n" for one in shown]
+    return options.difference(target, before, after)

@@ -27,8 +27,9 @@ UTILITIES = sorted(ROOT.rglob("*.py"))
 ARCHITECTURE = COLLECTION.parents[3] / "docs/architecture.md"
 RUNTIME: dict[str, Any] = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))
 
-# Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply.
-KNOWS_ANSIBLE = {"_edge.py", "_module.py", "_services/http.py"}
+# Services are asked through Ansible's own HTTP client, so that its proxies and certificates apply, and their options may come
+# from the environment.
+KNOWS_ANSIBLE = {"_edge.py", "_module.py", "_services/http.py", "_services/options.py"}
 
 
 def relative(path: Path) -> str:

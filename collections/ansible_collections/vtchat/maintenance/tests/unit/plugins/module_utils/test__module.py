@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from importlib import import_module
@@ -16,7 +17,10 @@ import pytest
 from ansible.module_utils import basic
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge, _module
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import NOTHING, Hidden, hide
 from ansible_collections.vtchat.maintenance.plugins.module_utils._module import Module
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Result
+from ansible_collections.vtchat.maintenance.plugins.module_utils._spec import Spec
 
 SPEC: dict[str, Any] = {"token": {"type": "str", "no_log": True, "aliases": ["key"]}, "name": {"type": "str"}}
 
@@ -46,7 +50,7 @@ def test_warnings_are_masked_and_cannot_speak_to_a_terminal(
     made = module(monkeypatch, name="n", token="TOKENzq7")
     # Where Ansible puts a warning depends on what else this process has loaded.
     monkeypatch.setattr(made, "warn", warned.append)
-    made.hide({"PASSzq7"})
+    made.hide(hide(["PASSzq7"]))
     with pytest.raises(SystemExit):
         made.finish({"changed": False, "warnings": ["TOKENzq7 \x1b[2J\nPASSzq7 \u202e"], "msg": "PASSzq7"})
     assert "zq7" not in capsys.readouterr().out
@@ -59,7 +63,7 @@ def test_a_missing_token_is_told_with_its_variable(
 ) -> None:
     for variable in ("GH_TOKEN", "GITHUB_TOKEN", "FLY_API_TOKEN", "FLY_ACCESS_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    spec = import_module(f"ansible_collections.vtchat.maintenance.plugins.modules.{name}").ARGUMENT_SPEC
+    spec = import_module(f"{_module.__package__}._services.{name}").SPEC.options
     with pytest.raises(SystemExit):
         module(monkeypatch, spec)
     message = json.loads(capsys.readouterr().out)["msg"]
@@ -72,8 +76,9 @@ def test_ansible_is_told_of_secrets_where_it_can_be(monkeypatch: pytest.MonkeyPa
     double = ModuleType("ansible.module_utils.secrets")
     double.register_secrets = told.extend  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ansible.module_utils.secrets", double)
-    module(monkeypatch, name="n", token="a").hide({"PASSzq7", "", "abc"})
-    assert told == ["PASSzq7"]
+    module(monkeypatch, name="n", token="a").hide(hide(["PASSzq7", "", "abc"]))
+    assert "PASSzq7" in told
+    assert not any(len(text) < 4 for text in told)
     told.clear()
     # Here and in the module alike: the connection's secrets, and no ordinary word, which would be masked in all output.
     for password, registered in (("Pa55w%40rd", True), ("postgres", False)):
@@ -93,12 +98,36 @@ def test_older_releases_of_ansible_cannot_be_told(monkeypatch: pytest.MonkeyPatc
 def test_a_fault_of_ours_is_a_message_without_values(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def perform(parameters: Any, check: bool) -> dict[str, Any]:
-        raise KeyError("PASSzq7")
+    class Broken:
+        SPEC = Spec(SPEC)
+
+        def hidden(self, parameters: Any) -> Hidden:
+            return NOTHING
+
+        def read(self, parameters: Any, hidden: Hidden) -> Any:
+            raise KeyError("PASSzq7")
+
+        def perform(self, request: Any, check: bool) -> Result:
+            raise NotImplementedError
 
     monkeypatch.setattr(_module, "Module", lambda argument_spec, **_more: module(monkeypatch, argument_spec, name="n"))
     with pytest.raises(SystemExit):
-        _module.serve(SPEC, lambda _parameters, already: already, perform)
-    shown = capsys.readouterr().out
-    assert "a fault of the module: KeyError in test__module.py" in shown
-    assert "zq7" not in shown
+        _module.serve("broken", Broken())
+    shown = json.loads(capsys.readouterr().out)
+    assert "a fault of the module: KeyError in test__module.py" in shown["msg"]
+    assert (shown["status"], shown["plan"], shown["actions"]) == ("failed", "broken", [])
+    assert "zq7" not in str(shown)
+
+
+def test_every_spelling_of_an_option_that_is_secret_is_masked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whatever a module says, also where its options are wrong; a password in a connection string too."""
+    token = "postgresql://app:p%40ss%22word@h/d"
+    spelt = [token.encode().hex(), base64.b64encode(b'p@ss"word').decode(), 'p@ss\\"word', "p%40ss%22word"]
+    with pytest.raises(SystemExit):
+        module(monkeypatch, name="n", token=token).finish({"changed": False, "said": spelt})
+    assert json.loads(capsys.readouterr().out)["said"] == ["********"] * len(spelt)
+    with pytest.raises(SystemExit):
+        module(monkeypatch, name="n", token=token, unknown=1).fail_json(msg=", ".join(spelt))
+    assert "word" not in capsys.readouterr().out

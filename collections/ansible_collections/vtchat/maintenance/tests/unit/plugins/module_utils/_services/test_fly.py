@@ -14,6 +14,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services.fly import (
     Machine,
     Stored,
+    app_faults,
     authorization,
     seconds,
     version_seconds,
@@ -74,6 +75,15 @@ def test_other_versions_tell_nothing(version: str) -> None:
     assert version_seconds(version) is None
 
 
+@pytest.mark.parametrize(
+    ("app", "right"),
+    [("a", True), ("my-app-2", True), ("App", True), ("a" * 63, True),
+     ("my_app", False), ("-a", False), ("", False), ("a/b", False), ("é", False), ("a" * 64, False), ("a\n", False)],
+)  # fmt: skip
+def test_names_of_apps(app: str, right: bool) -> None:
+    assert (app_faults(app) == []) == right
+
+
 def secret(updated_at: str = MADE, digest: str = "d") -> dict[str, Stored]:
     return {"A": Stored(digest, updated_at)}
 
@@ -89,17 +99,17 @@ LATER, EARLIER = "2022-05-21T00:00:00Z", "2022-05-19T00:00:00Z"
     ("one", "stored", "changing", "verb"),
     [
         (machine(), secret(EARLIER), False, "keep"),
-        (machine(), secret(LATER), False, "update"),
-        (machine(), secret(EARLIER), True, "update"),
+        (machine(), secret(LATER), False, "deploy"),
+        (machine(), secret(EARLIER), True, "deploy"),
         (machine(), {}, False, "keep"),
-        (machine(), secret(""), False, "update"),
-        (machine(version="7"), secret(EARLIER), False, "update"),
+        (machine(), secret(""), False, "deploy"),
+        (machine(version="7"), secret(EARLIER), False, "deploy"),
         # A mark counts for more than the time.
         (machine(**{MARK: mark(secret())}), secret(LATER), False, "keep"),
-        (machine(**{MARK: mark(secret())}), secret(EARLIER, "another"), False, "update"),
-        (machine(**{MARK: mark(secret())}), {}, False, "update"),
-        (machine(**{MARK: mark(secret())}), secret(), True, "update"),
-        (machine("stopped"), secret(LATER), False, "update"),
+        (machine(**{MARK: mark(secret())}), secret(EARLIER, "another"), False, "deploy"),
+        (machine(**{MARK: mark(secret())}), {}, False, "deploy"),
+        (machine(**{MARK: mark(secret())}), secret(), True, "deploy"),
+        (machine("stopped"), secret(LATER), False, "deploy"),
         (Machine("m", "started", VERSION, config=None), secret(EARLIER), False, "fail"),
         (machine(fly_process_group="fly_app_release_command"), secret(LATER), True, None),
         (machine(process_group="release_command"), secret(LATER), True, None),
@@ -107,7 +117,7 @@ LATER, EARLIER = "2022-05-21T00:00:00Z", "2022-05-19T00:00:00Z"
     ],
 )
 def test_which_machines_lag_behind(one: Machine, stored: dict[str, Stored], changing: bool, verb: str | None) -> None:
-    assert [verdict for _machine, verdict, _reason in decide([one], stored, changing)] == ([verb] if verb else [])
+    assert [verdict.verb for verdict in decide([one], stored, changing)] == ([verb] if verb else [])
 
 
 def test_a_mark_is_of_names_and_digests() -> None:
@@ -118,7 +128,7 @@ def test_a_mark_is_of_names_and_digests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "checks", "well"),
+    ("state", "checks", "healthy"),
     [
         ("started", {}, True),
         ("started", {"http": "passing"}, True),
@@ -127,5 +137,5 @@ def test_a_mark_is_of_names_and_digests() -> None:
         ("starting", {"http": "passing"}, False),
     ],
 )
-def test_well_is_started_with_all_checks_passing(state: str, checks: dict[str, str], well: bool) -> None:
-    assert Machine("m", state, VERSION, checks=checks).well == well
+def test_healthy_is_started_with_all_checks_passing(state: str, checks: dict[str, str], healthy: bool) -> None:
+    assert Machine("m", state, VERSION, checks=checks).healthy == healthy

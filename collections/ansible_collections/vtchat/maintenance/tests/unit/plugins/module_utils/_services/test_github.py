@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github, github_secrets
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services.github_secrets import PREFIX, Facts, Options
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services.secrets import judge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import NOTHING
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github, github_decide
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.github_decide import PREFIX, Facts, Request
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Network
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.known_values import judge
 
 KEY = "k" * 32
 
@@ -57,7 +59,7 @@ def test_places_differ_and_names_fold() -> None:
     assert github.scope("O/R", None, "E").place == github.scope("o/r", None, "e").place
 
 
-def options(**changes: Any) -> Options:
+def request(**changes: Any) -> Request:
     scope = github.scope("o/r", None, None)
     plain: dict[str, Any] = {
         "scope": scope,
@@ -70,13 +72,17 @@ def options(**changes: Any) -> Options:
         "visibility": "",
         "selected": (),
         "file": "",
+        "token": "t",
+        "api_url": "https://api.github.com",
+        "network": Network(),
+        "hidden": NOTHING,
     }
-    return Options(**{**plain, **changes})
+    return Request(**{**plain, **changes})
 
 
 def decided(facts: Facts, **changes: Any) -> list[tuple[str, str, str]]:
-    steps = github_secrets.decide(facts, options(**changes))
-    return [(step.kind, step.change.name, step.change.verb) for step in steps]
+    decisions = github_decide.decide(facts, request(**changes))
+    return [(one.kind, one.change.name, one.change.verb) for one in decisions]
 
 
 def test_nothing_is_removed_that_was_not_asked_for() -> None:
@@ -110,7 +116,7 @@ def test_variables_are_compared_by_value() -> None:
 def test_fingerprints_count_among_the_variables() -> None:
     full = {f"V{number}": "1" for number in range(500)}
     with pytest.raises(OptionError, match="variables: there would be 501, and GitHub takes 500"):
-        decided(Facts(variables=full), secrets={"A": "v"}, judge=judge(None, KEY, options().scope.place))
+        decided(Facts(variables=full), secrets={"A": "v"}, judge=judge(None, KEY, request().scope.place))
     assert decided(Facts(variables=full), secrets={"A": "v"}) == [("secret", "A", "create")]
 
 

@@ -22,12 +22,19 @@ from urllib.error import HTTPError, URLError
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import hide
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import http
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Client, HttpError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import (
+    Client,
+    HttpError,
+    Network,
+    Waiting,
+)
 
 TOKEN = "a-token-that-nobody-sees"
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 MIDNIGHT = 1767225600
+IMPATIENT = Waiting(sleep=lambda _seconds: None)
 
 
 class Reply:
@@ -78,7 +85,11 @@ class Service:
 
     def client(self, url: str = "https://api.example.com/base/", **options: Any) -> Client:
         return Client(
-            url, authorization=f"Bearer {TOKEN}", send=self.send, sleep=self.sleep, clock=lambda: self.now, **options
+            url,
+            authorization=f"Bearer {TOKEN}",
+            send=self.send,
+            waiting=Waiting(lambda: self.now, self.sleep),
+            **options,
         )
 
 
@@ -168,12 +179,12 @@ def test_waiting_grows_and_ends_within_the_patience() -> None:
 
     service = Service(*[Reply(500) for _ in range(9)])
     with pytest.raises(HttpError):
-        service.client(patience=2).request("GET", "/")
+        service.client(network=Network(patience=2)).request("GET", "/")
     assert sum(service.waits) <= 2
 
     service = Service(Reply(429, None, Retry_After="3600"), done())
     with pytest.raises(HttpError, match="come back in 3600 s") as caught:
-        service.client(patience=120).request("GET", "/")
+        service.client().request("GET", "/")
     assert caught.value.limited
     assert service.waits == []
 
@@ -203,7 +214,7 @@ def test_no_secret_is_in_a_message_even_where_it_is_cut() -> None:
     for padding in range(0, 300, 7):
         body = {"message": "x" * padding + secret, "errors": [{"message": TOKEN}]}
         with pytest.raises(HttpError) as caught:
-            Service(Reply(422, body)).client(secrets=[secret]).request("PUT", "/")
+            Service(Reply(422, body)).client(hidden=hide([secret])).request("PUT", "/")
         assert "s3cret" not in str(caught.value) + caught.value.detail
         assert TOKEN not in str(caught.value)
 
@@ -240,11 +251,11 @@ def test_the_trusted_roots_are_loaded_once_a_client(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(http, "make_context", context)
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
-    client = Client(url, authorization=f"Bearer {TOKEN}", sleep=lambda _seconds: None)
+    client = Client(url, authorization=f"Bearer {TOKEN}", waiting=IMPATIENT)
     for _ in range(2):
         with pytest.raises(HttpError, match="refused"):
             client.request("GET", "/")
-    assert client.calls == 2 * http.ATTEMPTS
+    assert client.requests == 2 * http.ATTEMPTS
     assert made == [None]
 
 
@@ -270,7 +281,7 @@ plain = contextmanager(listening)
 
 def fault(url: str, **options: Any) -> str:
     with pytest.raises(HttpError) as caught:
-        Client(url, authorization=f"Bearer {TOKEN}", sleep=lambda _seconds: None, **options).request("POST", "/")
+        Client(url, authorization=f"Bearer {TOKEN}", waiting=IMPATIENT, **options).request("POST", "/")
     assert "OSError" not in str(caught.value)
     return str(caught.value)
 
@@ -286,7 +297,7 @@ def test_what_does_not_answer_is_told_by_its_cause(monkeypatch: pytest.MonkeyPat
     with plain(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot compressed") as port:
         assert "connection was lost" in fault(f"http://127.0.0.1:{port}")
     with plain(b"HTTP/1.1 429 Slow\r\nRetry-After: \xb2\r\nContent-Length: \xb2\r\n\r\n") as port:
-        assert "429" in fault(f"http://127.0.0.1:{port}", patience=0)
+        assert "429" in fault(f"http://127.0.0.1:{port}", network=Network(patience=0))
     assert "name of the host is not known" in fault("https://no-such-host.invalid")
     assert "is none" in fault(f"https://{'a' * 64}.example.com")
 
@@ -313,7 +324,7 @@ def test_a_file_of_certificates_is_looked_at_before_anything_is_sent(tmp_path: P
     empty.touch()
     for path, said in ((tmp_path / "missing.pem", "No such file"), (tmp_path, "ca_path"), (empty, "no certificate")):
         with pytest.raises(OptionError, match="ca_path") as caught:
-            Client("https://example.com", ca_path=str(path))
+            Client("https://example.com", network=Network(str(path)))
         assert said in str(caught.value)
 
 

@@ -6,22 +6,23 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services import secrets
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services.secrets import (
-    FileRecords,
-    Place,
-    Record,
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services import known_values
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.known_values import Place, Record
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.named_values import (
     Rules,
+    plain_names,
+    read_names,
+    read_values,
+    secret_texts,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.record_file import FileRecords
 
 KEY = "k" * 32
 PLACE = Place("github", "o/r", "repository")
@@ -29,26 +30,26 @@ RULES = Rules(value_bytes=10, reserved=("GITHUB_",))
 
 
 def test_a_fingerprint_is_bound_to_everything() -> None:
-    plain = secrets.fingerprint(KEY, PLACE, "NAME", "value")
+    plain = known_values.fingerprint(KEY, PLACE, "NAME", "value")
     others = {
-        secrets.fingerprint("x" * 32, PLACE, "NAME", "value"),
-        secrets.fingerprint(KEY, Place("fly", "o/r", "repository"), "NAME", "value"),
-        secrets.fingerprint(KEY, Place("github", "o/r2", "repository"), "NAME", "value"),
-        secrets.fingerprint(KEY, Place("github", "o/r", "environment e"), "NAME", "value"),
-        secrets.fingerprint(KEY, PLACE, "NAME2", "value"),
-        secrets.fingerprint(KEY, PLACE, "NAME", "value2"),
+        known_values.fingerprint("x" * 32, PLACE, "NAME", "value"),
+        known_values.fingerprint(KEY, Place("fly", "o/r", "repository"), "NAME", "value"),
+        known_values.fingerprint(KEY, Place("github", "o/r2", "repository"), "NAME", "value"),
+        known_values.fingerprint(KEY, Place("github", "o/r", "environment e"), "NAME", "value"),
+        known_values.fingerprint(KEY, PLACE, "NAME2", "value"),
+        known_values.fingerprint(KEY, PLACE, "NAME", "value2"),
         # The same characters, divided in another way.
-        secrets.fingerprint(KEY, PLACE, "NAMEv", "alue"),
+        known_values.fingerprint(KEY, PLACE, "NAMEv", "alue"),
     }
-    assert plain == secrets.fingerprint(KEY, PLACE, "NAME", "value")
+    assert plain == known_values.fingerprint(KEY, PLACE, "NAME", "value")
     assert len(others | {plain}) == 8
 
 
 def test_a_record_survives_its_text() -> None:
     record = Record("0123abcd", "mac_-=", "2026-01-01T00:00:00Z")
-    assert secrets.read_record(record.text()) == record
+    assert known_values.read_record(record.text()) == record
     for text in ("", "v1:a:b", "v2:a:b:c", "something else"):
-        assert secrets.read_record(text) is None
+        assert known_values.read_record(text) is None
 
 
 @pytest.mark.parametrize(
@@ -67,71 +68,78 @@ def test_a_record_survives_its_text() -> None:
     ],
 )
 def test_decide(basis: str, known: str | None, kept: tuple[str, str] | None, verb: str, reason: str) -> None:
-    judge = secrets.judge(basis, KEY, PLACE)
+    judge = known_values.judge(basis, KEY, PLACE)
     records = {"NAME": judge.record("NAME", *kept) if kept else None}
     if kept and basis != "fingerprint":
-        records = {"NAME": secrets.judge("fingerprint", KEY, PLACE).record("NAME", *kept)}
-    (change,) = secrets.decide({"NAME": "value"}, {"NAME": known} if known else {}, records, judge)
+        records = {"NAME": known_values.judge("fingerprint", KEY, PLACE).record("NAME", *kept)}
+    (change,) = known_values.decide_values({"NAME": "value"}, {"NAME": known} if known else {}, records, judge)
     assert (change.name, change.verb) == ("NAME", verb)
     assert reason in change.reason
 
 
 def test_a_record_of_another_key_or_name_is_no_proof() -> None:
-    judge = secrets.judge(None, KEY, PLACE)
+    judge = known_values.judge(None, KEY, PLACE)
     for record in (
-        secrets.judge(None, "x" * 32, PLACE).record("NAME", "value", "t1"),
+        known_values.judge(None, "x" * 32, PLACE).record("NAME", "value", "t1"),
         judge.record("OTHER", "value", "t1"),
-        secrets.judge(None, KEY, Place("github", "o/other", "repository")).record("NAME", "value", "t1"),
+        known_values.judge(None, KEY, Place("github", "o/other", "repository")).record("NAME", "value", "t1"),
     ):
-        (change,) = secrets.decide({"NAME": "value"}, {"NAME": "t1"}, {"NAME": record}, judge)
+        (change,) = known_values.decide_values({"NAME": "value"}, {"NAME": "t1"}, {"NAME": record}, judge)
         assert change.verb == "update"
 
 
 def test_the_basis_that_follows_from_the_key() -> None:
-    assert secrets.judge(None, KEY, PLACE).basis == "fingerprint"
-    assert secrets.judge(None, None, PLACE).basis == "always"
+    assert known_values.judge(None, KEY, PLACE).basis == "fingerprint"
+    assert known_values.judge(None, None, PLACE).basis == "always"
     for key in (None, "", "k" * 31):
         with pytest.raises(OptionError, match="at least 32 bytes"):
-            secrets.judge("fingerprint", key, PLACE)
+            known_values.judge("fingerprint", key, PLACE)
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "É", "A\n", "github_x", 1, None])
 def test_names_that_are_refused(name: object) -> None:
-    _values, faults = secrets.checked("secrets", {name: "v"}, RULES)
+    faults = read_values("secrets", {name: "v"}, RULES).faults
     assert len(faults) == 1
 
 
 @pytest.mark.parametrize("value", ["", "12345678901", "éééééé", 1, True, None, ["a"], "\ud800"])
 def test_values_that_are_refused_and_not_repeated(value: object) -> None:
-    _values, faults = secrets.checked("secrets", {"NAME": value}, RULES)
+    faults = read_values("secrets", {"NAME": value}, RULES).faults
     assert len(faults) == 1
     assert not value or str(value) not in faults[0].replace("bool", "").replace("10", "").replace("11", "")
 
 
 def test_names_are_stored_in_upper_case_only_where_they_are_folded() -> None:
-    assert secrets.checked("secrets", {"name": " v\n"}, RULES) == ({"NAME": " v\n"}, [])
-    assert secrets.checked("secrets", {"name": "v"}, Rules(10, fold=False)) == ({"name": "v"}, [])
-    assert secrets.checked("secrets", {"name": "v", "NAME": "w"}, RULES)[1]
+    folded = read_values("secrets", {"name": " v\n"}, RULES)
+    assert (folded.values, folded.faults) == ({"NAME": " v\n"}, [])
+    assert read_values("secrets", {"name": "v"}, Rules(10, fold=False)).values == {"name": "v"}
+    assert read_values("secrets", {"name": "v", "NAME": "w"}, RULES).faults
+    assert read_values("secrets", {"name": "v", "NAME": "w"}, Rules(10, fold=False)).names == ["name", "NAME"]
 
 
-def test_forms_of_a_url_hold_its_password() -> None:
-    forms = secrets.forms("postgresql://app:p%40ss@host/db")
-    url = "postgresql://app:p%40ss@host/db"
-    assert {
-        url,
-        "p%40ss",
-        "p@ss",
-        quote(url, safe=""),
-        base64.b64encode(url.encode()).decode(),
-        url.encode().hex(),
-    } <= forms
-    assert "app" not in forms
-    assert "host" not in forms
+@pytest.mark.parametrize("given", [["a", "b"], {"a": "v", "b": None}])
+def test_names_alone(given: object) -> None:
+    assert read_names("secrets", given, RULES).values == {"A": "", "B": ""}
 
 
-def test_forms_of_short_values_do_not_blacken_everything() -> None:
-    assert secrets.forms("ab") == {"ab"} | {form for form in secrets.forms("ab") if len(form) > 2}
-    assert "" not in secrets.forms("")
+@pytest.mark.parametrize(
+    ("given", "names_alone", "texts"),
+    [
+        ({"A": "one", "B": ["two", {"C": 3}], "no name": None}, False, {"one", "two", "3", "no name"}),
+        (["ONE", "no name"], False, {"ONE", "no name"}),
+        (["ONE", "no name"], True, {"no name"}),
+        ({"ONE": "value"}, True, {"value"}),
+        ("text", False, {"text"}),
+        (None, True, set()),
+    ],
+)
+def test_whatever_may_be_a_value_is_secret(given: object, names_alone: bool, texts: set[str]) -> None:
+    assert set(secret_texts(given, RULES, names_alone)) == texts
+
+
+def test_names_in_a_list_are_plain() -> None:
+    assert plain_names(["one", "no name", 5], RULES) == ["one"]
+    assert plain_names({"one": "value"}, RULES) == []
 
 
 def test_the_file_keeps_places_apart_and_is_private(tmp_path: Path) -> None:
