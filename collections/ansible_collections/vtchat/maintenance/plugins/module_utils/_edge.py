@@ -26,7 +26,7 @@ from ._engine import plan_check
 from ._engine.plan import Step
 from ._engine.run import Progress
 from ._errors import MaintenanceError, OptionError
-from ._masking import hide, is_word
+from ._masking import hide
 from ._module import Module, register
 from ._operations import OPERATIONS
 from ._postgres import dsn as _dsn
@@ -196,7 +196,7 @@ def _secrets(name: str, values: Mapping[str, Any], connection: ConnectionOptions
     """The password and what else is not to be shown. A word that may be the name of anything is not masked everywhere."""
     hidden = [option for option, how in PERFORMERS[name].SPEC.options.items() if how.get("no_log")]
     texts = {str(values[option]) for option in hidden if values.get(option)}
-    return connection.dsn.secrets | {text for text in texts if not is_word(text)}
+    return connection.dsn.secrets | hide(passwords=texts).everywhere
 
 
 def _without_secrets(faults: list[str], dsn: Any) -> list[str]:

@@ -103,7 +103,9 @@ def _verdict(name: str, facts: Facts, request: Request) -> Verdict:
     if name not in facts.records:
         reason = "both sides have one; whether it is the same was not recorded"
         return Verdict(name, False, reason, "presence")
-    return Verdict(name, False, "by its record, it was set on both sides in one run, and nobody has written since", "record")
+    return Verdict(
+        name, False, "by its record, it was set on both sides in one run, and nobody has written since", "record"
+    )
 
 
 def _stale(kept: Record | None, github: str, fly: Stored, name: str, request: Request) -> str:
@@ -132,4 +134,9 @@ def _compared(name: str, kept: Record | None, request: Request) -> Verdict:
         return Verdict(name, True, "its fingerprint was made with another key", "fingerprint")
     if kept.mac != fingerprint(request.key, request.place, name, request.value(name)):
         return Verdict(name, True, "the value is another one", "fingerprint")
-    return Verdict(name, False, "by its fingerprint, the value is the one written last, and nobody has written since", "fingerprint")
+    return Verdict(
+        name,
+        False,
+        "by its fingerprint, the value is the one written last, and nobody has written since",
+        "fingerprint",
+    )
