@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import secrets as random
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -217,7 +217,7 @@ class Fly(Service):
 
     def ulid(self) -> str:
         """A version: 48 bits of milliseconds and 80 of chance, in Crockford's base 32."""
-        number = (int(self.now.timestamp() * 1000) << 80) | random.randbits(80)
+        number = (int(self.now.timestamp() * 1000) << 80) | secrets.randbits(80)
         return "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))
 
     # The service
@@ -306,7 +306,7 @@ class Fly(Service):
                 app.secrets.pop(name, None)
                 continue
             at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
-            salt = random.token_hex(8) if self.salted else ""
+            salt = secrets.token_hex(8) if self.salted else ""
             # An assumption: what Fly's digest is made of is not documented.
             digest = hashlib.sha256((salt + "double" + value).encode()).hexdigest()[:16]
             created = app.secrets[name].created_at if name in app.secrets else at
