@@ -11,6 +11,7 @@ matter are kept in .cache, from where a second run takes them without a network.
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import re
@@ -30,6 +31,7 @@ PACKAGE = "@octokit/openapi@23.0.2"
 MEMBER = "package/generated/api.github.com.json"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "openapi"
 _NAME = "urn:github"
+_BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 _WANTED = re.compile(
     r"/(repos/\{owner\}/\{repo\}|orgs/\{org\})(/environments/\{environment_name\})?((/actions)?/(secrets|variables)(/.*)?)?"
 )
@@ -41,6 +43,7 @@ class Contract:
     def __init__(self, document: dict[str, Any]) -> None:
         self._paths: dict[str, dict[str, Any]] = document["paths"]
         self._components: dict[str, Any] = document["components"]
+        self._validators: dict[int, Draft202012Validator] = {}
         self._registry: Registry[Any] = Registry().with_resource(_NAME, DRAFT202012.create_resource(document))
         self._patterns = [(re.compile(re.sub(r"\{\w+\}", "([^/]+)", path)), path) for path in sorted(self._paths)]
 
@@ -77,7 +80,7 @@ class Contract:
         described = operation["responses"].get(str(status))
         if described is None:
             assert status >= 300, f"{method} {name} never answers {status}"
-            self._check({"$ref": "#/components/schemas/basic-error"}, body, f"the error of {method} {name}")
+            self._check(_BASIC_ERROR, body, f"the error of {method} {name}")
             return
         content = self._resolved(described).get("content", {}).get("application/json")
         assert (body is None) == (content is None), f"{method} {name}: {status} with body {body!r}"
@@ -95,13 +98,21 @@ class Contract:
             part = self._components[kind][name]
         return part
 
+    def _validator(self, schema: dict[str, Any]) -> Draft202012Validator:
+        """Made once for each part of the description; they live as long as the description does."""
+        made = self._validators.get(id(schema))
+        if made is None:
+            text = json.dumps(schema).replace('"#/', f'"{_NAME}#/')
+            made = self._validators[id(schema)] = Draft202012Validator(json.loads(text), registry=self._registry)
+        return made
+
     def _check(self, schema: dict[str, Any], value: Any, what: str) -> None:
-        text = json.dumps(schema).replace('"#/', f'"{_NAME}#/')
-        faults = list(Draft202012Validator(json.loads(text), registry=self._registry).iter_errors(value))
+        faults = list(self._validator(schema).iter_errors(value))
         # Only where, never what: values of secrets travel here.
         assert not faults, f"{what}: {[(list(fault.absolute_path), fault.validator) for fault in faults]}"
 
 
+@functools.cache
 def load() -> Contract:
     """The description, from the cache or the registry of npm; without either, the test is skipped (in CI it fails)."""
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -126,6 +126,12 @@ _PATHS = [
     (name.partition(" ")[0], re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", name.partition(" ")[2])), name)
     for name in OPERATIONS
 ]
+# For the body and the answer of each operation.
+_VALIDATORS = {
+    name: (Draft202012Validator(body or {}), Draft202012Validator(answer))
+    for name, (_query, body, _status, answer) in OPERATIONS.items()
+}
+_ERROR_VALIDATOR = Draft202012Validator(_ERROR)
 _MACAROON = ("fm2_", "fm1r_", "fm1a_")
 _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -238,7 +244,7 @@ class Fly(Service):
         )
 
     def _checked(self, operation: str, request: Request, parts: dict[str, str]) -> Reply:
-        parameters, body, status, answer = OPERATIONS[operation]
+        parameters, body, status, _answer = OPERATIONS[operation]
         if set(request.query) - parameters:
             return self.violation(f"{operation}: unknown parameters {set(request.query) - parameters}")
         if body is not None and request.headers.get("content-type") != "application/json":
@@ -246,14 +252,14 @@ class Fly(Service):
         if (body is None) != (not request.raw):
             return self.violation(f"{operation}: a body where there must be none, or none where there must be one")
         faults = (
-            [] if body is None else [error.message for error in Draft202012Validator(body).iter_errors(request.body)]
+            [] if body is None else [error.message for error in _VALIDATORS[operation][0].iter_errors(request.body)]
         )
         if faults:
             return self.violation(f"{operation}: {len(faults)} faults in the body", 422)
         refused = self._refusal(request, parts["app"])
         reply = refused or self._do(operation, request, parts)
-        wanted = answer if reply.status == status else _ERROR
-        broken = [error.message for error in Draft202012Validator(wanted).iter_errors(reply.body)]
+        wanted = _VALIDATORS[operation][1] if reply.status == status else _ERROR_VALIDATOR
+        broken = [error.message for error in wanted.iter_errors(reply.body)]
         if broken:
             self.violations.append(f"the double's own answer to {operation} breaks the schema: {broken}")
         return reply

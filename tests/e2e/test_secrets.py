@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -25,6 +24,7 @@ from tests.doubles import contract
 from tests.doubles.fly import Fly, Machine
 from tests.doubles.github import GitHub
 from tests.doubles.service import Reply, Request
+from tests.leaks import leaks as find_leaks
 
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB_TOKEN = "github_pat_11TOKENzq7"
@@ -140,18 +140,8 @@ def leaks(places: Places, *outputs: str) -> list[str]:
     made = {
         value for request in places.fly.seen("POST", "/secrets") for value in request.body["values"].values() if value
     }
-    given = {GITHUB_TOKEN, FLY_TOKEN, KEY, URL, AWKWARD, "PASSzq7%40x", "PASSzq7@x", "app:PASSzq7%40x"}
-    needles = {MARK, MARK.encode().hex()}
-    for secret in made | given:
-        raw = secret.encode()
-        needles |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
-        needles |= {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], raw.hex()}
-    texts = {f"output {number}": text for number, text in enumerate(outputs, 1)}
-    for path in places.directory.rglob("*"):
-        if path.is_file() and path.name not in ("play.yml", "variables.json"):
-            texts[str(path.relative_to(places.directory))] = path.read_text(encoding="utf-8", errors="replace")
-    found = [(name, text, needle) for name, text in texts.items() for needle in needles if needle in text]
-    return [f"{name}: …{text[max(0, text.index(needle) - 90) : text.index(needle)]}" for name, text, needle in found]
+    given = {GITHUB_TOKEN, FLY_TOKEN, KEY, URL, AWKWARD, MARK, "PASSzq7%40x", "PASSzq7@x", "app:PASSzq7%40x"}
+    return find_leaks(places.directory, made | given, *outputs)
 
 
 def both(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import endpoint
 from tests.doubles.app import HEALTH, HOURLY, PAGE, WEEKLY, Application
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE, SILENCE_AFTER, TRICKLE, Reply, Request, Service
+from tests.leaks import leaks
 from tests.runs import playbook
 from tests.services import answer, impatient
 
@@ -241,33 +242,31 @@ def test_a_token_that_the_application_repeats_is_taken_out(application: Applicat
     assert result["actions"][1]["numbers"]["stats"] == {"you": "********", "hex": "********"}
 
 
-@pytest.mark.parametrize("mode", ["success", "check", "wrong token", "unreachable", "no JSON", "wrong type"])
-def test_as_a_module_nothing_shows_the_token(application: Application, tmp_path: Path, mode: str) -> None:
-    task: dict[str, Any] = {
-        "plan": "hourly",
-        "url": application.url + HOURLY,
-        "health_url": application.url + HEALTH,
-        "token": "{{ token }}",
-        "budget": 20,
+def test_as_a_module_nothing_shows_the_token(application: Application, tmp_path: Path) -> None:
+    other = Application("another")
+    application.fail(200, PAGE + TOKEN, method="POST", path=WEEKLY)
+    good = {"plan": "hourly", "token": "{{ token }}", "budget": 20, "health_url": application.url + HEALTH}
+    good["url"] = application.url + HOURLY
+    # By name: whether it passes, and how it differs from one that does.
+    modes: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
+        "success": (True, {}, {}),
+        "check": (True, {}, {"check_mode": True}),
+        "wrong token": (False, {"url": other.url + HOURLY, "health_url": other.url + HEALTH}, {}),
+        "unreachable": (False, {"url": "http://127.0.0.1:9/"}, {}),
+        "no JSON": (False, {"url": application.url + WEEKLY}, {}),
+        "wrong type": (False, {"budget": "{{ token }}"}, {}),
     }
-    if mode == "wrong token":
-        application.token = "another"
-    if mode == "no JSON":
-        application.fail(200, PAGE + TOKEN, method="POST")
-    if mode == "unreachable":
-        task["url"] = "http://127.0.0.1:9/"
-    if mode == "wrong type":
-        task["budget"] = "{{ token }}"
-    plays = [
-        {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": [{"vtchat.maintenance.endpoint": task}]}
-    ]
-    arguments = ["-vvvv", "--diff", *(["--check"] if mode == "check" else [])]
-    run = playbook(tmp_path, plays, {"token": TOKEN, "ansible_python_interpreter": sys.executable}, *arguments)
-    (tmp_path / "variables.json").unlink()
-    written = run.stdout + run.stderr + "".join(p.read_text("utf-8") for p in tmp_path.rglob("*") if p.is_file())
-    leaks = [form for form in endpoint.hidden({"token": TOKEN}).everywhere if form in written]
-    assert leaks == [], run.stdout
-    assert (run.returncode == 0) == (mode in ("success", "check")), run.stdout
-    if mode == "success":
-        assert "hourly on localhost: ok" in run.stdout
-        assert "the application reports success and a healthy database" in " ".join(run.stdout.split())
+    tasks: list[dict[str, Any]] = []
+    for name, (passes, changes, keywords) in modes.items():
+        task = {"name": name, "vtchat.maintenance.endpoint": {**good, **changes}, **keywords}
+        tasks += [{**task, "register": "done", "ignore_errors": True}, {"ansible.builtin.debug": {"var": "done"}}]
+        tasks.append({"ansible.builtin.assert": {"that": f"done is {'not ' if passes else ''}failed"}})
+    plays = [{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    variables = {"token": TOKEN, "ansible_python_interpreter": sys.executable}
+    run = playbook(tmp_path, plays, variables, "-vvvv", "--diff")
+    other.close()
+    assert run.returncode == 0, run.stdout
+    assert leaks(tmp_path, [TOKEN], run.stdout, run.stderr) == []
+    assert "hourly on localhost: ok" in run.stdout
+    assert "the application reports success and a healthy database" in " ".join(run.stdout.split())
+    assert application.done[HOURLY] == 1

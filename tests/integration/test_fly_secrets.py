@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._services impor
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Waiting
 from tests.doubles.fly import App, Fly, Machine
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE
+from tests.leaks import leaks
 from tests.runs import playbook
 from tests.services import answer, impatient, verdicts
 
@@ -532,77 +532,75 @@ def test_deploy_when_machines_cannot_be_listed_the_secrets_stay_staged(fly: Fly)
 # As a module
 
 
-def leaks(directory: Path, ran: subprocess.CompletedProcess[str], texts: list[str]) -> set[str]:
-    """The forms of these texts that were printed or are in a file below the directory, but for the one that brought them in."""
-    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "variables.json"]
-    written = ran.stdout + ran.stderr + "".join(path.read_bytes().decode("utf-8", "replace") for path in files)
-    return {form for text in texts for form in hide([text]).everywhere if len(form) > 3 and form in written}
-
-
-@pytest.mark.parametrize("form", ["{{ url }}", "{{ url | b64encode }}", "{{ url | urlencode }}", "p%40ss#wörd'\""])
-def test_a_leak_would_be_found(tmp_path: Path, form: str) -> None:
-    plays = [{"hosts": "all", "gather_facts": False, "tasks": [{"debug": {"msg": form}}]}]
-    assert leaks(tmp_path, playbook(tmp_path, plays, {"url": URL}), [URL])
-
-
-@pytest.mark.parametrize(
-    "mode", ["success", "check", "loop", "wrong type", "refused", "unreachable", "wrong token", "bad name"]
-)
-def test_as_a_module_nothing_shows_a_value(fly: Fly, app: App, tmp_path: Path, mode: str) -> None:
-    values = {"DATABASE_URL": URL, "AWKWARD": AWKWARD}
+def as_module(app: str, passes: bool = True, **changes: Any) -> list[dict[str, Any]]:
+    """A task about an app of its own, what it left, and whether it should have passed."""
     options: dict[str, Any] = {
-        "app": "shop",
-        "api_url": fly.url,
-        "token": "{{ token }}",
+        "app": app,
+        "api_url": "{{ url }}",
+        "token": f"{{{{ tokens['{app}'] }}}}",
         "secrets": "{{ secrets }}",
         "fingerprint_key": "{{ key }}",
-        "fingerprint_file": str(tmp_path / "fingerprints.json"),
+        "fingerprint_file": "fingerprints.json",
         "deploy": True,
         "timeout": 5,
         "patience": 3,
     }
-    fly.add_machine("shop", checks={"http": "passing"})
-    task: dict[str, Any] = {"vtchat.maintenance.fly_secrets": options, "register": "done"}
-    if mode == "loop":
-        options["secrets"] = "{{ {item: secrets[item]} }}"
-        task["loop"] = list(values)
-    elif mode == "wrong type":
-        options["secrets"] = "{{ secrets.DATABASE_URL }}"
-    elif mode == "refused":
-        fly.fail(422, {"error": f"bad value {URL} {AWKWARD}"}, method="POST")
-    elif mode == "unreachable":
-        options["api_url"] = "http://127.0.0.1:9"
-    elif mode == "wrong token":
-        fly.tokens.clear()
-    elif mode == "bad name":
-        options["secrets"] = "{{ {secrets.DATABASE_URL: 'x'} }}"
-    plays = [
-        {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": [task, {"debug": {"var": "done"}}]}
+    keywords: dict[str, Any] = {name: changes.pop(name) for name in ("loop", "check_mode") if name in changes}
+    task = {"name": app, "vtchat.maintenance.fly_secrets": {**options, **changes}, **keywords}
+    expected = {"that": f"done is {'not ' if passes else ''}failed"}
+    return [
+        {**task, "register": "done", "ignore_errors": True},
+        {"ansible.builtin.debug": {"var": "done"}},
+        {"ansible.builtin.assert": expected},
     ]
-    arguments = ["-vvvv", "--diff", *(["--check"] if mode == "check" else [])]
-    variables = {"token": TOKEN, "key": KEY, "secrets": values, "ansible_python_interpreter": sys.executable}
-    ran = playbook(tmp_path, plays, variables, *arguments)
-    assert leaks(tmp_path, ran, [TOKEN, KEY, *values.values()]) == set(), ran.stdout
-    good = mode in ("success", "check", "loop")
-    assert (ran.returncode == 0) == good, ran.stdout
-    assert app.values == (values if mode in ("success", "loop") else {})
-    if mode == "success":
-        assert "secret DATABASE_URL: (the value of this run)" in ran.stdout
 
 
-def test_as_a_module_names_that_are_to_be_absent_are_shown(fly: Fly, app: App, tmp_path: Path) -> None:
-    fly.set_by_hand("shop", "OLD_TOKEN", "v")
-    options = {"app": "shop", "api_url": fly.url, "secrets": ["OLD_TOKEN"], "state": "absent"}
-    plays = [
-        {
-            "hosts": "all",
-            "connection": "local",
-            "gather_facts": False,
-            "tasks": [{"vtchat.maintenance.fly_secrets": options}],
-        }
-    ]
-    variables = {"ansible_python_interpreter": sys.executable}
-    ran = playbook(tmp_path, plays, variables, "-v", environment={"FLY_API_TOKEN": TOKEN})
+MODES = {
+    "success": as_module("success"),
+    "check": as_module("check", check_mode=True),
+    "loop": as_module("loop", secrets="{{ {item: secrets[item]} }}", loop=["DATABASE_URL", "AWKWARD"]),
+    "type": as_module("type", passes=False, secrets="{{ secrets.DATABASE_URL }}"),
+    "refused": as_module("refused", passes=False),
+    "unreachable": as_module("unreachable", passes=False, api_url="http://127.0.0.1:9"),
+    "token": as_module("token", passes=False, token="{{ tokens.token }}x"),
+    "name": as_module("name", passes=False, secrets="{{ {secrets.DATABASE_URL: 'x'} }}"),
+    "absent": as_module("absent", secrets=["OLD_TOKEN"], state="absent", deploy=False),
+}
+
+
+def play(fly: Fly, directory: Path, tasks: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """The output of tasks about these apps, and the secrets that they were given."""
+    values = {"DATABASE_URL": URL, "AWKWARD": AWKWARD}
+    tokens = {app: f"{TOKEN}{app}" for app in MODES}
+    for app, token in tokens.items():
+        fly.add_app(app, token)
+    fly.add_machine("success", checks={"http": "passing"})
+    fly.set_by_hand("absent", "OLD_TOKEN", "v")
+    fly.fail(422, {"error": f"bad value {URL} {AWKWARD}"}, method="POST", path="/refused/secrets")
+    variables = {"url": fly.url, "tokens": tokens, "key": KEY, "secrets": values}
+    variables["ansible_python_interpreter"] = sys.executable
+    plays = [{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    ran = playbook(directory, plays, variables, "-vvvv", "--diff")
     assert ran.returncode == 0, ran.stdout
-    assert "target: OLD_TOKEN" in ran.stdout
-    assert app.values == {}
+    return ran.stdout + ran.stderr, [KEY, *tokens.values(), *values.values()]
+
+
+def test_as_a_module_nothing_shows_a_value(fly: Fly, tmp_path: Path) -> None:
+    output, secrets = play(fly, tmp_path, [task for tasks in MODES.values() for task in tasks])
+    assert leaks(tmp_path, secrets, output) == []
+    everything = {"DATABASE_URL": URL, "AWKWARD": AWKWARD}
+    written = {name: fly.apps[name].values for name in MODES if fly.apps[name].values}
+    assert written == {"success": everything, "loop": everything}
+    assert "secret DATABASE_URL: (the value of this run)" in output
+    # Names are no secrets: people must be able to read them.
+    assert "target: OLD_TOKEN" in output
+
+
+def test_a_leak_would_be_found(fly: Fly, tmp_path: Path) -> None:
+    url = "secrets.DATABASE_URL"
+    planted = [f"{{{{ {url} }}}}", f"{{{{ {url} | b64encode }}}}", f"{{{{ {url} | urlencode }}}}", "p%40ss#wörd'\""]
+    output, secrets = play(
+        fly, tmp_path, [{"name": "Leak", "ansible.builtin.debug": {"msg": text}} for text in planted]
+    )
+    pieces = output.split("TASK [Leak]")[1:]
+    assert [bool(leaks(tmp_path, [*secrets, "p%40ss#wörd'\""], piece)) for piece in pieces] == [True] * len(planted)

@@ -7,11 +7,7 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
-import shlex
-from collections.abc import Callable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -19,38 +15,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import MASK, hide, is_word
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn as _dsn
+from ansible_collections.vtchat.maintenance.tests.unit.plugins.spellings import ENCODERS
 
-# Written without a look at the code: how programs write a text that they were given.
-ENCODERS: dict[str, Callable[[str], str]] = {
-    "plain": str,
-    "stripped": str.strip,
-    "one line": lambda text: " ".join(text.split()),
-    "URL": lambda text: quote(text, safe=""),
-    "path": quote,
-    "form": quote_plus,
-    "browser": lambda text: quote(text, safe="!'()*"),
-    "lower percent": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
-    "upper percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
-    "JSON": lambda text: json.dumps(text)[1:-1],
-    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
-    "JSON twice": lambda text: json.dumps(json.dumps(text))[3:-3],
-    "JSON for HTML": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
-    "repr": lambda text: repr(text)[1:-1],
-    "ascii": lambda text: ascii(text)[1:-1],
-    "bytes": lambda text: repr(text.encode())[2:-1],
-    "shell": lambda text: shlex.quote(text)[1:-1] if shlex.quote(text) != text else text,
-    "SQL": lambda text: text.replace("'", "''"),
-    "identifier": lambda text: text.replace('"', '""'),
-    "connection string": lambda text: text.replace("\\", "\\\\").replace("'", "\\'"),
-    "HTML": html.escape,
-    "text of HTML": lambda text: html.escape(text, quote=False),
-    "hex": lambda text: text.encode().hex(),
-    "HEX": lambda text: text.encode().hex().upper(),
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "base64 without padding": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
-    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
-    "base64 for URLs without padding": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
-}
 # Any text that can be UTF-8; without asterisks, which cannot be told from those of the mask.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*\0"), min_size=4, max_size=60)
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
