@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "collections")]
 
-from tests.bench import hourly, lookup, purge
+from tests.bench import fleet, hourly, lookup, purge
 from tests.bench.measure import Report
 from tests.bench.workshop import Workshop
 from tests.servers import Servers, scrub_environment
@@ -27,6 +27,7 @@ from tests.servers import Servers, scrub_environment
 PARTS = {
     "idle": hourly.idle,
     "breakdown": hourly.breakdown,
+    "fleet": fleet.fleet,
     "wire": hourly.wire,
     "busy": hourly.busy,
     "community": hourly.community,
