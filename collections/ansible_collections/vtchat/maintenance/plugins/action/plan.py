@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class ActionModule(DatabaseAction):
         unknown = [name for name in self._task.args if name not in OPTIONS]
         if unknown:
             raise OptionError([f"unsupported option {name}; there are {', '.join(OPTIONS)}" for name in unknown])
-        name = self._option("plan", task_vars) or "hourly"
+        name = self._plan(task_vars)
         transport = self._option("transport", task_vars) or "direct"
         if transport not in ("direct", "endpoint"):
             raise OptionError([f"{self._called('transport')}: it must be direct or endpoint, and it is {transport}"])
@@ -48,7 +49,10 @@ class ActionModule(DatabaseAction):
         given = {option: self._option(option, task_vars) for option in CONNECTION}
         if not given["dsn"]:
             raise OptionError([f"{self._called('dsn')} is required for {self._called('transport')}=direct"])
-        return self._perform("run", {**plan, **_stated(given)}, task_vars)
+        try:
+            return self._perform("run", {**plan, **_stated(given)}, task_vars)
+        except OptionError as error:
+            raise OptionError([self._placed(fault, f"{label}.{name}.") for fault in error.errors]) from None
 
     def _by_endpoint(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The application does its own maintenance."""
@@ -75,6 +79,16 @@ class ActionModule(DatabaseAction):
         if name in self._task.args:
             return self._task.args[name]
         return self._templar.template(task_vars.get(PREFIX + name))
+
+    def _plan(self, task_vars: dict[str, Any]) -> str:
+        return str(self._option("plan", task_vars) or "hourly")
+
+    def _placed(self, fault: str, steps: str) -> str:
+        """A fault in the options of run, with what the user has written: the path of the step, the variable."""
+        if fault.startswith("steps"):
+            return steps + fault
+        named = [self._called(option) for option in CONNECTION if re.search(rf"\b{option}\b", fault)]
+        return f"{fault} ({', '.join(named)})" if named else fault
 
     def _called(self, name: str) -> str:
         """What messages call an option: as the user knows it."""

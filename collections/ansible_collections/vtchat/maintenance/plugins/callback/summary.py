@@ -61,10 +61,26 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _report
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, model, text
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import (
+    ABANDONED,
+    CONTENDED,
+    CRITICAL,
+    DEFERRED,
+    DONE,
+    FAILED,
+    OK,
+    PARTIAL,
+    PLANNED,
+    SKIPPED,
+    UNCHANGED,
+    WARNING,
+)
 
 _OURS = "vtchat.maintenance."
 _MARKER = ("actions", "status", "plan")
+# Without a terminal a line is as long as most pages show it: a target and its reason are one line then, for grep and for the eye.
+_LOG_COLUMNS = 120
 _ANNOTATIONS = 10  # per level; GitHub shows no more of one step
 # Not part of the result of a run: what Ansible adds, and the loop variables, which may hold a password.
 _NOT_OURS = {"invocation", "diff", "exception", "deprecations", "item", "results", "censored", "attempts", "retries"}
@@ -104,7 +120,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """The playbook ended."""
         if self._runs:
-            self._show(_report.totals_lines(self._runs, self._columns()))
+            self._show(text.totals_lines(self._runs, self._columns()))
             if _under_github() and os.environ.get("GITHUB_STEP_SUMMARY"):
                 self._write(self._append_summary, os.environ["GITHUB_STEP_SUMMARY"])
         json_file = self.get_option("json_file")
@@ -119,23 +135,25 @@ class CallbackModule(CallbackBase):
         if not _is_run(task, result):
             return
         name = host.get_name()
-        run = _run_only(result)
+        run = {**_run_only(result), "module": _action(task).removeprefix(_OURS)}
         self._runs.append((name, run))
-        self._show(_report.run_lines(name, run, self._columns(), self._display.verbosity > 0))
+        self._show(text.run_lines(name, run, self._columns(), self._display.verbosity > 0))
         if _under_github():
             self._annotate(name, run)
 
-    def _show(self, lines: list[_report.Line]) -> None:
+    def _show(self, lines: list[text.Line]) -> None:
         for line in lines:
             # Display decides about colours: terminal or not, ANSIBLE_NOCOLOR, ANSIBLE_FORCE_COLOR.
             self._display.display(line.text, color=_color(line.kind))
 
     def _columns(self) -> int:
         # Display knows the terminal, and says 79 where there is none. Long lines are hard to follow with the eye.
+        if not os.isatty(1):
+            return _LOG_COLUMNS
         return min(getattr(self._display, "columns", None) or 79, 160)
 
     def _annotate(self, host: str, run: Mapping[str, Any]) -> None:
-        for level, command in _report.github_annotations(host, run):
+        for level, command in github.commands(host, run):
             self._annotated[level] = self._annotated.get(level, 0) + 1
             if self._annotated[level] <= _ANNOTATIONS:
                 self._display.display(command)
@@ -151,13 +169,13 @@ class CallbackModule(CallbackBase):
         # The limit is for the file, and earlier commands of the same step may have written to it.
         used = os.path.getsize(path) if os.path.exists(path) else 0
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(_report.markdown(self._runs, _report.SUMMARY_LIMIT - used))
+            file.write(github.markdown(self._runs, github.SUMMARY_LIMIT - used))
 
     def _write_json(self, path: str) -> None:
         document = {
             "format": 1,
             "runs": [{"inventory_host": host, **run} for host, run in self._runs],
-            "totals": _report.totals(self._runs),
+            "totals": model.totals(self._runs),
         }
         directory, name = os.path.split(os.path.abspath(path))
         _remove_leftovers(directory, name)
@@ -193,8 +211,11 @@ def _is_run(task: Any, result: Any) -> bool:
     if not all(key in result for key in _MARKER):
         return False
     # Asked last: ansible-core warns when this is read of a task whose action is a template and not resolved here.
-    name = str(getattr(task, "resolved_action", None) or getattr(task, "action", ""))
-    return name.startswith(_OURS)
+    return _action(task).startswith(_OURS)
+
+
+def _action(task: Any) -> str:
+    return str(getattr(task, "resolved_action", None) or getattr(task, "action", ""))
 
 
 def _run_only(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,15 +233,10 @@ def _under_github() -> bool:
 
 def _color(kind: str) -> str | None:
     colors = {
-        "ok": constants.COLOR_OK,
-        "unchanged": constants.COLOR_OK,
-        "done": constants.COLOR_CHANGED,
-        "planned": constants.COLOR_CHANGED,
-        "skipped": constants.COLOR_SKIP,
-        "partial": constants.COLOR_WARN,
-        "contended": constants.COLOR_WARN,
-        "deferred": constants.COLOR_WARN,
-        "abandoned": constants.COLOR_WARN,
-        "failed": constants.COLOR_ERROR,
+        **dict.fromkeys((OK, UNCHANGED), constants.COLOR_OK),
+        **dict.fromkeys((DONE, PLANNED), constants.COLOR_CHANGED),
+        SKIPPED: constants.COLOR_SKIP,
+        **dict.fromkeys((PARTIAL, CONTENDED, DEFERRED, ABANDONED, WARNING), constants.COLOR_WARN),
+        **dict.fromkeys((FAILED, CRITICAL), constants.COLOR_ERROR),
     }
     return colors.get(kind)

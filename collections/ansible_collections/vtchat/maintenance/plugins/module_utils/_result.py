@@ -22,6 +22,8 @@ CONTENDED = "contended"
 DEFERRED = "deferred"
 ABANDONED = "abandoned"
 FAILED = "failed"
+# In the order in which reports count them.
+OUTCOMES = (PLANNED, DONE, UNCHANGED, SKIPPED, CONTENDED, DEFERRED, ABANDONED, FAILED)
 
 # How a run ended; ABANDONED, SKIPPED and FAILED are words of both.
 OK = "ok"

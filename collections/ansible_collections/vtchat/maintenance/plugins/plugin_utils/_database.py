@@ -27,8 +27,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._report import progress_line
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report.text import progress_line
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import failure
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._live import Progress
 
 # Seconds between two lines of one host: the first comes soon, and a long purge does not fill the log.
 FIRST_PROGRESS, LAST_PROGRESS = 5.0, 60.0
@@ -51,9 +52,12 @@ class DatabaseAction(ActionBase):
         try:
             result.update(self._answer(task_vars or {}))
         except OptionError as error:
-            plan = self._task.args.get("plan") or self._name
-            result.update(failure(plan, str(error), error.errors))
+            result.update(failure(self._plan(task_vars or {}), str(error), error.errors))
         return result
+
+    def _plan(self, task_vars: dict[str, Any]) -> str:
+        """The name that a failed result has."""
+        return str(self._task.args.get("plan") or self._name)
 
     @property
     def _name(self) -> str:
@@ -113,6 +117,6 @@ class DatabaseAction(ActionBase):
             nonlocal shown, interval
             if time.monotonic() - shown >= interval:
                 shown, interval = time.monotonic(), min(interval * 1.5, LAST_PROGRESS)
-                display.display(f"[{host}] {progress_line(target, rows, seconds).strip()}")
+                display.display(Progress(f"[{host}] {progress_line(target, rows, seconds).strip()}"))
 
         return show

@@ -22,7 +22,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     {
         "_postgres": "one server: driver, connection, session, names, SQL text, limits",
         "_services": "HTTP: GitHub, Fly, an application's endpoint",
-        "_report": "a result as text, Markdown, annotations",
+        "_report": "results as text, Markdown, annotations",
         "_module": "AnsibleModule that shows no secret",
     },
     {

@@ -166,13 +166,13 @@ def test_step_summary_is_appended(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_step_summary_leaves_room_for_what_is_already_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
-    file.write_text("x" * (summary._report.SUMMARY_LIMIT - 2000), encoding="utf-8")
+    file.write_text("x" * (summary.github.SUMMARY_LIMIT - 2000), encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     callback = Callback()
     callback.v2_runner_on_ok(event(run_result(*["done"] * 500)))
     callback.v2_playbook_on_stats(None)
-    assert summary._report.SUMMARY_LIMIT - 2000 < file.stat().st_size <= summary._report.SUMMARY_LIMIT
+    assert summary.github.SUMMARY_LIMIT - 2000 < file.stat().st_size <= summary.github.SUMMARY_LIMIT
     assert "more targets did not fit" in file.read_text(encoding="utf-8")
 
 
@@ -188,7 +188,7 @@ def test_json_file(tmp_path: Path) -> None:
     document = json.loads(text)
     assert "s3cret" not in text
     assert document["totals"] == {"done": 1}
-    assert document["runs"] == [{**run_result("done"), "inventory_host": "db1"}]
+    assert document["runs"] == [{**run_result("done"), "inventory_host": "db1", "module": "run"}]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["last.json"]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils import _report
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _result
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, layout, model, text as report
 
 SERVER = {"host": "db.example.com", "database": "vtchat", "version": "18.6", "provider": "neon"}
 HOSTILE = "a\n::error::owned\r\x1b[31m\u202e\u2028##[error]\x85::stop-commands::x"
@@ -53,7 +54,7 @@ MIXED = result(
 
 
 def texts(run: dict[str, Any], columns: int = 79, verbose: bool = False) -> list[str]:
-    return [line.text for line in _report.run_lines("production", run, columns, verbose)]
+    return [line.text for line in report.run_lines("production", run, columns, verbose)]
 
 
 def test_a_run_as_a_person_reads_it() -> None:
@@ -79,14 +80,14 @@ def test_reasons_stand_beside_the_numbers_where_all_of_them_fit() -> None:
 
 
 def test_every_line_has_the_colour_of_its_outcome() -> None:
-    kinds = [line.kind for line in _report.run_lines("production", MIXED)]
+    kinds = [line.kind for line in report.run_lines("production", MIXED)]
     assert kinds == ["failed", "done", "done", "unchanged", "unchanged"] + ["deferred"] * 3 + ["failed"] * 2
 
 
-@pytest.mark.parametrize("outcome", _report.OUTCOMES)
+@pytest.mark.parametrize("outcome", _result.OUTCOMES)
 def test_each_outcome_is_a_word_and_loud_ones_are_capitals(outcome: str) -> None:
     line = texts(result(action(outcome)))[1]
-    assert line.split()[0] == (outcome.upper() if outcome in _report.LOUD else outcome)
+    assert line.split()[0] == (outcome.upper() if outcome in model.LOUD else outcome)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_each_outcome_is_a_word_and_loud_ones_are_capitals(outcome: str) -> None
     ],
 )
 def test_amount(more: dict[str, Any], expected: str) -> None:
-    assert _report.amount({**action(), **more}) == expected
+    assert model.amount({**action(), **more}) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,24 +127,24 @@ def test_amount(more: dict[str, Any], expected: str) -> None:
 def test_long_and_wide_names_fit_and_leave_the_others_aligned(target: str, columns: int, verbose: bool) -> None:
     rows = [action(target=name, rows=12345, seconds=200, reason=name * 3) for name in ("public.a", target, "public.b")]
     lines = texts(result(*rows), columns, verbose)
-    assert max(_report.width(line) for line in lines) <= columns
+    assert max(layout.width(line) for line in lines) <= columns
     short = [line for line in lines if " public.a " in line or " public.b " in line]
     assert len(short) >= 2
-    assert {_report.width(line[: line.index("12\u202f345 rows")]) for line in short if "12\u202f345" in line} == {
-        _report.width(short[0][: short[0].index("12\u202f345 rows")])
+    assert {layout.width(line[: line.index("12\u202f345 rows")]) for line in short if "12\u202f345" in line} == {
+        layout.width(short[0][: short[0].index("12\u202f345 rows")])
     }
 
 
 def test_numbers_of_a_wide_name_stand_in_the_column_of_the_others() -> None:
     lines = texts(result(action(target="public.users", rows=7), action(target="日本語テーブル", rows=7)))
-    assert len({_report.width(line[: line.index("7 rows")]) for line in lines if "7 rows" in line}) == 1
+    assert len({layout.width(line[: line.index("7 rows")]) for line in lines if "7 rows" in line}) == 1
 
 
 @pytest.mark.parametrize("field", ["target", "reason", "operation", "outcome"])
 def test_nothing_in_a_database_can_write_a_line_or_a_command(field: str) -> None:
     run = result({**action("failed"), field: HOSTILE}, plan=HOSTILE, msg=HOSTILE, server={"database": HOSTILE})
-    lines = texts(run, verbose=True) + [line.text for line in _report.totals_lines([(HOSTILE, run)])]
-    lines.append(_report.progress_line(HOSTILE, 1, 1.0))
+    lines = texts(run, verbose=True) + [line.text for line in report.totals_lines([(HOSTILE, run)])]
+    lines.append(report.progress_line(HOSTILE, 1, 1.0))
     assert_harmless(lines)
     assert "\\n" in "".join(lines)
     assert "\\x1b" in "".join(lines)
@@ -173,8 +174,8 @@ def test_statements_and_turns_only_when_verbose() -> None:
 
 
 def test_invocation_is_never_shown() -> None:
-    everything = [*texts(MIXED, verbose=True), _report.markdown([("h", MIXED)])]
-    assert "s3cret" not in "".join(everything + [text for _level, text in _report.github_annotations("h", MIXED)])
+    everything = [*texts(MIXED, verbose=True), github.markdown([("h", MIXED)])]
+    assert "s3cret" not in "".join(everything + [text for _level, text in github.commands("h", MIXED)])
 
 
 def test_check_mode_says_that_nothing_was_changed() -> None:
@@ -183,7 +184,7 @@ def test_check_mode_says_that_nothing_was_changed() -> None:
         "hourly on production: check mode, nothing was changed (vtchat, PostgreSQL 18.6,",
         "    neon)",
     ]
-    assert _report.totals_line([("a", run)]).text == (
+    assert model.summed([("a", run)]).text == (
         "1 database in check mode: 1 planned, 0 unchanged, 0 failed; nothing was changed"
     )
 
@@ -208,8 +209,8 @@ def test_missing_and_odd_values_do_not_break_the_report() -> None:
         "plan": None,
     }
     assert texts(odd)[0] == "maintenance on production: ?"
-    assert _report.markdown([("h", odd)])
-    assert _report.totals_lines([("h", odd)])
+    assert github.markdown([("h", odd)])
+    assert report.totals_lines([("h", odd)])
     assert texts({"actions": None, "status": "ok", "plan": "p", "server": "?", "warnings": 3}) == [
         "p on production: ok"
     ]
@@ -217,33 +218,33 @@ def test_missing_and_odd_values_do_not_break_the_report() -> None:
 
 def test_totals() -> None:
     runs = [("a", MIXED), ("b", result(action("unchanged"))), ("b", result(status="skipped"))]
-    line = _report.totals_line(runs)
+    line = model.summed(runs)
     assert line.kind == "failed"
     assert line.text == (
         "2 databases: 1 done, 2 unchanged, 1 deferred, 1 failed; 33\u202f320 rows purged in 1.1 s; 1 run skipped"
     )
-    idle = _report.totals_line([("b", result(action("unchanged")))])
+    idle = model.summed([("b", result(action("unchanged")))])
     assert idle == ("1 database: 0 done, 1 unchanged, 0 failed", "unchanged")
 
 
 def test_totals_count_a_run_that_failed_without_a_target_and_its_database_once() -> None:
     broken = result(status="failed", msg="connection refused", server={})
-    assert _report.totals_line([("a", broken), ("a", MIXED)]).text.endswith("; 1 run broke off")
-    assert _report.totals_line([("a", broken), ("a", MIXED)]).text.startswith("1 database:")
-    assert _report.totals_line([("a", broken), ("b", MIXED)]).text.startswith("2 databases:")
-    assert _report.totals_line([("a", broken)]).kind == "failed"
+    assert model.summed([("a", broken), ("a", MIXED)]).text.endswith("; 1 run broke off")
+    assert model.summed([("a", broken), ("a", MIXED)]).text.startswith("1 database:")
+    assert model.summed([("a", broken), ("b", MIXED)]).text.startswith("2 databases:")
+    assert model.summed([("a", broken)]).kind == "failed"
 
 
 @pytest.mark.parametrize(("outcome", "kind"), [("contended", "deferred"), ("deferred", "deferred"), ("done", "done")])
 def test_colour_of_the_totals(outcome: str, kind: str) -> None:
-    assert _report.totals_line([("a", result(action(outcome)))]).kind == kind
+    assert model.summed([("a", result(action(outcome)))]).kind == kind
 
 
 def test_progress_line() -> None:
-    assert _report.progress_line("public.sessions", 120000, 12) == (
+    assert report.progress_line("public.sessions", 120000, 12) == (
         "  public.sessions: 120\u202f000 rows so far, 12 s, 10\u202f000 rows/s"
     )
-    assert _report.progress_line("public.sessions", 0, 0).endswith("0 rows so far, 0 ms")
+    assert report.progress_line("public.sessions", 0, 0).endswith("0 rows so far, 0 ms")
 
 
 @pytest.mark.parametrize(
@@ -251,18 +252,18 @@ def test_progress_line() -> None:
     [("abc", 3), ("日本語", 6), ("\uff46\uff55", 4), ("\uff71", 1), ("e\u0301", 1), ("é", 1), ("1\u202f000", 5)],
 )
 def test_width(text: str, columns: int) -> None:
-    assert _report.width(text) == columns
-    assert _report.width(_report.pad(text, 20)) == 20
-    assert _report.pad(text, 20, right=True).endswith(text)
+    assert layout.width(text) == columns
+    assert layout.width(layout.pad(text, 20)) == 20
+    assert layout.pad(text, 20, right=True).endswith(text)
 
 
 def test_workflow_command_escapes() -> None:
-    assert _report._command("1%\r\n:,") == "1%25%0D%0A:,"
-    assert _report._command("1%\r\n:,", in_property=True) == "1%25%0D%0A%3A%2C"
+    assert github._command("1%\r\n:,") == "1%25%0D%0A:,"
+    assert github._command("1%\r\n:,", in_property=True) == "1%25%0D%0A%3A%2C"
 
 
 def test_annotation_is_escaped_as_github_unescapes_it() -> None:
-    assert _report.annotation("error", "50%: a, b", "100%, yes: c\r\nd") == (
+    assert github.annotation("error", "50%: a, b", "100%, yes: c\r\nd") == (
         "::error title=50%25%3A a%2C b::100%25, yes: c\\r\\nd"
     )
 
@@ -271,20 +272,18 @@ def test_annotations_for_what_needs_a_look() -> None:
     run = result(
         action("failed"), action("contended"), action("deferred"), action(), action("unchanged"), warnings=["w"]
     )
-    assert [level for level, _text in _report.github_annotations("h", run)] == [
+    assert [level for level, _text in github.commands("h", run)] == [
         "error",
         "warning",
         "warning",
         "warning",
     ]
     stopped = result(status="failed", msg="connection refused")
-    assert _report.github_annotations("h", stopped) == [
-        ("error", "::error title=hourly failed on h::connection refused")
-    ]
+    assert github.commands("h", stopped) == [("error", "::error title=hourly failed on h::connection refused")]
 
 
 def test_markdown_shows_names_literally() -> None:
-    text = _report.markdown(
+    text = github.markdown(
         [("h", result(action(target="a|b`<img src=x>` _c_ d_e *f* [g](h) &lt; $x$", reason=HOSTILE)))]
     )
     row = next(line for line in text.splitlines() if line.startswith("| done"))
@@ -296,10 +295,10 @@ def test_markdown_shows_names_literally() -> None:
 
 def test_markdown_is_cut_at_the_limit_with_a_note() -> None:
     runs = [(f"h{number}", result(*[action(target="日" * 60) for _ in range(100)])) for number in range(5)]
-    text = _report.markdown(runs, limit=20_000)
+    text = github.markdown(runs, limit=20_000)
     assert len(text.encode()) <= 20_000
     shown = text.count("| done |")
     assert 10 < shown < 500
     assert f"{500 - shown} more targets did not fit" in text
-    assert "did not fit" not in _report.markdown(runs)
-    assert _report.markdown(runs, limit=10) == ""
+    assert "did not fit" not in github.markdown(runs)
+    assert github.markdown(runs, limit=10) == ""

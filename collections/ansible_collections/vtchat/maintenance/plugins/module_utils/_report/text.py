@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+
+"""Results as lines for a terminal or a log. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import _units
+from .._clean import clean
+from . import model
+from .layout import pad, width, wrap
+from .model import LOUD, Row, RunResult, Runs
+
+_INDENT = "  "
+_GAP = "  "
+_TARGET_MIN = 12  # columns; the name gets at least this, however wide the numbers are
+
+
+class Line(NamedTuple):
+    """One line of output. kind: outcome or status that gives it its colour, "" for none."""
+
+    text: str
+    kind: str = ""
+
+
+def progress_line(target: str, rows: int, seconds: float) -> str:
+    """One line about an action that is still at work: rows so far, rate, time."""
+    parts = [f"{_units.rows(rows)} so far", _units.duration(seconds), _units.rate(rows, seconds)]
+    return f"{_INDENT}{clean(target)}: {', '.join(part for part in parts if part)}"
+
+
+def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> list[Line]:
+    """A run for people: a heading, and per target a line with its reason beside or below. verbose: SQL, round trips.
+
+    No line is wider than ``columns`` (at least 60).
+    """
+    columns = max(60, columns)
+    lines = _hanging(heading(host, result, verbose), columns, 0, 4, model.status(result))
+    message = model.message(result)
+    if message:
+        lines += _hanging(message, columns, 2, 2, model.status(result))
+    rows = model.rows(result, verbose)
+    return lines + _table(rows, columns, verbose) if rows else lines
+
+
+def heading(host: str, result: RunResult, verbose: bool = False) -> str:
+    """Which plan ran where, how it ended, and in what time, in one sentence."""
+    end = str(result.get("status") or "?")
+    if result.get("check_mode"):
+        end = "check mode, nothing was changed" if end == "ok" else f"{end} (check mode, nothing was changed)"
+    time = model.time(result.get("seconds"))
+    turns: Any = result.get("turns")
+    tail = [f"in {time}"] if time and not result.get("check_mode") else []
+    where = _where(result)
+    if where:
+        tail.append(f"({where})")
+    if verbose and model.is_int(turns):
+        tail.append(
+            f"with {_units.count(turns)} {'round trips' if model.subject(result) == 'database' else 'requests'}"
+        )
+    return clean(" ".join([f"{result.get('plan') or 'maintenance'} on {host}: {end}", *tail]))
+
+
+def _where(result: RunResult) -> str:
+    """Database, version and provider; or the service and what of it."""
+    server = model.server(result)
+    provider, target = (str(server.get(key) or "") for key in ("provider", "target"))
+    if target:
+        return f"{server.get('host') or ''}{target}" if target.startswith("/") else f"{provider}: {target}"
+    where = [str(server["database"])] if server.get("database") else []
+    if server.get("version"):
+        where.append(f"PostgreSQL {server['version']}")
+    if provider not in ("", "postgresql"):
+        where.append(provider)
+    return ", ".join(where)
+
+
+def totals_lines(runs: Runs, columns: int = 79) -> list[Line]:
+    """The sentence of the totals, wrapped."""
+    text, kind = model.summed(runs)
+    return _hanging(clean(text), max(60, columns), 0, 2, kind)
+
+
+def _table(rows: Sequence[Row], columns: int, verbose: bool) -> list[Line]:
+    outcome, operation, amounts, times = (
+        max(width(cell) for cell in cells)
+        for cells in zip(*((row.outcome, row.operation, row.amount, row.time) for row in rows))
+    )
+    outcome = max(outcome, 9)  # "unchanged" and "contended": the same place in the tables of all hosts
+    start = len(_INDENT) + outcome + len(_GAP)
+    left = start + operation + len(_GAP)
+    numbers = sum(len(_GAP) + column for column in (amounts, times) if column)
+    room = max(_TARGET_MIN, columns - left - numbers)
+    # A name that does not fit breaks only its own line; it does not push the numbers of the others away.
+    target = max([width(row.target) for row in rows if width(row.target) <= room], default=room)
+    full = left + target + numbers + len(_GAP)
+    beside = not verbose and all(full + width(row.reason) <= columns and width(row.target) <= room for row in rows)
+    lines: list[Line] = []
+    for row in rows:
+        word = row.outcome.upper() if row.outcome in LOUD else row.outcome
+        first = f"{_INDENT}{pad(word, outcome)}{_GAP}{pad(row.operation, operation)}{_GAP}"
+        cells = [pad(cell, size, right=True) for cell, size in ((row.amount, amounts), (row.time, times)) if size]
+        if beside:
+            cells.append(row.reason)
+        texts = _named(first, row.target, cells, target=target, room=room, columns=columns)
+        lines += [Line(text, row.outcome) for text in texts]
+        if row.reason and not beside:
+            lines += _hanging(row.reason, columns, start, start, row.outcome)
+        if verbose:
+            for statement in row.statements:
+                lines += _hanging(f"SQL: {statement}", columns, start, start + 5, "")
+    return lines
+
+
+def _named(first: str, name: str, cells: Sequence[str], *, target: int, room: int, columns: int) -> list[str]:
+    """The line of one target; a name wider than its column has lines of its own, and the numbers follow below it."""
+    left = width(first)
+    if width(name) <= room:
+        return [_GAP.join([first + pad(name, target), *cells]).rstrip()]
+    pieces = wrap(name, max(_TARGET_MIN, columns - left))
+    lines = [(first if index == 0 else " " * left) + piece for index, piece in enumerate(pieces)]
+    # Beside the end of the name where that leaves room, else on a line of their own.
+    last = lines.pop() if width(pieces[-1]) <= target else ""
+    below = _GAP.join([pad(last, left + target), *cells]).rstrip()
+    return [*lines, below] if below else lines
+
+
+def _hanging(text: str, columns: int, first: int, rest: int, kind: str) -> list[Line]:
+    """The text wrapped: the first line indented by ``first`` columns, the others by ``rest``, which is not less."""
+    pieces = wrap(text, columns - first, rest - first)
+    return [Line(" " * (first if index == 0 else rest) + piece, kind) for index, piece in enumerate(pieces)]
