@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _result
-from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, layout, model, text as report
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, layout, model
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import text as report
 
 SERVER = {"host": "db.example.com", "database": "vtchat", "version": "18.6", "provider": "neon"}
 HOSTILE = "a\n::error::owned\r\x1b[31m\u202e\u2028##[error]\x85::stop-commands::x"
