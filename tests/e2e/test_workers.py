@@ -35,23 +35,24 @@ MODULES: dict[str, dict[str, Any]] = {
     "sql_object": {"scripts": [{"name": "one", "sql": FUNCTION}], "history": False},
 }
 
-# Python runs this file at the start of every process. It writes down what is looked for in the file system, and by whom.
+# Python runs this file at the start of every process. It writes down whose code of which file is run: an import does that
+# once, whoever finds the file (Ansible has a finder of its own for collections, which comes before all others).
 HOOK = """
 import os, sys
 
-class Finder:
-    def __init__(self, whose):
-        self.whose = whose
+started = os.getpid()
 
-    def find_spec(self, name, path=None, target=None):
+def heard(event, arguments):
+    if event == "exec" and hasattr(arguments[0], "co_filename") and "IMPORTS" in os.environ:
+        whose = "main" if os.getpid() == started else "worker"
         with open(os.environ["IMPORTS"], "a") as file:
-            file.write(f"{self.whose} {name}\\n")
+            print(whose, arguments[0].co_filename, sep="\\t", file=file)
 
 def forked():
-    sys.meta_path[0] = Finder("worker")
-    sys.meta_path[0].find_spec("itself")
+    with open(os.environ["IMPORTS"], "a") as file:
+        print("worker", "itself", sep="\\t", file=file)
 
-sys.meta_path.insert(0, Finder("main"))
+sys.addaudithook(heard)
 os.register_at_fork(after_in_child=forked)
 """
 
@@ -72,7 +73,14 @@ def imports(directory: Path, tasks: list[dict[str, Any]], **variables: Any) -> C
     done = playbook(directory, play, known, "--check", environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (directory / "imports").read_text(encoding="utf-8").splitlines()
-    return Counter((whose, name) for whose, name in map(str.split, lines))
+    return Counter((whose, dotted(file)) for whose, _tab, file in (line.partition("\t") for line in lines))
+
+
+def dotted(file: str) -> str:
+    """The name of a module by its file."""
+    name = file.rpartition("/collections/")[2] or file
+    name = name.rpartition("/site-packages/")[2].removesuffix(".py").removesuffix("/__init__")
+    return name.replace("/", ".")
 
 
 def of_ours_in_workers(found: Counter[tuple[str, str]]) -> set[str]:
