@@ -16,7 +16,7 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Decides over a read-only connection, and returns what a run would do, with the reasons.
+    description: Decides and returns what a run would do, with the reasons, and executes nothing.
     support: full
   diff_mode:
     description: Shows what is there before and afterwards.

@@ -62,7 +62,7 @@ options:
     default: refuse
 requirements:
   - Python >= 3.9
-  - psycopg2 >= 2.8
+  - psycopg2 >= 2.9
   - PostgreSQL >= 14
 """
 

@@ -92,6 +92,11 @@ runs:
       type: list
       elements: dict
       returned: always
+    findings:
+      description: What was found, in the form of the result of M(vtchat.maintenance.run).
+      type: list
+      elements: dict
+      returned: when the history is of version 2
 server:
   description: Host, database, version and provider of the server.
   returned: success

@@ -53,6 +53,13 @@ extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
   - vtchat.maintenance.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Tries the definition out on an empty copy of the table, in a transaction that is rolled back.
+  diff_mode:
+    support: full
+    details: Shows the definition before and afterwards.
 seealso:
   - module: vtchat.maintenance.run
   - module: vtchat.maintenance.sql_object

@@ -43,7 +43,7 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: partial
-    details: Shows the number of expired rows for C(purge) steps. The other operations define and remove nothing.
+    details: Shows the number of expired rows for C(purge) steps and the definitions for C(index) steps.
   idempotent:
     support: partial
     details: As far as the operations of its steps are.
@@ -95,6 +95,10 @@ actions:
       description: Name of the operation.
       type: str
       returned: always
+    kind:
+      description: What the target is, where a module deals with several kinds; empty for steps of a plan.
+      type: str
+      returned: always
     target:
       description: The object, schema-qualified and quoted where SQL needs it.
       type: str
@@ -130,6 +134,53 @@ actions:
       type: list
       elements: str
       returned: always
+findings:
+  description: What steps that only read have found. Whether that is a failure is for you to decide.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    check:
+      description: What was looked at.
+      type: str
+      returned: always
+    subject:
+      description: What it is about.
+      type: str
+      returned: always
+    level:
+      description: V(info), V(warning) or V(critical).
+      type: str
+      returned: always
+    message:
+      description: What was found, in one sentence.
+      type: str
+      returned: always
+    value:
+      description: What was measured.
+      type: raw
+      returned: always
+    threshold:
+      description: What it was compared with; V(null) where nothing was.
+      type: raw
+      returned: always
+    evidence:
+      description: What else was seen.
+      type: dict
+      returned: always
+    advice:
+      description: What to do about it.
+      type: str
+      returned: always
+warnings:
+  description: What is worth knowing although nothing failed; also what the server warned of while an action ran.
+  returned: when connected
+  type: list
+  elements: str
 totals:
   description: How many targets had which outcome.
   returned: when connected
