@@ -45,8 +45,13 @@ class Checkout:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def runs(self) -> list[dict[str, Any]]:
+        """What the last command said for machines."""
+        found: list[dict[str, Any]] = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
+        return found
+
     def actions(self) -> list[dict[str, Any]]:
-        """What the run said for machines."""
-        (run,) = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
+        """What the hourly plan said for machines."""
+        (run,) = [run for run in self.runs() if run["plan"] == "hourly"]
         actions: list[dict[str, Any]] = run["actions"]
         return actions

@@ -539,7 +539,12 @@ class TestTwoEnvironments:
             "playbooks/provision.yml",
             *arguments,
         ]
-        known = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        known = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            "ANSIBLE_NOCOLOR": "1",
+        }
         return subprocess.run(
             command,
             cwd=REPOSITORY,

@@ -28,7 +28,7 @@ class Progress(str):
 def wanted() -> bool:
     """Whether there is a terminal that understands escape codes, and nobody has asked for none."""
     refused = constants.ANSIBLE_NOCOLOR or os.environ.get("NO_COLOR") or os.environ.get("CI")
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not refused
+    return sys.stdout.isatty() and (os.environ.get("TERM") or "dumb") != "dumb" and not refused
 
 
 class LiveLine:
