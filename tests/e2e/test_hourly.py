@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,18 +45,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     fresh.command("make stop ARGS='-e embedded_postgres_state=absent'")
 
 
-def check_mode_predicts_and_touches_nothing(checkout: Checkout) -> None:
+def told(output: str) -> list[str]:
+    """Lines without numbers and without what aligns them."""
+    return [" ".join(re.sub(r"\d[\d\u202f.]*( ms| s| min)?", "N", line).split()) for line in output.splitlines()]
+
+
+def check_mode_predicts_and_touches_nothing(checkout: Checkout) -> list[dict[str, Any]]:
     checkout.run("make hourly CHECK=1")
     planned = checkout.actions()
     assert FIRST <= outcomes(planned, "planned") <= TARGETS
     checkout.run("make hourly CHECK=1")
     again = checkout.actions()
     assert [action["rows"] for action in again] == [action["rows"] for action in planned]
+    return again
 
 
-def the_first_run_does_exactly_what_was_predicted(checkout: Checkout) -> None:
-    checkout.run("make hourly CHECK=1")
-    planned = checkout.actions()
+def the_first_run_does_exactly_what_was_predicted(checkout: Checkout, planned: list[dict[str, Any]]) -> None:
     # A DATABASE_URL that lies about in the environment is not for the demo.
     stray = {
         "DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/elsewhere",
@@ -69,6 +76,9 @@ def the_first_run_does_exactly_what_was_predicted(checkout: Checkout) -> None:
     rows = {action["operation"]: action["rows"] for action in planned if action["rows"] is not None}
     assert rows["purge"] == next(action["rows"] for action in done if action["operation"] == "purge") > 30_000
     assert "secret" not in first.stdout + first.stderr
+    (shown,) = re.findall(r"```\n(hourly on .*?)```", README, re.DOTALL)
+    certain = [line for line in told(shown) if "analyze" not in line and not line.startswith("N database")]
+    assert set(certain) <= set(told(first.stdout)), first.stdout
 
 
 def the_second_run_changes_nothing_and_says_why(checkout: Checkout) -> None:
@@ -97,8 +107,8 @@ def stop_stops_the_server(checkout: Checkout) -> None:
 
 def test_demo(checkout: Checkout) -> None:
     """A first visit, from beginning to end: what comes later stands on what came before."""
-    check_mode_predicts_and_touches_nothing(checkout)
-    the_first_run_does_exactly_what_was_predicted(checkout)
+    planned = check_mode_predicts_and_touches_nothing(checkout)
+    the_first_run_does_exactly_what_was_predicted(checkout, planned)
     the_second_run_changes_nothing_and_says_why(checkout)
     help_lists_every_target_of_the_readme(checkout)
     stop_stops_the_server(checkout)
@@ -144,6 +154,28 @@ class TestOwnDatabase:
         assert failed.returncode == 2
         assert outcomes(checkout.actions(), "failed") == {("refresh", "user_subscription_summary")}
         assert outcomes(checkout.actions(), "unchanged") == TARGETS - {("refresh", "public.user_subscription_summary")}
+
+
+def test_own_playbook(vtchat_database: Database, tmp_path: Path) -> None:
+    """The README's example with the README's ansible.cfg, in a folder of its own."""
+    (setting,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(- name.*?)```", README, re.DOTALL)
+    (tmp_path / "ansible.cfg").write_text(setting.replace("/path/to/the/checkout", str(ROOT)), encoding="utf-8")
+    (tmp_path / "mine.yml").write_text(example, encoding="utf-8")
+    vtchat_database.sql("CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT user_id FROM user_subscriptions")
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    known = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DATABASE_URL": vtchat_database.dsn,
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [program, "mine.yml"], cwd=tmp_path, env=known, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "TASK [Purge, refresh, analyze]" in done.stdout
+    assert "1 database: 5 done, 0 unchanged, 0 failed" in done.stdout
 
 
 def test_every_command_of_the_readme_is_run_here() -> None:
