@@ -34,6 +34,7 @@ class Sizes(ModuleType):
     SPEC = Spec({"most": {"type": "int", "default": 1}})
     DIVISIBLE = False
     READ_ONLY = True
+    COUNTED_AS = ""
 
     @staticmethod
     def read(given: Mapping[str, Any]) -> int:

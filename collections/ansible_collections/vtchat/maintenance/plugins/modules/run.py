@@ -134,6 +134,10 @@ actions:
       type: list
       elements: str
       returned: always
+    counted_as:
+      description: What became of the rows, such as V(purged), where totals add them up.
+      type: str
+      returned: for C(purge)
 findings:
   description: What steps that only read have found. Whether that is a failure is for you to decide.
   returned: when connected

@@ -305,6 +305,7 @@ class Run:
             seconds=seconds,
             numbers={**decision.numbers, **outcome.numbers},
             statements=decision.statements,
+            **({"counted_as": step.does.COUNTED_AS} if step.does.COUNTED_AS else {}),
         )
         with self._recording:
             self.result.actions.append(made)

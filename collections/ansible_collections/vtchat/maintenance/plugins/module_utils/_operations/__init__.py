@@ -174,6 +174,8 @@ class Operation(Protocol[Options, Facts, Payload]):
     DIVISIBLE: bool
     # It writes nothing: it takes no run lock, and may look at a standby.
     READ_ONLY: bool
+    # What became of the rows that it affects, as totals say it ("33 333 rows purged"); empty where they are not added up.
+    COUNTED_AS: str
 
     def read(self, given: Mapping[str, Any]) -> Options:
         """The options in the form in which they are used, from values of the right types. Raises OptionError with all faults."""

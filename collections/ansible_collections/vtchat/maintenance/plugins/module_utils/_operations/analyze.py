@@ -39,6 +39,7 @@ SPEC = Spec(
 )
 DIVISIBLE = False
 READ_ONLY = False
+COUNTED_AS = ""
 
 KINDS = "rpmf"
 SELECTED_KINDS = "rpm"  # of whole schemas: a foreign table is read from another server, which is for its user to want

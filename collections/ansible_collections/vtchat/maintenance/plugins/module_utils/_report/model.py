@@ -45,9 +45,6 @@ ALWAYS = (DONE, UNCHANGED, FAILED)
 LOUD = (CONTENDED, DEFERRED, ABANDONED, FAILED, WARNING, CRITICAL)
 WARN = (CONTENDED, DEFERRED)
 
-# Operations whose rows are added up for all runs, and what became of those rows.
-COUNTED = {"purge": "purged"}
-
 # What a module speaks to, where its result does not say: databases, but for these.
 _SUBJECTS = {
     "endpoint": "application",
@@ -256,15 +253,14 @@ def _name(result: RunResult) -> str:
 def _counted_rows(runs: Runs) -> list[str]:
     """ "33 333 rows purged in 1.1 s" """
     parts = []
-    for operation, became in COUNTED.items():
-        done = [
-            one
-            for _host, result in runs
-            for one in entries(result)
-            if one.get("operation") == operation
-            and one.get("outcome") not in (PLANNED, UNCHANGED, SKIPPED)
-            and is_int(one.get("rows"))
-        ]
+    counted = [
+        one
+        for _host, result in runs
+        for one in entries(result)
+        if one.get("counted_as") and one.get("outcome") not in (PLANNED, UNCHANGED, SKIPPED) and is_int(one.get("rows"))
+    ]
+    for became in dict.fromkeys(clean(one["counted_as"]) for one in counted):
+        done = [one for one in counted if clean(one["counted_as"]) == became]
         number = sum(one["rows"] for one in done)
         if number:
             spent = time(sum(_seconds(one) for one in done))

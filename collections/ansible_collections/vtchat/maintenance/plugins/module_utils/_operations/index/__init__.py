@@ -37,6 +37,7 @@ SPEC = Spec(
 )
 DIVISIBLE = False
 READ_ONLY = False
+COUNTED_AS = ""
 
 CONSTRAINTS = {"p": "primary key", "u": "unique constraint", "x": "exclusion constraint", "f": "foreign key"}
 

@@ -42,6 +42,7 @@ SPEC = Spec(
 )
 DIVISIBLE = True
 READ_ONLY = False
+COUNTED_AS = "purged"
 
 _AGE = re.compile(r"^(\d+)\s*([smhdw]?)$")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

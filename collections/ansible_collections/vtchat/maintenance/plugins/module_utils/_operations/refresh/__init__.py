@@ -43,6 +43,7 @@ SPEC = Spec(
 )
 DIVISIBLE = False
 READ_ONLY = False
+COUNTED_AS = ""
 
 # Seconds after the first look at which the other sessions are looked at again: soon, because many are gone by then, and
 # at last when those that were idle have been so for long enough. One turn of the wire each. The later ones are worth it
@@ -96,7 +97,6 @@ class Facts:
 class Refresh:
     """What execute() needs."""
 
-    view: View
     concurrently: bool
 
 
@@ -258,7 +258,7 @@ def _decide(view: View, reason: str, options: Options, context: Context) -> Deci
     return Action(
         target=target,
         reason=reason,
-        payload=Refresh(view, concurrently),
+        payload=Refresh(concurrently),
         numbers={"method": "concurrently" if concurrently else "plain"},
         statements=_statements(target, concurrently),
         effects={view.relation.oid: Effect(rows=None, rewritten=not concurrently)},

@@ -54,7 +54,14 @@ class Callback(summary.CallbackModule):
 
 def run_result(*outcomes: str, **more: Any) -> dict[str, Any]:
     actions = [
-        {"operation": "purge", "target": f"public.t{number}", "outcome": outcome, "reason": "because", "rows": 3}
+        {
+            "operation": "purge",
+            "target": f"public.t{number}",
+            "outcome": outcome,
+            "reason": "because",
+            "rows": 3,
+            "counted_as": "purged",
+        }
         for number, outcome in enumerate(outcomes)
     ]
     return {"actions": actions, "status": "ok", "plan": "hourly", "server": {"database": "vtchat"}, **more}

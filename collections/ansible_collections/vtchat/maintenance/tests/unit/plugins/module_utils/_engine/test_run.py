@@ -61,6 +61,7 @@ class Stage:
         operation = SimpleNamespace(
             DIVISIBLE=False,
             READ_ONLY=False,
+            COUNTED_AS="",
             names=lambda options: options,
             jobs=lambda options: 1,
             facts=self._facts,

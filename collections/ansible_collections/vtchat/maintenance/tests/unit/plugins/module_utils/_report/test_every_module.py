@@ -63,7 +63,7 @@ CALLED = made(
 )
 RUN = made(
     "hourly",
-    entry("purge", "public.t", DONE, "old", rows=1234, seconds=0.2, changed=True),
+    entry("purge", "public.t", DONE, "old", rows=1234, seconds=0.2, changed=True, counted_as="purged"),
     entry("refresh", "public.v", DONE, "new", rows=0),
 )
 CHECKED = made(

@@ -20,7 +20,8 @@ HOSTILE = "a\n::error::owned\r\x1b[31m\u202e\u2028##[error]\x85::stop-commands::
 
 def action(outcome: str = "done", operation: str = "purge", target: str = "public.t", **more: Any) -> dict[str, Any]:
     base = {"step": 1, "operation": operation, "target": target, "outcome": outcome, "reason": "because", "rows": None}
-    return {**base, "changed": outcome == "done", "seconds": None, "numbers": {}, "statements": [], **more}
+    counted = {"counted_as": "purged"} if operation == "purge" else {}
+    return {**base, "changed": outcome == "done", "seconds": None, "numbers": {}, "statements": [], **counted, **more}
 
 
 def result(*actions: dict[str, Any], **more: Any) -> dict[str, Any]:
