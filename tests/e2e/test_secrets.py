@@ -359,7 +359,7 @@ def test_nothing_comes_out_of_the_roles(places: Places) -> None:
 def test_a_planted_leak_is_found(places: Places) -> None:
     planted = ["{{ url }}", "{{ url | urlencode }}", "{{ awkward | b64encode }}", "PASSzq7@x"]
     tasks = [{"name": "Leak", "ansible.builtin.debug": {"msg": text}} for text in planted]
-    output, _errors = play(places, tasks)
+    output, _errors = play(places, tasks, "-v")
     pieces = output.split("TASK [Leak]")[1:]
     assert len(pieces) == len(planted)
     assert all(leaks(places, piece) for piece in pieces)

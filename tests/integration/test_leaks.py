@@ -58,6 +58,8 @@ def task(module: str, options: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 MODULES = sorted(path.stem for path in (REPOSITORY / "collections").rglob("plugins/modules/*.py"))
+# Those with an action plugin work in Ansible's own process; the others are modules in any case.
+HERE = {path.stem for path in (REPOSITORY / "collections").rglob("plugins/action/*.py")}
 AS_MODULE = {"environment": {"NOTHING_SPECIAL": "1"}}
 PURGE = {"table": "t", "column": "at"}
 
@@ -133,7 +135,9 @@ def tasks() -> list[dict[str, Any]]:
     # Options that no module has: their values are nobody's to show.
     for module in MODULES:
         mistyped = {"tokne": "{{ unreadable }}", "secret": {"NAME": ["{{ good }}"]}, "dns": "{{ good }}"}
-        made += [task(module, mistyped), task(module, mistyped, **AS_MODULE)]
+        made.append(task(module, mistyped))
+        if module in HERE:
+            made.append(task(module, mistyped, **AS_MODULE))
     for name in ("good", "wrong", "as_mapping"):
         role = {"name": "maintenance"}
         more = {"maintenance_dsn": f"{{{{ {name} }}}}", "maintenance_connect_deadline": 0}
@@ -161,7 +165,7 @@ def test_password_is_nowhere(database: Database, login: str, tmp_path: Path) -> 
     assert database.value("SELECT count(*) FROM maintenance.run") >= 5, process.stdout  # it did connect
     assert database.value("SELECT count(*) FROM t") == 0
     assert "password authentication failed" in process.stdout
-    assert process.stdout.count("tokne") >= 2 * len(MODULES) > 20
+    assert process.stdout.count("tokne") >= len(MODULES) + len(HERE) > 20
     recorded = str(
         [database.sql(f"SELECT x::text FROM maintenance.{name} AS x") for name in ("run", "action", "state")]
     )
