@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
 
 
 def perform(name: str, dsn: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -40,16 +41,9 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def command(
-    directory: Path, plays: list[dict[str, Any]], variables: Mapping[str, Any], *arguments: str
-) -> tuple[list[str], dict[str, str]]:
-    """ansible-playbook for plays, and its environment; everything it writes goes below ``directory``."""
-    (directory / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
-    (directory / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    given = ["-i", "localhost,", "-e", f"@{directory / 'variables.json'}", *arguments, str(directory / "play.yml")]
-    environment = {
-        **os.environ,
+def settings(directory: Path) -> dict[str, str]:
+    """The environment of ansible-playbook with our configuration; everything it writes goes below ``directory``."""
+    return {
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
@@ -57,7 +51,16 @@ def command(
         "TMPDIR": str(directory),
         "VTCHAT_MAINTENANCE_JSON": str(directory / "summary.json"),
     }
-    return [program, *given], environment
+
+
+def command(
+    directory: Path, plays: list[dict[str, Any]], variables: Mapping[str, Any], *arguments: str
+) -> tuple[list[str], dict[str, str]]:
+    """ansible-playbook for plays, and its environment; everything it writes goes below ``directory``."""
+    (directory / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
+    (directory / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
+    given = ["-i", "localhost,", "-e", f"@{directory / 'variables.json'}", *arguments, str(directory / "play.yml")]
+    return [PROGRAM, *given], {**os.environ, **settings(directory)}
 
 
 def playbook(

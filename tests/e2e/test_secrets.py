@@ -11,7 +11,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +46,7 @@ class Places:
         known = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         known |= {
             "HOME": str(self.directory),
-            "TMPDIR": str(self.directory),
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_LOCAL_TEMP": str(self.directory / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
-            "VTCHAT_MAINTENANCE_JSON": str(self.directory / "summary.json"),
+            **runs.settings(self.directory),
             "GITHUB_REPOSITORY": "example/app",
             "GITHUB_API_URL": self.github.url,
             "GH_TOKEN": GITHUB_TOKEN,
@@ -63,7 +57,7 @@ class Places:
             **environment,
         }
         command = [
-            str(Path(sys.executable).with_name("ansible-playbook")),
+            runs.PROGRAM,
             *(
                 "-i",
                 environment.pop("INVENTORY", "inventories/production"),
@@ -203,8 +197,8 @@ def first_runs(story: Story) -> None:
     second = story.run(APP_DATABASE_URL=URL)
     assert changed(second) == 0
     assert {one["basis"] for one in story.entries()} == {"record", "fingerprint"}
-    assert "by its record, it was set on both sides in one run" in second
-    assert "by its fingerprint, the value is the one written last" in second
+    assert "and nobody has written since (basis: record)" in second
+    assert "and nobody has written since (basis: fingerprint)" in second
     assert [len(places.github.seen("PUT")), len(places.fly.seen("POST"))] == writes
     assert places.token == token
     for form in (token, base64.b64encode(token.encode()).decode()):

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from threading import Thread
 from typing import Any
@@ -22,6 +21,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from tests.runs import until
 from tests.servers import Database, PrivateServer
 
 THIN = "\u202f"
@@ -62,13 +62,6 @@ def run(database: Database, table: str, user: str = "postgres") -> Outcome:
     with opened(database, user) as session:
         (action,) = decided(session, table)
         return executed(session, action)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def write(database: Database, statement: str) -> None:

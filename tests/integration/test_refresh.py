@@ -32,6 +32,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from tests.runs import until
 from tests.servers import Database, PrivateServer, Server, Servers
 
 Decided = tuple[str, str]  # outcome and reason
@@ -77,7 +78,7 @@ class Runner:
         return rows
 
     def wait_until_gone(self, pid: int) -> None:
-        wait_for(lambda: not self.database.server.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]))
+        until(lambda: not self.database.server.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]))
 
     def role(self) -> str:
         """A role without rights; the session that made it is gone."""
@@ -122,14 +123,6 @@ class Runner:
         """The same for a single view."""
         [decided] = self.run().values()
         return decided
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until the condition holds; fail after that many seconds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def assert_true(database: Database, target: str) -> None:
@@ -516,8 +509,8 @@ def backend_killed(private: PrivateServer, database: Database) -> None:
     """All other backends restart, the postmaster does not."""
     with contextlib.suppress(OperationalError), other_session(database) as cursor:
         os.kill(cursor.connection.info.backend_pid, signal.SIGKILL)
-        wait_for(lambda: cursor.execute("SELECT 1"))
-    wait_for(lambda: accepts(database))
+        until(lambda: cursor.execute("SELECT 1"))
+    until(lambda: accepts(database))
 
 
 def restarted(private: PrivateServer, database: Database) -> None:

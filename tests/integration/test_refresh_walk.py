@@ -21,8 +21,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.integration.test_refresh import Runner, wait_for
+from tests.integration.test_refresh import Runner
 from tests.raw import FLUSH, RawClient
+from tests.runs import until
 from tests.servers import PrivateServer, Servers
 
 SECONDS = float(os.environ.get("REFRESH_WALK_SECONDS", "25"))
@@ -259,7 +260,7 @@ class Walk:
         ])  # fmt: skip
         self.do(*off.split("; "))
         if "SYSTEM" in off:
-            wait_for(lambda: self.runner.sql("SHOW track_counts") == [("off",)])
+            until(lambda: self.runner.sql("SHOW track_counts") == [("off",)])
         if self.chance.random() < 0.5:
             self.step()
         with contextlib.closing(self.runner.database.connect(self.writer)) as connection, connection.cursor() as cursor:
@@ -271,7 +272,7 @@ class Walk:
         self.runner.wait_until_gone(pid)
         self.do(*on.split("; "))
         if "SYSTEM" in on:
-            wait_for(lambda: self.runner.sql("SHOW track_counts") == [("on",)])
+            until(lambda: self.runner.sql("SHOW track_counts") == [("on",)])
 
     def reset(self) -> None:
         """Counters that begin anew and come to the same numbers."""

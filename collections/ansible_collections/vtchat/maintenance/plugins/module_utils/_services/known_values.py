@@ -142,7 +142,7 @@ def _change(
     fault = _difference(records.get(name), judge.record(name, value, known[name]))
     if fault:
         return Change(name, "update", fault)
-    return Change(name, "keep", "by its fingerprint, the value is the one written last, and nobody has written since")
+    return Change(name, "keep", "the value is the one written last, and nobody has written since")
 
 
 def _difference(kept: Record | None, now: Record) -> str:

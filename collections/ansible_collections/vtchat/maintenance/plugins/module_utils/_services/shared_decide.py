@@ -103,9 +103,7 @@ def _verdict(name: str, facts: Facts, request: Request) -> Verdict:
     if name not in facts.records:
         reason = "both sides have one; whether it is the same was not recorded"
         return Verdict(name, False, reason, "presence")
-    return Verdict(
-        name, False, "by its record, it was set on both sides in one run, and nobody has written since", "record"
-    )
+    return Verdict(name, False, "it was set on both sides in one run, and nobody has written since", "record")
 
 
 def _stale(kept: Record | None, github: str, fly: Stored, name: str, request: Request) -> str:
@@ -137,6 +135,6 @@ def _compared(name: str, kept: Record | None, request: Request) -> Verdict:
     return Verdict(
         name,
         False,
-        "by its fingerprint, the value is the one written last, and nobody has written since",
+        "the value is the one written last, and nobody has written since",
         "fingerprint",
     )
