@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Many tables: chosen by schema, several at once over sessions of one run, under one budget."""
+"""Many tables: chosen by pattern, several at once over sessions of one run, under one budget."""
 
 from __future__ import annotations
 
@@ -37,35 +37,43 @@ def analyze(database: Database, check: bool = False, **options: Any) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("schemas", "exclude", "targets"),
+    ("include", "exclude", "targets"),
     [
-        (["app_2"], None, {"app_2.log_1", "app_2.logs", "app_2.parts", "app_2.view"}),
-        (["app_2"], ["log?", "app_1.*", "app_2.v*"], {"app_2.log_1", "app_2.parts"}),
-        (["app_?"], ["t*", "app_2.*"], set()),
-        (["Odd.schema"], None, {'"Odd.schema"."a*b"'}),
-        (["Odd*"], ["Odd.schema.a?b"], set()),
+        (["app_2.*"], None, {"app_2.log_1", "app_2.logs", "app_2.parts", "app_2.view"}),
+        (["app_2.*"], ["*.log?", "app_1.*", "app_2.v*"], {"app_2.log_1", "app_2.parts"}),
+        (["app_?.*"], ["*.t*", "app_2.*"], set()),
+        (["*.t[13]", "*.t[!0-4]"], None, {"app_1.t1", "app_1.t3", "app_1.t5"}),
+        (["Odd.schema.*"], None, {'"Odd.schema"."a*b"'}),
+        (["odd.schema.*"], None, set()),
         (["*"], ["app_*.*"], {'"Odd.schema"."a*b"'}),
+        (["*.a[*]b"], None, {'"Odd.schema"."a*b"'}),
+        (["app_1.t1", "*\\*", "*+*", "(*)", "[", "*]"], None, {"app_1.t1"}),
     ],
 )
-def test_selection(tables: Database, schemas: list[str], exclude: list[str] | None, targets: set[str]) -> None:
-    result = analyze(tables, check=True, schemas=schemas, exclude=exclude)
+def test_patterns(tables: Database, include: list[str], exclude: list[str] | None, targets: set[str]) -> None:
+    result = analyze(tables, check=True, include=include, exclude=exclude)
     assert {action["target"] for action in result["actions"]} == targets
     assert result["status"] == "ok"
+    assert bool(result["warnings"]) == (len(include) > 2 or not targets), result["warnings"]
 
 
-def test_a_schema_that_does_not_exist_is_told(tables: Database) -> None:
-    result = analyze(tables, schemas=["app_1", "app_3"])
-    assert (result["status"], len(result["actions"])) == ("failed", 1)
-    assert "there is no schema app_3" in result["msg"]
-    assert 'there are "Odd.schema", app_1, app_2, public' in result["msg"]
+def test_names_and_patterns_and_each_table_once(tables: Database) -> None:
+    result = analyze(tables, check=True, tables=["app_1.t0", "app_1.nothing"], include=["app_1.*", "none.*"])
+    outcomes = {action["target"]: action["outcome"] for action in result["actions"]}
+    assert (len(result["actions"]), outcomes["app_1.nothing"], outcomes["app_1.t0"]) == (
+        TABLES + 1,
+        "failed",
+        "planned",
+    )
+    assert result["warnings"] == ["analyze: no table matches none.*, or all that do are excluded"]
 
 
 def test_several_at_once_the_busiest_first(tables: Database) -> None:
-    result = analyze(tables, schemas=["app_1"], jobs=3)
+    result = analyze(tables, include=["app_1.*"], jobs=3)
     assert (result["status"], result["totals"], result["warnings"]) == ("ok", {"done": TABLES}, [])
-    again = analyze(tables, schemas=["app_1"], jobs=3)
+    again = analyze(tables, include=["app_1.*"], jobs=3)
     assert again["totals"] == {"unchanged": TABLES}
-    planned = [action["target"] for action in analyze(tables, check=True, schemas=["app_1"], exclude=None)["actions"]]
+    planned = [action["target"] for action in analyze(tables, check=True, include=["app_1.*"])["actions"]]
     assert len(planned) == TABLES
 
 
@@ -82,7 +90,7 @@ def gated(database: Database) -> Callable[[], int]:
 def test_they_run_at_once_and_end_with_the_budget(tables: Database) -> None:
     waiting = gated(tables)
     results: list[dict[str, Any]] = []
-    run = threading.Thread(target=lambda: results.append(analyze(tables, schemas=["app_1"], jobs=3, budget=4.0)))
+    run = threading.Thread(target=lambda: results.append(analyze(tables, include=["app_1.*"], jobs=3, budget=4.0)))
     run.start()
     until(lambda: waiting() == 3)
     run.join()
@@ -90,7 +98,7 @@ def test_they_run_at_once_and_end_with_the_budget(tables: Database) -> None:
     assert (result["status"], result["totals"]) == ("partial", {"deferred": TABLES})
     assert waiting() == 0
     tables.sql("DELETE FROM shut")
-    assert analyze(tables, schemas=["app_1"], jobs=64)["totals"] == {"done": TABLES}
+    assert analyze(tables, include=["app_1.*"], jobs=64)["totals"] == {"done": TABLES}
 
 
 def test_fewer_sessions_than_wanted_do_the_work(tables: Database) -> None:
@@ -98,7 +106,7 @@ def test_fewer_sessions_than_wanted_do_the_work(tables: Database) -> None:
     tables.sql(f"GRANT USAGE ON SCHEMA app_1 TO {role}")
     for number in range(TABLES):
         tables.sql(f"ALTER TABLE app_1.t{number} OWNER TO {role}")
-    result = perform("analyze", tables.dsn_as(role), schemas=["app_1"], jobs=4, history=False, connect_deadline=0)
+    result = perform("analyze", tables.dsn_as(role), include=["app_1.*"], jobs=4, history=False, connect_deadline=0)
     assert (result["status"], result["totals"]) == ("ok", {"done": TABLES})
     assert "only 2 of 4 sessions (jobs) could be opened" in result["warnings"][0]
 
@@ -107,7 +115,7 @@ def test_one_that_fails_does_not_stop_the_others(tables: Database) -> None:
     tables.sql("CREATE FUNCTION fails(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
                "'BEGIN RAISE WARNING ''look at %'', $1 / 100; IF $1 > 0 THEN RAISE ''no''; END IF; RETURN 1; END'")  # fmt: skip
     tables.sql("CREATE STATISTICS app_1.s ON (public.fails(n)), n FROM app_1.t3")
-    result = perform("run", tables.dsn, plan="p", steps=[{"analyze": {"schemas": ["app_1"], "jobs": 2}}])
+    result = perform("run", tables.dsn, plan="p", steps=[{"analyze": {"include": ["app_1.*"], "jobs": 2}}])
     assert result["totals"] == {"done": TABLES - 1, "failed": 1}
     assert "analyze app_1.t3: no" in result["msg"]
     assert result["warnings"] == ["analyze app_1.t3: WARNING:  look at 0"], "what the server warns of is heard"

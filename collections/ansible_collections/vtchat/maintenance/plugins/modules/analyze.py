@@ -17,26 +17,26 @@ description:
   - A foreign table, which autovacuum never analyzes and whose changes nobody counts, is analyzed after seven days.
   - Looks first whether autovacuum or anybody else works on the table, because a manual C(ANALYZE) cancels autovacuum. Such a
     table is V(contended).
-  - A list of tables, or all of some schemas. Of whole schemas, foreign tables and what belongs to a partitioned table are left
-    out, and those with the most changes come first.
+  - Tables by name, by pattern, or both. Patterns never choose foreign tables, temporary tables, what belongs to a partitioned
+    table, or anything of the server's own schemas; where they choose, those with the most changes come first.
   - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT).
 options:
   tables:
     description:
       - Tables, partitioned tables, foreign tables and materialized views. Each part of a name is taken literally, upper case
         and spaces included; a part with a dot or a double quote in it is written in double quotes.
-      - One of O(tables) and O(schemas) is needed.
+      - One of O(tables) and O(include) is needed.
     type: list
     elements: str
-  schemas:
+  include:
     description:
-      - Schemas whose tables are meant, by name or by a pattern with V(*) and V(?), such as V('*') for all. The schemas of the
-        server itself are never meant.
+      - Shell patterns (C(*), C(?), C([abc]), C([!abc])) of the tables that are meant as well, compared with C(schema.name)
+        without any quotes. V('*') means all, V('app.*') those of a schema. A pattern that no table has is a warning.
     type: list
     elements: str
   exclude:
     description:
-      - Tables of O(schemas) that are left out, as V(table) or V(schema.table), with the same patterns.
+      - Patterns of tables that O(include) would choose and that are left out, such as V('*.log_*').
     type: list
     elements: str
   jobs:
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: All tables of a database, four at once, but for the archive
   vtchat.maintenance.analyze:
     dsn: "{{ maintenance_dsn }}"
-    schemas: ['*']
+    include: ['*']
     exclude: ['archive.*', '*_old']
     jobs: 4
 """

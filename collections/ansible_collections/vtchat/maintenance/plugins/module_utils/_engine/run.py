@@ -198,6 +198,7 @@ class Run:
             forecast=self.forecast,
             seconds_left=self.budget.left,
             progress=self.progress,
+            warn=self.result.warnings.append,
             history=not self.history.note,
             history_note=self.history.note,
         )

@@ -133,6 +133,7 @@ class Context:
                  have done it already)
     seconds_left seconds of the budget that are left now
     progress     called as progress(target, rows so far, seconds so far) by long actions; cheap to call often
+    warn         what is worth knowing although nothing failed
     history      whether state will be remembered; False says why through history_note
     """
 
@@ -141,6 +142,7 @@ class Context:
     forecast: dict[int, Effect] = field(default_factory=dict)
     seconds_left: Callable[[], float] = lambda: float("inf")
     progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None
+    warn: Callable[[str], None] = lambda text: None
     history: bool = True
     history_note: str = ""
 

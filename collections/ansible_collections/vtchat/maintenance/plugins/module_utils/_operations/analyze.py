@@ -30,19 +30,18 @@ from . import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_fa
 SPEC = Spec(
     {
         "tables": {"type": "list", "elements": "str"},
-        "schemas": {"type": "list", "elements": "str"},
+        "include": {"type": "list", "elements": "str"},
         "exclude": {"type": "list", "elements": "str"},
         "jobs": {"type": "int", "default": 1},
     },
-    mutually_exclusive=[("tables", "schemas"), ("tables", "exclude")],
-    required_one_of=[("tables", "schemas")],
+    required_one_of=[("tables", "include")],
 )
 DIVISIBLE = False
 READ_ONLY = False
 COUNTED_AS = ""
 
 KINDS = "rpmf"
-SELECTED_KINDS = "rpm"  # of whole schemas: a foreign table is read from another server, which is for its user to want
+SELECTED_KINDS = "rpm"  # by pattern: a foreign table is read from another server, which is for its user to want
 MOST_JOBS = 64
 # Seconds after which a foreign table is due again: nobody counts its changes, and autovacuum never analyzes it.
 FOREIGN_AGE = 7 * 86400
@@ -150,35 +149,37 @@ class Table:
 
 @dataclass(frozen=True)
 class Options:
-    """tables: by name; or else schemas: patterns, with exclude: patterns of tables that are left out."""
+    """Tables by name; and those whose ``schema.name`` a pattern of include has, and none of exclude."""
 
     tables: tuple[str, ...] = ()
-    schemas: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     jobs: int = 1
 
 
 def read(given: Mapping[str, Any]) -> Options:
     """The options. Raises OptionError."""
-    tables, schemas, exclude = given.get("tables"), given.get("schemas"), given.get("exclude") or []
+    tables, include, exclude = given.get("tables"), given.get("include"), given.get("exclude") or []
     jobs = given.get("jobs", 1)
     faults = name_faults("tables", tables or [])
     if tables is not None and not tables:
         faults.append("tables: is empty; name at least one table")
-    if schemas is not None and not all(schemas or [""]):
-        faults.append("schemas: name at least one schema, or a pattern such as '*' for all")
+    if include is not None and not all(include or [""]):
+        faults.append("include: give at least one pattern, such as '*' for all tables or 'app.*' for those of a schema")
+    if exclude and not include:
+        faults.append("exclude: it leaves out what include has, and there is no include")
     if not all(exclude):
-        faults.append("exclude: an empty name leaves nothing out")
+        faults.append("exclude: an empty pattern leaves nothing out")
     if not 1 <= jobs <= MOST_JOBS:
         faults.append(f"jobs: must be from 1 to {MOST_JOBS}")
     if faults:
         raise OptionError(faults)
-    return Options(tuple(tables or ()), tuple(schemas or ()), tuple(exclude), jobs)
+    return Options(tuple(tables or ()), tuple(include or ()), tuple(exclude), jobs)
 
 
 def names(options: Options) -> Sequence[str]:
-    """The tables; none where whole schemas are meant."""
-    return options.tables
+    """The tables; none where patterns choose."""
+    return () if options.include else options.tables
 
 
 def needs(options: Options) -> Sequence[Need]:
@@ -203,17 +204,19 @@ def threshold(table_rows: int) -> int:
 
 
 def facts(session: Session, options: Options, context: Context) -> list[Table | Verdict]:
-    """One round trip for all tables, one more for each that does not exist. Raises OptionError for a schema that does not."""
+    """One round trip for all names, one for all patterns; one more for each name that does not exist."""
+    tables: list[Table | Verdict] = []
     if options.tables:
         found = _read(session, catalog.targets(session.server, options.tables), "infinity")
-        return [_table(session, text, row) for text, row in zip(options.tables, found)]
-    wanted = catalog.selected(session.server, options.schemas, options.exclude, SELECTED_KINDS)
-    found = _read(session, wanted, "infinity")
-    if set(options.schemas) - {row["schema_name"] for row in found}:
-        faults = catalog.missing_schemas(session, options.schemas)
-        if faults:
-            raise OptionError(faults)
-    return [_table(session, row["name"], row) for row in found]
+        tables += [_table(session, text, row) for text, row in zip(options.tables, found)]
+    if options.include:
+        found = _read(
+            session, catalog.selected(session.server, options.include, options.exclude, SELECTED_KINDS), "infinity"
+        )
+        tables += [_table(session, row["name"], row) for row in found]
+        for pattern in catalog.unmatched(options.include, [f"{row['schema_name']}.{row['name']}" for row in found]):
+            context.warn(f"analyze: no table matches {pattern}, or all that do are excluded")
+    return tables
 
 
 def _read(session: Session, targets: sql.Composed, since: Any) -> list[dict[str, Any]]:
@@ -289,9 +292,9 @@ def _statement(server: Server, relation: catalog.Relation, tables: list[list[str
 
 
 def decide(facts: Sequence[Table | Verdict], options: Options, context: Context) -> list[Decision[Table]]:
-    """One decision per table: as they were named, or those of a schema with the most changes first."""
+    """One decision per table: as they were named, or where patterns choose those with the most changes first."""
     tables = list({table.target: table for table in facts}.values())
-    if options.schemas:
+    if options.include:
         tables.sort(key=lambda table: -table.modified if isinstance(table, Table) else 0)
     return [_decide(table, context.forecast) if isinstance(table, Table) else table for table in tables]
 

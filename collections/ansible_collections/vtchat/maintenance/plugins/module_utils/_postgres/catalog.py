@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from .._errors import OptionError
@@ -41,8 +42,8 @@ target AS MATERIALIZED (
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 )"""
 
-# The same CTE for all relations of some schemas. What belongs to a partitioned table is dealt with through it; temporary
-# tables are nobody else's business, and the server's own schemas are not ours.
+# The same CTE for all relations that patterns choose. What belongs to a partitioned table is dealt with through it; temporary
+# tables are nobody else's business, and the server's own schemas are never meant.
 SELECTED = """
 target AS MATERIALIZED (
     SELECT pg_catalog.row_number() OVER (ORDER BY n.nspname, c.relname) - 1 AS position, n.nspname::text AS wanted_schema,
@@ -52,14 +53,9 @@ target AS MATERIALIZED (
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND NOT c.relispartition
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND n.nspname::text ~ ANY ({schemas}::text[])
+    AND pg_catalog.concat(n.nspname, '.', c.relname) ~ ANY ({include}::text[])
     AND NOT pg_catalog.concat(n.nspname, '.', c.relname) ~ ANY ({exclude}::text[])
 )"""
-
-SCHEMAS = """
-SELECT pg_catalog.array_agg(nspname::text ORDER BY nspname) AS names FROM pg_catalog.pg_namespace
-WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-"""
 
 MAY_MAINTAIN = "pg_catalog.pg_has_role(c.relowner, 'USAGE')"
 MAY_MAINTAIN_17 = MAY_MAINTAIN + " OR pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')"
@@ -113,32 +109,36 @@ def targets(server: Server, names: Sequence[str]) -> sql.Composed:
     return sql.SQL(TARGETS).format(may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows), path=path)
 
 
-def selected(server: Server, schemas: Sequence[str], exclude: Sequence[str], kinds: str) -> sql.Composed:
-    """The CTE ``target`` for the relations of these kinds in schemas, but for some. Both are patterns (see pattern)."""
-    rule = may_maintain(server)
+def selected(server: Server, include: Sequence[str], exclude: Sequence[str], kinds: str) -> sql.Composed:
+    """The CTE ``target`` for the relations of these kinds whose ``schema.name`` one pattern has and none of the others."""
     return sql.SQL(SELECTED).format(
-        may_maintain=sql.SQL(rule),
+        may_maintain=sql.SQL(may_maintain(server)),
         kinds=sql.Literal(list(kinds)),
-        schemas=sql.Literal([pattern(text) for text in schemas]),
-        exclude=sql.Literal([pattern(text if "." in text else f"*.{text}") for text in exclude]),
+        include=sql.Literal([regular(text) for text in include]),
+        exclude=sql.Literal([regular(text) for text in exclude]),
     )
 
 
-def pattern(text: str) -> str:
-    """The regular expression of a name with the wildcards * and ?, as the shell and psql have them."""
-    signs = {"*": ".*", "?": "."}
-    return "^" + "".join(signs.get(sign, sign if sign.isalnum() else f"\\{sign}") for sign in text) + "$"
+def regular(pattern: str) -> str:
+    """The regular expression of a shell pattern: ``*``, ``?``, ``[abc]`` and ``[!abc]``. Upper and lower case are different."""
+    found, position = "", 0
+    while position < len(pattern):
+        sign, end = pattern[position], pattern.find("]", position + 2)
+        if sign == "[" and end > 0:
+            inside = pattern[position + 1 : end]
+            negated = inside.startswith("!")
+            inside = inside[negated:].replace("\\", "\\\\").replace("[", "\\[")
+            found += f"[{'^' if negated else ''}{inside}]"
+            position = end + 1
+            continue
+        found += {"*": ".*", "?": "."}.get(sign, sign if sign.isalnum() or sign == "_" else f"\\{sign}")
+        position += 1
+    return f"^{found}$"
 
 
-def missing_schemas(session: Session, schemas: Sequence[str]) -> list[str]:
-    """What to say about names without a wildcard that no schema has: one turn."""
-    names = session.row(SCHEMAS)["names"] or []
-    there_are = f"in database {quote(session.server.database)}; there are {', '.join(map(quote, names))}"
-    return [
-        f"there is no schema {quote(schema)} {there_are}"
-        for schema in schemas
-        if not set("*?") & set(schema) and schema not in names
-    ]
+def unmatched(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The patterns that none of the names (``schema.name``) has."""
+    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
 
 def relation(row: dict[str, Any]) -> Relation:

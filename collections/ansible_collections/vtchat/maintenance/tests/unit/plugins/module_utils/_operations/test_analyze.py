@@ -154,11 +154,12 @@ def test_no_tables_is_a_fault() -> None:
 
 
 def test_the_other_faults_are_told_at_once() -> None:
-    assert len(read(schemas=["a", ""], exclude=[""], jobs=0)) == 3
-    assert read(jobs=65, schemas=["*"], exclude=["log_*"]) == ["jobs: must be from 1 to 64"]
+    assert len(read(include=["a", ""], exclude=[""], jobs=0)) == 3
+    assert read(jobs=65, include=["*"], exclude=["*.log_*"]) == ["jobs: must be from 1 to 64"]
+    assert read(tables=["t"], exclude=["a.*"]) == ["exclude: it leaves out what include has, and there is no include"]
 
 
-def test_of_a_schema_those_with_the_most_changes_come_first() -> None:
+def test_where_patterns_choose_those_with_the_most_changes_come_first() -> None:
     tables = [table(name, rows=1000, modified=modified) for name, modified in (("a", 1), ("b", 900), ("c", 200))]
-    found = analyze.decide(tables, analyze.Options(schemas=("*",)), Context(check=False))
+    found = analyze.decide(tables, analyze.Options(include=("*",)), Context(check=False))
     assert [decision.target for decision in found] == ["public.b", "public.c", "public.a"]
