@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -54,14 +55,29 @@ def install(database: Database, *scripts: str, check: bool = False, **options: A
     if not {"sql", "src", "scripts"} & set(options):
         given["scripts"] = [{"name": f"{number}.sql", "sql": text} for number, text in enumerate(scripts, 1)]
     request = _edge.validated("sql_object", given)
-    return sql_object.perform(request.connection, request.wanted, check)
+    return sql_object.perform(request.connection, request.wanted, check, _edge.no_progress).as_dict()
 
 
 def results(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Objects and what became of them."""
-    assert result["changed"] == any(one["result"] != "unchanged" for one in result["objects"])
-    assert len(result["diff"]) == sum(one["result"] != "unchanged" for one in result["objects"])
-    return [(one["object"], one["result"]) for one in result["objects"]]
+    """Objects and what was done about them, or is to be. Nothing has failed."""
+    entries = result["actions"]
+    assert (
+        result["changed"]
+        == any(one["changed"] for one in entries)
+        == any(one["operation"] != "keep" for one in entries)
+    )
+    assert len(result["diff"]) == sum(one["changed"] for one in entries)
+    return [(one["target"], one["operation"]) for one in entries]
+
+
+def contended(result: dict[str, Any], pattern: str) -> list[tuple[str, str]]:
+    """The targets that somebody else's lock has kept from being installed, and what was to be done about them."""
+    assert (result["status"], result["changed"], result.get("failed")) == ("partial", False, None), result
+    found = [one for one in result["actions"] if one["outcome"] == "contended"]
+    assert found
+    assert all(re.search(pattern, one["reason"]) for one in found), found
+    assert any(re.search(f"Not installed: .*{pattern}", text) for text in [*result["warnings"], result["msg"]])
+    return [(one["target"], one["operation"]) for one in found]
 
 
 def exact(database: Database, *scripts: str, **options: Any) -> list[tuple[str, str]]:

@@ -27,8 +27,8 @@ from tests.servers import Database, Server
 
 def test_created_then_unchanged(items: Database) -> None:
     assert exact(items, FUNCTION, VIEW) == [
-        ("public.twice(n integer)", "created"),
-        ("public.items", "created"),
+        ("public.twice(n integer)", "create"),
+        ("public.items", "create"),
     ]
     assert items.value("SELECT public.twice(21)") == 42
     assert items.value("SELECT count(*) FROM items") == 9
@@ -53,10 +53,10 @@ def test_names_that_need_quotes(items: Database, schema: str) -> None:
         f'GRANT SELECT ON {where}."V" TO PUBLIC',
     )
     found = exact(items, *scripts)
-    assert [result for _name, result in found] == ["created"] * 3 + ["replaced"]
+    assert [result for _name, result in found] == ["create"] * 3 + ["replace"]
     items.sql(f'CREATE INDEX "Index (1) ON x" ON {where}.{view} ("A")')
     changed = scripts[1].replace('SELECT "A"', 'SELECT "A" + 1 AS "A"')
-    assert [result for _name, result in exact(items, changed)] == ["replaced"]
+    assert [result for _name, result in exact(items, changed)] == ["replace"]
     assert items.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'Index (1) ON x'") == 1
 
 
@@ -81,15 +81,15 @@ def test_triggers_views_schemas_and_grants(items: Database) -> None:
         f"GRANT SELECT ON app.names, public.item TO {role}; GRANT USAGE ON SCHEMA app TO {role}",
     )
     found = dict(exact(items, *scripts))
-    assert found["touch on public.item"] == found["app.nothing()"] == "created"
-    assert found["public.item"] == "replaced"
+    assert found["touch on public.item"] == found["app.nothing()"] == "create"
+    assert found["public.item"] == "replace"
     items.sql("ALTER TABLE item DISABLE TRIGGER touch")
-    assert ("touch on public.item", "replaced") in results(install(items, *scripts))
+    assert ("touch on public.item", "replace") in results(install(items, *scripts))
 
 
 def test_a_comment_alone(items: Database) -> None:
-    assert exact(items, "COMMENT ON TABLE public.item IS 'x'") == [("public.item", "replaced")]
-    assert exact(items, "COMMENT ON COLUMN public.item.id IS 'y'") == [("public.item", "replaced")]
+    assert exact(items, "COMMENT ON TABLE public.item IS 'x'") == [("public.item", "replace")]
+    assert exact(items, "COMMENT ON COLUMN public.item.id IS 'y'") == [("public.item", "replace")]
     assert exact(items, "COMMENT ON TABLE public.item IS NULL; COMMENT ON COLUMN public.item.name IS 'z'")
     assert items.value("SELECT string_agg(description, ', ' ORDER BY objsubid) FROM pg_description "
                        "WHERE objoid = 'item'::regclass") == "y, z"  # fmt: skip
@@ -98,29 +98,45 @@ def test_a_comment_alone(items: Database) -> None:
 def test_what_a_script_drops_is_listed(items: Database) -> None:
     install(items, FUNCTION)
     drop = FUNCTION.replace("twice", "thrice") + "DROP FUNCTION IF EXISTS public.twice(int)"
-    assert set(exact(items, drop)) == {("public.thrice(n integer)", "created"), ("public.twice(n integer)", "dropped")}
+    assert set(exact(items, drop)) == {("public.thrice(n integer)", "create"), ("public.twice(n integer)", "drop")}
     install(items, FUNCTION)
-    assert ("public.twice(n integer)", "dropped") in exact(items, drop)
+    assert ("public.twice(n integer)", "drop") in exact(items, drop)
     assert items.value("SELECT to_regprocedure('public.twice(int)')") is None
 
 
 def test_a_script_of_comments_only_is_nothing(items: Database) -> None:
     without, comments = install(items, ""), install(items, "-- nothing\n/* at all */\n")
     # The lock of an installation that has just ended may have to be asked for again.
-    assert {**comments, "turns": 0} == {**without, "turns": 0, "changed": False, "objects": [], "diff": []}
+    assert {**comments, "turns": 0, "seconds": 0} == {
+        **without,
+        "turns": 0,
+        "seconds": 0,
+        "changed": False,
+        "actions": [],
+        "diff": [],
+    }
 
 
 def test_one_script_by_name(items: Database) -> None:
     result = install(items, sql=FUNCTION, name="twice.sql")
-    assert result["objects"] == [
+    assert result["actions"] == [
         {
-            "script": "twice.sql",
-            "object": "public.twice(n integer)",
+            "step": 1,
+            "operation": "create",
             "kind": "function",
-            "result": "created",
+            "target": "public.twice(n integer)",
+            "outcome": "done",
+            "reason": "there is no function of that name",
+            "changed": True,
+            "rows": None,
+            "seconds": 0.0,
+            "numbers": {},
+            "statements": [],
+            "script": "twice.sql",
             "drift": [],
         }
     ]
+    assert (result["msg"], result["status"], result["totals"]) == ("sql_object: 1 done", "ok", {"done": 1})
     assert result["diff"][0]["before"] == ""
     assert "RETURNS integer" in result["diff"][0]["after"]
     assert "-- comment: Twice as much" in result["diff"][0]["after"]
@@ -143,7 +159,7 @@ def test_function_with_an_exception_block_in_a_script(items: Database) -> None:
     DO $$ BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END $$;
     COMMENT ON FUNCTION public.one() IS 'one';
     """
-    assert exact(items, script) == [("public.one()", "created")]
+    assert exact(items, script) == [("public.one()", "create")]
 
 
 def test_the_same_on_15(postgres15: Server) -> None:
@@ -207,10 +223,10 @@ def test_both_ways_in_and_files_of_the_controller(items: Database, tmp_path: Pat
                     {"ansible_python_interpreter": sys.executable})  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     here, module, missing, wrong = json.loads((tmp_path / "out.json").read_text())
-    assert here["objects"] == module["objects"]
-    assert [(one["script"], one["result"]) for one in here["objects"]] == [
-        ("twice.sql", "created"),
-        ("view", "created"),
+    assert here["actions"] == module["actions"]
+    assert [(one["script"], one["operation"]) for one in here["actions"]] == [
+        ("twice.sql", "create"),
+        ("view", "create"),
     ]
     assert "src: cannot read missing.sql" in missing["msg"]
     assert "mutually exclusive" in wrong["msg"]
@@ -234,13 +250,13 @@ ZOO = (
 
 def test_a_zoo_stays_as_it_is(items: Database) -> None:
     found = exact(items, *ZOO)
-    assert [result for _name, result in found] == ["created"] * 7
+    assert [result for _name, result in found] == ["create"] * 7
     items.sql(
         "CREATE SCHEMA other; SET search_path = other, public; CREATE FUNCTION other.f(a int) RETURNS int RETURN 1"
     )
     assert not install(items, *ZOO)["changed"]
     items.sql('ALTER MATERIALIZED VIEW "Zoo".m SET (fillfactor = 80)')
-    assert ('"Zoo".m', "replaced") in exact(items, *ZOO)
+    assert ('"Zoo".m', "replace") in exact(items, *ZOO)
     assert (
         items.value("SELECT reloptions::text FROM pg_class WHERE relname = 'm'")
         == "{fillfactor=70,autovacuum_enabled=off}"
@@ -295,7 +311,7 @@ def test_without_a_superuser(server: Server, postgres15: Server, version: int) -
         ]
         predicted, done = run(*changed, check=True), run(*changed)
         assert predicted["diff"] == done["diff"]
-        assert [one["result"] for one in done["objects"]] == ["replaced", "replaced", "unchanged"]
+        assert [one["operation"] for one in done["actions"]] == ["replace", "replace", "keep"]
         assert database.value("SELECT has_table_privilege(%s, 'app.v', 'SELECT')", [reader])
         failed = perform(
             "sql_object", database.dsn_as(owner), False, sql="GRANT SELECT ON public.other TO PUBLIC", **given
@@ -309,10 +325,10 @@ def test_the_history_is_created_with_the_objects(items: Database) -> None:
     def run(check: bool) -> tuple[str, Any]:
         result = install(items, FUNCTION, check=check, history=True)
         assert result["warnings"] == []
-        return result["objects"][-1]["result"], items.value("SELECT to_regclass('maintenance.run') IS NOT NULL")
+        return result["actions"][-1]["operation"], items.value("SELECT to_regclass('maintenance.run') IS NOT NULL")
 
     assert [run(check) for check in (True, False, True, False)] == [
-        ("created", False), ("created", True), ("unchanged", True), ("unchanged", True)]  # fmt: skip
+        ("create", False), ("create", True), ("keep", True), ("keep", True)]  # fmt: skip
     owner = items.role()
     items.sql(f"GRANT CREATE ON SCHEMA public TO {owner}; DROP SCHEMA maintenance CASCADE; DROP FUNCTION twice(int)")
     for check in (True, False):

@@ -48,7 +48,7 @@ def test_views_on_a_replaced_view_are_restored(items: Database) -> None:
     with pytest.raises(OptionError, match=r'view public\.top, view public\."Top of top".*on_conflict: recreate'):
         install(items, wider)
 
-    assert exact(items, wider, on_conflict="recreate") == [("public.items", "replaced")]
+    assert exact(items, wider, on_conflict="recreate") == [("public.items", "replace")]
     assert items.value(DEPENDENTS) == before
     assert items.value("SELECT has_column_privilege(%s, 'top', 'id', 'SELECT')", [reader])
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_replaced_is_made_anew_only_if_asked_for(items: Database,
             install(items, changed, check=check)
     assert catalog(items) == known
     if case != "column type":  # the view above has the type of its column
-        assert [result for _name, result in exact(items, changed, on_conflict="recreate")] == ["replaced"]
+        assert [result for _name, result in exact(items, changed, on_conflict="recreate")] == ["replace"]
     kept = "SELECT relacl::text, obj_description(oid) FROM pg_class WHERE relname = 'f'"
     if kind != "VIEW":
         kept = "SELECT proacl::text, obj_description(oid) FROM pg_proc WHERE proname = 'f'"
@@ -122,12 +122,12 @@ def test_the_script_has_the_last_word_on_what_is_made_anew(items: Database) -> N
 )
 def test_types(items: Database, definition: str, other: str) -> None:
     grant = "; REVOKE USAGE ON TYPE public.mood FROM PUBLIC; COMMENT ON TYPE public.mood IS 'x'"
-    assert exact(items, definition + grant) == [("public.mood", "created")]
+    assert exact(items, definition + grant) == [("public.mood", "create")]
     items.sql("COMMENT ON TYPE mood IS 'y'")
-    assert exact(items, definition + grant) == [("public.mood", "replaced")]
+    assert exact(items, definition + grant) == [("public.mood", "replace")]
     with pytest.raises(OptionError, match="another definition"):
         install(items, other + grant)
-    assert exact(items, other + grant, on_conflict="recreate") == [("public.mood", "replaced")]
+    assert exact(items, other + grant, on_conflict="recreate") == [("public.mood", "replace")]
     items.sql("CREATE TABLE uses (m mood)")
     with pytest.raises(OptionError, match="column m of table"):
         install(items, definition, on_conflict="recreate")
@@ -140,6 +140,6 @@ def test_what_is_added_to_a_view_by_hand_is_taken_away(items: Database) -> None:
     items.sql("DROP MATERIALIZED VIEW items; CREATE MATERIALIZED VIEW items AS SELECT id, name, added FROM item")
     with pytest.raises(OptionError, match=r"public\.names cannot be replaced"):
         install(items, plain, VIEW)
-    assert exact(items, VIEW) == [("public.items", "replaced")]
+    assert exact(items, VIEW) == [("public.items", "replace")]
     found = exact(items, plain, on_conflict="recreate")
-    assert found == [("public.names", "replaced")]
+    assert found == [("public.names", "replace")]

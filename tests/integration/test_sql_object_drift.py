@@ -30,7 +30,7 @@ def test_drift_is_repaired(items: Database, drift: str, changed: str) -> None:
     install(items, FUNCTION, VIEW)
     items.sql(drift)
     found = exact(items, FUNCTION, VIEW)
-    assert [name for name, result in found if result != "unchanged"] == [changed]
+    assert [name for name, result in found if result != "keep"] == [changed]
     assert items.value("SELECT public.twice(21)") == 42
     assert items.value("SELECT count(*) FROM items") == 9
 
@@ -39,7 +39,7 @@ def test_drift_is_found_and_shown(items: Database) -> None:
     role = items.role()
     view = "CREATE OR REPLACE VIEW public.names AS SELECT name FROM public.item; GRANT SELECT ON public.names TO PUBLIC"
     install(items, FUNCTION, VIEW, view, indexes=[INDEX])
-    assert [one["drift"] for one in install(items, FUNCTION, VIEW, view, indexes=[INDEX])["objects"]] == [[]] * 4
+    assert [one["drift"] for one in install(items, FUNCTION, VIEW, view, indexes=[INDEX])["actions"]] == [[]] * 4
 
     items.sql(
         f"GRANT EXECUTE ON FUNCTION twice(int) TO {role}; GRANT SELECT (id) ON items TO {role}; GRANT UPDATE ON names TO {role}"
@@ -51,7 +51,7 @@ def test_drift_is_found_and_shown(items: Database) -> None:
     for check in (True, False):
         found = install(items, FUNCTION, VIEW, view, check=check, indexes=[INDEX])
         assert not found["changed"]
-        assert {one["object"]: one["drift"] for one in found["objects"] if one["drift"]} == {
+        assert {one["target"]: one["drift"] for one in found["actions"] if one["drift"]} == {
             "public.twice(n integer)": [f"privilege {role} EXECUTE"],
             "public.items": [f"privilege {role} SELECT (id)", "comment id: by hand", "index by_hand"],
             "public.names": [f"privilege {role} UPDATE", "comment x"],
@@ -70,7 +70,7 @@ def test_what_the_owner_gives_to_everything_new_is_no_drift(items: Database) -> 
     role = items.role()
     items.sql(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role}")
     items.sql(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {role}")
-    assert [one["drift"] for one in install(items, FUNCTION, VIEW)["objects"]] == [[], []]
+    assert [one["drift"] for one in install(items, FUNCTION, VIEW)["actions"]] == [[], []]
     items.sql(f"REVOKE SELECT ON items FROM {role}")
     wider = VIEW.replace("id, name", "id, name, added")
     exact(items, wider)

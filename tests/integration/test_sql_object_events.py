@@ -43,7 +43,7 @@ def test_a_log_of_ddl_is_no_change_of_rows(items: Database) -> None:
     items.sql(LOG)
     view = "CREATE OR REPLACE VIEW public.v AS SELECT id FROM items"
     done = install(items, FUNCTION, VIEW, view)
-    assert [one["result"] for one in done["objects"]] == ["created"] * 3
+    assert [one["operation"] for one in done["actions"]] == ["create"] * 3
     assert any("logged CREATE FUNCTION" in warning for warning in done["warnings"])
     logged = items.value("SELECT count(*) FROM audit.ddl_log")
     assert logged > 3
@@ -54,8 +54,8 @@ def test_a_log_of_ddl_is_no_change_of_rows(items: Database) -> None:
         with pytest.raises(OptionError, match=r"changes rows of public\.item.* event trigger does that: log, log_drop"):
             install(items, FUNCTION, "DO $$ BEGIN DELETE FROM public.item; END $$", check=check)
     wider = install(items, FUNCTION, VIEW.replace("id, name", "id, name, added"), view, on_conflict="recreate")
-    assert [one["result"] for one in wider["objects"]] == ["unchanged", "replaced", "unchanged"]
-    assert install(items, "DROP FUNCTION IF EXISTS public.twice(int)")["objects"][0]["result"] == "dropped"
+    assert [one["operation"] for one in wider["actions"]] == ["keep", "replace", "keep"]
+    assert install(items, "DROP FUNCTION IF EXISTS public.twice(int)")["actions"][0]["operation"] == "drop"
 
 
 def test_a_log_that_relies_on_the_search_path(items: Database) -> None:
@@ -66,11 +66,11 @@ def test_a_log_that_relies_on_the_search_path(items: Database) -> None:
                   f"EXECUTE FUNCTION log_{event}()")  # fmt: skip
     role = items.role()
     scripts = [FUNCTION, VIEW + f"; GRANT SELECT ON public.items TO {role}", "CREATE TYPE public.mood AS ENUM ('a')"]
-    assert [one["result"] for one in install(items, *scripts)["objects"]] == ["created"] * 3
+    assert [one["operation"] for one in install(items, *scripts)["actions"]] == ["create"] * 3
     assert not install(items, *scripts)["changed"]
     scripts = [FUNCTION.replace("RETURNS int", "RETURNS bigint"), scripts[1].replace("id, name", "id"), scripts[2]]
     done = install(items, *scripts, on_conflict="recreate")
-    assert [one["result"] for one in done["objects"]] == ["replaced", "replaced", "unchanged"]
+    assert [one["operation"] for one in done["actions"]] == ["replace", "replace", "keep"]
     assert not install(items, *scripts)["changed"]
 
 

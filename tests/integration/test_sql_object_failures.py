@@ -10,9 +10,10 @@ import threading
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError, SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
-from tests.objects import FUNCTION, VIEW, catalog, exact, install, results
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
+from tests.objects import FUNCTION, VIEW, catalog, contended, exact, install, results
 from tests.servers import Database
 
 
@@ -75,7 +76,7 @@ def test_changes_of_others_meanwhile_are_not_taken_for_ours(items: Database) -> 
     other.start()
     try:
         for _round in range(30):
-            assert results(install(items, FUNCTION)) == [("public.twice(n integer)", "unchanged")]
+            assert results(install(items, FUNCTION)) == [("public.twice(n integer)", "keep")]
     finally:
         stop.set()
         other.join()
@@ -88,14 +89,14 @@ def test_two_installations_at_once(items: Database) -> None:
 
     def run() -> None:
         start.wait()
-        found.append({one["result"] for one in install(items, FUNCTION, VIEW)["objects"]})
+        found.append({one["operation"] for one in install(items, FUNCTION, VIEW)["actions"]})
 
     threads = [threading.Thread(target=run) for _number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found, key=str) == [{"created"}, {"unchanged"}]
+    assert sorted(found, key=str) == [{"create"}, {"keep"}]
 
 
 def test_a_script_that_changes_rows_is_refused_with_the_table(items: Database) -> None:
@@ -118,12 +119,11 @@ def test_ten_statements_of_which_the_seventh_fails(items: Database) -> None:
 
 
 def test_another_installation_is_waited_for_and_then_given_up(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_objects, "LOCK_WAIT", 0.3)
+    monkeypatch.setattr(policy, "OTHERS_WORK", 0.3)
     holder = items.connect()
     with holder.cursor() as cursor:
         cursor.execute(_objects.LOCK)
-    with pytest.raises(Contended, match="another installation"):
-        install(items, FUNCTION)
+    assert contended(install(items, FUNCTION), "another installation") == [("1.sql", "install")]
     holder.close()
     assert install(items, FUNCTION)["changed"]
 
@@ -132,7 +132,7 @@ def test_where_the_server_does_not_count(items: Database) -> None:
     """Then all catalogs are looked at, and rows are known by the locks that they take."""
     items.sql(f'ALTER DATABASE "{items.name}" SET track_counts = off')
     exact(items, FUNCTION, VIEW, "COMMENT ON TABLE public.item IS 'x'; REVOKE ALL ON public.item FROM PUBLIC")
-    assert exact(items, "DROP FUNCTION IF EXISTS public.twice(int)") == [("public.twice(n integer)", "dropped")]
+    assert exact(items, "DROP FUNCTION IF EXISTS public.twice(int)") == [("public.twice(n integer)", "drop")]
     for script, reason in (
         ("DELETE FROM public.item WHERE id = 3", r"may change rows of public\.item.*track_counts"),
         ("CREATE ROLE made_in_a_script", "pg_authid"),

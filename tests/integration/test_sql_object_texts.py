@@ -31,7 +31,7 @@ def test_several_views_and_types_in_a_file_wherever_they_stand(items: Database) 
         "app", "app.mood", "app.f(n integer)", "app.one", "app.positive", "app.two", "app.three"}  # fmt: skip
     assert items.value("SELECT count(*) FROM app.three") == 9
     items.sql("COMMENT ON MATERIALIZED VIEW app.one IS NULL; REVOKE SELECT ON app.two FROM PUBLIC")
-    changed = {name for name, result in exact(items, script) if result != "unchanged"}
+    changed = {name for name, result in exact(items, script) if result != "keep"}
     assert changed == {"app.one", "app.two"}
     for wrong, line in (
         ("SELECT p FROM app.two", 9),
@@ -62,9 +62,9 @@ def test_names_that_the_server_accepts(items: Database) -> None:
     scripts = [
         f"CREATE MATERIALIZED VIEW {n} AS SELECT id FROM item; COMMENT ON MATERIALIZED VIEW {n} IS 'x'" for n in NAMES
     ]
-    assert [result for _name, result in exact(items, *scripts)] == ["created"] * len(NAMES)
+    assert [result for _name, result in exact(items, *scripts)] == ["create"] * len(NAMES)
     scripts = [script.replace("id FROM", "id, added FROM") for script in scripts]
-    assert [result for _name, result in exact(items, "; ".join(scripts))] == ["replaced"] * len(NAMES)
+    assert [result for _name, result in exact(items, "; ".join(scripts))] == ["replace"] * len(NAMES)
     exact(items, f"CREATE MATERIALIZED VIEW {items.name}.public . third AS SELECT 1 AS a")
     for check in (True, False):
         with pytest.raises(OptionError, match=r"1\.sql: v is not in this database: leave elsewhere out"):
@@ -123,8 +123,8 @@ def test_sequences_extensions_and_what_belongs_to_them(items: Database) -> None:
     assert {name for name, _result in exact(items, grants)} == {"public.counter", "public.serial_id_seq"}
     exact(items, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
     extension = "CREATE EXTENSION IF NOT EXISTS citext SCHEMA ext"
-    assert exact(items, extension) == [("citext", "created")]
-    assert [one["result"] for one in install(items, extension)["objects"]] == ["unchanged"]
+    assert exact(items, extension) == [("citext", "create")]
+    assert [one["operation"] for one in install(items, extension)["actions"]] == ["keep"]
     found = exact(items, f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA ext TO {role}")
     assert any(name.startswith("ext.min(") for name, _result in found)
     exact(items, f"ALTER DEFAULT PRIVILEGES IN SCHEMA ext GRANT EXECUTE ON FUNCTIONS TO {role}")

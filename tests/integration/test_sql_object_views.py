@@ -9,21 +9,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import (
-    Contended,
     MaintenanceError,
     OptionError,
     SqlError,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
-from tests.objects import FUNCTION, INDEX, VIEW, Readers, catalog, exact, in_background, install, results
+from tests.objects import FUNCTION, INDEX, VIEW, Readers, catalog, contended, exact, in_background, install, results
 from tests.runs import perform, until
 from tests.servers import REPOSITORY, Database
 
@@ -44,7 +42,7 @@ def test_a_changed_view_keeps_what_hangs_on_it(items: Database) -> None:
     before = items.sql(kept)
 
     wider = VIEW.replace("id, name", 'id, name, added AS "when"')
-    assert exact(items, wider) == [("public.items", "replaced")]
+    assert exact(items, wider) == [("public.items", "replace")]
 
     assert items.sql(kept) == before
     assert items.value('SELECT count(*) FROM items WHERE "when" IS NULL') == 9
@@ -72,12 +70,8 @@ def test_with_no_data_and_with_data(items: Database) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for for 20 ms, without pauses."""
-    retry: Callable[..., Any] = policy.with_lock_retries
     monkeypatch.setattr(policy, "BLOCKING", 0.02)
-    monkeypatch.setattr(
-        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.install.with_lock_retries",
-        lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
-    )
+    monkeypatch.setattr(policy, "BLOCKING_PAUSES", (0.0, 0.0))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -91,12 +85,32 @@ def test_readers_are_not_disturbed_by_a_comparison_and_not_cut_off_by_a_change(i
 
     assert not install(items, VIEW)["changed"]
     for check in (True, False):
-        with pytest.raises(Contended, match="lock timeout"):
-            install(items, wider, check=check)
+        assert contended(install(items, wider, check=check), "lock timeout") == [("1.sql", "install")]
     assert items.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'vtchat%'") == 0
 
     reader.close()
     assert install(items, wider)["changed"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_reader_who_comes_between_comparing_and_installing(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then it is known what is to be done: that is told, and nothing of it is done or left."""
+    install(items, VIEW)
+    before, reader = catalog(items), items.connect()
+    reader.autocommit = False
+    original = _objects._Installation.apply
+
+    def apply(self: Any, beside: list[int]) -> None:
+        with reader.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM items")
+        original(self, beside)
+
+    monkeypatch.setattr(_objects._Installation, "apply", apply)
+    result = install(items, FUNCTION, VIEW.replace("id, name", "id, name, added"), indexes=[INDEX], history=True)
+    assert contended(result, "lock timeout") == [("public.twice(n integer)", "create"), ("public.items", "replace")]
+    assert (result["totals"], result["diff"]) == ({"contended": 2}, [])
+    assert catalog(items) == before
+    reader.close()
 
 
 SLOW = """CREATE MATERIALIZED VIEW public.items AS
@@ -104,7 +118,10 @@ SELECT id, name, public.gate(id) AS extra FROM public.item"""
 # Whoever calls it waits as long as somebody holds advisory lock 42.
 GATE = """CREATE FUNCTION gate(value int) RETURNS int LANGUAGE plpgsql STABLE AS $$
 BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN value; END $$"""
-AT_THE_GATE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+AT_THE_GATE = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def test_readers_see_the_old_rows_until_the_swap_and_writers_are_not_blocked(items: Database) -> None:
@@ -126,7 +143,7 @@ def test_readers_see_the_old_rows_until_the_swap_and_writers_are_not_blocked(ite
         thread.join()
         before = readers.count
         until(lambda: readers.count > before + 50)
-    assert results(found[0]) == [("public.items", "replaced")]
+    assert results(found[0]) == [("public.items", "replace")]
     assert (readers.errors, readers.seen, writer.errors) == ([], {(9, 1)}, [])
     assert max(readers.slowest, writer.slowest) < 2
     assert items.value("SELECT sum(extra) FROM items") == 45
@@ -179,7 +196,7 @@ def test_what_a_killed_installation_has_built_is_removed(items: Database) -> Non
     done = install(items, VIEW)
     assert items.value(named) == 1
     assert results(predicted) == results(done)
-    assert [one["result"] for one in done["objects"]] == ["unchanged", "dropped"]
+    assert [one["operation"] for one in done["actions"]] == ["keep", "drop"]
     assert not install(items, VIEW)["changed"]
 
 
@@ -223,7 +240,7 @@ def test_a_client_that_is_killed_after_building_blocks_nobody(items: Database) -
     assert items.value(BUILT) == 1
     done = install(items, WIDER)
     assert results(predicted) == results(done)
-    assert [result for _name, result in results(done)] == ["replaced", "dropped"]
+    assert [result for _name, result in results(done)] == ["replace", "drop"]
     assert items.value(BUILT) == 0
     assert not install(items, WIDER)["changed"]
 
@@ -238,7 +255,7 @@ def test_a_build_that_is_ended_in_the_middle_leaves_nothing(items: Database, end
         cursor.execute("SELECT pg_advisory_lock(42)")
     killed = elsewhere(items, SLOW)
     until(lambda: items.value(AT_THE_GATE) == 1)
-    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+    waiting = AT_THE_GATE.replace("count(*)", "pid")
     pid = items.value(waiting)
     if end == "terminate":
         items.sql("SELECT pg_terminate_backend(%s)", [pid])
@@ -248,7 +265,7 @@ def test_a_build_that_is_ended_in_the_middle_leaves_nothing(items: Database, end
     until(lambda: not items.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]))
     gate.close()
     assert catalog(items) == before
-    assert results(install(items, SLOW)) == [("public.items", "replaced")]
+    assert results(install(items, SLOW)) == [("public.items", "replace")]
 
 
 def test_leftovers_and_names_of_others(items: Database) -> None:
@@ -264,10 +281,10 @@ def test_leftovers_and_names_of_others(items: Database) -> None:
     items.sql(
         f'CREATE TABLE "vtchat.maintenance: trial" (a int); ALTER TABLE "vtchat.maintenance: trial" OWNER TO {other}'
     )
-    assert [result for _name, result in results(install(items, VIEW, role=owner))] == ["created"]
+    assert [result for _name, result in results(install(items, VIEW, role=owner))] == ["create"]
     for check in (True, False):
         done = install(items, WIDER, check=check, role=owner)
-        assert [result for _name, result in results(done)] == ["replaced"]
+        assert [result for _name, result in results(done)] == ["replace"]
         assert done["warnings"] == [
             'materialized view public."vtchat.maintenance new 00000001" was left by an interrupted installation of role '
             f"{other}: drop it as that role"
@@ -293,18 +310,13 @@ def test_a_blocked_lock_does_not_hold_readers_up_for_longer_than_its_limit(
 ) -> None:
     """A long transaction reads the view; other readers would queue behind the request for the lock."""
     install(items, VIEW)
-    retry: Callable[..., Any] = policy.with_lock_retries
-    monkeypatch.setattr(
-        "ansible_collections.vtchat.maintenance.plugins.module_utils._objects.install.with_lock_retries",
-        lambda session, attempt, left: retry(session, attempt, left, sleep=lambda seconds: None),
-    )
-    monkeypatch.setattr(policy, "BLOCKING_TRIES", 2)
+    monkeypatch.setattr(policy, "BLOCKING_PAUSES", (0.0,))
     holder = items.connect()
     holder.autocommit = False
     with holder.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM items")
-    with Readers(items, "SELECT count(*) FROM items") as readers, pytest.raises(Contended):
-        install(items, VIEW.replace("id, name", "id, name, added"))
+    with Readers(items, "SELECT count(*) FROM items") as readers:
+        assert contended(install(items, VIEW.replace("id, name", "id, name, added")), "lock timeout")
     holder.close()
     assert readers.errors == []
     assert 1.0 < readers.slowest < 3.0  # the limit is 2
@@ -319,14 +331,14 @@ def test_indexes_are_repaired_after_the_objects(items: Database, drift: str) -> 
         return install(items, VIEW, check=check, indexes=[INDEX])
 
     first = run(check=True)
-    assert results(first) == results(run()) == [("public.items", "created"), ("public.items_id", "created")]
+    assert results(first) == results(run()) == [("public.items", "create"), ("public.items_id", "create")]
     assert not run()["changed"]
     items.sql(drift)
     predicted = run(check=True)
     done = run()
     assert predicted["diff"] == done["diff"]
     assert results(predicted) == results(done)
-    assert dict(results(done))["public.items_id"] in ("created", "replaced")
+    assert dict(results(done))["public.items_id"] in ("create", "replace")
     assert not run()["changed"]
 
 
@@ -346,8 +358,8 @@ def test_a_view_that_needs_what_changes_with_it_is_built_with_it(items: Database
         "CREATE MATERIALIZED VIEW app.labels AS SELECT app.label(id) AS label FROM public.item",
         "COMMENT ON COLUMN app.labels.label IS 'x'",
     )
-    assert [result for _name, result in exact(items, *scripts)] == ["created", "created", "created", "replaced"]
-    assert install(items, scripts[0])["objects"][0]["result"] == "unchanged"
+    assert [result for _name, result in exact(items, *scripts)] == ["create", "create", "create", "replace"]
+    assert install(items, scripts[0])["actions"][0]["operation"] == "keep"
     changed = [text.replace("'a'", "'b'").replace("AS label FROM", "AS label, id FROM") for text in scripts]
     exact(items, *changed)
     assert items.value("SELECT min(label) FROM app.labels") == "b1"
@@ -357,7 +369,7 @@ def test_a_view_that_needs_what_changes_with_it_is_built_with_it(items: Database
     for check in (True, False):
         with pytest.raises(OptionError, match=r"2\.sql: .*readers of public\.v would wait"):
             install(items, wider, VIEW.replace("public.item;", "public.v;"), check=check)
-    assert [result for _name, result in exact(items, wider, VIEW)] == ["replaced", "created"], (
+    assert [result for _name, result in exact(items, wider, VIEW)] == ["replace", "create"], (
         "these have nothing to do with each other"
     )
 

@@ -117,7 +117,7 @@ def everything(database: Database, turn: int, rounds: tuple[bool, ...] = (True, 
     for check in rounds:
         for module, result in scenario(database.dsn, turn, check):
             modules.add(module)
-            objects = [(one["object"], one["result"]) for one in result.get("objects", [])]
+            objects = [(one["target"], one["operation"]) for one in result.get("actions", [])]
             actions = [(one["target"], one["outcome"], one["rows"]) for one in result.get("actions", [])]
             failed = result["msg"] if result.get("failed") and module != "run" else ""
             found.append((module, check, failed, actions, objects))

@@ -60,12 +60,12 @@ def provision(database: Database, files: list[str] = FILES, **variables: tuple[s
     indexes = [rendered(file) for file in INDEXES] if files is FILES else None
     result = perform("sql_object", database.dsn, scripts=scripts, indexes=indexes)
     assert not result.get("failed"), result
-    return {one["result"] for one in result["objects"]}
+    return {one["operation"] for one in result["actions"]}
 
 
 @pytest.fixture
 def vtchat(vtchat_database: Database) -> Database:
-    assert provision(vtchat_database) == {"created", "unchanged"}
+    assert provision(vtchat_database) == {"create", "keep"}
     return vtchat_database
 
 
@@ -221,9 +221,9 @@ def test_any_plan_can_count_as_vt_plus(vtchat: Database, slug: str) -> None:
         "INSERT INTO user_subscriptions (id, user_id, plan) VALUES ('a', 'user_1', %s), ('b', 'user_2', 'vt_plus')",
         [slug],
     )
-    assert provision(vtchat, slugs=(slug, "another")) == {"replaced", "unchanged"}
+    assert provision(vtchat, slugs=(slug, "another")) == {"replace", "keep"}
     assert vtchat.sql("SELECT user_id FROM user_subscription_summary WHERE is_vt_plus") == [("user_1",)]
-    assert provision(vtchat, slugs=(slug, "another")) == {"unchanged"}
+    assert provision(vtchat, slugs=(slug, "another")) == {"keep"}
 
 
 def test_the_applications_queries(vtchat: Database) -> None:
@@ -355,8 +355,8 @@ def test_only_the_applications_roles(vtchat: Database) -> None:
     app, other = vtchat.role('App "one" o\'clock'), vtchat.role()
     vtchat.sql(sql.SQL("GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(app)))
     vtchat.sql("REVOKE ALL ON user_subscription_summary FROM PUBLIC")
-    assert provision(vtchat, roles=(app,)) == {"replaced", "unchanged"}
-    assert provision(vtchat, roles=(app,)) == {"unchanged"}
+    assert provision(vtchat, roles=(app,)) == {"replace", "keep"}
+    assert provision(vtchat, roles=(app,)) == {"keep"}
 
     connection = vtchat.connect(app)
     with connection.cursor() as cursor:
@@ -370,7 +370,7 @@ def test_only_the_applications_roles(vtchat: Database) -> None:
                 cursor.execute(query)
     connection.close()
 
-    assert provision(vtchat) == {"replaced", "unchanged"}, "PUBLIC gets its default back"
+    assert provision(vtchat) == {"replace", "keep"}, "PUBLIC gets its default back"
     assert vtchat.value("SELECT has_function_privilege(%s, 'cleanup_expired_sessions()', 'EXECUTE')", [other])
 
 
@@ -433,11 +433,11 @@ def test_everything_exists(vtchat: Database) -> None:
 def test_the_same_on_15(postgres15: Server) -> None:
     database = postgres15.create_database(postgres15.vtchat_template())
     try:
-        assert provision(database) == {"created", "unchanged"}
-        assert provision(database) == {"unchanged"}
+        assert provision(database) == {"create", "keep"}
+        assert provision(database) == {"keep"}
         assert database.sql("SELECT refresh_subscription_summary()")
-        assert provision(database, slugs=("other",)) == {"replaced", "unchanged"}
-        assert provision(database, slugs=("other",)) == {"unchanged"}
+        assert provision(database, slugs=("other",)) == {"replace", "keep"}
+        assert provision(database, slugs=("other",)) == {"keep"}
         for query, expected in EXISTENCE.items():
             assert database.sql(query) == expected
     finally:
@@ -448,13 +448,13 @@ def test_takes_over_what_was_made_by_hand(vtchat_database: Database) -> None:
     vtchat_database.sql(BY_HAND)
     assert vtchat_database.value("SELECT count(*) - count(DISTINCT user_id) FROM user_subscription_summary") > 0
 
-    assert provision(vtchat_database) == {"created", "replaced", "unchanged"}
+    assert provision(vtchat_database) == {"create", "replace", "keep"}
 
     assert vtchat_database.value("SELECT count(*) FROM user_subscription_summary") == 2000
     assert vtchat_database.value("SELECT to_regclass('\"made by hand\"') IS NOT NULL")
     for query in APPLICATION_QUERIES:
         assert vtchat_database.sql(query), query
-    assert provision(vtchat_database) == {"unchanged"}
+    assert provision(vtchat_database) == {"keep"}
 
 
 class TestPlaybook:

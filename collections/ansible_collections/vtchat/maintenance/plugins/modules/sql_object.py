@@ -27,8 +27,10 @@ description:
     targets, and its name. Storage parameters are those of the script. What a killed installation has built is removed by
     the next one.
   - If the view needs something that an earlier script changes, it is built in the transaction instead.
-  - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer.
-  - Another installation in the same database is waited for for 30 seconds.
+  - Locks are waited for for two seconds in all and for a few tries, so that nobody who queues behind waits longer. Another
+    installation in the same database is waited for for 30 seconds. When that was in vain, nothing is installed, what is
+    missing is C(contended), the status is V(partial) and there is a warning; it is not a failure. A task that needs the
+    objects repeats it with C(until), or says C(failed_when).
   - Refused, with the right place for it, are tables, indexes (M(vtchat.maintenance.index) is for these), policies, sequences,
     roles and settings of the server, scripts that change rows, statements that leave nothing to compare, and everything that
     cannot run in a transaction, such as C(COMMIT) and commands of psql.
@@ -127,26 +129,67 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-objects:
-  description: The objects that the scripts define, in the scripts' order, and what interrupted installations had left.
-  returned: success
+status:
+  description:
+    - V(ok), V(failed), or V(partial) if somebody else's lock, or the end of the budget, has kept something from being installed.
+  returned: always
+  type: str
+actions:
+  description:
+    - The objects that the scripts define, in the scripts' order, what interrupted installations had left, then the indexes and
+      the history. Where a lock has kept the scripts from being compared, one entry for all of them.
+    - Empty if a script fails; then nothing was changed.
+  returned: always
   type: list
   elements: dict
   contains:
-    script:
-      description: Name of the script; empty for something that an interrupted installation had left.
-      type: str
+    step:
+      description: Always 1.
+      type: int
       returned: always
-    object:
-      description: The object, schema-qualified and quoted where SQL needs it.
+    operation:
+      description: V(create), V(replace), V(drop) or V(keep); V(install) for scripts that could not be compared.
       type: str
       returned: always
     kind:
-      description: Kind of object, such as V(function) or V(materialized view).
+      description: Kind of object, such as V(function), V(materialized view) or V(index).
       type: str
       returned: always
-    result:
-      description: V(created), V(replaced), V(dropped) or V(unchanged); in check mode, what would become of it.
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description: V(done), V(unchanged), V(planned) (check mode), V(contended), or for indexes V(deferred) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: What is different, or why it was not done.
+      type: str
+      returned: always
+    changed:
+      description: Whether it was changed or, in check mode, would be.
+      type: bool
+      returned: always
+    rows:
+      description: Always V(null).
+      type: int
+      returned: always
+    seconds:
+      description: How long it took; for indexes.
+      type: float
+      returned: always
+    numbers:
+      description: For indexes what M(vtchat.maintenance.index) returns, otherwise empty.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL, for indexes.
+      type: list
+      elements: str
+      returned: always
+    script:
+      description: Name of the script; empty for something that an interrupted installation had left.
       type: str
       returned: always
     drift:
@@ -156,14 +199,27 @@ objects:
       type: list
       elements: str
       returned: always
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+check_mode:
+  description: Whether this was check mode.
+  returned: when connected
+  type: bool
+seconds:
+  description: How long it took, connecting not included.
+  returned: when connected
+  type: float
 server:
   description: Host, database, version and provider of the server.
-  returned: success
+  returned: when connected
   type: dict
   sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
 turns:
   description: Round trips to the server after connecting.
-  returned: success
+  returned: when connected
   type: int
 errors:
   description: All faults of the options, one by one.

@@ -72,12 +72,12 @@ _GENERIC = """generic AS (
 
 # Of aggregates the server prints no definition.
 _FUNCTIONS = """SELECT o.classid, o.objid,
-       CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
-       format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS object,
-       p.oid::regprocedure::text AS address,
+       CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
+       format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+       p.oid::regprocedure::text,
        CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE concat_ws(E'\\n',
-           'RETURNS ' || pg_get_function_result(p.oid), 'parallel ' || p.proparallel::text, g.lines) END AS definition,
-       NULL AS settings, p.proowner AS owner, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, NULL AS place
+           'RETURNS ' || pg_get_function_result(p.oid), 'parallel ' || p.proparallel::text, g.lines) END,
+       NULL::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), NULL::text
 FROM touched AS o JOIN pg_proc AS p ON p.oid = o.objid JOIN pg_namespace AS n ON n.oid = p.pronamespace
 JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
 WHERE o.classid = 'pg_proc'::regclass"""
@@ -135,24 +135,25 @@ LEFT JOIN pg_class AS r ON r.oid = y.typrelid
 WHERE o.classid = 'pg_type'::regclass AND coalesce(r.relkind, 'c') = 'c' AND y.typtype <> 'm'"""
 
 _SCHEMAS = """SELECT o.classid, o.objid, 'schema', quote_ident(n.nspname), quote_ident(n.nspname),
-       'CREATE SCHEMA ' || quote_ident(n.nspname), NULL, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner)), NULL
+       'CREATE SCHEMA ' || quote_ident(n.nspname), NULL::text,
+       n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner)), NULL::text
 FROM touched AS o JOIN pg_namespace AS n ON n.oid = o.objid WHERE o.classid = 'pg_namespace'::regclass"""
 
-_TRIGGERS = """SELECT o.classid, o.objid, 'trigger', format('%I on %I.%I', g.tgname, n.nspname, c.relname), NULL,
-       format('%s -- %s', pg_get_triggerdef(g.oid), g.tgenabled), NULL, c.relowner, NULL, NULL
+_TRIGGERS = """SELECT o.classid, o.objid, 'trigger', format('%I on %I.%I', g.tgname, n.nspname, c.relname), NULL::text,
+       format('%s -- %s', pg_get_triggerdef(g.oid), g.tgenabled), NULL::text, c.relowner, NULL::aclitem[], NULL::text
 FROM touched AS o JOIN pg_trigger AS g ON g.oid = o.objid JOIN pg_class AS c ON c.oid = g.tgrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE o.classid = 'pg_trigger'::regclass AND NOT g.tgisinternal"""
 
 # Rules of tables; those of views belong to the view.
-_RULES = """SELECT o.classid, o.objid, 'rule', format('%I on %I.%I', w.rulename, n.nspname, c.relname), NULL,
-       format('%s -- %s', pg_get_ruledef(w.oid), w.ev_enabled), NULL, c.relowner, NULL, NULL
+_RULES = """SELECT o.classid, o.objid, 'rule', format('%I on %I.%I', w.rulename, n.nspname, c.relname), NULL::text,
+       format('%s -- %s', pg_get_ruledef(w.oid), w.ev_enabled), NULL::text, c.relowner, NULL::aclitem[], NULL::text
 FROM touched AS o JOIN pg_rewrite AS w ON w.oid = o.objid JOIN pg_class AS c ON c.oid = w.ev_class
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE o.classid = 'pg_rewrite'::regclass AND c.relkind NOT IN ('v', 'm')"""
 
 # All other objects, by what their catalogs say.
-_OTHERS = """SELECT o.classid, o.objid, i.type, i.identity, NULL, coalesce(g.lines, i.identity), NULL, g.owner,
+_OTHERS = """SELECT o.classid, o.objid, i.type, i.identity, NULL::text, coalesce(g.lines, i.identity), NULL::text, g.owner,
        coalesce(g.acl, acldefault(l.letter, g.owner)), CASE o.classid {objects} ELSE '{migration}' END
 FROM touched AS o JOIN generic AS g ON g.classid = o.classid AND g.objid = o.objid
 LEFT JOIN (VALUES ('pg_language', 'l'::"char"), ('pg_foreign_data_wrapper', 'F'), ('pg_foreign_server', 'S'),
@@ -197,20 +198,41 @@ _SHOWN = """shown AS (
 )"""
 
 
-def describe() -> str:
-    """The query that describes objects; it still has its <rows>."""
+# By catalog. What is in none of these is described by what its own catalog says.
+_KINDS = {
+    "pg_proc": _FUNCTIONS,
+    "pg_class": _RELATIONS_OF_ALL_KINDS,
+    "pg_type": _TYPES,
+    "pg_namespace": _SCHEMAS,
+    "pg_trigger": _TRIGGERS,
+    "pg_rewrite": _RULES,
+    "others": _OTHERS,
+}
+
+
+def kinds() -> dict[str, str]:
+    """What stands in the place of <kinds>, by catalog; "others" for all that have no entry."""
     objects = "".join(
         f" WHEN '{name}'::regclass THEN " + (f"'{place}'" if place else "NULL") for name, place in OBJECTS.items()
     )
     relations = "".join(f" WHEN '{letter}' THEN '{place}'" for letter, place in RELATIONS.items())
-    kinds = "\nUNION ALL\n".join([_FUNCTIONS, _RELATIONS_OF_ALL_KINDS, _TYPES, _SCHEMAS, _TRIGGERS, _RULES, _OTHERS])
+    places = {"{objects}": objects, "{relations}": relations, "{migration}": MIGRATION}
+    return {catalog: _filled(query, places) for catalog, query in _KINDS.items()}
+
+
+def describe() -> str:
+    """The query that describes objects; the program puts <rows> and <kinds> in, for only what is asked for should be planned."""
     query = f"""
-WITH {_TOUCHED}, {_LINES}, {_GENERIC}, described AS (
-{kinds}
+WITH {_TOUCHED}, {_LINES}, {_GENERIC},
+described (classid, objid, kind, object, address, definition, settings, owner, acl, place) AS (
+<kinds>
 ), {_SHOWN}
 SELECT coalesce(jsonb_agg(to_jsonb(shown) ORDER BY kind, object), '[]') FROM shown
 """  # noqa: S608 - made of constants
-    places = {"{ignored}": listed(_IGNORED), "{plain}": _PLAIN, "{objects}": objects, "{relations}": relations}
-    for place, text in {**places, "{migration}": MIGRATION}.items():
+    return _filled(query, {"{ignored}": listed(_IGNORED), "{plain}": _PLAIN})
+
+
+def _filled(query: str, places: dict[str, str]) -> str:
+    for place, text in places.items():
         query = query.replace(place, text)
     return query

@@ -12,7 +12,7 @@ They have positional parameters, and run with our own search_path, so every name
 from __future__ import annotations
 
 from .catalog import CATALOGS, REFUSED, scan
-from .describe import describe
+from .describe import describe, kinds
 
 # What stands in the way of dropping an object: $1 classid, $2 objid. views: those that can be made anew, the ones that
 # others need first. others: everything else, as the server calls it.
@@ -341,12 +341,13 @@ SELECT jsonb_build_object('relations', (SELECT jsonb_agg(format('%I.%I', n.nspna
         AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)))
 """
 
-QUERIES = {
+QUERIES: dict[str, str | dict[str, str]] = {
     "uses": USES,
     "catalogs": CATALOGS,
     "scan_during": scan("in progress"),
     "scan_undone": scan("aborted"),
     "describe": describe(),
+    "kinds": kinds(),
     "logged": LOGGED,
     "rows": ROWS,
     "advanced": ADVANCED,

@@ -27,6 +27,10 @@ LIGHT = 1.0  # catalog reads
 ROW = 2.0  # batches of row changes: row locks are skipped, this is for the table
 BLOCKING = 2.0  # ACCESS EXCLUSIVE: while it waits, everybody behind it waits too
 BLOCKING_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between tries
+OTHERS_WORK = 30.0  # seconds that one installation waits for another, which may be building a view
+LOOK_AGAIN = 0.2  # seconds between two looks whether somebody has finished
+CLEANING = 30.0  # seconds to remove what a failure has left, whatever is left of the budget
+COLLISION_TRIES = 3  # where the server refuses one of two that write the same row of the catalog
 BATCH_TRIES = 8  # of one batch of rows, each half the size of the one before
 
 

@@ -79,6 +79,7 @@ dependents jsonb; others jsonb; indexes jsonb; built_indexes jsonb; belongings j
 -- The attempt: numbers of transactions, pairs [class, object], descriptions
 tries int; finished boolean; lowest_number bigint; numbers_before bigint[]; numbers_during bigint[];
 tables oid[]; sequences oid[]; files jsonb; scanned jsonb; always_described jsonb; pairs jsonb; described jsonb;
+rows_of text; kinds_of text;
 before jsonb; after jsonb; known_before jsonb; now_there jsonb; compared jsonb; refused jsonb; used jsonb;
 statement text; address text; message text; hint text;
 -- Of loops

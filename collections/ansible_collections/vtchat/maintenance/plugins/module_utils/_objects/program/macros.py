@@ -62,11 +62,21 @@ END IF;
 {{argument}}
 {OURS}"""
 
-# {{describe: pairs => variable}}: objects in the server's own words.
+# {{describe: pairs => variable}}: objects in the server's own words. Planning the query takes longer than anything else here:
+# it consists of what is needed for the catalogs of these objects.
 DESCRIBE = """described := {argument};
-EXECUTE replace(q->>'describe', '<rows>', coalesce((SELECT string_agg(' UNION ALL ' || (c->>'rows'), '')
-  FROM jsonb_array_elements(catalogs) AS c
-  WHERE c->'class' IN (SELECT DISTINCT e->0 FROM jsonb_array_elements(described) AS e)), '')) INTO {target} USING described;"""
+IF described = '[]' THEN
+  {target} := '[]';
+ELSE
+  SELECT string_agg(e.rows, '') FILTER (WHERE e.rows IS NOT NULL), string_agg(DISTINCT e.kind, ' UNION ALL ')
+  INTO rows_of, kinds_of FROM (
+    SELECT ' UNION ALL ' || (c->>'rows') AS rows, CASE WHEN c->'oid' = c->'class' THEN
+      coalesce(q->'kinds'->>(c->>'name'), q->'kinds'->>'others') END AS kind
+    FROM jsonb_array_elements(catalogs) AS c
+    WHERE c->'class' IN (SELECT p->0 FROM jsonb_array_elements(described) AS p)) AS e;
+  EXECUTE replace(replace(q->>'describe', '<rows>', coalesce(rows_of, '')), '<kinds>',
+    coalesce(kinds_of, q->'kinds'->>'others')) INTO {target} USING described;
+END IF;"""
 
 # {{scan: during => variable}}, {{scan: undone => variable}}: which objects were written.
 SCAN = """EXECUTE replace(q->>'scan_{argument}', '<scan>', coalesce((
