@@ -20,6 +20,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server as ServerFacts
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import scram
@@ -615,6 +616,20 @@ def test_one_waits_for_the_other(site: Site) -> None:
         assert not site.provide(check=True).get("failed")  # to look needs no lock
         other.cursor().execute(f"SELECT pg_advisory_unlock({key})")
         assert running.result(60)["changed"]
+
+
+def test_a_lock_that_is_not_let_go(new_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contended, as everywhere else: not failed, and nothing was changed."""
+    monkeypatch.setattr(policy, "BLOCKING", 0.02)
+    monkeypatch.setattr(policy, "BLOCKING_PAUSES", (0.0,))
+    with closing(new_site.database.connect()) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(hashtextextended('vtchat.maintenance.maintainer', 0))")
+        before, result = new_site.snapshot(), new_site.provide()
+    assert (result["status"], result["changed"], "failed" in result) == ("partial", False, False)
+    assert outcomes(result) == {f"role {new_site.name}": "contended"}
+    assert f"No right of {new_site.name} was changed: canceling statement due to lock timeout" in result["msg"]
+    assert result["warnings"][0] in result["msg"]
+    assert new_site.snapshot() == before
 
 
 def test_what_the_server_did_not_do_is_noticed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ description:
   - C(purge) needs C(SELECT) and C(DELETE) on the table and C(UPDATE) on its column, because rows are locked first.
     C(refresh) and C(analyze) need C(MAINTAIN) from PostgreSQL 17 on; before, and for C(index), membership in the owner, which
     gives all rights of the owner. Schemas need C(USAGE), the database C(CONNECT).
+  - Somebody else's lock is waited for for two seconds and a few tries. After that nothing is changed, the status is
+    V(partial) and there is a warning; it is not a failure. A task that needs the rights repeats it with C(until), or says
+    C(failed_when).
   - All rights are given in one transaction. If the role that connects may not give one of them, none is given, and the
     failure names the statement and who may run it.
   - Rights that the role has beyond that are reported, and taken away only with O(exclusive). Only this database is looked
@@ -104,7 +107,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: V(ok) or V(failed).
+  description: V(ok), V(failed), or V(partial) if somebody else's lock has kept the rights from being given.
   returned: always
   type: str
 actions:
@@ -121,13 +124,18 @@ actions:
       description: Always V(maintainer).
       type: str
       returned: always
+    kind:
+      description: What the target is, such as V(table), V(schema), V(database) or V(role); empty if it does not exist.
+      type: str
+      returned: always
     target:
       description: The object, such as V(public.sessions), V(schema public), V(database app) or V(role maintainer).
       type: str
       returned: always
     outcome:
       description:
-        - V(done), V(unchanged), V(planned) (check mode), V(failed), or V(skipped) because something else failed.
+        - V(done), V(unchanged), V(planned) (check mode), V(failed), V(skipped) because something else failed, or V(contended):
+          somebody else held a lock, and nothing was changed.
       type: str
       returned: always
     reason:
@@ -202,6 +210,10 @@ server:
   returned: when connected
   type: dict
   sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+seconds:
+  description: How long it took.
+  returned: when connected
+  type: float
 turns:
   description: Round trips to the server after connecting.
   returned: when connected

@@ -41,6 +41,8 @@ class Extension:
 
 # pg_stat_force_next_flush(): counters of our own session are in the views at once; before 15 a collector had them first.
 FLUSHED_STATISTICS = Feature(150000, "pg_stat_force_next_flush()")
+# Memberships have options, WITH INHERIT and SET, and CREATEROLE reaches only roles that one has ADMIN OPTION on.
+MEMBERSHIP_OPTIONS = Feature(160000, "options of memberships")
 MAINTAIN = Feature(170000, "privilege MAINTAIN")
 # ANALYZE, REFRESH, CREATE INDEX and the like run with search_path = pg_catalog, pg_temp.
 RESTRICTED_PATH = Feature(170000, "search_path of its own for maintenance commands")

@@ -13,48 +13,56 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Need
 from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import maintainer
-from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.facts import EXISTS, Extra, Facts, Right
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.model import (
+    EXISTS,
+    Extra,
+    Facts,
+    Key,
+    Right,
+    SetPassword,
+    Statement,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._rights.provide import decide
 
-OPTIONS: dict[str, Any] = {"name": "m", "password": None, "connection_limit": None, "exclusive": False}
-EXCLUSIVE = {**OPTIONS, "exclusive": True}
 
-
-def right(what: str = "SELECT", had: bool = False, direct: bool | None = None, **more: Any) -> Right:
-    key = ("TABLE", "public", "t", "", what)
+def right(what: str = "SELECT", held: bool = False, direct: bool | None = None, **more: Any) -> Right:
+    key = Key("TABLE", "public", "t", "", what)
     given = {"may": True, "giver": "o", **more}
-    return Right(key, "public.t", f"GRANT {what} ON t TO m", had, had if direct is None else direct, **given)
+    return Right(key, Statement(f"GRANT {what} ON t TO m"), held, held if direct is None else direct, **given)
 
 
 def extra(may: bool = True) -> Extra:
-    return Extra(("TABLE", "public", "t", "", "UPDATE"), "public.t", "GRANT UPDATE …", "REVOKE UPDATE …", may, "g")
+    key = Key("TABLE", "public", "t", "", "UPDATE")
+    return Extra(key, Statement("GRANT UPDATE …"), Statement("REVOKE UPDATE …"), may, "g")
 
 
-def decided(
-    *rights: Right, options: dict[str, Any] = OPTIONS, **facts: Any
-) -> list[tuple[str | None, tuple[str, ...], str]]:
-    actions = maintainer.decide(Facts("a", list(rights), **facts), options)
-    return [(action.verdict, action.statements, action.reason) for action in actions]
+def decided(*rights: Right, exclusive: bool = False, **facts: Any) -> list[tuple[str | None, tuple[str, ...], str]]:
+    actions = decide(Facts("a", list(rights), **facts), exclusive)
+    return [
+        (action.verdict, tuple(statement.text() for statement in action.statements), action.reason)
+        for action in actions
+    ]
 
 
 @pytest.mark.parametrize(
-    ("rights", "options", "expected"),
+    ("rights", "exclusive", "expected"),
     [
-        ([right(had=True)], OPTIONS, ("unchanged", (), "has SELECT")),
-        ([right()], OPTIONS, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
-        ([right(had=True), right("DELETE")], OPTIONS, (None, ("GRANT DELETE ON t TO m",), "has no DELETE")),
+        ([right(held=True)], False, ("unchanged", (), "has SELECT")),
+        ([right()], False, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
+        ([right(held=True), right("DELETE")], False, (None, ("GRANT DELETE ON t TO m",), "has no DELETE")),
         # through another role: enough, unless that one is to go
-        ([right(had=True, direct=False)], OPTIONS, ("unchanged", (), "has SELECT")),
-        ([right(had=True, direct=False)], EXCLUSIVE, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
+        ([right(held=True, direct=False)], False, ("unchanged", (), "has SELECT")),
+        ([right(held=True, direct=False)], True, (None, ("GRANT SELECT ON t TO m",), "has no SELECT")),
         (
             [right(EXISTS), right()],
-            OPTIONS,
+            False,
             (None, (f"GRANT {EXISTS} ON t TO m", "GRANT SELECT ON t TO m"), "does not exist"),
         ),
-        ([right(EXISTS, had=True)], OPTIONS, ("unchanged", (), "exists")),
+        ([right(EXISTS, held=True)], False, ("unchanged", (), "exists")),
     ],
 )
-def test_one_target(rights: list[Right], options: dict[str, Any], expected: Any) -> None:
-    assert decided(*rights, options=options) == [expected]
+def test_one_target(rights: list[Right], exclusive: bool, expected: Any) -> None:
+    assert decided(*rights, exclusive=exclusive) == [expected]
 
 
 def test_who_may_is_named() -> None:
@@ -63,22 +71,22 @@ def test_who_may_is_named() -> None:
     assert reason == "a may not do this: GRANT SELECT ON t TO m; o may"
 
 
-def test_fault_of_a_right_that_is_had_does_not_matter() -> None:
-    assert decided(right(had=True, fault="never", may=False))[0][0] == "unchanged"
+def test_fault_of_a_right_that_is_held_does_not_matter() -> None:
+    assert decided(right(held=True, fault="never", may=False))[0][0] == "unchanged"
     assert decided(right(fault="never"))[0][::2] == ("failed", "never")
 
 
 def test_excess_is_no_action_unless_exclusive() -> None:
-    assert decided(right(had=True), extras=[extra()])[0][0] == "unchanged"
-    assert decided(right(had=True), extras=[extra()], options=EXCLUSIVE) == [
+    assert decided(right(held=True), extras=[extra()])[0][0] == "unchanged"
+    assert decided(right(held=True), extras=[extra()], exclusive=True) == [
         (None, ("REVOKE UPDATE …",), "1 right beyond the needs")
     ]
-    [(verdict, _statements, reason)] = decided(right(had=True), extras=[extra(may=False)], options=EXCLUSIVE)
+    [(verdict, _statements, reason)] = decided(right(held=True), extras=[extra(may=False)], exclusive=True)
     assert (verdict, reason) == ("failed", "a may not do this: REVOKE UPDATE …; g gave it")
 
 
 def test_all_or_nothing() -> None:
-    other = Right(("ROLE", "", "m", "", "LOGIN"), "role m", "ALTER ROLE m LOGIN", False, False, True)
+    other = Right(Key("ROLE", "", "m", "", "LOGIN"), Statement("ALTER ROLE m LOGIN"), False, False, True)
     verdicts = [verdict for verdict, _statements, _reason in decided(other, right(may=False))]
     assert verdicts == ["skipped", "failed"]
     verdicts = [verdict for verdict, _statements, _reason in decided(other, faults=[("x", "there is no x")])]
@@ -109,3 +117,21 @@ def test_rights_on_all_that_there_will_ever_be_cannot_be_given() -> None:
     assert [want.name for want in wants] == ["t"]
     assert faults[0].startswith("steps[1].analyze: name its objects")
     assert "pg_maintain" in faults[0]
+
+
+def test_a_password_is_in_nothing_that_is_shown() -> None:
+    statement = SetPassword("ALTER ROLE m PASSWORD '********'", "m", "s3cret")
+    assert "s3cret" not in repr(statement) + statement.text()
+
+
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        (Key("TABLE", "public", "t", "", "SELECT"), "public.t"),
+        (Key("COLUMN", "S", "t", "c", "UPDATE"), '"S".t'),
+        (Key("SCHEMA", "", "Public", "", "USAGE"), 'schema "Public"'),
+        (Key("ROLE", "", "m", "", "MEMBER"), "role m"),
+    ],
+)
+def test_what_a_right_is_on(key: Key, target: str) -> None:
+    assert key.target == target
