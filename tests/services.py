@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import pytest
+from ansible.module_utils import basic
+
 from ansible_collections.vtchat.maintenance.plugins.module_utils._masking import Hidden
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Result
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services.http import Waiting
@@ -59,3 +62,18 @@ def verdicts(result: Mapping[str, Any], kind: str = "") -> dict[str, tuple[str, 
 def reason(result: Mapping[str, Any], target: str) -> str:
     """Why a target got its outcome."""
     return str(next(action["reason"] for action in result["actions"] if action["target"] == target))
+
+
+def printed(
+    main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **options: Any
+) -> str:
+    """All that a module prints with these options: its result, and what Ansible adds where it is asked to say much."""
+    asked = {"_ansible_check_mode": False, "_ansible_diff": True, "_ansible_verbosity": 4}
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+    monkeypatch.setattr(basic, "_load_params", lambda: {**asked, **options})
+    # Tracebacks repeat the source, which is this test.
+    monkeypatch.setattr(basic, "_PARSED_MODULE_ARGS", {"_ansible_tracebacks_for": []}, raising=False)
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr()
+    return shown.out + shown.err

@@ -10,6 +10,7 @@ import base64
 import json
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,12 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._module import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Result
 from ansible_collections.vtchat.maintenance.plugins.module_utils._spec import Spec
 
+# plan and the like are done by action plugins alone.
+MODULES = sorted(
+    path.stem
+    for path in (Path(_module.__file__).parents[1] / "modules").glob("*.py")
+    if "def main" in path.read_text("utf-8")
+)
 SPEC: dict[str, Any] = {"token": {"type": "str", "no_log": True, "aliases": ["key"]}, "name": {"type": "str"}}
 
 
@@ -41,6 +48,22 @@ def test_values_of_unknown_options_are_not_shown(
     shown = capsys.readouterr().out
     assert "tokne" in shown
     assert not any(value in shown for value in ("KEYzq7", "TOKNEzq7", "Bzq7"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_shows_values_of_unknown_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    main = import_module(f"ansible_collections.vtchat.maintenance.plugins.modules.{name}").main
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+    mistyped = {"tokne": "TOKNEzq7", "secret": {"NAME": ["Bzq7"]}, "dns": "postgresql://u:PASSzq7@h/d"}
+    monkeypatch.setattr(basic, "_load_params", lambda: {"_ansible_verbosity": 4, **mistyped})
+    monkeypatch.setattr(basic, "_PARSED_MODULE_ARGS", {"_ansible_tracebacks_for": []}, raising=False)
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
+    assert "tokne" in shown
+    assert "zq7" not in shown
 
 
 def test_warnings_are_masked_and_cannot_speak_to_a_terminal(
