@@ -33,8 +33,10 @@ SHORTEST_LINE = 8
 _WORD = re.compile(r"(?=.{1,16}$)(?:[a-z_]+|[A-Z_]+|[A-Z][a-z_]+)[0-9]{0,4}|[0-9]{1,5}")
 # What stands before a password in a keyword string, in JSON and in SQL.
 _PLACE = r"(?P<before>(?i:password)[\"']?\s*(?:[=:]\s*[\"']?|\s[\"']))"
-# A password in a keyword string or in the parameters of a URL.
-_PASSWORD = re.compile(r"(?i:\bpassword)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))")
+# A password in a connection string of keywords or in the parameters of a URL.
+_PASSWORD = re.compile(
+    r"(?i:\b(?:ssl)?(?:password|passwd|pwd)|\boauth_client_secret)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))"
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -139,9 +141,11 @@ def _quoted(secret: str) -> set[str]:
 
 
 def _percent(raw: bytes) -> set[str]:
-    """Percent-encoded: all that may be, what must be, what browsers do (encodeURIComponent), and every byte."""
+    """Percent-encoded: what must be, what browsers do (encodeURIComponent), all but letters and digits, and every byte."""
     found = {quote(raw, safe=safe) for safe in ("", "/", "!'()*", "/:@!$&'()*+,;=?")}
-    found |= {quote_plus(raw), "".join(f"%{byte:02X}" for byte in raw)}
+    every = [f"%{byte:02X}" for byte in raw]
+    plain = [chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else form for byte, form in zip(raw, every)]
+    found |= {quote_plus(raw), "".join(every), "".join(plain)}
     return found | {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in found}
 
 
@@ -171,7 +175,9 @@ def _inside(secret: str) -> tuple[list[str], set[str]]:
         found += [user_part, password, unquote(password)] if password else []
     for match in _PASSWORD.finditer(secret):
         quoted = re.sub(r"\\(.)", r"\1", match[1] or "")
-        found += [quoted] if quoted else [match[2] or "", unquote(match[2] or "")]
+        bare = match[2] or ""
+        # In .NET's strings it ends at a semicolon, elsewhere that is a character like others.
+        found += [quoted] if quoted else [bare, unquote(bare), bare.partition(";")[0]]
     return [password for password in dict.fromkeys(found) if password and password != secret], names
 
 

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from urllib.parse import unquote
 
 from .._errors import OptionError
@@ -43,12 +44,21 @@ _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.cr
 class Dsn:
     """Keywords for libpq, and what must never be shown of them.
 
-    private  tls: private was chosen, and all hosts are of a private network.
+    private    tls: private was chosen, and all hosts are of a private network
+    strings    secret as a whole: the string that was read
+    passwords  the secrets in it; they may be ordinary words
     """
 
     keywords: dict[str, str]
-    hidden: Hidden
     private: bool = False
+    strings: tuple[str, ...] = ()
+    passwords: tuple[str, ...] = ()
+
+    @cached_property
+    def hidden(self) -> Hidden:
+        """What must never be shown. Made when it is first asked for: that takes longer than reading the string."""
+        public = {value for keyword, value in self.keywords.items() if keyword not in _SECRET_KEYWORDS}
+        return hide(self.strings, self.passwords, public)
 
     @property
     def host(self) -> str:
@@ -70,7 +80,7 @@ class Dsn:
 
 
 # Where nothing has been read.
-NOWHERE = Dsn({}, hide())
+NOWHERE = Dsn({})
 
 
 def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.environ) -> Dsn:
@@ -85,21 +95,15 @@ def parse(text: str, tls: str = "require", environ: Mapping[str, str] = os.envir
         raise OptionError([f"dsn: {wrong}"])
     keywords = _from_url(text.strip()) if "://" in text.partition("=")[0] else _from_keywords(text)
     _check_hosts(keywords)
-    hidden = _hidden(keywords, text, environ)
+    passwords = [keywords[keyword] for keyword in _SECRET_KEYWORDS if keywords.get(keyword)]
+    strings = (text,) if passwords else ()
     if "host" in keywords or "hostaddr" in keywords:
         # A string that says where to go is not to be redirected by PGHOSTADDR, PGPORT or PGSERVICE in the environment.
         keywords = {"hostaddr": "", "port": "5432", **keywords}
-    named = bool(keywords.get("host") or keywords.get("hostaddr"))
-    return Dsn(_with_tls(keywords, tls, environ), hidden, tls == "private" and named)
-
-
-def _hidden(keywords: Mapping[str, str], text: str, environ: Mapping[str, str]) -> Hidden:
-    """The string itself where it holds a secret, and each secret in it."""
-    passwords = [keywords[keyword] for keyword in _SECRET_KEYWORDS if keywords.get(keyword)]
-    strings = [text] if passwords else []
-    if "host" not in keywords and "hostaddr" not in keywords and environ.get("PGPASSWORD"):
+    elif environ.get("PGPASSWORD"):
         passwords.append(environ["PGPASSWORD"])
-    return hide(strings, passwords, {value for keyword, value in keywords.items() if keyword not in _SECRET_KEYWORDS})
+    named = bool(keywords.get("host") or keywords.get("hostaddr"))
+    return Dsn(_with_tls(keywords, tls, environ), tls == "private" and named, strings, tuple(passwords))
 
 
 def is_local(host: str) -> bool:

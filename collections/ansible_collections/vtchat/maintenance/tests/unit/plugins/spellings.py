@@ -21,6 +21,12 @@ ENCODERS: dict[str, Callable[[str], str]] = {
     "path": quote,
     "form": quote_plus,
     "browser": lambda text: quote(text, safe="!'()*"),
+    "all but letters and digits": lambda text: "".join(
+        character
+        if character.isascii() and character.isalnum()
+        else "".join(f"%{byte:02X}" for byte in character.encode())
+        for character in text
+    ),
     "lower percent": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
     "upper percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "JSON": lambda text: json.dumps(text)[1:-1],

@@ -115,6 +115,24 @@ def test_a_password_that_is_a_word_masks_no_names_in_any_service(dsn: str, word:
         assert hidden.scrub(base64.b64encode(word.encode()).decode()) == MASK
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host=h user=app password=Pa55w-rd",
+        "host=h sslpassword='Pa55w-rd' user=app",
+        "Server=h;Pwd=Pa55w-rd;x=1",
+        "https://h/x?user=app&PASSWORD=Pa55w-rd&x=1",
+        "redis://:Pa55w-rd@h/0",
+        "  postgresql://app:Pa55w-rd@h/d\n",
+    ],
+)
+def test_a_password_is_found_in_whatever_connects(text: str) -> None:
+    hidden = hide([text])
+    for spelt in ("Pa55w-rd", b"Pa55w-rd".hex(), "Pa55w%2Drd"):
+        assert spelt not in hidden.scrub(f"no: {spelt}!")
+    assert hidden.scrub("user app") == "user app"
+
+
 def test_data_is_scrubbed_with_the_names_in_it() -> None:
     data = {"p@ssword": ["p@ssword", 5, None, {"a": "x p@ssword"}], "ok": True}
     assert hide(["p@ssword"]).scrub_data(data) == {MASK: [MASK, 5, None, {"a": f"x {MASK}"}], "ok": True}
