@@ -16,7 +16,18 @@ from functools import partial
 from typing import Any, Callable
 
 from .._errors import Contended, MaintenanceError, SqlError
-from .._operations import Action, Context, Decision, Effect, Operation, Outcome, Verdict
+from .._operations import (
+    Action,
+    Context,
+    Decision,
+    Effect,
+    Facts,
+    Operation,
+    Options,
+    Outcome,
+    Payload,
+    Verdict,
+)
 from .._postgres import restricted_path
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.policy import LIGHT, Budget
@@ -156,7 +167,7 @@ class Run:
             return
         context = self._context(step)
         decisions: list[Decision[Any]] = []
-        for decision in self._decided(step, context):
+        for decision in self._decided(step.does, step, context):
             if isinstance(decision, Finding):
                 self._find(number, decision)
             else:
@@ -168,12 +179,14 @@ class Run:
         for decision in decisions:
             self._act(number, step, decision, context, self.session)
 
-    def _decided(self, step: Step, context: Context) -> Sequence[Decision[Any] | Finding]:
+    def _decided(
+        self, operation: Operation[Options, Facts, Payload], step: Step, context: Context
+    ) -> Sequence[Decision[Payload] | Finding]:
         """What is to be done, or the one verdict that it cannot be found out."""
         try:
             with self.watch.work():
-                facts = self._facts(step, context)
-            return step.does.decide(facts, step.options, context)
+                facts = self._facts(operation, step.options, context)
+            return operation.decide(facts, step.options, context)
         except Contended as error:
             return [Verdict(step.label, f"its catalog entries are locked: {error}", CONTENDED)]
         except MaintenanceError as error:
@@ -203,15 +216,15 @@ class Run:
             history_note=self.history.note,
         )
 
-    def _facts(self, step: Step, context: Context) -> Any:
+    def _facts(self, operation: Operation[Options, Facts, Payload], options: Options, context: Context) -> Facts:
         """The facts; one more try behind somebody's lock, or where the server met with what was being dropped."""
         self.session.set(lock_timeout=LIGHT)
         try:
-            return step.does.facts(self.session, step.options, context)
+            return operation.facts(self.session, options, context)
         except (Contended, SqlError) as error:
             if isinstance(error, SqlError) and error.sqlstate != INTERNAL_ERROR:
                 raise
-            return step.does.facts(self.session, step.options, context)
+            return operation.facts(self.session, options, context)
 
     def _memory(self, step: Step, decision: Decision[Any]) -> Memory:
         return self.history.recall(step.operation, decision.target)

@@ -219,7 +219,7 @@ def facts(session: Session, options: Options, context: Context) -> list[Table | 
     return tables
 
 
-def _read(session: Session, targets: sql.Composed, since: Any) -> list[dict[str, Any]]:
+def _read(session: Session, targets: sql.Composed, since: str) -> list[dict[str, Any]]:
     """The rows of FACTS. since: a time of the server; behind and analyzed_since say what was analyzed from then on."""
     return session.rows(
         sql.SQL(FACTS).format(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 IMPORT_ERROR: str | None = None
 
@@ -40,7 +40,7 @@ class Text:
         self._text = text
         self._encoding = "utf-8"
 
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: extensions.connection) -> None:
         self._encoding = extensions.encodings[connection.encoding]
 
     def getquoted(self) -> bytes:
@@ -57,7 +57,7 @@ if IMPORT_ERROR is None:
 __all__ = ["IMPORT_ERROR", "extensions", "last_words", "psycopg2", "sql"]
 
 
-def last_words(connection: Any) -> str:
+def last_words(connection: extensions.connection) -> str:
     """What the server said before it closed a connection, such as ``terminating connection due to transaction timeout``.
 
     libpq keeps it (PQerrorMessage), but the driver shows only the last of several results, which is that the connection was
