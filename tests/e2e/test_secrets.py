@@ -253,19 +253,12 @@ def sides_that_refuse(story: Story) -> None:
     assert "neither side was changed" in output
     assert "no: " in output
     assert places.token == token
-    places.fly.handle = echo  # type: ignore[method-assign]
-    assert "no: " in story.run(APP_DATABASE_URL=URL, fails=True)
     places.fly.handle = handle  # type: ignore[method-assign]
-    story.run("-e", "fly_secrets_api_url=http://127.0.0.1:9", fails=True)
-    assert places.token == token
 
 
 def given_by_somebody(story: Story, machine: Machine) -> None:
     """A value of one's own is set; nobody gives it any more, and what is there stays."""
-    places, token = story.places, story.places.token
-    short = story.run(CRON_SECRET_TOKEN="zq7" + "x" * 28, fails=True)
-    assert "the value has 31 characters; at least 32 are needed" in short
-    assert places.token == token
+    places = story.places
     story.run("-e", "deploy=true", CRON_SECRET_TOKEN=AWKWARD)
     assert places.token == machine.runs["CRON_SECRET_TOKEN"] == AWKWARD
     updates = len(machine.updates)
@@ -325,7 +318,6 @@ ROLES = [
         *role("Gone", side, secrets=["DATABASE_URL"], state="absent"),
     ]
 ]
-REACHING = ("Succeeds", "By a loop over names", "Another token", "Nobody listens", "Gone")
 ROLES += role("A token that is a mapping", "github_secrets", secrets=GOOD, token={"token": "{{ key }}"})
 
 
@@ -341,11 +333,11 @@ def play(places: Places, tasks: list[dict[str, Any]], *arguments: str) -> tuple[
 
 
 def test_nothing_comes_out_of_the_roles(places: Places) -> None:
-    # What is wrong with options is found before check mode makes a difference.
-    checked = [{**task, "check_mode": True} for task in ROLES if task["name"] in REACHING]
+    # Check mode is the modules' own; their tests say more of it.
+    checked = [{**task, "check_mode": True} for task in ROLES if task["name"] == "Succeeds"]
     outputs = play(places, [*checked, *ROLES], "-vvvv", "--diff")
     assert leaks(places, *outputs) == []
-    assert outputs[0].count("TASK [Failed]") == 15 + 4
+    assert outputs[0].count("TASK [Failed]") == 15
     assert "target: DATABASE_URL" in outputs[0]
     assert places.github.places["example/app"].values() == {"TEXT": AWKWARD}
 

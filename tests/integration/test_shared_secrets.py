@@ -19,15 +19,19 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import http, shared_secrets
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services.github_decide import PREFIX
+from ansible_collections.vtchat.maintenance.plugins.modules import fly_secrets as fly_module
+from ansible_collections.vtchat.maintenance.plugins.modules import shared_secrets as shared_module
 from tests.doubles import contract
 from tests.doubles.fly import App, Fly
 from tests.doubles.github import GitHub, Place
-from tests.doubles.service import CUT, CUT_AFTER, Request
-from tests.services import answer
+from tests.doubles.service import CUT, CUT_AFTER, Reply, Request
+from tests.leaks import leaks
+from tests.services import answer, printed
 
 GITHUB_TOKEN, FLY_TOKEN = "github_pat_11TOKEN", "fm2_lJPECtoken"
 KEY = "k" * 32
 NAME = "CRON_SECRET_TOKEN"
+NOBODY = "http://127.0.0.1:9"
 
 
 class Killed(BaseException):
@@ -393,3 +397,49 @@ def test_a_record_of_another_form_is_no_proof(sides: Sides) -> None:
         sides.place.variables[PREFIX + NAME].value = text
         assert sides.run()["changed"]
         assert sides.same != before
+
+
+URL = "postgresql://app:PASSzq7%40x@db.example.com/app?x=a#FRAGzq7"
+GIVEN = {NAME: "TOKENzq7 with 'quotes' and \\ and é" + "x" * 20}
+# By name: the module, its secrets, options of its own, and what is said.
+QUOTED: dict[str, tuple[Any, dict[str, str], dict[str, Any], str]] = {
+    "fly": (fly_module, {"DATABASE_URL": URL}, {}, "no: "),
+    "shared": (shared_module, GIVEN, {}, "no: "),
+    "made": (shared_module, {NAME: ""}, {}, "no: "),
+    "fly, nobody listens": (fly_module, {"DATABASE_URL": URL}, {"api_url": NOBODY}, "refused"),
+    "shared, nobody listens": (shared_module, GIVEN, {"fly_api_url": NOBODY}, "refused"),
+    "short": (shared_module, {NAME: "zq7" + "x" * 28}, {}, "the value has 31 characters; at least 32 are needed"),
+}
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["writes", "all"])
+@pytest.mark.parametrize("name", QUOTED)
+def test_nothing_comes_out_of_a_service_that_quotes(
+    sides: Sides,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+    reading: bool,
+) -> None:
+    """Fly repeats all that it was sent, a token that was just made included."""
+    module, values, more, said = QUOTED[name]
+    handle = sides.fly.handle
+
+    def echo(request: Request) -> Reply:
+        if request.method == "GET" and not reading:
+            return handle(request)
+        return Reply(422, {"error": f"no: {request.raw.decode()} {request.body} {request.headers}"})
+
+    monkeypatch.setattr(sides.fly, "handle", echo)
+    options: dict[str, Any] = {"app": "shop", "secrets": values, "timeout": 5, "patience": 0, "fingerprint_key": KEY}
+    if module is fly_module:
+        options |= {"token": FLY_TOKEN, "api_url": sides.fly.url, "fingerprint_file": str(tmp_path / "kept")}
+    else:
+        options |= {"repository": "example/app", "github_token": GITHUB_TOKEN, "github_api_url": sides.github.url}
+        options |= {"fly_token": FLY_TOKEN, "fly_api_url": sides.fly.url}
+    shown = printed(module.main, monkeypatch, capsys, **{**options, **more})
+    assert said in shown
+    made = [value for one in sides.fly.seen("POST") for value in one.body["values"].values()]
+    assert leaks(tmp_path, ["zq7", URL, KEY, FLY_TOKEN, GITHUB_TOKEN, *values.values(), *made], shown) == []
+    assert sides.values() == (None, None)

@@ -34,8 +34,12 @@ STATE = Spec({"state": {"type": "str", "choices": ["present", "absent"], "defaul
 DEPLOYMENT = Spec({"deploy": {"type": "bool", "default": False}, "wait_timeout": {"type": "float", "default": 300.0}})
 # Raw, because Ansible's own complaint about a wrong type would repeat the value.
 SECRETS: dict[str, Any] = {"type": "raw", "no_log": True}
-GITHUB_API = {**{"type": "str", "default": "https://api.github.com"}, "fallback": (env_fallback, ["GITHUB_API_URL"])}
-FLY_API = {"type": "str", "default": "https://api.machines.dev"}
+GITHUB_API: dict[str, Any] = {
+    "type": "str",
+    "default": "https://api.github.com",
+    "fallback": (env_fallback, ["GITHUB_API_URL"]),
+}
+FLY_API: dict[str, Any] = {"type": "str", "default": "https://api.machines.dev"}
 
 
 def token(*variables: str) -> dict[str, Any]:
