@@ -167,6 +167,11 @@ run_id:
   description: Always V(null), as there is no entry in a history.
   returned: when options are right
   type: int
+findings:
+  description: Always empty.
+  returned: when options are right
+  type: list
+  elements: dict
 check_mode:
   description: Whether this was check mode.
   returned: when options are right

@@ -234,6 +234,11 @@ unknown:
   returned: when Fly could be read
   type: list
   elements: str
+findings:
+  description: Always empty.
+  returned: when Fly could be read
+  type: list
+  elements: dict
 check_mode:
   description: Whether this was check mode.
   returned: when Fly could be read

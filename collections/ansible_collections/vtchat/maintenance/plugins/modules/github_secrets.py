@@ -271,6 +271,11 @@ unknown:
   type: list
   elements: str
   sample: ["whether the value of DATABASE_URL is the wanted one"]
+findings:
+  description: Always empty.
+  returned: when GitHub could be read
+  type: list
+  elements: dict
 check_mode:
   description: Whether this was check mode.
   returned: when GitHub could be read

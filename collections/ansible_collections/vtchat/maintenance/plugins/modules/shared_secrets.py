@@ -241,6 +241,11 @@ unknown:
   returned: when both sides could be read
   type: list
   elements: str
+findings:
+  description: Always empty.
+  returned: when both sides could be read
+  type: list
+  elements: dict
 check_mode:
   description: Whether this was check mode.
   returned: when both sides could be read
