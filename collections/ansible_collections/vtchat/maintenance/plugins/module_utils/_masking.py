@@ -10,7 +10,7 @@
     hidden.scrub("refused: p@ss")      # "refused: ********"
 
 A secret may come back in a message as it is, quoted for a shell, SQL, JSON, Python or HTML, percent-encoded, in
-hexadecimal digits, in base64, or in the middle of something else that was put into base64.
+hexadecimal digits, in base64, or in the middle of something else that was put into base64. See docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -183,14 +183,15 @@ def _inside(secret: str) -> tuple[list[str], set[str]]:
 
 def _masked(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret masked; where two overlap, all of both."""
+    present = [secret for secret in secrets if secret in text]
+    if not present:
+        return text
     covered = bytearray(len(text))
-    for secret in secrets:
+    for secret in present:
         at = text.find(secret)
         while at >= 0:
             covered[at : at + len(secret)] = b"\1" * len(secret)
             at = text.find(secret, at + 1)
-    if not any(covered):
-        return text
     runs = re.finditer(b"\x01+|\x00+", covered)
     masked = "".join(MASK if run[0][0] else text[run.start() : run.end()] for run in runs)
     # Once more, because the asterisks may complete a secret that has some. It ends: each round leaves fewer other characters.
