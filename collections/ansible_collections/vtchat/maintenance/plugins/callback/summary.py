@@ -9,14 +9,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: summary
 type: aggregate
-short_description: Shows what PostgreSQL maintenance did, target by target
+short_description: Shows what maintenance did, target by target
 version_added: 1.0.0
 author:
   - the vtchat.maintenance authors (@vtchat)
 description:
-  - After each task of this collection that maintains a database, prints one aligned line per target with the outcome,
-    the operation, the rows or bytes changed, the time and the reason. At the end of the playbook, prints the totals of
-    all hosts.
+  - After each task of this collection that does something, prints one aligned line per target with the outcome, the
+    operation, the rows or bytes changed, the time and the reason; of secrets also on what basis they are taken for right.
+    Objects of a database that stay as they are are one line together, except with C(-v). At the end of the playbook, prints
+    the totals of all hosts.
+  - Without a terminal, lines are up to 120 characters wide, so that a target and its reason are on one line.
   - Prints nothing for other tasks, and nothing at all for playbooks without such tasks.
   - Works next to the stdout callback. Results hidden by C(no_log) stay hidden.
   - The statements and the number of round trips are shown with C(-v) only.
@@ -31,7 +33,8 @@ options:
       - File that receives all results of the playbook as one JSON document, for other programs. No file is written
         when this is not set.
       - The file is replaced atomically at the end of the playbook and can be read by its owner only (mode 0600). It is
-        written also when no database was maintained, with an empty list of runs.
+        written also when nothing was done, with an empty list of runs.
+      - Each run is the result of a task, with C(inventory_host) and C(module).
     type: path
     env:
       - name: VTCHAT_MAINTENANCE_JSON

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from threading import RLock
 from typing import Any
 
 from ansible import constants
@@ -38,15 +39,19 @@ class LiveLine:
         self.columns = display.columns
         self.text = ""
         self._process = os.getpid()
+        self._lock = RLock()  # what workers say is shown by a thread of its own
         self._display = display.display
         display.display = self._show_others
         atexit.register(self.clear)
 
     def say(self, text: str) -> None:
         """Show this until something else is said. Empty: nothing."""
-        if text != self.text:
-            self.text = text
-            self._draw()
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            if text != self.text:
+                self.text = text
+                self._draw()
 
     def clear(self) -> None:
         """Say nothing more."""
@@ -58,14 +63,15 @@ class LiveLine:
         if isinstance(msg, Progress):
             self.say(msg)
             return None
-        if self.text:
-            sys.stdout.write(ERASE)
-            sys.stdout.flush()
-        try:
-            return self._display(msg, *args, **kwargs)
-        finally:
+        with self._lock:
             if self.text:
-                self._draw()
+                sys.stdout.write(ERASE)
+                sys.stdout.flush()
+            try:
+                return self._display(msg, *args, **kwargs)
+            finally:
+                if self.text:
+                    self._draw()
 
     def _draw(self) -> None:
         text = clean(self.text)

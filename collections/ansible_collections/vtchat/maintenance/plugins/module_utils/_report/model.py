@@ -225,7 +225,8 @@ def _of_subject(noun: str, runs: Runs, check: bool) -> list[str]:
         else ", ".join(count_of(kinds[kind], kind) for kind in kinds)
     )
     if not plain:
-        return [f"{counted}, {clean(named)}: {_outcomes(kinded, check)}"]
+        counted = f"{counted}, " if noun == "database" else ""
+        return [f"{counted}{clean(named)}: {_outcomes(kinded, check)}"]
     return [f"{counted}: {_outcomes(plain, check)}", f"{clean(named)}: {_outcomes(kinded, check, always=())}"]
 
 

@@ -62,9 +62,7 @@ def heading(host: str, result: RunResult, verbose: bool = False) -> str:
     if where:
         tail.append(f"({where})")
     if verbose and model.is_int(turns):
-        tail.append(
-            f"with {_units.count(turns)} {'round trips' if model.subject(result) == 'database' else 'requests'}"
-        )
+        tail.append(f"with {model.count_of(turns, 'round trip' if model.subject(result) == 'database' else 'request')}")
     return clean(" ".join([f"{result.get('plan') or 'maintenance'} on {host}: {end}", *tail]))
 
 

@@ -124,7 +124,7 @@ def test_findings_stand_below_the_actions_and_information_only_when_verbose() ->
             [OBJECTS, RUN],
             "1 database: 2 done, 0 unchanged, 0 failed; 3 objects: 1 done, 2 unchanged; 1\u202f234 rows purged in 200 ms",
         ),
-        ([SECRETS], "1 service, 2 secrets, 1 variable: 1 done, 1 unchanged, 1 failed"),
+        ([SECRETS], "2 secrets, 1 variable: 1 done, 1 unchanged, 1 failed"),
         ([CALLED], "1 application: 1 done, 1 unchanged, 0 failed"),
         ([CHECKED], "1 database: 0 done, 0 unchanged, 0 failed; 1 critical finding; 1 warning"),
         (
@@ -137,11 +137,11 @@ def test_findings_stand_below_the_actions_and_information_only_when_verbose() ->
         ),
         (
             [made("fly_secrets", entry("deploy", "abc", PLANNED, "old", kind="machine"), server=GITHUB, check=True)],
-            "1 service, 1 machine in check mode: 1 planned, 0 unchanged, 0 failed; nothing was changed",
+            "1 machine in check mode: 1 planned, 0 unchanged, 0 failed; nothing was changed",
         ),
         (
             [RUN, SECRETS, CALLED],
-            "1 database: 2 done, 0 unchanged, 0 failed; 1 service, 2 secrets, 1 variable: 1 done, 1 unchanged, 1 failed; "
+            "1 database: 2 done, 0 unchanged, 0 failed; 2 secrets, 1 variable: 1 done, 1 unchanged, 1 failed; "
             "1 application: 1 done, 1 unchanged, 0 failed; 1\u202f234 rows purged in 200 ms",
         ),
     ],
