@@ -163,7 +163,7 @@ class CallbackModule(Default):
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A host begins with a task."""
         super().v2_runner_on_start(host, task)
-        if self._live and self._is_quiet(task):
+        if self._live and self._is_quiet(task) and str(task.action) not in _SILENT:
             self._working[host.get_name()] = task.get_name().rpartition(" : ")[2]
             self._say()
 

@@ -18,7 +18,7 @@ description:
     operation, the rows or bytes changed, the time and the reason; of secrets also on what basis they are taken for right.
     Objects of a database that stay as they are are one line together, except with C(-v). At the end of the playbook, prints
     the totals of all hosts.
-  - Without a terminal, lines are up to 120 characters wide, so that a target and its reason are on one line.
+  - Without a terminal, lines are up to 140 characters wide, so that a target and its reason are on one line.
   - Prints nothing for other tasks, and nothing at all for playbooks without such tasks.
   - Works next to the stdout callback. Results hidden by C(no_log) stay hidden.
   - The statements and the number of round trips are shown with C(-v) only.
@@ -83,7 +83,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
 _OURS = "vtchat.maintenance."
 _MARKER = ("actions", "status", "plan")
 # Without a terminal a line is as long as most pages show it: a target and its reason are one line then, for grep and for the eye.
-_LOG_COLUMNS = 120
+_LOG_COLUMNS = 140
 _ANNOTATIONS = 10  # per level; GitHub shows no more of one step
 # Not part of the result of a run: what Ansible adds, and the loop variables, which may hold a password.
 _NOT_OURS = {"invocation", "diff", "exception", "deprecations", "item", "results", "censored", "attempts", "retries"}

@@ -110,7 +110,7 @@ def rows(result: RunResult, verbose: bool = False) -> list[Row]:
         else:
             shown.append(_row(action))
     if idle:
-        shown.append(Row(UNCHANGED, "", count_of(idle, "object")))
+        shown.append(Row(UNCHANGED, "keep", count_of(idle, "object")))
     levels = LEVELS if verbose else (WARNING, CRITICAL)
     return shown + [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
 

@@ -37,7 +37,7 @@ def progress_line(target: str, rows: int, seconds: float) -> str:
 
 
 def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> list[Line]:
-    """A run for people: a heading, and per target a line with its reason beside or below. verbose: SQL, round trips.
+    """A run for people: a heading, and per target a line with its reason, beside it where most fit there. verbose: SQL, round trips.
 
     No line is wider than ``columns`` (at least 60).
     """
@@ -99,9 +99,12 @@ def _table(rows: Sequence[Row], columns: int, verbose: bool) -> list[Line]:
     # A name that does not fit breaks only its own line; it does not push the numbers of the others away.
     target = max([width(row.target) for row in rows if width(row.target) <= room], default=room)
     full = left + target + numbers + len(_GAP)
-    beside = not verbose and all(full + width(row.reason) <= columns and width(row.target) <= room for row in rows)
+    fitting = [full + width(row.reason) <= columns and width(row.target) <= room for row in rows]
+    # Below for all but a few would be a table with two faces.
+    mostly = not verbose and sum(fitting) * 2 > len(rows)
     lines: list[Line] = []
-    for row in rows:
+    for row, fits in zip(rows, fitting):
+        beside = mostly and fits
         word = row.outcome.upper() if row.outcome in LOUD else row.outcome
         first = f"{_INDENT}{pad(word, outcome)}{_GAP}{pad(row.operation, operation)}{_GAP}"
         cells = [pad(cell, size, right=True) for cell, size in ((row.amount, amounts), (row.time, times)) if size]

@@ -84,7 +84,7 @@ def test_objects_by_name_and_those_that_stay_as_a_number() -> None:
     assert lines(OBJECTS) == [
         "sql_object on h: ok in 500 ms (app, PostgreSQL 18.6)",
         "  done       create function  public.f()  does not exist",
-        "  unchanged                   2 objects",
+        "  unchanged  keep             2 objects",
     ]
     verbose = lines(OBJECTS, verbose=True)
     assert [line for line in verbose if "keep materialized view  public.v" in line]

@@ -81,6 +81,13 @@ def test_reasons_stand_beside_the_numbers_where_all_of_them_fit() -> None:
     assert [line.find(reason) for line, reason in zip(wide[1:], reasons)] == [76] * 4
 
 
+def test_a_reason_that_does_not_fit_stands_below_while_most_stand_beside() -> None:
+    rows = [action(target=f"public.t{number}") for number in range(3)] + [action(reason="long " * 20)]
+    lines = texts(result(*rows))[1:]
+    assert [line.endswith("because") for line in lines[:3]] == [True] * 3
+    assert [line.split() for line in lines[3:]] == [["done", "purge", "public.t"], ["long"] * 13, ["long"] * 7]
+
+
 def test_every_line_has_the_colour_of_its_outcome() -> None:
     kinds = [line.kind for line in report.run_lines("production", MIXED)]
     assert kinds == ["failed", "done", "done", "unchanged", "unchanged"] + ["deferred"] * 3 + ["failed"] * 2
