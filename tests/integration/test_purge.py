@@ -60,6 +60,8 @@ def holding(database: Database, statement: str) -> Iterator[Any]:
         with connection.cursor() as cursor:
             cursor.execute(statement)
         yield connection
+        if not connection.closed:
+            connection.rollback()  # at once: a server notices some time later that a connection is closed
 
 
 # Time
