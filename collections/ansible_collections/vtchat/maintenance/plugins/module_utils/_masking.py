@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -29,6 +30,8 @@ SHORTEST = 3
 # The part of base64 that does not depend on what stands around a secret; shorter ones may be anything.
 SHORTEST_CORE = 8
 SHORTEST_LINE = 8
+# In so many URLs of one secret a password is looked for.
+MOST_URLS = 20
 # A password that looks like a name: of one case, at most four digits after it, or a small number.
 _WORD = re.compile(r"(?=.{1,16}$)(?:[a-z_]+|[A-Z_]+|[A-Z][a-z_]+)[0-9]{0,4}|[0-9]{1,5}")
 # What stands before a password in a keyword string, in JSON and in SQL.
@@ -166,12 +169,10 @@ def _base64(raw: bytes) -> set[str]:
 def _inside(secret: str) -> tuple[list[str], set[str]]:
     """The passwords inside a secret that is a connection string, as they are written and decoded; and the user's name."""
     found = [unquote(secret)] if "%" in secret else []
-    names = set()
-    scheme = _SCHEME.match(secret.strip())
-    if scheme:
-        user_part = secret.strip()[scheme.end() :].rpartition("@")[0]
+    names: set[str] = set()
+    for user_part in _user_parts(secret):
         user, colon, password = user_part.partition(":")
-        names = {user, unquote(user)} if colon else set()
+        names |= {user, unquote(user)} if colon else set()
         found += [user_part, password, unquote(password)] if password else []
     for match in _PASSWORD.finditer(secret):
         quoted = re.sub(r"\\(.)", r"\1", match[1] or "")
@@ -179,6 +180,16 @@ def _inside(secret: str) -> tuple[list[str], set[str]]:
         # In .NET's strings it ends at a semicolon, elsewhere that is a character like others.
         found += [quoted] if quoted else [bare, unquote(bare), bare.partition(";")[0]]
     return [password for password in dict.fromkeys(found) if password and password != secret], names
+
+
+def _user_parts(secret: str) -> Iterable[str]:
+    """What may stand before the host in each URL: up to the last @ of its authority, or of all where nothing was encoded."""
+    first = _SCHEME.match(secret.strip())
+    found = [secret.strip()[first.end() :]] if first else []
+    for scheme in islice(_SCHEME.finditer(secret), MOST_URLS):
+        url = re.split(r"\s", secret[scheme.end() :], maxsplit=1)[0]
+        found += [url, re.split(r"[/?#]", url, maxsplit=1)[0]]
+    return dict.fromkeys(part.rpartition("@")[0] for part in found)
 
 
 def _masked(text: str, secrets: Iterable[str]) -> str:

@@ -123,6 +123,8 @@ def test_a_password_that_is_a_word_masks_no_names_in_any_service(dsn: str, word:
         "Server=h;Pwd=Pa55w-rd;x=1",
         "https://h/x?user=app&PASSWORD=Pa55w-rd&x=1",
         "redis://:Pa55w-rd@h/0",
+        "export A=postgresql://app:another@h/d\nB=redis://:Pa55w-rd@h\nC=x@y\n",
+        "postgresql://app:Pa55w-rd@h/d?application_name=me@work",
         "  postgresql://app:Pa55w-rd@h/d\n",
     ],
 )
