@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,22 @@ def provision(database: Database, files: list[str] = FILES, **variables: tuple[s
     return {one["operation"] for one in result["actions"]}
 
 
+@pytest.fixture(scope="module")
+def provisioned(server: Server) -> Iterator[str]:
+    """Name of a database that has everything: each test gets a copy."""
+    made = server.create_database(server.vtchat_template())
+    assert provision(made) == {"create", "keep"}
+    made.close_connection()
+    yield made.name
+    made.close()
+
+
 @pytest.fixture
-def vtchat(vtchat_database: Database) -> Database:
-    assert provision(vtchat_database) == {"create", "keep"}
-    return vtchat_database
+def vtchat(server: Server, provisioned: str) -> Iterator[Database]:
+    """VTChat's database with its objects, indexes and rows."""
+    made = server.create_database(provisioned)
+    yield made
+    made.close()
 
 
 def utc(**difference: float) -> datetime:
@@ -498,32 +511,30 @@ class TestPlaybook:
         return {"code": done.returncode, "out": done.stdout + done.stderr}
 
     def test_check_then_do_then_nothing(self, tmp_path: Path, vtchat_database: Database) -> None:
-        dsn = vtchat_database.dsn
-        predicted = self.run(tmp_path, dsn, "--check", "--diff")
-        assert predicted["code"] == 0, predicted["out"]
-        assert "changed=1" in predicted["out"]
-        assert vtchat_database.value("SELECT to_regclass('user_subscription_summary')") is None
-        done = self.run(tmp_path, dsn, "--diff")
-        assert [line for line in done["out"].splitlines() if line.startswith(("+", "-"))] == [
-            line for line in predicted["out"].splitlines() if line.startswith(("+", "-"))
-        ]
-        assert vtchat_database.value("SELECT count(*) FROM user_subscription_summary") == 2000
-        again = self.run(tmp_path, dsn, "--diff")
-        assert again["code"] == 0
-        assert "changed=0" in again["out"]
-
-    def test_variables_of_the_inventory_and_secrets(self, tmp_path: Path, vtchat_database: Database) -> None:
+        """With variables of the inventory and a password, as much as Ansible can say of them."""
         user = vtchat_database.role(password="s3cr3t'pässword", attributes=["SUPERUSER"])
         dsn = vtchat_database.tcp_dsn(user, "s3cr3t'pässword")
         variables = tmp_path / "variables.json"
         variables.write_text(json.dumps({"vtchat_vt_plus_slugs": ["vt'base"]}))
         vtchat_database.sql("UPDATE user_subscriptions SET plan = 'vt''base' WHERE plan = 'vt_base'")
-        done = self.run(tmp_path, dsn, "-vvvv", "-e", f"@{variables}")
-        assert done["code"] == 0, done["out"]
-        assert "s3cr3t" not in done["out"]
+        given = ("-e", f"@{variables}", "--diff")
+
+        predicted = self.run(tmp_path, dsn, *given, "--check")
+        assert predicted["code"] == 0, predicted["out"]
+        assert "changed=1" in predicted["out"]
+        assert vtchat_database.value("SELECT to_regclass('user_subscription_summary')") is None
+        done = self.run(tmp_path, dsn, *given)
+        assert [line for line in done["out"].splitlines() if line.startswith(("+", "-"))] == [
+            line for line in predicted["out"].splitlines() if line.startswith(("+", "-"))
+        ]
+        assert vtchat_database.value("SELECT count(*) FROM user_subscription_summary") == 2000
         assert vtchat_database.value(
             "SELECT array_agg(DISTINCT user_plan_slug) FROM user_subscription_summary WHERE is_vt_plus"
         ) == ["vt'base"]
+        again = self.run(tmp_path, dsn, *given, "-vvvv")
+        assert again["code"] == 0
+        assert "changed=0" in again["out"]
+        assert "s3cr3t" not in predicted["out"] + done["out"] + again["out"]
 
 
 class TestTwoEnvironments:
@@ -556,11 +567,17 @@ class TestTwoEnvironments:
         )
 
     def test_development_first_and_production_only_after_it(self, server: Server) -> None:
+        """Each has a variable of its own: one never stands for two databases."""
         databases = [server.create_database(server.vtchat_template()) for _number in range(2)]
         development, production = databases
         dsns = {"DEVELOPMENT_DATABASE_URL": development.dsn, "PRODUCTION_DATABASE_URL": production.dsn}
         there = "SELECT to_regclass('user_subscription_summary') IS NOT NULL"
         try:
+            failed = self.run({"DATABASE_URL": development.dsn})
+            assert failed.returncode != 0
+            assert "set DEVELOPMENT_DATABASE_URL" in failed.stdout + failed.stderr
+            assert not development.value(there)
+
             development.sql("CREATE TABLE user_subscription_summary (a int)")
             failed = self.run(dsns)
             assert failed.returncode == 2
@@ -568,36 +585,26 @@ class TestTwoEnvironments:
             assert not production.value(there)
 
             development.sql("DROP TABLE user_subscription_summary")
+            failed = self.run({"DATABASE_URL": production.dsn, "DEVELOPMENT_DATABASE_URL": development.dsn})
+            assert "set PRODUCTION_DATABASE_URL" in failed.stdout + failed.stderr
+            assert development.value(there), "it was development's turn"
+            assert not production.value(there)
+
             done = self.run(dsns)
             assert done.returncode == 0, done.stdout
-            assert development.value(there)
             assert production.value(there)
-            assert done.stdout.index("changed: [vtchat_development]") < done.stdout.index(
-                "changed: [vtchat_production]"
-            )
-            again = self.run(dsns)
-            assert again.stdout.count("changed=0") == 2, again.stdout
+            assert done.stdout.index("ok: [vtchat_development]") < done.stdout.index("changed: [vtchat_production]")
+            assert done.stdout.count("changed=0") == 1, done.stdout
         finally:
             for database in databases:
                 database.close()
-
-    def test_one_variable_never_stands_for_two_databases(self, vtchat_database: Database) -> None:
-        url = {"DATABASE_URL": vtchat_database.dsn}
-        failed = self.run(url)
-        assert failed.returncode != 0
-        assert "set DEVELOPMENT_DATABASE_URL" in failed.stdout + failed.stderr
-        failed = self.run({**url, "DEVELOPMENT_DATABASE_URL": vtchat_database.dsn})
-        assert "set PRODUCTION_DATABASE_URL" in failed.stdout + failed.stderr
-        assert vtchat_database.value("SELECT to_regclass('user_subscription_summary') IS NOT NULL"), (
-            "it was development's turn"
-        )
-        vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary")
-        assert self.run(url, "--check", both=False).returncode == 0
 
     def test_tags_install_a_part(self, vtchat_database: Database) -> None:
         url = {"DATABASE_URL": vtchat_database.dsn}
         assert self.run(url, "--tags", "views,indexes", both=False).returncode == 0
         assert vtchat_database.value("SELECT to_regclass('user_subscription_summary_user_id') IS NOT NULL")
         assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NULL")
-        assert self.run(url, "--tags", "functions", both=False).returncode == 0
+        assert self.run(url, "--tags", "functions", both=False).returncode == 0, (
+            "one variable is enough for one database"
+        )
         assert vtchat_database.value("SELECT to_regproc('cleanup_expired_sessions') IS NOT NULL")
