@@ -24,10 +24,14 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres impor
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server as ServerFacts
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._rights import scram
+from roles.embedded_postgres.module_utils.embedded_load import load
 from tests.runs import playbook, until
-from tests.servers import Server, unique
+from tests.servers import SCHEMA, Server, unique
 
 PASSWORD = "correct horse battery"
+# VTChat's schema with few rows: rights do not depend on how many there are.
+TEMPLATE = "vtchat_template_of_few_rows"
+TEMPLATE_ROWS = {"demo.users": "20", "demo.sessions": "90"}
 STEPS: list[dict[str, Any]] = [
     {"purge": {"table": "sessions", "column": "expires_at", "timezone": "UTC"}},
     {"refresh": {"view": "user_subscription_summary"}},
@@ -55,7 +59,8 @@ class Site:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.new = server.sql("SELECT current_setting('server_version_num')::int")[0][0] >= 170000
-        self.database = server.create_database(server.vtchat_template())
+        load(server.dsn(), TEMPLATE, SCHEMA, TEMPLATE_ROWS)
+        self.database = server.create_database(TEMPLATE)
         self.owner = self.database.role("owner", attributes=["CREATEROLE"])
         self.name = unique("maintainer")
         self.sql(
@@ -84,6 +89,7 @@ class Site:
         return _edge.perform(_edge.validated("maintainer", given), check)
 
     def run(self, check: bool = False, user: str | None = None, steps: Any = None) -> dict[str, Any]:
+        self.database.close_connection()  # a refresh would wait until it has been idle for long enough
         dsn = self.database.dsn_as(user or self.name)
         given = {"dsn": dsn, "plan": "hourly", "steps": STEPS if steps is None else steps}
         return _edge.perform(_edge.validated("run", given), check)
