@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = PERFORMERS["index"]
+LOADED = prepared("index")
 
 
 class ActionModule(DatabaseAction):

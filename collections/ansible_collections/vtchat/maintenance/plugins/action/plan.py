@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = PERFORMERS["run"], *OPERATIONS.values()
+LOADED = prepared("run")
 
 # Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
 PREFIX = "maintenance_"
@@ -78,7 +77,9 @@ class ActionModule(DatabaseAction):
         """The option of the task, or the variable that stands for it. None where there is neither."""
         if name in self._task.args:
             return self._task.args[name]
-        return self._templar.template(task_vars.get(PREFIX + name))
+        value = task_vars.get(PREFIX + name)
+        plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and "{" not in value)
+        return value if plain else self._templar.template(value)
 
     def _plan(self, task_vars: dict[str, Any]) -> str:
         return str(self._option("plan", task_vars) or "hourly")

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
-LOADED = PERFORMERS["sql_object"], OPERATIONS["index"]
+LOADED = prepared("sql_object")
 
 
 class ActionModule(DatabaseAction):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -128,9 +129,25 @@ def spec(name: str) -> Spec:
     return CONNECTION + PERFORMERS[name].SPEC
 
 
+@cache
+def _of_module(name: str) -> ArgumentSpecValidator:
+    return ArgumentSpecValidator(**spec(name).arguments())
+
+
+@cache
+def _of_step(operation: str) -> ArgumentSpecValidator:
+    return ArgumentSpecValidator(**OPERATIONS[operation].SPEC.arguments())
+
+
+def prepared(name: str) -> tuple[Any, ...]:
+    """Load what a module needs, the operations of steps included, so that a process that is forked later has it already."""
+    steps = OPERATIONS if "steps" in PERFORMERS[name].SPEC.options else ()
+    return _of_module(name), *map(_of_step, steps)
+
+
 def validated(name: str, parameters: Mapping[str, Any]) -> Request:
     """The options with types and defaults, read. Raises OptionError with every fault there is, those inside steps included."""
-    result = ArgumentSpecValidator(**spec(name).arguments()).validate(_given(parameters))
+    result = _of_module(name).validate(_given(parameters))
     values: dict[str, Any] = result.validated_parameters
     faults = _messages(result)
     if faults:
@@ -244,7 +261,7 @@ def _read_step(raw: dict[str, Any]) -> Step:
     if not all(isinstance(option, str) for option in given or ()):
         raise OptionError([f".{operation}: the name of an option is text"])
     known = OPERATIONS[operation].SPEC
-    result = ArgumentSpecValidator(**known.arguments()).validate(given or {})
+    result = _of_step(operation).validate(given or {})
     if result.error_messages:
         raise OptionError([f".{operation}: {message}" for message in _messages(result)])
     try:
