@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module plan: options from the task or from variables, here or as a module of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.runs import playbook
+from tests.servers import Database
+
+NAME = "vtchat.maintenance.plan"
+ANALYZE = {"analyze": {"tables": ["visits"]}}
+AS_MODULE = {"environment": {"NOTHING_SPECIAL": "1"}}
+
+
+def test_options_come_from_the_task_else_from_variables(database: Database, tmp_path: Path) -> None:
+    database.sql("CREATE TABLE visits (at timestamptz); ANALYZE visits")
+    known: dict[str, Any] = {
+        "maintenance_dsn": database.dsn,
+        "maintenance_plans": {
+            "hourly": {"steps": [ANALYZE], "budget": 60},
+            "weekly": {"steps": [ANALYZE], "on_error": "stop"},
+        },
+        "maintenance_history": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+    # What each task says, and what its result must have: plan, status, and words of its message.
+    cases: list[tuple[dict[str, Any], str, str, str]] = [
+        ({NAME: None}, "hourly", "ok", "1 unchanged"),
+        ({NAME: None, **AS_MODULE}, "hourly", "ok", "1 unchanged"),
+        ({NAME: {"plan": "weekly"}}, "weekly", "ok", "1 unchanged"),
+        ({NAME: {"plan": "mine", "plans": {"mine": {"steps": [ANALYZE]}}}}, "mine", "ok", "1 unchanged"),
+        ({NAME: {"plan": "mine", "plans": {"mine": {"steps": [{"analyse": None}]}}}}, "mine", "failed", "plans.mine.steps[1]: "),
+        ({NAME: None, "vars": {"maintenance_plan": "{{ 'week' }}ly"}}, "weekly", "ok", "1 unchanged"),
+        ({NAME: {"dsn": ""}}, "hourly", "failed", "dsn is required for maintenance_transport=direct"),
+        ({NAME: {"plan": "daily"}}, "daily", "failed", "maintenance_plans: there is no plan daily"),
+        ({NAME: {"plan": "daily", "steps": []}}, "daily", "failed", "unsupported option steps; there are plan, plans"),
+        ({NAME: {"connect_deadline": "soon"}}, "hourly", "failed", "(connect_deadline)"),
+        ({NAME: None, "vars": {"maintenance_pooler": "maybe"}}, "hourly", "failed", "(maintenance_pooler)"),
+    ]  # fmt: skip
+    tasks = [{"name": "x", **task, "ignore_errors": True} for task, *_expected in cases]
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": known, "tasks": tasks}]
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
+    done = playbook(tmp_path, play, {}, environment=nowhere)
+    runs = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["runs"]
+    assert [(run["plan"], run["status"]) for run in runs] == [(plan, status) for _task, plan, status, _said in cases], (
+        done.stdout
+    )
+    for run, (_task, _plan, _status, said) in zip(runs, cases, strict=True):
+        assert said in run["msg"]
+    assert runs[0]["budget"] == 60
+    assert database.value("SELECT to_regnamespace('maintenance') IS NULL")
