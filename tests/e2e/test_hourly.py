@@ -147,6 +147,7 @@ class TestOwnDatabase:
         vtchat_database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
         failed = checkout.command("make hourly INVENTORY=production ARGS=-v", DATABASE_URL=url)
         assert failed.returncode == 2
+        assert "TASK [maintenance : Run the plan hourly]" in failed.stdout
         assert outcomes(checkout.actions(), "failed") == {("refresh", "user_subscription_summary")}
         assert outcomes(checkout.actions(), "unchanged") == TARGETS - {("refresh", "public.user_subscription_summary")}
 
