@@ -27,7 +27,7 @@ from ._engine import plan_check
 from ._engine.plan import Step
 from ._engine.run import Progress
 from ._errors import MaintenanceError, OptionError
-from ._masking import hide
+from ._masking import Hidden, hide
 from ._module import Module, register
 from ._operations import OPERATIONS
 from ._postgres import dsn as _dsn
@@ -277,12 +277,15 @@ def perform(request: Request, check: bool, progress: Progress = no_progress) -> 
     register(request.secrets)
     try:
         answer = PERFORMERS[request.name].perform(request.connection, request.wanted, check, progress)
+        result = answer.as_dict() if isinstance(answer, Result) else answer
     except MaintenanceError as error:
-        return failure(request.plan, error)
-    result = answer.as_dict() if isinstance(answer, Result) else answer
+        result = failure(request.plan, error)
+    # As a whole, like AnsibleModule does it: what stands in a database may hold what stands in the connection string.
+    hidden = request.connection.dsn.hidden | Hidden(request.secrets)
+    result = {key: hidden.scrub_data(value, names=False) for key, value in result.items()}
     # Warnings go to the terminal as they are, and names in them may come from anybody.
     if "warnings" in result:
-        result["warnings"] = [clean(request.connection.dsn.scrub(warning)) for warning in result["warnings"]]
+        result["warnings"] = [clean(warning) for warning in result["warnings"]]
     return result
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, plan_run, run
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan_run import RUN, SPEC
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import dsn
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Result, entry
 
 LOCAL = "host=/nowhere dbname=d user=u password=Pa55word"
 PURGE = {"table": "t", "column": "c"}
@@ -54,6 +55,19 @@ def test_database_url_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", LOCAL)
     assert _edge.validated("history_info", {}).connection.dsn.host == "/nowhere"
     assert _edge.validated("history_info", {"dsn": "dbname=x"}).connection.dsn.host == ""
+
+
+def test_a_result_is_masked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here as AnsibleModule does it there: a definition in the database may have the password in it."""
+    request = _edge.validated("purge", {"dsn": LOCAL, **PURGE})
+    made = Result("p", False, warnings=["Pa55word\n"], actions=[
+        entry("index", "public.i", "done", "x", numbers={"after": "WHERE b = 'Pa55word'"}, statements=["UGE1NXdvcmQ="])
+    ])  # fmt: skip
+    monkeypatch.setattr(plan_run, "run", lambda *_arguments: made)
+    result = _edge.perform(request, False)
+    assert "Pa55" not in str(result)
+    assert "UGE1NXdvcmQ" not in str(result)
+    assert (result["warnings"], result["actions"][0]["target"]) == (["********\\n"], "public.i")
 
 
 def test_null_is_not_given() -> None:
