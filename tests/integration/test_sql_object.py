@@ -20,7 +20,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
     ConnectionOptions,
     open_session,
 )
-from tests.objects import FUNCTION, INDEX, TABLE, VIEW, exact, install, results
+from tests.objects import FUNCTION, INDEX, TABLE, VIEW, catalog, exact, install, results
 from tests.runs import perform, playbook, until
 from tests.servers import Database, Server
 
@@ -30,6 +30,9 @@ def test_created_then_unchanged(items: Database) -> None:
         ("public.twice(n integer)", "create"),
         ("public.items", "create"),
     ]
+    known = catalog(items)
+    assert not install(items, FUNCTION, VIEW, check=True)["changed"]
+    assert catalog(items) == known
     assert items.value("SELECT public.twice(21)") == 42
     assert items.value("SELECT count(*) FROM items") == 9
     assert items.value("SELECT obj_description('items'::regclass)") == "All"

@@ -7,14 +7,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError, SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._objects import install as _objects
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
-from tests.objects import FUNCTION, VIEW, catalog, contended, exact, install, results
-from tests.servers import Database
+from tests.objects import FUNCTION, TABLE, VIEW, catalog, contended, exact, install, results
+from tests.servers import Database, Server
+
+
+@pytest.fixture(scope="module")
+def untouched(server: Server) -> Iterator[Database]:
+    """One database for all failures: none of them may leave anything in it."""
+    made = server.create_database()
+    made.sql(TABLE)
+    install(made, VIEW)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(
@@ -44,16 +55,13 @@ from tests.servers import Database
         ("CREATE MATERIALIZED VIEW item AS SELECT 1 AS a", r"2\.sql: there is another object .* public\.item"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("check", [True, False])
-def test_a_failure_points_at_its_place_and_leaves_nothing(
-    items: Database, script: str, message: str, check: bool
-) -> None:
-    install(items, VIEW)
-    before, rows = catalog(items), items.sql("SELECT * FROM item ORDER BY id")
-    with pytest.raises((SqlError, OptionError), match=message):
-        install(items, FUNCTION, script, check=check)
-    assert catalog(items) == before
-    assert items.sql("SELECT * FROM item ORDER BY id") == rows
+def test_a_failure_points_at_its_place_and_leaves_nothing(untouched: Database, script: str, message: str) -> None:
+    before, rows = catalog(untouched), untouched.sql("SELECT * FROM item ORDER BY id")
+    for check in (True, False):
+        with pytest.raises((SqlError, OptionError), match=message):
+            install(untouched, FUNCTION, script, check=check)
+        assert catalog(untouched) == before
+    assert untouched.sql("SELECT * FROM item ORDER BY id") == rows
 
 
 def test_changes_of_others_meanwhile_are_not_taken_for_ours(items: Database) -> None:

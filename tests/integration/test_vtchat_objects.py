@@ -22,7 +22,7 @@ import pytest
 import yaml
 from psycopg2 import sql
 
-from tests.runs import perform
+from tests.runs import perform, playbook
 from tests.servers import REPOSITORY, Database, Server
 
 SQL = REPOSITORY / "sql"
@@ -535,6 +535,39 @@ class TestPlaybook:
         assert again["code"] == 0
         assert "changed=0" in again["out"]
         assert "s3cr3t" not in predicted["out"] + done["out"] + again["out"]
+
+
+def test_a_lock_in_the_way_fails_the_role_unless_the_next_run_will_do(vtchat: Database, tmp_path: Path) -> None:
+    """Somebody reads the view that is to be replaced."""
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "database_objects_dsn": vtchat.dsn,
+        "database_objects_path": str(SQL),
+        "database_objects_files": ["views/user_subscription_summary.sql.j2"],
+        "database_objects_variables": {"vt_plus_slugs": ["another"]},
+        "database_objects_budget": 3,
+    }
+    play = {"hosts": "all", "gather_facts": False, "connection": "local", "roles": ["database_objects"]}
+    after = {
+        "post_tasks": [{"ansible.builtin.debug": {"msg": "the play goes on: {{ database_objects_result.status }}"}}]
+    }
+    reader = vtchat.connect()
+    reader.autocommit = False
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM user_subscription_summary")
+    plays = [{**play, **after, "vars": {"database_objects_required": False}}, {**play, **after}]
+    done = playbook(tmp_path, plays, variables)
+    reader.close()
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.count("the play goes on: partial") == 1
+    assert "changed=0" in done.stdout
+    assert "failed=1" in done.stdout
+    assert done.stdout.count("CONTENDED  install script  views/user_subscription_summary.sql.j2") == 2
+    shown = " ".join((done.stdout + done.stderr).split())
+    assert "Not installed: views/user_subscription_summary.sql.j2: public.user_subscription_summary: cancel" in shown
+    assert vtchat.value(
+        "SELECT count(*) FROM user_subscription_summary WHERE user_plan_slug = 'vt_plus' AND is_vt_plus"
+    )
 
 
 class TestTwoEnvironments:

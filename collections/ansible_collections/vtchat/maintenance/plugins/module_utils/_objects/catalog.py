@@ -157,10 +157,10 @@ LATERAL (SELECT coalesce(string_agg(format(' || jsonb_build_object(%L, pg_get_ex
 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ({listed(DERIVED)})
 """  # noqa: S608 - made of constants
 
-# Which objects were written: pairs [classid, objid]. $1: the lowest number of a transaction that counts. During a trial a
-# row that is visible although its transaction is in progress must be ours, and bears its number in xmin. After the trial
-# rows that we removed or replaced are back, and bear a number of an aborted transaction in xmax; others may have aborted
-# one, too, which does no harm: what they touched has not changed.
+# Which objects were written: pairs [classid, objid]. $1: the lowest transaction id that counts.
+# During a trial: a row that is visible although its transaction is in progress must be ours, and its xmin is the id of one of our
+# subtransactions. After the trial: rows that we removed or replaced are back, and their xmax is the id of an aborted one. Others
+# may have aborted a transaction, too, which does no harm: what they touched has not changed.
 SCAN = """
 WITH written (classid, objid, mark) AS (SELECT NULL::oid, NULL::oid, NULL::xid WHERE false<scan>
 ), numbered AS (

@@ -26,7 +26,7 @@ from .changes import CREATE, KEEP, REPLACE
 
 @dataclass
 class Indexes:
-    """Where indexes are made, and the result that tells of them."""
+    """Where indexes are made, and the result that they are added to."""
 
     session: Session
     budget: Budget
@@ -39,7 +39,7 @@ class Indexes:
         self.context = Context(self.check, seconds_left=self.budget.left, history=False)
 
     def bring(self, steps: Sequence[Step], predicted: Collection[str]) -> None:
-        """Make each index what it should be. predicted: those of views that check mode has not made, of which all is told."""
+        """Make each index what it should be. predicted: those of views that check mode has not made, already in the result."""
         for number, step in enumerate(steps, 1):
             script = f"indexes[{number}]"
             if script not in predicted:

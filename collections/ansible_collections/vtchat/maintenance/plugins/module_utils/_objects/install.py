@@ -165,8 +165,8 @@ class _Installation:
             if mode == "compare"
             else [],
         }
-        # The server, when it finds an error in the body of a function, looks for its position in the text of the outermost
-        # statement, and would report it as one in there: so that text must not be readable.
+        # When the server finds an error in the body of a function, it looks for its text in the outermost statement, and would
+        # report a position in there: so the outer text must not contain the script verbatim.
         # Letters stay letters: a database in SQL_ASCII has no characters that an escape of JSON could mean.
         encoded = base64.b64encode(json.dumps(given, ensure_ascii=False).encode()).decode()
         query = sql.SQL(objects_program.BEGIN).format(

@@ -62,7 +62,7 @@ class Places:
     def search(self, number: int | None, meant: Callable[[str, list[str]], bool]) -> tuple[int | None, int]:
         """Where the server does not say which statement it means: the first one that fails or warns in the same way, alone.
 
-        All statements are run one by one and undone; a wrong split would lead to another error.
+        All statements are run one by one and undone; a wrong split would produce a different SQLSTATE.
         """
         try:
             self.session.execute("BEGIN", alone=True)

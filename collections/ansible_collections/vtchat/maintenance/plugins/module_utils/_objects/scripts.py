@@ -107,7 +107,7 @@ def _opens(token: Token, before: Token | None, depth: int) -> int:
 
 
 def mark(number: int) -> str:
-    """The comment that tells in errors which text is meant."""
+    """A comment by which an error is traced to the text that it is in."""
     return f"/* vtchat.maintenance {number} */"
 
 

@@ -116,7 +116,7 @@ _BELONGINGS = """statements (rank, "column", revoke, statement) AS (
     SELECT 9, NULL, false, pg_get_triggerdef(g.oid) FROM o JOIN pg_trigger AS g ON g.tgrelid = o.objid
     WHERE o.classid = 'pg_class'::regclass AND NOT g.tgisinternal
 )"""
-# What an object bears besides its definition, as statements that give it to another one of the same name, in their order:
+# What an object has besides its definition, as statements that give it to another one of the same name, in their order:
 # $1 classid, $2 objid. column: the statement is for this column, and void if the other one has no such column. revoke: here
 # everything is to be revoked from everybody, for a new object has the privileges that the owner gives to all new ones.
 # special: not simply the server's own defaults.

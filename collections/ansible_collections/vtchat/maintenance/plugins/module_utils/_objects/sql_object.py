@@ -32,6 +32,8 @@ from .sources import given_scripts, with_files
 
 __all__ = ["SPEC", "Request", "perform", "read", "with_files"]
 
+# What was to be done to scripts that could not be compared.
+INSTALL = "install"
 SCRIPT: dict[str, Any] = {"name": {"type": "str"}, "sql": {"type": "str"}, "src": {"type": "path"}}
 SPEC = Spec(
     {
@@ -108,7 +110,7 @@ def perform(
                 Indexes(session, budget, watch, check, result).bring(request.indexes or (), predicted)
         if changes is not None and request.history and not result.failures:
             _provide_history(session, check, result)
-        _tell_what_is_late(result)
+        _report_late(result)
         result.seconds, result.turns = budget.spent(), session.round_trips
         return result
 
@@ -123,9 +125,9 @@ def _install(
         installed = install(session, request.scripts, check, request.recreate, indexes, budget)
     except Contended as error:
         installed = Installed([], contended=str(error))
-        result.actions.append(entry("install", names, CONTENDED, str(error), kind="script", script=names, drift=[]))
+        result.actions.append(entry(INSTALL, names, CONTENDED, str(error), kind="script", script=names, drift=[]))
     for change in installed.changes:
-        _tell(result, change, installed.contended)
+        _record(result, change, installed.contended)
     result.warnings += [
         f"{change.kind} {change.object} has what no script asks for: {'; '.join(change.drift)}"
         for change in installed.changes
@@ -135,7 +137,7 @@ def _install(
     return None if installed.contended else installed.changes
 
 
-def _tell(result: Result, change: Change, contended: str = "") -> None:
+def _record(result: Result, change: Change, contended: str = "") -> None:
     """One entry for one object. contended: why nothing was installed."""
     outcome, reason = PLANNED if result.check else DONE, change.reason
     if change.operation == KEEP:
@@ -151,11 +153,13 @@ def _tell(result: Result, change: Change, contended: str = "") -> None:
         result.diff.append(change.difference)
 
 
-def _tell_what_is_late(result: Result) -> None:
+def _report_late(result: Result) -> None:
     """What somebody's lock or the end of the budget has kept from being installed is no failure; whoever needs it must see it."""
     late = [one for one in result.actions if one["outcome"] in (CONTENDED, DEFERRED)]
     if late:
-        text = f"Not installed: {', '.join(one['target'] for one in late)}: {late[0]['reason']}. Run it again."
+        # The reason why scripts could not be compared begins with the script's name.
+        names = ", ".join(one["target"] for one in late if one["operation"] != INSTALL)
+        text = f"Not installed: {names + ': ' if names else ''}{late[0]['reason']}. Run it again."
         result.warnings.append(text)
         result.conclude()
         result.message += f". {text}"
@@ -175,4 +179,4 @@ def _provide_history(session: Session, check: bool, result: Result) -> None:
         result.warnings.append(f"No history: {note}")
         return
     before = f"-- history, version {version}\n" if version else None
-    _tell(result, Change("history", name, "schema", before, after, differences=("version",)))
+    _record(result, Change("history", name, "schema", before, after, differences=("version",)))

@@ -112,8 +112,8 @@ def tokens(text: str) -> list[Token]:
         if kind in ("space", "comment"):
             continue
         depth = max(0, depth - (match[0] in (")", "]")))
-        said = "string" if kind in ("bits", "escaped", "dollar") else kind
-        found.append(Token(said, text[start:position], start, position, depth))
+        shown = "string" if kind in ("bits", "escaped", "dollar") else kind
+        found.append(Token(shown, text[start:position], start, position, depth))
         depth += match[0] in ("(", "[")
     return found
 

@@ -104,7 +104,7 @@ def perform(
     with closing(open_session(connection, "vtchat.maintenance maintainer", read_only=check)) as session:
         result = Result("maintainer", check, session.server.summary())
         try:
-            _tell(result, name, provide(session, request.options, request.needs, check))
+            _report(result, name, provide(session, request.options, request.needs, check))
         except Contended as error:
             result.actions = [entry("maintainer", f"role {quote(name)}", CONTENDED, str(error), kind="role")]
             result.warnings = [f"No right of {quote(name)} was changed: {error}. Run it again."]
@@ -113,7 +113,7 @@ def perform(
         return result
 
 
-def _tell(result: Result, role: str, provided: Provided) -> None:
+def _report(result: Result, role: str, provided: Provided) -> None:
     """What became of it. Never has a password or a verifier in it."""
     result.actions = [
         entry(

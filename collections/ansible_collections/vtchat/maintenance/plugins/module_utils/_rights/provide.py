@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""Giving a role its rights, all or none: what is decided, done and verified, and what is told of it."""
+"""Giving a role its rights, all or none: what is decided, done and verified."""
 
 from __future__ import annotations
 
