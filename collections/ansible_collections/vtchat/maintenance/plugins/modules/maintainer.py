@@ -106,6 +106,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan:
+  description: Always V(maintainer).
+  returned: always
+  type: str
 status:
   description: V(ok), V(failed), or V(partial) if somebody else's lock has kept the rights from being given.
   returned: always
@@ -134,8 +138,8 @@ actions:
       returned: always
     outcome:
       description:
-        - V(done), V(unchanged), V(planned) (check mode), V(failed), V(skipped) because something else failed, or V(contended):
-          somebody else held a lock, and nothing was changed.
+        - V(done), V(unchanged), V(planned) (check mode), V(failed), V(skipped) because something else failed, or V(contended)
+          because somebody else held a lock.
       type: str
       returned: always
     reason:
@@ -163,6 +167,11 @@ actions:
       type: list
       elements: str
       returned: always
+findings:
+  description: Always empty.
+  returned: when connected
+  type: list
+  elements: dict
 totals:
   description: How many targets had which outcome.
   returned: when connected

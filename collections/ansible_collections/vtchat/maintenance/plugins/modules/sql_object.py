@@ -129,6 +129,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan:
+  description: Always V(sql_object).
+  returned: always
+  type: str
 status:
   description:
     - V(ok), V(failed), or V(partial) if somebody else's lock, or the end of the budget, has kept something from being installed.
@@ -199,6 +203,11 @@ actions:
       type: list
       elements: str
       returned: always
+findings:
+  description: Always empty.
+  returned: when connected
+  type: list
+  elements: dict
 totals:
   description: How many targets had which outcome.
   returned: when connected
