@@ -15,24 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from .._errors import OptionError
 
 LETTER = "A-Za-z_\x80-\U0010ffff"
-# How a token begins: strings and quoted names are followed to their end by _ENDS.
-_START = re.compile(
-    rf"""(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)
-    |(?P<comment>/\*)
-    |(?P<escaped>[eE]')
-    |(?P<bits>[bBxX]')
-    |(?P<string>(?:[uU]&)?')
-    |(?P<quoted>(?:[uU]&)?")
-    |(?P<dollar>\$(?:[{LETTER}][{LETTER}0-9]*)?\$)
-    |(?P<word>[{LETTER}][{LETTER}0-9$]*)
-    |(?P<number>\$[0-9]+|0[xXoObB][0-9A-Fa-f_]+|(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)
-    |(?P<other>\.\.|.)""",
-    re.DOTALL | re.VERBOSE,
-)
 # What follows the opening quotation mark, the closing one included; a doubled one closes nothing, except in a bit string.
 _ENDS = {
     "bits": re.compile("[^']*'"),
@@ -51,6 +38,27 @@ _WHAT = {
     "quoted": "a quotation mark is opened and not closed",
     "dollar": "a dollar quote is opened and not closed",
 }
+
+
+@cache
+def _start() -> re.Pattern[str]:
+    """How a token begins: strings and quoted names are followed to their end by _ENDS.
+
+    Compiled when there is SQL to read: that takes longer than all the rest of this file, and most runs have none.
+    """
+    return re.compile(
+        rf"""(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)
+        |(?P<comment>/\*)
+        |(?P<escaped>[eE]')
+        |(?P<bits>[bBxX]')
+        |(?P<string>(?:[uU]&)?')
+        |(?P<quoted>(?:[uU]&)?")
+        |(?P<dollar>\$(?:[{LETTER}][{LETTER}0-9]*)?\$)
+        |(?P<word>[{LETTER}][{LETTER}0-9$]*)
+        |(?P<number>\$[0-9]+|0[xXoObB][0-9A-Fa-f_]+|(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)
+        |(?P<other>\.\.|.)""",
+        re.DOTALL | re.VERBOSE,
+    )
 
 
 class Unclosed(OptionError):
@@ -106,7 +114,8 @@ def tokens(text: str) -> list[Token]:
     """All tokens of a text. Raises Unclosed."""
     found: list[Token] = []
     position = depth = 0
-    while (match := _START.match(text, position)) is not None:
+    begins = _start()
+    while (match := begins.match(text, position)) is not None:
         kind, start = str(match.lastgroup), position
         position = _end(text, kind, match)
         if kind in ("space", "comment"):
