@@ -16,6 +16,7 @@ meta/runtime.yml redirects to is looked up in the workers only, and was imported
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import Any
@@ -48,6 +49,8 @@ class DatabaseAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result."""
+        # A worker shares the memory of the process that forked it until it writes there, and looking for garbage writes.
+        gc.freeze()
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
             result.update(self._answer(task_vars or {}))
