@@ -230,7 +230,8 @@ class Run:
         return self.history.recall(step.operation, decision.target)
 
     def _together(self, number: int, step: Step, decisions: list[Decision[Any]], context: Context) -> None:
-        """Several actions at once; each over a session of its own."""
+        """Several actions at once; each over a session of its own. They are told in the order in which they were decided."""
+        before = len(self.result.actions)
 
         def act(session: Session, decision: Decision[Any]) -> None:
             self._act(number, step, decision, context, session)
@@ -241,6 +242,8 @@ class Run:
         actions = [decision for decision in decisions if isinstance(decision, Action)]
         for left in self.sessions.each(actions, step.does.jobs(step.options), act):
             self._note(number, step, Verdict(left.target, LOST, FAILED))
+        order = {decision.target: position for position, decision in enumerate(decisions)}
+        self.result.actions[before:] = sorted(self.result.actions[before:], key=lambda one: order[one["target"]])
 
     def _act(self, number: int, step: Step, decision: Decision[Any], context: Context, session: Session) -> None:
         if isinstance(decision, Verdict):
