@@ -47,7 +47,7 @@ class Executor:
             outcome = Outcome(CONTENDED, f"{action.reason}; {error}")
         except SqlError as error:
             outcome = self._refused(session, error)
-        except Exception as error:  # whatever is wrong with one action, the others are to be done
+        except Exception as error:  # a fault of ours: this action fails, and with it the run; the others are done
             outcome = Outcome(FAILED, unexpected(session, error))
         if self.watch.gone() and outcome.status == DEFERRED:
             outcome.reason = NOBODY_WAITS

@@ -191,7 +191,7 @@ class Run:
             return [Verdict(step.label, f"its catalog entries are locked: {error}", CONTENDED)]
         except MaintenanceError as error:
             return [Verdict(step.label, *self._unread(error))]
-        except Exception as error:  # whatever is wrong with one step, the others are to be done
+        except Exception as error:  # a fault of ours: this step fails, and with it the run; the others are done
             return [Verdict(step.label, unexpected(self.session, error), FAILED)]
 
     def _unread(self, error: MaintenanceError) -> tuple[str, str]:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import ConnectError, OptionError, SqlError
+from .._jitter import jittered
 from . import dsn as _dsn
 from . import probe
 from .capabilities import OLDEST
@@ -244,5 +244,5 @@ def _pauses() -> Iterator[float]:
     """Seconds to wait between attempts: doubling from 0.1 to 5, with jitter so that many clients do not come together."""
     pause = 0.1
     while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret depends on it
+        yield jittered(pause)
         pause = min(pause * 2, 5.0)

@@ -12,13 +12,12 @@ the pace of a purge.
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
-from typing import Callable, TypeVar
+from typing import Callable, Protocol, TypeVar
 
 from .._errors import Contended
-from .session import Session
+from .._jitter import jittered
 
 Result = TypeVar("Result")
 
@@ -62,8 +61,15 @@ def concurrent_lock_timeout(seconds_left: float) -> float:
     return max(1.0, seconds_left)
 
 
+class Limited(Protocol):
+    """What has limits: a session."""
+
+    def set(self, *, statement_timeout: float, lock_timeout: float) -> None:
+        """Set both, in seconds."""
+
+
 def with_lock_retries(
-    session: Session,
+    session: Limited,
     attempt: Callable[[], Result],
     seconds_left: Callable[[], float],
     sleep: Callable[[float], None] = time.sleep,
@@ -77,7 +83,7 @@ def with_lock_retries(
             if pause is None or seconds_left() < pause + BLOCKING:
                 raise
         # Everybody who queued behind our request goes first.
-        sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it
+        sleep(jittered(pause))
     raise AssertionError("the last try returns or raises")
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -244,7 +245,7 @@ class GitHub:
 def need_library() -> None:
     """Raises MaintenanceError where values cannot be sealed."""
     try:
-        import nacl.public  # noqa: F401 - only loading it tells that it can be loaded
+        import_module("nacl.public")  # found is not enough: its library may not load
     except ImportError:
         raise MaintenanceError(f"the Python library PyNaCl is missing ({sys.executable}): pip install PyNaCl") from None
 

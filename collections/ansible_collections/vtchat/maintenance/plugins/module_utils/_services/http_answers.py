@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import email.utils
 import json
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .._jitter import jittered
 
 # What GitHub asks of clients that are told of a secondary limit without a time.
 UNKNOWN_LIMIT_SECONDS = 60.0
@@ -77,7 +78,7 @@ class Attempt:
 
     def pause(self, number: int, repeatable: bool) -> float | None:
         """Seconds to wait before attempt ``number`` is followed by another; None if it must not be."""
-        backoff = 0.5 * 2.0 ** (number - 1) * (0.75 + random.random() / 2)  # noqa: S311 - jitter, not a secret
+        backoff = jittered(0.5 * 2.0 ** (number - 1))
         answer = self.answer
         if answer is None:
             again = not self.permanent and (repeatable or not self.sent)

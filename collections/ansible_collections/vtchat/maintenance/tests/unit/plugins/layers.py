@@ -32,6 +32,7 @@ LAYERS: tuple[dict[str, str], ...] = (
         "_clean": "text fit for a terminal",
         "_hosts": "which hosts are this machine",
         "_errors": "one family of exceptions",
+        "_jitter": "waiting times that differ from one client to the next",
         "_units": "counts, sizes and durations for people",
     },
 )

@@ -12,7 +12,6 @@ user has. Everything of ours in them is therefore qualified, operators and types
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from ..._errors import Contended
+from ..._jitter import jittered
 from ..._postgres.driver import sql
 from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
@@ -201,7 +201,7 @@ class Progress:
         self.retries += 1
         self.size = max(10, self.size // 2)
         if error.sqlstate != LOCK_NOT_AVAILABLE:  # a lock has been waited for already
-            self.sleep(0.02 * 2**attempt * random.uniform(0.75, 1.25))  # noqa: S311 - no secret depends on it
+            self.sleep(jittered(0.02 * 2**attempt))
 
     def _yield_to_replicas(self) -> None:
         """Wait while a replica is far behind: deleting is the kind of WAL that makes it fall behind."""

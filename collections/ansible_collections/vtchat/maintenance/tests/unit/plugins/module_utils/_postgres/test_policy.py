@@ -75,7 +75,7 @@ def test_lock_retries_back_off() -> None:
     def left() -> float:
         return 100.0
 
-    assert policy.with_lock_retries(session, contended_until(3), left, pauses.append) == 4  # type: ignore[arg-type]
+    assert policy.with_lock_retries(session, contended_until(3), left, pauses.append) == 4
     assert all(limits == {"lock_timeout": policy.BLOCKING, "statement_timeout": 100.0} for limits in session.limits)
     for pause, middle in zip(pauses, (0.5, 1.0, 2.0)):
         assert 0.75 * middle <= pause <= 1.25 * middle
@@ -85,14 +85,14 @@ def test_lock_retries_back_off() -> None:
 def test_lock_retries_end() -> None:
     pauses: list[float] = []
     with pytest.raises(Contended):
-        policy.with_lock_retries(FakeSession(), contended_until(99), lambda: 100.0, pauses.append)  # type: ignore[arg-type]
+        policy.with_lock_retries(FakeSession(), contended_until(99), lambda: 100.0, pauses.append)
     assert len(pauses) == len(policy.BLOCKING_PAUSES)
 
 
 def test_no_retry_when_the_budget_is_too_short_for_one() -> None:
     pauses: list[float] = []
     with pytest.raises(Contended):
-        policy.with_lock_retries(FakeSession(), contended_until(1), lambda: 2.0, pauses.append)  # type: ignore[arg-type]
+        policy.with_lock_retries(FakeSession(), contended_until(1), lambda: 2.0, pauses.append)
     assert pauses == []
 
 
@@ -102,5 +102,5 @@ def test_other_errors_are_not_tried_again() -> None:
 
     pauses: list[float] = []
     with pytest.raises(SqlError):
-        policy.with_lock_retries(FakeSession(), attempt, lambda: 100.0, pauses.append)  # type: ignore[arg-type]
+        policy.with_lock_retries(FakeSession(), attempt, lambda: 100.0, pauses.append)
     assert pauses == []
