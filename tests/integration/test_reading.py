@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +18,15 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _operations
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_sql import LOCK_KEYS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Need, Outcome, Verdict
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.capabilities import (
+    AMCHECK,
+    MAINTAIN,
+    PGSTATTUPLE,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import UNCHANGED, WARNING, Finding
 from ansible_collections.vtchat.maintenance.plugins.module_utils._spec import Spec
@@ -164,3 +173,13 @@ def test_a_standby_can_be_looked_at(private_server: PrivateServer) -> None:
     assert result["actions"][0]["reason"] == "asked 2 times", "what the primary remembers is known"
     assert (mixed["failed"], "standby" in mixed["msg"]) == (True, True)
     assert len(info["runs"]) == 2, info
+
+
+def test_what_a_server_can_do_is_known_from_the_first_round_trip(database: Database) -> None:
+    database.sql("CREATE SCHEMA tools; CREATE EXTENSION amcheck SCHEMA tools")
+    with closing(open_session(ConnectionOptions.read(database.dsn), "test", standby=True)) as session:
+        assert (session.server.has(AMCHECK), session.server.has(PGSTATTUPLE)) == (True, False)
+        assert session.server.has(MAINTAIN) == (session.server.version_num >= 170000)
+        assert session.server.extensions["amcheck"][0] == "tools"
+        assert session.round_trips == 1
+    assert PGSTATTUPLE.missing.endswith("CREATE EXTENSION pgstattuple")
