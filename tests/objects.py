@@ -55,7 +55,7 @@ def install(database: Database, *scripts: str, check: bool = False, **options: A
     if not {"sql", "src", "scripts"} & set(options):
         given["scripts"] = [{"name": f"{number}.sql", "sql": text} for number, text in enumerate(scripts, 1)]
     request = _edge.validated("sql_object", given)
-    return sql_object.perform(request.connection, request.wanted, check, _edge.no_progress).as_dict()
+    return sql_object.perform(request.connection, request.wanted, check, _edge.nobody).as_dict()
 
 
 def results(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -420,7 +420,7 @@ def test_connection_that_is_killed(database: Database) -> None:
     table(database, expired=2500)
     table(database, "u")
 
-    def kill(target: str, rows: int, seconds: float) -> None:
+    def kill(target: str, said: str, seconds: float) -> None:
         database.sql(
             "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND application_name LIKE 'vtchat%'"

@@ -311,7 +311,7 @@ def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.Mon
     blocker = database.connect()
     blocker.autocommit = False
 
-    def lock(target: str, rows: int, seconds: float) -> None:
+    def lock(target: str, said: str, seconds: float) -> None:
         blocker.cursor().execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
 
     parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "history": False})
@@ -546,7 +546,7 @@ def test_budget_ends_and_the_next_run_goes_on(database: Database, monkeypatch: p
     table(database, expired(3500, 5))
     now = [0.0]
 
-    def hour_later(target: str, rows: int, seconds: float) -> None:
+    def hour_later(target: str, said: str, seconds: float) -> None:
         now[0] += 3600
 
     monkeypatch.setattr(run, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))

@@ -24,8 +24,8 @@ from ansible.module_utils.errors import UnsupportedError
 from . import _result
 from ._clean import clean
 from ._engine import plan_check
+from ._engine.observer import Progress, nobody
 from ._engine.plan import Step
-from ._engine.run import Progress
 from ._errors import MaintenanceError, OptionError
 from ._masking import Hidden, hide
 from ._module import Module, register
@@ -118,10 +118,6 @@ class Request:
     connection: ConnectionOptions
     wanted: Any = field(repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-
-
-def no_progress(target: str, rows: int, seconds: float) -> None:
-    """For callers whose output nobody sees before the end."""
 
 
 def spec(name: str) -> Spec:
@@ -270,7 +266,7 @@ def _read_step(raw: dict[str, Any]) -> Step:
         raise OptionError([f".{operation}: {fault}" for fault in error.errors]) from None
 
 
-def perform(request: Request, check: bool, progress: Progress = no_progress) -> dict[str, Any]:
+def perform(request: Request, check: bool, progress: Progress = nobody) -> dict[str, Any]:
     """Do what a module does, from its request to its result. Never raises a MaintenanceError."""
     if IMPORT_ERROR is not None:
         return {"failed": True, "msg": missing_required_lib("psycopg2"), "exception": IMPORT_ERROR}

@@ -10,16 +10,18 @@ module: analyze
 short_description: Renew the planner's statistics where enough has changed
 version_added: 1.0.0
 description:
-  - Analyzes those of the tables that need it. A table needs it when C(n_mod_since_analyze) has reached the smaller of 50 + a
-    tenth of its rows and the square root of a thousand times its rows, or when it was never analyzed.
+  - Analyzes those of the tables that need it. A table needs it when C(n_mod_since_analyze) has reached the smaller of
+    O(threshold) + O(scale_factor) times its rows and the square root of a thousand times its rows, or when it was never
+    analyzed.
   - A partitioned table, which autovacuum never analyzes, needs it as well when a partition was analyzed after it. So does
     a table from which others inherit; changes of its children count, and they are analyzed with it.
   - A foreign table, which autovacuum never analyzes and whose changes nobody counts, is analyzed after seven days.
   - Looks first whether autovacuum or anybody else works on the table, because a manual C(ANALYZE) cancels autovacuum. Such a
     table is V(contended).
-  - Tables by name, by pattern, or both. Patterns never choose foreign tables, temporary tables, what belongs to a partitioned
-    table, or anything of the server's own schemas; where they choose, those with the most changes come first.
-  - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT).
+  - Tables by name, by pattern, or both. Patterns never choose foreign tables or what belongs to a partitioned table, which is
+    analyzed with it; where they choose, those with the most changes come first.
+  - PostgreSQL only warns when the role may not analyze a table. Here that is a failure that names the missing C(GRANT), or one
+    warning for all tables that patterns choose.
 options:
   tables:
     description:
@@ -28,17 +30,34 @@ options:
       - One of O(tables) and O(include) is needed.
     type: list
     elements: str
-  include:
+  threshold:
     description:
-      - Shell patterns (C(*), C(?), C([abc]), C([!abc])) of the tables that are meant as well, compared with C(schema.name)
-        without any quotes. V('*') means all, V('app.*') those of a schema. A pattern that no table has is a warning.
-    type: list
-    elements: str
-  exclude:
+      - Rows; with O(scale_factor) it is the number of changed rows from which on a table is due. As the setting
+        C(autovacuum_analyze_threshold) has it by default.
+    type: int
+    default: 50
+  scale_factor:
     description:
-      - Patterns of tables that O(include) would choose and that are left out, such as V('*.log_*').
+      - Share of the rows of the table that is added to O(threshold). As the setting C(autovacuum_analyze_scale_factor) has it
+        by default. Large tables are due at the square root of a thousand times their rows, if that is less.
+    type: float
+    default: 0.1
+  overrides:
+    description:
+      - Other thresholds for some tables. Where several entries have the name of a table, later ones come before earlier ones.
     type: list
-    elements: str
+    elements: dict
+    suboptions:
+      match:
+        description: A shell pattern, compared with C(schema.name).
+        type: str
+        required: true
+      threshold:
+        description: Instead of O(threshold).
+        type: int
+      scale_factor:
+        description: Instead of O(scale_factor).
+        type: float
   jobs:
     description:
       - How many tables are analyzed at once, each over a connection of its own. The budget is that of all together.
@@ -47,6 +66,7 @@ options:
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
+  - vtchat.maintenance.selection
   - vtchat.maintenance.attributes
 seealso:
   - module: vtchat.maintenance.run
@@ -65,6 +85,9 @@ EXAMPLES = r"""
     dsn: "{{ maintenance_dsn }}"
     include: ['*']
     exclude: ['archive.*', '*_old']
+    overrides:
+      - match: billing.*
+        scale_factor: 0.02
     jobs: 4
 """
 

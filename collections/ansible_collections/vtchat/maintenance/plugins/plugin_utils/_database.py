@@ -116,10 +116,10 @@ class DatabaseAction(ActionBase):
         shown, interval = time.monotonic(), FIRST_PROGRESS
         host = task_vars.get("inventory_hostname", "")
 
-        def show(target: str, rows: int, seconds: float) -> None:
+        def show(target: str, said: str, seconds: float) -> None:
             nonlocal shown, interval
             if time.monotonic() - shown >= interval:
                 shown, interval = time.monotonic(), min(interval * 1.5, LAST_PROGRESS)
-                display.display(Progress(f"[{host}] {progress_line(target, rows, seconds).strip()}"))
+                display.display(Progress(f"[{host}] {progress_line(target, said, seconds).strip()}"))
 
         return show

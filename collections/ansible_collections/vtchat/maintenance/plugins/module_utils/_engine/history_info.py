@@ -47,7 +47,7 @@ def read(parameters: Mapping[str, Any]) -> Question:
 
 
 def perform(
-    connection: ConnectionOptions, question: Question, check: bool, progress: Callable[[str, int, float], None]
+    connection: ConnectionOptions, question: Question, check: bool, progress: Callable[[str, str, float], None]
 ) -> dict[str, Any]:
     """The answer. Raises MaintenanceError."""
     opened = open_session(

@@ -17,8 +17,9 @@ from .._operations import OPERATIONS
 from .._postgres.connect import ConnectionOptions
 from .._result import Result
 from .._spec import Spec
+from .observer import Progress
 from .plan import Plan, Step
-from .run import Progress, run
+from .run import run
 
 RUN = Spec({
     "budget": {"type": "float", "default": 600.0},

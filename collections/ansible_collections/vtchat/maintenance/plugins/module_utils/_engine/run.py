@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 from .._errors import Contended, MaintenanceError, SqlError
 from .._operations import (
@@ -48,13 +48,13 @@ from .._result import (
 )
 from .execute import NOBODY_WAITS, Executor, unexpected
 from .history import NONE_YET, NOT_WANTED, Closing, History, Memory
+from .observer import Observer, Progress
 from .plan import Plan, Step
 from .sessions import Sessions
 
-Progress = Callable[[str, int, float], None]
-
 # A prediction that kept an action out loses a tenth each time, so that one slow day does not keep it out for ever.
 FADING = 0.9
+LOOKING = 5.0  # seconds that a look at the progress of statements may take
 STOPPED = "a step before it failed (on_error: stop)"
 LOST = "the connection was lost"
 
@@ -67,9 +67,10 @@ def run(plan: Plan, connection: ConnectionOptions, check: bool, progress: Progre
         result = Result(plan.name, check, session.server.summary())
         result.more = {"run_id": None, "budget": plan.budget}
         sessions = Sessions(session, lambda: opening(statement_timeout=max(0.001, budget.left())))
-        with closing(sessions):
+        observer = Observer(lambda: opening(statement_timeout=LOOKING), progress)
+        with closing(sessions), closing(observer):
             try:
-                Run(sessions, plan, check, budget, progress, result).go()
+                Run(sessions, plan, check, budget, observer, result).go()
             except MaintenanceError as error:
                 if session.alive:
                     raise
@@ -87,11 +88,11 @@ class Run:
         plan: Plan,
         check: bool,
         budget: Budget,
-        progress: Progress,
+        observer: Observer,
         result: Result,
     ) -> None:
         self.sessions, self.session, self.plan, self.check, self.budget = sessions, sessions.first, plan, check, budget
-        self.progress, self.result = progress, result
+        self.observer, self.result = observer, result
         self.watch = Watch(budget.end, sessions.cancel)
         self.executor = Executor(budget, self.watch)
         self.history = History(self.session, check, reads=plan.read_only)
@@ -172,7 +173,7 @@ class Run:
                 self._find(number, decision)
             else:
                 decisions.append(decision)
-        decisions.sort(key=lambda decision: not self._memory(step, decision).deferred)
+        decisions.sort(key=lambda one: (_last(one), not self._memory(step, one).deferred))
         if step.does.jobs(step.options) > 1 and not self.check:
             self._together(number, step, decisions, context)
             return
@@ -210,7 +211,8 @@ class Run:
             },
             forecast=self.forecast,
             seconds_left=self.budget.left,
-            progress=self.progress,
+            progress=self.observer.progress,
+            observe=self.observer.observe,
             warn=self.result.warnings.append,
             history=not self.history.note,
             history_note=self.history.note,
@@ -240,7 +242,9 @@ class Run:
             if isinstance(decision, Verdict):
                 act(self.session, decision)
         actions = [decision for decision in decisions if isinstance(decision, Action)]
-        for left in self.sessions.each(actions, step.does.jobs(step.options), act):
+        lost = self.sessions.each([one for one in actions if not one.last], step.does.jobs(step.options), act)
+        lost += self.sessions.each([one for one in actions if one.last], 1, act)
+        for left in lost:
             self._note(number, step, Verdict(left.target, LOST, FAILED))
         order = {decision.target: position for position, decision in enumerate(decisions)}
         self.result.actions[before:] = sorted(self.result.actions[before:], key=lambda one: order[one["target"]])
@@ -350,3 +354,8 @@ class Run:
             self.result.message += "; abandoned by its controller"
         self.closing.status, self.closing.message = self.result.status, self.result.message
         self.closing.totals = self.result.totals
+
+
+def _last(decision: Decision[Any]) -> bool:
+    """Whether it comes after all others of its step."""
+    return isinstance(decision, Action) and decision.last

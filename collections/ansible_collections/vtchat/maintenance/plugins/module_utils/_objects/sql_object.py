@@ -95,7 +95,7 @@ def read(parameters: Mapping[str, Any]) -> Request:
 
 
 def perform(
-    connection: ConnectionOptions, request: Request, check: bool, progress: Callable[[str, int, float], None]
+    connection: ConnectionOptions, request: Request, check: bool, progress: Callable[[str, str, float], None]
 ) -> Result:
     """Install and say what changed. Raises MaintenanceError before anything is changed."""
     budget = Budget(request.budget)

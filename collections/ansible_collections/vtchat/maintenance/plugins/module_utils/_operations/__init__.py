@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union
@@ -64,6 +65,7 @@ class Action(Generic[Payload]):
     effects     table oid -> what the action does there, for the steps after it in check mode
     rows        rows that it will affect, None where that is not known or means nothing
     difference  what will be different afterwards
+    last        it is executed after all others of its step, also where several are executed at once
     """
 
     target: str
@@ -74,6 +76,7 @@ class Action(Generic[Payload]):
     effects: dict[int, Effect] = field(default_factory=dict)
     rows: int | None = None
     difference: Difference | None = None
+    last: bool = False
 
     @property
     def verdict(self) -> str | None:
@@ -132,7 +135,9 @@ class Context:
     forecast     table oid -> what earlier steps of this plan are about to do there (check mode only; in a real run they
                  have done it already)
     seconds_left seconds of the budget that are left now
-    progress     called as progress(target, rows so far, seconds so far) by long actions; cheap to call often
+    progress     called as progress(target, what to say, seconds so far) by long actions; cheap to call often
+    observe      a block during which another session looks now and then how far the server is, and what it says is shown:
+                 ``with context.observe(target, look)``, look(session) -> text
     warn         what is worth knowing although nothing failed
     history      whether state will be remembered; False says why through history_note
     """
@@ -141,7 +146,10 @@ class Context:
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
     forecast: dict[int, Effect] = field(default_factory=dict)
     seconds_left: Callable[[], float] = lambda: float("inf")
-    progress: Callable[[str, int, float], None] = lambda target, rows, seconds: None
+    progress: Callable[[str, str, float], None] = lambda target, said, seconds: None
+    observe: Callable[[str, Callable[[Session], str]], AbstractContextManager[None]] = lambda target, look: (
+        nullcontext()
+    )
     warn: Callable[[str], None] = lambda text: None
     history: bool = True
     history_note: str = ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from .._errors import OptionError
@@ -21,12 +20,12 @@ from .names import Name, display, parse_name, qualified, quote
 from .server import Server
 from .session import Session
 
-# A CTE named "target": one row per wanted name and in its order; oid is null where nothing visible has the name. Each
+# A CTE: one row per wanted name and in its order; oid is null where nothing visible has the name. Each
 # name is looked up for itself, through the index of pg_class, in the schemas of the user's search_path: a join could make
 # the planner read all of pg_class, once for each name where its statistics are out of date.
 # may_maintain: whether the role may VACUUM, ANALYZE, REFRESH and REINDEX the object; it must also be allowed to name it.
 TARGETS = """
-target AS MATERIALIZED (
+{cte} AS MATERIALIZED (
     SELECT w.position, w.wanted_schema, w.wanted_name, c.oid, n.nspname::text AS schema_name, c.relname::text AS name,
            c.relkind::text AS kind, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
            {may_maintain} AS may_maintain,
@@ -40,21 +39,6 @@ target AS MATERIALIZED (
           FROM (VALUES {wanted}) AS w (position, wanted_schema, wanted_name)) AS w
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = w.found
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-)"""
-
-# The same CTE for all relations that patterns choose. What belongs to a partitioned table is dealt with through it; temporary
-# tables are nobody else's business, and the server's own schemas are never meant.
-SELECTED = """
-target AS MATERIALIZED (
-    SELECT pg_catalog.row_number() OVER (ORDER BY n.nspname, c.relname) - 1 AS position, n.nspname::text AS wanted_schema,
-           c.relname::text AS wanted_name, c.oid, n.nspname::text AS schema_name, c.relname::text AS name,
-           c.relkind::text AS kind, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
-           pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND NOT c.relispartition
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND pg_catalog.concat(n.nspname, '.', c.relname) ~ ANY ({include}::text[])
-    AND NOT pg_catalog.concat(n.nspname, '.', c.relname) ~ ANY ({exclude}::text[])
 )"""
 
 MAY_MAINTAIN = "pg_catalog.pg_has_role(c.relowner, 'USAGE')"
@@ -97,7 +81,7 @@ def may_maintain(server: Server) -> str:
     return MAY_MAINTAIN_17 if server.has(MAINTAIN) else MAY_MAINTAIN
 
 
-def targets(server: Server, names: Sequence[str]) -> sql.Composed:
+def targets(server: Server, names: Sequence[str], cte: str = "target") -> sql.Composed:
     """The CTE ``target`` for these names, to be used as ``WITH {targets} SELECT … FROM target``."""
     wanted = [parse_name(text) for text in names]
     rows = [
@@ -106,39 +90,9 @@ def targets(server: Server, names: Sequence[str]) -> sql.Composed:
     ]
     rule = may_maintain(server)
     path = sql.Literal(server.schemas)
-    return sql.SQL(TARGETS).format(may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows), path=path)
-
-
-def selected(server: Server, include: Sequence[str], exclude: Sequence[str], kinds: str) -> sql.Composed:
-    """The CTE ``target`` for the relations of these kinds whose ``schema.name`` one pattern has and none of the others."""
-    return sql.SQL(SELECTED).format(
-        may_maintain=sql.SQL(may_maintain(server)),
-        kinds=sql.Literal(list(kinds)),
-        include=sql.Literal([regular(text) for text in include]),
-        exclude=sql.Literal([regular(text) for text in exclude]),
+    return sql.SQL(TARGETS).format(
+        cte=sql.Identifier(cte), may_maintain=sql.SQL(rule), wanted=sql.SQL(", ").join(rows), path=path
     )
-
-
-def regular(pattern: str) -> str:
-    """The regular expression of a shell pattern: ``*``, ``?``, ``[abc]`` and ``[!abc]``. Upper and lower case are different."""
-    found, position = "", 0
-    while position < len(pattern):
-        sign, end = pattern[position], pattern.find("]", position + 2)
-        if sign == "[" and end > 0:
-            inside = pattern[position + 1 : end]
-            negated = inside.startswith("!")
-            inside = inside[negated:].replace("\\", "\\\\").replace("[", "\\[")
-            found += f"[{'^' if negated else ''}{inside}]"
-            position = end + 1
-            continue
-        found += {"*": ".*", "?": "."}.get(sign, sign if sign.isalnum() or sign == "_" else f"\\{sign}")
-        position += 1
-    return f"^{found}$"
-
-
-def unmatched(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The patterns that none of the names (``schema.name``) has."""
-    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
 
 def relation(row: dict[str, Any]) -> Relation:

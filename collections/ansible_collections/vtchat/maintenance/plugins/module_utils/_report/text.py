@@ -30,10 +30,9 @@ class Line(NamedTuple):
     kind: str = ""
 
 
-def progress_line(target: str, rows: int, seconds: float) -> str:
-    """One line about an action that is still at work: rows so far, rate, time."""
-    parts = [f"{_units.rows(rows)} so far", _units.duration(seconds), _units.rate(rows, seconds)]
-    return f"{_INDENT}{clean(target)}: {', '.join(part for part in parts if part)}"
+def progress_line(target: str, said: str, seconds: float) -> str:
+    """One line about an action that is still at work: how far it is, and for how long it has been."""
+    return f"{_INDENT}{clean(target)}: {clean(said)}, {_units.duration(seconds)}"
 
 
 def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = False) -> list[Line]:

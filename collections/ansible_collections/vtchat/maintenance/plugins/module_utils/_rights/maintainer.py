@@ -97,7 +97,7 @@ def wants(steps: Sequence[Step], history: bool) -> tuple[list[Need], list[str]]:
 
 
 def perform(
-    connection: ConnectionOptions, request: Request, check: bool, progress: Callable[[str, int, float], None]
+    connection: ConnectionOptions, request: Request, check: bool, progress: Callable[[str, str, float], None]
 ) -> Result:
     """Give the rights. Raises MaintenanceError."""
     began, name = time.monotonic(), request.options.name

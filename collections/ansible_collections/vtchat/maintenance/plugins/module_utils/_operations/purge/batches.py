@@ -24,6 +24,7 @@ from ..._postgres.driver import sql
 from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
+from ..._units import rate, rows
 from .. import Action, Context, Difference, Outcome
 
 FIRST_BATCH = 1000  # rows
@@ -187,8 +188,13 @@ class Progress:
             self.size = next_batch_size(self.size, time.monotonic() - began, self.purge.batch_seconds)
         self.rows += row["gone"]
         self.batches += 1
-        self.context.progress(self.target, self.rows, time.monotonic() - self.started)
+        self._tell(time.monotonic() - self.started)
         return row
+
+    def _tell(self, seconds: float) -> None:
+        """How far it is."""
+        said = [f"{rows(self.rows)} so far", rate(self.rows, seconds)]
+        self.context.progress(self.target, ", ".join(text for text in said if text), seconds)
 
     def _try_again(self, error: Contended, attempt: int) -> None:
         """Make the batch smaller. Raises Contended when there is no sense in it.

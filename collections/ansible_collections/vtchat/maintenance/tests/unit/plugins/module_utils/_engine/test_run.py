@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Closing, Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import Observer, nobody
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.sessions import Sessions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
@@ -115,7 +116,7 @@ class Stage:
         result = Result("p", check)
         clock = Budget(budget, clock=lambda: self.now)
         sessions = Sessions(session, lambda: session)
-        _engine.Run(sessions, plan, check, clock, lambda *_progress: None, result).go()
+        _engine.Run(sessions, plan, check, clock, Observer(lambda: sessions.first, nobody), result).go()
         return result.as_dict()
 
 

@@ -19,6 +19,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations imp
     analyze,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.selection import Selection
 
 THIN = "\u202f"
 OID = 16400
@@ -44,26 +45,6 @@ def read(**given: Any) -> list[str]:
     except OptionError as error:
         return error.errors
     return []
-
-
-@pytest.mark.parametrize(
-    ("rows", "changes"),
-    [
-        (0, 1),
-        (1, 32),  # sqrt(1000) = 31.6
-        (10, 51),
-        (1000, 150),
-        (1001, 151),  # 150.1
-        (66680, 6718),
-        (88_997, 8950),  # here the square root takes over
-        (100_000, 10_000),
-        (1_000_000, 31_623),
-        (10_000_000, 100_000),
-        (2_000_000_000, 1_414_214),
-    ],
-)
-def test_the_threshold(rows: int, changes: int) -> None:
-    assert analyze.threshold(rows) == changes
 
 
 @pytest.mark.parametrize(
@@ -149,7 +130,7 @@ def test_every_table_once_and_in_order() -> None:
 
 
 def test_no_tables_is_a_fault() -> None:
-    assert read(tables=[]) == ["tables: is empty; name at least one table"]
+    assert read(tables=[]) == ["tables: is empty; name at least one"]
     assert read(tables=["t"], jobs=64) == []
 
 
@@ -159,7 +140,20 @@ def test_the_other_faults_are_told_at_once() -> None:
     assert read(tables=["t"], exclude=["a.*"]) == ["exclude: it leaves out what include has, and there is no include"]
 
 
+def test_thresholds_and_those_of_some_tables() -> None:
+    given = {"include": ["*"], "threshold": 10, "scale_factor": 0.0,
+             "overrides": [{"match": "public.*", "threshold": 20}, {"match": "*.b", "scale_factor": 0.5}]}  # fmt: skip
+    options = analyze.read(given)
+    found = {name: options.due(table(name, rows=1000)) for name in ("a", "b")}
+    assert found == {"a": 20, "b": 520}
+    assert read(tables=["t"], scale_factor=-1.0, overrides=[{"match": "a", "threshold": -1}, {"match": "b"}]) == [
+        "overrides[2]: it changes nothing; give a threshold beside match: b",
+        "scale_factor: must not be negative",
+        "overrides (a): threshold: must not be negative",
+    ]
+
+
 def test_where_patterns_choose_those_with_the_most_changes_come_first() -> None:
     tables = [table(name, rows=1000, modified=modified) for name, modified in (("a", 1), ("b", 900), ("c", 200))]
-    found = analyze.decide(tables, analyze.Options(include=("*",)), Context(check=False))
+    found = analyze.decide(tables, analyze.Options(Selection(include=("*",))), Context(check=False))
     assert [decision.target for decision in found] == ["public.b", "public.c", "public.a"]

@@ -153,7 +153,7 @@ def test_numbers_of_a_wide_name_stand_in_the_column_of_the_others() -> None:
 def test_nothing_in_a_database_can_write_a_line_or_a_command(field: str) -> None:
     run = result({**action("failed"), field: HOSTILE}, plan=HOSTILE, msg=HOSTILE, server={"database": HOSTILE})
     lines = texts(run, verbose=True) + [line.text for line in report.totals_lines([(HOSTILE, run)])]
-    lines.append(report.progress_line(HOSTILE, 1, 1.0))
+    lines.append(report.progress_line(HOSTILE, HOSTILE, 1.0))
     assert_harmless(lines)
     assert "\\n" in "".join(lines)
     assert "\\x1b" in "".join(lines)
@@ -250,10 +250,7 @@ def test_colour_of_the_totals(outcome: str, kind: str) -> None:
 
 
 def test_progress_line() -> None:
-    assert report.progress_line("public.sessions", 120000, 12) == (
-        "  public.sessions: 120\u202f000 rows so far, 12 s, 10\u202f000 rows/s"
-    )
-    assert report.progress_line("public.sessions", 0, 0).endswith("0 rows so far, 0 ms")
+    assert report.progress_line("public.sessions", "10 rows so far", 12) == "  public.sessions: 10 rows so far, 12 s"
 
 
 @pytest.mark.parametrize(
