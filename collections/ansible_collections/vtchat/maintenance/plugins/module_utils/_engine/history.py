@@ -20,7 +20,7 @@ from .._errors import ConnectError, Contended, MaintenanceError, SqlError
 from .._operations import Action, Outcome
 from .._postgres.names import quote
 from .._postgres.session import Session
-from .._result import DEFERRED, DONE
+from .._result import DEFERRED, DONE, UNCHANGED
 from . import history_sql
 from .history_tables import NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 
@@ -221,7 +221,7 @@ class History:
         seconds: float,
     ) -> None:
         """Complete the row, and remember what the next run must know."""
-        done = outcome.status == DONE
+        done = outcome.status in (DONE, UNCHANGED)
         memory = Memory(outcome.state or {}, seconds if done else None, outcome.status == DEFERRED)
         if self.run_id is not None and row_id is not None:
             parameters = {

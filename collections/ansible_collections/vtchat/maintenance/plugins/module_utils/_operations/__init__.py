@@ -108,7 +108,7 @@ class Verdict:
 class Outcome:
     """What became of one action.
 
-    status      DONE, CONTENDED, DEFERRED or FAILED
+    status      DONE, UNCHANGED (it was looked at once more, or done, and nothing is different), CONTENDED, DEFERRED or FAILED
     reason      replaces the action's reason when set
     changed     whether data, structure or statistics changed
     rows        rows affected, None where rows mean nothing

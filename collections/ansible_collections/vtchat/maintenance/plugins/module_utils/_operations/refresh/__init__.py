@@ -41,6 +41,7 @@ SPEC = Spec(
     mutually_exclusive=[("view", "views")],
     required_one_of=[("view", "views")],
 )
+FORCED = "force is set"
 DIVISIBLE = False
 READ_ONLY = False
 COUNTED_AS = ""
@@ -207,7 +208,7 @@ def why_due(view: View, options: Options, context: Context) -> str:
     if not view.populated:
         return "it is not populated"
     if options.force:
-        return "force is set"
+        return FORCED
     if view.obstacle:
         return view.obstacle
     state = context.state.get(view.target, {})
@@ -309,6 +310,8 @@ def execute(session: Session, action: Action[Refresh], context: Context) -> Outc
         "seconds": round(work.seconds, 3),
     }
     changed = not work.concurrently or not work.counted or numbers["inserted"] + numbers["deleted"] > 0
+    if not changed and action.reason == FORCED:
+        return Outcome(UNCHANGED, f"{FORCED}: it was refreshed, and no row was different", numbers=numbers, state=state)
     return Outcome(DONE, changed=changed, rows=numbers.get("inserted"), numbers=numbers, state=state)
 
 
