@@ -700,6 +700,26 @@ def test_partitions(site: Site) -> None:
     assert not site.provide(steps=steps, exclusive=True)["changed"]
 
 
+def test_what_patterns_choose(site: Site) -> None:
+    """One by one; or, where everything is meant and can be given, everything that there will be."""
+    site.sql(SQL("CREATE SCHEMA app AUTHORIZATION {0}; CREATE TABLE app.a (n int); ALTER TABLE app.a OWNER TO {0}").format(
+        Identifier(site.owner)))  # fmt: skip
+    some = [{"analyze": {"include": ["*.users", "app.*"]}}]
+    site.provide(steps=some)
+    assert outcomes(site.run(steps=some)) == {"app.a": "done", "public.users": "done"}
+    assert site.refused("REINDEX TABLE sessions") == site.new
+    assert not site.provide(steps=some, exclusive=True)["changed"]
+    everything = [{"analyze": {"include": ["*"], "exclude": ["maintenance.*"]}}]
+    site.provide(steps=everything)
+    assert site.run(steps=everything)["warnings"] == []
+    everything[0]["analyze"].pop("exclude")
+    given = site.provide(steps=everything, history=False)
+    assert ("role pg_maintain" in outcomes(given)) == site.new
+    site.sql(SQL("CREATE TABLE app.b AS SELECT 1 AS n; ALTER TABLE app.b OWNER TO {}").format(Identifier(site.owner)))
+    assert outcomes(site.run(steps=everything))["app.b"] == "done"
+    assert not site.provide(steps=everything, history=False)["changed"]
+
+
 def test_row_level_security(site: Site) -> None:
     site.sql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY")
     refused = site.provide(user=site.owner, steps=STEPS[:1], history=False, read_all_stats=False)

@@ -46,8 +46,9 @@ def rows(dsn: str, chosen: Selection, **how: Any) -> list[dict[str, Any]]:
 
 
 def found(database: Database, **chosen: Any) -> dict[str | None, int | None]:
-    options = Selection(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
-    result = rows(database.dsn, options)
+    faults: list[str] = []
+    result = rows(database.dsn, selection.read(chosen, faults))
+    assert not faults
     assert len({row["oid"] for row in result}) == len(result), "each once"
     return {row["oid"] and f"{row['schema_name']}.{row['name']}": row["bytes"] for row in result}
 

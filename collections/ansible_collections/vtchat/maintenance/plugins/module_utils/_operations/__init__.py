@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Uni
 
 from .._errors import OptionError
 from .._postgres.names import parse_name
+from .._postgres.selection import Selection
 from .._postgres.session import Session
 from .._result import DONE, Finding
 from .._spec import Spec
@@ -163,6 +164,7 @@ class Need:
     kinds    letters of pg_class.relkind that the object may have
     column   what must be readable, for rows
     creates  whether something is created beside the object, in its schema
+    patterns what is meant instead of one name: all that they choose
     """
 
     name: str
@@ -170,6 +172,7 @@ class Need:
     kinds: str
     column: str = ""
     creates: bool = False
+    patterns: Selection | None = None
 
 
 Decision = Union[Action[Payload], Verdict]
@@ -207,6 +210,11 @@ class Operation(Protocol[Options, Facts, Payload]):
 
     def execute(self, session: Session, action: Action[Payload], context: Context) -> Outcome:
         """Do it, and verify that it was done. Raises SqlError, Contended."""
+
+
+def chosen(selection: Selection, need: str, kinds: str) -> list[Need]:
+    """The need of all that patterns choose; none where there are no patterns."""
+    return [Need("", need, kinds, patterns=selection)] if selection.include else []
 
 
 def name_faults(option: str, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._engine.history import COMMENT as HISTORY_COMMENT
@@ -18,7 +19,8 @@ from .._operations import Need
 from .._postgres import catalog
 from .._postgres.capabilities import MAINTAIN, MEMBERSHIP_OPTIONS
 from .._postgres.driver import sql
-from .._postgres.names import quote
+from .._postgres.names import display, quote
+from .._postgres.selection import Selection, by_pattern
 from .._postgres.session import Session
 from . import scram
 from .extras import read_extras
@@ -37,15 +39,16 @@ from .model import (
     SetPassword,
     Statement,
 )
-from .queries import MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
+from .queries import CHOSEN, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
 
 STATISTICS = "pg_read_all_stats"
 MONITOR = "pg_monitor"
+MAINTAINS_ALL = "pg_maintain"
 CREATOR = "a superuser, or a role with CREATEROLE"
 
 
 def read(session: Session, options: Options, needs: Sequence[Need]) -> Facts:
-    """At most seven round trips."""
+    """At most seven round trips, and one for each step that has patterns."""
     return _Reader(session, options).read(needs)
 
 
@@ -66,9 +69,11 @@ class _Reader:
         self.faults: list[tuple[str, str]] = []
         self.basis = NONE
         self.memberships: list[str] = []
+        self.schemas: set[str] = set()  # of what is not named one by one
 
     def read(self, needs: Sequence[Need]) -> Facts:
         """All of it."""
+        needs = self._named(needs)
         self._role()
         if self.options.password is not None:
             self._password(self.options.password)
@@ -78,7 +83,7 @@ class _Reader:
             self._needs(need, row)
         self._memberships()
         extras, other = read_extras(self.session, self.name, self.row, self.rights, self._may_alter)
-        owners = [name for name in self.memberships if name not in (STATISTICS, MONITOR)]
+        owners = [name for name in self.memberships if name not in (STATISTICS, MONITOR, MAINTAINS_ALL)]
         admin, rights = self.session.server.user, list(self.rights.values())
         return Facts(admin, rights, extras, other, self.faults, self.basis, owners)
 
@@ -140,6 +145,34 @@ class _Reader:
         giver = f"{CREATOR} and, from 16, ADMIN OPTION on it"
         self._add(self._me("PASSWORD"), statement, held, held, self._may_alter, giver, fault)
 
+    def _named(self, needs: Sequence[Need]) -> list[Need]:
+        """Needs of what patterns choose become needs of what there is now; or of everything, where that can be given."""
+        found = []
+        for need in needs:
+            if need.patterns is None:
+                found.append(need)
+                continue
+            cte = by_pattern(need.patterns, need.kinds + "p", partitions=True)
+            rows = self.session.rows(sql.SQL(CHOSEN).format(by_pattern=cte))
+            if self._everything(need, need.patterns):
+                self.schemas |= {row["schema_name"] for row in rows}
+            else:
+                found += [replace(need, name=display(row["schema_name"], row["name"]), patterns=None) for row in rows]
+        return found
+
+    def _everything(self, need: Need, patterns: Selection) -> bool:
+        """Whether MAINTAIN on all that there is and will be is meant, and the present role may give that."""
+        meant = "*" in patterns.include and not patterns.exclude and need.need == "maintain" and self.has_maintain
+        if not meant:
+            return False
+        query = sql.SQL(MEMBERSHIPS).format(oid=self.oid, names=sql.Literal([MAINTAINS_ALL]), inherit=sql.Literal(True))
+        row = self.session.row(query)
+        if not (row["direct"] or self._may_give(row)):
+            return False
+        if MAINTAINS_ALL not in self.memberships:
+            self.memberships.append(MAINTAINS_ALL)
+        return True
+
     def _relations(self, needs: Sequence[Need]) -> list[tuple[Need, dict[str, Any]]]:
         """Each need with the relations it is about, after those of the wrong kind and those that do not exist are out."""
         if not needs:
@@ -176,7 +209,7 @@ class _Reader:
 
     def _places(self, relations: list[tuple[Need, dict[str, Any]]], needs: Sequence[Need]) -> None:
         """The database, the schemas, and a place for the history."""
-        schemas = {row["schema_name"] for _need, row in relations}
+        schemas = self.schemas | {row["schema_name"] for _need, row in relations}
         history = any(need.need == "history" for need in needs)
         query = sql.SQL(PLACES).format(
             oid=self.oid,

@@ -87,9 +87,10 @@ def wants(steps: Sequence[Step], history: bool) -> tuple[list[Need], list[str]]:
     found: list[Need] = []
     faults = []
     for number, step in enumerate(steps, 1):
-        if not step.names and not step.does.READ_ONLY:
-            faults.append(f"steps[{number}].{step.operation}: name its objects; rights on all that there will ever be cannot "
-                          "be given one by one: from PostgreSQL 17 on GRANT pg_maintain does it")  # fmt: skip
+        if not step.needs and not step.does.READ_ONLY:
+            faults.append(
+                f"steps[{number}].{step.operation}: name its objects; what it needs cannot be known beforehand"
+            )
         found += step.needs
     if history:
         found += [Need(f"{HISTORY}.{table}", "history", "r") for table in tables(VERSION)]

@@ -56,6 +56,13 @@ LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY w.position, root DESC, n.nspname, c.relname
 """
 
+# What patterns choose now.
+CHOSEN = """
+WITH {by_pattern}
+SELECT n.nspname::text AS schema_name, c.relname::text AS name FROM by_pattern AS x
+JOIN pg_catalog.pg_class AS c ON c.oid = x.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace ORDER BY 1, 2
+"""
+
 PLACES = """
 SELECT 'SCHEMA' AS kind, n.nspname::text AS name, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,
        ARRAY(SELECT p FROM unnest(ARRAY['USAGE', 'CREATE']) AS p

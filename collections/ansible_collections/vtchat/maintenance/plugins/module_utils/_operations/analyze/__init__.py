@@ -24,8 +24,8 @@ from ..._postgres.statistics import BASE, SCALE_FACTOR, analyze_threshold
 from ..._result import CONTENDED, FAILED, UNCHANGED
 from ..._spec import Spec
 from ..._units import count, duration, rows
-from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
-from .facts import KINDS, Table, busy, fault, read_chosen, read_named, read_rows
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, chosen
+from .facts import KINDS, SELECTED_KINDS, Table, busy, fault, read_chosen, read_named, read_rows
 
 # Changed rows that make statistics worth renewing: min(threshold + scale_factor * rows, sqrt(1000 * rows)), at least 1.
 THRESHOLDS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,8 @@ def names(options: Options) -> Sequence[str]:
 
 def needs(options: Options) -> Sequence[Need]:
     """The owner's rights, or MAINTAIN."""
-    return [Need(name, "maintain", KINDS) for name in options.selection.tables]
+    named = [Need(name, "maintain", KINDS) for name in options.selection.tables]
+    return [*named, *chosen(options.selection, "maintain", SELECTED_KINDS)]
 
 
 def jobs(options: Options) -> int:
