@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -42,6 +43,7 @@ from .._result import (
     FAILED,
     PLANNED,
     SKIPPED,
+    UNCHANGED,
     Finding,
     Result,
     entry,
@@ -54,6 +56,7 @@ from .sessions import Sessions
 
 # A prediction that kept an action out loses a tenth each time, so that one slow day does not keep it out for ever.
 FADING = 0.9
+MOST_NOTED = 100  # targets of a step that nothing happened to, one by one in the history
 LOOKING = 5.0  # seconds that a look at the progress of statements may take
 STOPPED = "a step before it failed (on_error: stop)"
 LOST = "the connection was lost"
@@ -354,6 +357,25 @@ class Run:
             self.result.message += "; abandoned by its controller"
         self.closing.status, self.closing.message = self.result.status, self.result.message
         self.closing.totals = self.result.totals
+        self.closing.noted = _shortened(self.closing.noted)
+
+
+def _shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the history keeps of targets that nothing happened to: of thousands in each run nobody reads more than a number."""
+    seen: Counter[tuple[int, str]] = Counter()
+    kept: list[dict[str, Any]] = []
+    for one in noted:
+        key = (one["step"], one["operation"])
+        idle = one["outcome"] == UNCHANGED
+        seen[key] += idle
+        if not idle or seen[key] <= MOST_NOTED:
+            kept.append(one)
+    for (step, operation), number in seen.items():
+        if number > MOST_NOTED:
+            target = f"{number - MOST_NOTED} more"
+            kept.append({"step": step, "operation": operation, "target": target, "outcome": UNCHANGED,
+                         "reason": "unchanged like those before them", "numbers": {}})  # fmt: skip
+    return kept
 
 
 def _last(decision: Decision[Any]) -> bool:

@@ -45,6 +45,10 @@ ALWAYS = (DONE, UNCHANGED, FAILED)
 LOUD = (CONTENDED, DEFERRED, ABANDONED, FAILED, WARNING, CRITICAL)
 WARN = (CONTENDED, DEFERRED)
 
+# So many targets of one operation that nothing happened to are told one by one.
+MOST_IDLE = 20
+EACH = "each with its reason in the result and with -v"
+
 # What a module speaks to, where its result does not say: databases, but for these.
 _SUBJECTS = {
     "endpoint": "application",
@@ -101,18 +105,32 @@ def subject(result: RunResult) -> str:
 
 
 def rows(result: RunResult, verbose: bool = False) -> list[Row]:
-    """One row a target, then the findings. Objects of a database that nothing happened to are one row, unless verbose."""
-    shown: list[Row] = []
-    idle = 0
-    for action in entries(result):
-        if not verbose and action.get("kind") and action.get("outcome") == UNCHANGED and subject(result) == "database":
-            idle += 1
+    """One row a target, then the findings. Of a database, unless verbose, objects that nothing happened to are one row, and so
+    are the targets of an operation that nothing happened to, where they are many."""
+    idle = Counter(_idle(action) for action in entries(result) if not verbose and subject(result) == "database")
+    one_row = [what for what in idle if what and (what.objects or idle[what] > MOST_IDLE)]
+    shown = [_row(action) for action in entries(result) if _idle(action) not in one_row]
+    for what in one_row:
+        if what.objects:
+            shown.append(Row(UNCHANGED, "keep", count_of(idle[what], "object")))
         else:
-            shown.append(_row(action))
-    if idle:
-        shown.append(Row(UNCHANGED, "keep", count_of(idle, "object")))
+            shown.append(Row(UNCHANGED, what.operation, f"{count_of(idle[what], 'target')}, {EACH}"))
     levels = LEVELS if verbose else (WARNING, CRITICAL)
     return shown + [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
+
+
+class _Idle(NamedTuple):
+    """Targets that nothing happened to: all objects, or those of one operation."""
+
+    objects: bool
+    operation: str = ""
+
+
+def _idle(action: Mapping[str, Any]) -> _Idle | None:
+    """What an entry would be told together with, if it is one that nothing happened to."""
+    if action.get("outcome") != UNCHANGED:
+        return None
+    return _Idle(True) if action.get("kind") else _Idle(False, clean(action.get("operation") or ""))
 
 
 def _row(action: Mapping[str, Any]) -> Row:

@@ -266,3 +266,16 @@ def test_no_history_is_a_warning(stage: Stage) -> None:
     assert "no right" in stage.run(["a"])["warnings"][0]
     stage.history.note = "history: false"
     assert stage.run(["a"])["warnings"] == []
+
+
+def test_the_history_keeps_a_number_of_thousands_that_nothing_happened_to() -> None:
+    noted = [
+        {"step": 1, "operation": "vacuum", "target": f"t{number}", "outcome": "unchanged"} for number in range(5000)
+    ]
+    failed = {"step": 1, "operation": "vacuum", "target": "bad", "outcome": "failed"}
+    other = {"step": 2, "operation": "reindex", "target": "i", "outcome": "unchanged"}
+    kept = _engine._shortened([*noted, failed, other])
+    assert len(kept) == _engine.MOST_NOTED + 3
+    assert failed in kept
+    assert other in kept
+    assert kept[-1]["target"] == "4900 more"
