@@ -112,11 +112,10 @@ def test_needs_of_steps() -> None:
         "maintenance.run", "maintenance.action", "maintenance.state", "maintenance.finding"]  # fmt: skip
 
 
-def test_rights_on_all_that_there_will_ever_be_cannot_be_given() -> None:
+def test_what_patterns_choose_is_needed_too() -> None:
     wants, faults = maintainer.wants([Step.read("analyze", {"include": ["*"], "tables": ["t"]})], False)
-    assert [want.name for want in wants] == ["t"]
-    assert faults[0].startswith("steps[1].analyze: name its objects")
-    assert "pg_maintain" in faults[0]
+    assert faults == []
+    assert [(want.name, want.patterns is not None) for want in wants] == [("t", False), ("", True)]
 
 
 def test_a_password_is_in_nothing_that_is_shown() -> None:
