@@ -67,6 +67,7 @@ class Action(Generic[Payload]):
     rows        rows that it will affect, None where that is not known or means nothing
     difference  what will be different afterwards
     last        it is executed after all others of its step, also where several are executed at once
+    size        bytes that decide how long it takes, None where they are not known; the engine predicts durations by them
     """
 
     target: str
@@ -78,6 +79,7 @@ class Action(Generic[Payload]):
     rows: int | None = None
     difference: Difference | None = None
     last: bool = False
+    size: int | None = None
 
     @property
     def verdict(self) -> str | None:

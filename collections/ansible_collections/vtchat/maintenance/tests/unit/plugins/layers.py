@@ -34,6 +34,7 @@ LAYERS: tuple[dict[str, str], ...] = (
         "_errors": "one family of exceptions",
         "_jitter": "waiting times that differ from one client to the next",
         "_units": "counts, sizes and durations for people",
+        "_window": "hours of the day in which something may happen",
     },
 )
 
