@@ -18,6 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.driver import sql
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.selection import Selection
+from tests.runs import perform
 from tests.servers import Database
 
 SIZES = {"app.small": 8192, "app.events_1": 8192, "app.events_2_a": 0, "other.m": 8192}
@@ -76,6 +77,15 @@ def test_all_that_have_rows(tables: Database) -> None:
 )  # fmt: skip
 def test_which(tables: Database, chosen: dict[str, Any], names: set[str | None]) -> None:
     assert set(found(tables, **chosen)) == names
+
+
+def test_our_own_history_is_not_what_a_pattern_means(tables: Database) -> None:
+    perform("analyze", tables.dsn, include=["*"])
+    assert not {name for name in found(tables, include=["*"]) if name and name.startswith("maintenance.")}
+    assert perform("analyze", tables.dsn, include=["*"])["changed"] is False
+    assert set(found(tables, tables=["maintenance.run"])) == {"maintenance.run"}
+    tables.sql("DROP SCHEMA maintenance CASCADE; CREATE SCHEMA maintenance; CREATE TABLE maintenance.run ()")
+    assert set(found(tables, include=["m*"])) == {"maintenance.run"}, "this one is somebody's own"
 
 
 def test_what_somebody_has_locked_as_a_whole_is_not_waited_for(tables: Database) -> None:

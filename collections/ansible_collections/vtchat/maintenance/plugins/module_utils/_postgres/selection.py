@@ -64,13 +64,17 @@ CASE WHEN c.relispartition THEN (
 ELSE ARRAY[pg_catalog.concat(n.nspname, '.', c.relname)] END
 """
 
-# Temporary tables are nobody else's business, and the server's own schemas are never meant.
+# Temporary tables are nobody else's business, and the server's own schemas are never meant. Nor is our own history, which each
+# run changes: a second run would find in it what the first one has left to do.
 BY_PATTERN = """
 candidate AS MATERIALIZED (
     SELECT c.oid, {names} AS names
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND {parts}
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT (n.nspname = 'maintenance' AND c.relname IN ('run', 'action', 'state', 'finding') AND (
+        SELECT coalesce(pg_catalog.starts_with(pg_catalog.obj_description(pg_catalog.to_regclass('maintenance.run'), 'pg_class'),
+                                               'vtchat.maintenance history'), false)))
 ),
 by_pattern AS MATERIALIZED (
     SELECT oid, names FROM candidate
