@@ -13,8 +13,8 @@ description:
   - Creates the role if it does not exist, and gives it what the steps of its plans need and what it does not have yet, be it
     through C(PUBLIC) or through another role.
   - C(purge) needs C(SELECT) and C(DELETE) on the table and C(UPDATE) on its column, because rows are locked first.
-    C(refresh) and C(analyze) need C(MAINTAIN) from PostgreSQL 17 on; before, and for C(index), membership in the owner, which
-    gives all rights of the owner. Schemas need C(USAGE), the database C(CONNECT).
+    C(refresh), C(analyze) and C(vacuum) need C(MAINTAIN) from PostgreSQL 17 on; before, and for C(index), membership in the
+    owner, which gives all rights of the owner. Schemas need C(USAGE), the database C(CONNECT).
   - Somebody else's lock is waited for for two seconds and a few tries. After that nothing is changed, the status is
     V(partial) and there is a warning; it is not a failure. A task that needs the rights repeats it with C(until), or says
     C(failed_when).

@@ -24,8 +24,8 @@ options:
     required: true
   steps:
     description:
-      - The steps. Each is a mapping with one key, the name of an operation (V(purge), V(refresh), V(analyze) or V(index)), and
-        as its value the options of the module of that name.
+      - The steps. Each is a mapping with one key, the name of an operation (V(purge), V(refresh), V(analyze), V(vacuum) or
+        V(index)), and as its value the options of the module of that name.
       - All faults in all steps are reported together, before anything is connected to.
     type: list
     elements: dict
@@ -51,6 +51,7 @@ seealso:
   - module: vtchat.maintenance.purge
   - module: vtchat.maintenance.refresh
   - module: vtchat.maintenance.analyze
+  - module: vtchat.maintenance.vacuum
   - module: vtchat.maintenance.index
   - module: vtchat.maintenance.history_info
 author:

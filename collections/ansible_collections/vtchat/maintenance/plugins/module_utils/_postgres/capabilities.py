@@ -47,8 +47,15 @@ MAINTAIN = Feature(170000, "privilege MAINTAIN")
 # ANALYZE, REFRESH, CREATE INDEX and the like run with search_path = pg_catalog, pg_temp.
 RESTRICTED_PATH = Feature(170000, "search_path of its own for maintenance commands")
 TRANSACTION_TIMEOUT = Feature(170000, "transaction_timeout")
+# VACUUM (BUFFER_USAGE_LIMIT); and the last of several can do for all what each would do for itself.
+BUFFER_USAGE_LIMIT = Feature(160000, "BUFFER_USAGE_LIMIT of VACUUM")
+DATABASE_STATISTICS = Feature(160000, "VACUUM (ONLY_DATABASE_STATS)")
+INDEX_PROGRESS = Feature(170000, "progress of indexes in VACUUM")
 # ANALYZE of a table includes those that inherit from it, as it always did with partitions.
 INHERITED_ANALYZE = Feature(180000, "ANALYZE that goes on to the tables that inherit")
+INHERITED_VACUUM = Feature(180000, "VACUUM that goes on to the tables that inherit")
+CAPPED_AUTOVACUUM = Feature(180000, "autovacuum_vacuum_max_threshold")
+FROZEN_PAGES = Feature(180000, "count of frozen pages")
 
 PGSTATTUPLE = Extension("pgstattuple", "measures bloat")
 AMCHECK = Extension("amcheck", "checks tables and indexes for corruption")
