@@ -10,22 +10,23 @@ module: vacuum
 short_description: Vacuum the tables that need it, the most urgent first
 version_added: 1.0.0
 description:
-  - Vacuums those of the tables that need it, ahead of autovacuum, in a quiet hour. What autovacuum itself waits for is reckoned by
-    the formula of the server's version, with the options of the table; O(threshold_factor) is the share of it that is enough here.
+  - Vacuums those of the tables that need it, ahead of autovacuum, in a quiet hour. What autovacuum itself waits for is
+    reckoned by the formula of the server's version, with the options of the table; O(threshold_factor) is the share of it
+    that is enough here.
   - A table is due for dead rows, inserted rows, pages that are no longer all-visible, or the age of its oldest transaction or
     multixact id. A TOAST table is judged by its own options and numbers, and vacuumed with its table.
   - The nearest to a forced freeze comes first, then what has the most dead rows for its size.
-  - Never C(VACUUM FULL), and nothing in vain. Where somebody still needs the dead rows (a transaction that stays open, a prepared
-    one, a replication slot, a query on a standby), the table is V(contended) and the reason names who it is. So it is where
-    autovacuum or anybody else works on it or has it locked; nobody is waited for and nobody is cancelled.
+  - Never C(VACUUM FULL), and nothing in vain. Where somebody still needs the dead rows (a transaction that stays open, a
+    prepared one, a replication slot, a query on a standby), the table is V(contended) and the reason names who it is. So it
+    is where autovacuum or anybody else works on it or has it locked; nobody is waited for and nobody is cancelled.
   - A table that was only loaded so far, as by a restore, is left to autovacuum.
-  - PostgreSQL only warns when the role may not vacuum a table or does not get its lock. Here the first is a failure that names the
-    missing C(GRANT), the second is V(contended). Whether a table was vacuumed is known from what the server counts.
+  - PostgreSQL only warns when the role may not vacuum a table or does not get its lock. Here the first is a failure that
+    names the missing C(GRANT), the second is V(contended). Whether a table was vacuumed is known from what the server counts.
 options:
   tables:
     description:
-      - Tables, materialized views and partitioned tables, which mean their partitions. Each part of a name is taken literally,
-        upper case and spaces included; a part with a dot or a double quote in it is written in double quotes.
+      - Tables, materialized views and partitioned tables, which mean their partitions. Each part of a name is taken
+        literally, upper case and spaces included; a part with a dot or a double quote in it is written in double quotes.
       - One of O(tables) and O(include) is needed.
     type: list
     elements: str
@@ -42,14 +43,15 @@ options:
     default: 1000
   visible_share:
     description:
-      - Share of the pages that are all-visible below which a table is due, because index-only scans have to look into it. Only
-        tables of 1000 pages and more that were vacuumed before and have changed since. V(0) turns it off.
+      - Share of the pages that are all-visible below which a table is due, because index-only scans have to look into it.
+        Only tables of 1000 pages and more that were vacuumed before and have changed since. V(0) turns it off.
     type: float
     default: 0.5
   freeze_age_factor:
     description:
       - Share of the age at which autovacuum is forced to freeze a table (C(autovacuum_freeze_max_age),
-        C(autovacuum_multixact_freeze_max_age), or what the table has) from which on it is due. All of its pages are read then.
+        C(autovacuum_multixact_freeze_max_age), or what the table has) from which on it is due. All of its pages are read
+        then.
     type: float
     default: 0.75
   overrides:
@@ -81,20 +83,21 @@ options:
     default: false
   analyze:
     description:
-      - Whether a table that is vacuumed is analyzed in the same pass. V(auto) means where M(vtchat.maintenance.analyze) would do it.
+      - Whether a table that is vacuumed is analyzed in the same pass. V(auto) means where M(vtchat.maintenance.analyze) would
+        do it.
     type: str
     choices: [auto, always, never]
     default: auto
   truncate:
     description:
-      - Give empty pages at the end of a table back to the file system. That takes an C(ACCESS EXCLUSIVE) lock for a moment, which is
-        replayed on standbys and cancels queries there.
+      - Give empty pages at the end of a table back to the file system. That takes an C(ACCESS EXCLUSIVE) lock for a moment,
+        which is replayed on standbys and cancels queries there.
     type: bool
     default: false
   index_cleanup:
     description:
-      - Whether dead entries of indexes are removed. V(auto) leaves it to the server, or to the option of the table; after a VACUUM
-        that went into failsafe mode it means V(on).
+      - Whether dead entries of indexes are removed. V(auto) leaves it to the server, or to the option of the table; after a
+        VACUUM that went into failsafe mode it means V(on).
     type: str
     choices: [auto, 'on', 'off']
     default: auto
@@ -105,17 +108,18 @@ options:
     default: true
   parallel:
     description:
-      - Parallel workers for the indexes of one table, V(0) for none; by default as the server decides. With O(jobs) all together get no
-        more than C(max_parallel_workers).
+      - Parallel workers for the indexes of one table, V(0) for none; by default as the server decides. With O(jobs) all
+        together get no more than C(max_parallel_workers).
     type: int
   buffer_usage_limit:
     description:
-      - Buffers that one VACUUM may use, from 128 kB to 16 GB, or V(0) for no limit. Bytes, or with a unit, such as V(2M). By default as
-        the server is set. From PostgreSQL 16 on.
+      - Buffers that one VACUUM may use, from 128 kB to 16 GB, or V(0) for no limit. Bytes, or with a unit, such as V(2M). By
+        default as the server is set. From PostgreSQL 16 on.
     type: bytes
   pace:
     description:
-      - V(gentle) works as slowly as autovacuum would on that table, V(fast) without any delay. Several at once (O(jobs)) share the pace.
+      - V(gentle) works as slowly as autovacuum would on that table, V(fast) without any delay. Several at once (O(jobs))
+        share the pace.
     type: str
     choices: [gentle, fast]
     default: gentle
@@ -126,8 +130,8 @@ options:
     default: false
   jobs:
     description:
-      - How many tables are vacuumed at once, each over a connection of its own. The budget is that of all together. There are fewer
-        where the server has few connections left.
+      - How many tables are vacuumed at once, each over a connection of its own. The budget is that of all together. There are
+        fewer where the server has few connections left.
     type: int
     default: 1
 extends_documentation_fragment:
@@ -173,10 +177,11 @@ status:
   type: str
 actions:
   description:
-    - One entry for each target; what is in it is documented at RV(vtchat.maintenance.run#module:actions). RV(actions[].rows) are
-      dead rows that were removed, or in check mode that there are.
-    - RV(actions[].numbers) has what decided, and with C(_after) at the end of the name what was measured after VACUUM, such as
-      C(dead), C(pages), C(visible_share), C(frozen_share) (from PostgreSQL 18 on), C(freeze_age), C(multixact_age), C(toast_dead).
+    - One entry for each target; what is in it is documented at RV(vtchat.maintenance.run#module:actions). RV(actions[].rows)
+      are dead rows that were removed, or in check mode that there are.
+    - RV(actions[].numbers) has what decided, and with C(_after) at the end of the name what was measured after VACUUM, such
+      as C(dead), C(pages), C(visible_share), C(frozen_share) (from PostgreSQL 18 on), C(freeze_age), C(multixact_age),
+      C(toast_dead).
   returned: when connected
   type: list
   elements: dict

@@ -16,7 +16,7 @@ from ..._postgres import catalog
 from ..._postgres.capabilities import FLUSHED_STATISTICS, FROZEN_PAGES
 from ..._postgres.driver import sql
 from ..._postgres.names import Name, parse_name, quote
-from ..._postgres.selection import BYTES, LOCKED, OWNS_DATABASE, LeftOut, Selection, left_out, stored, unmatched
+from ..._postgres.selection import OWNS_DATABASE, LeftOut, Selection, left_out, stored, unmatched
 from ..._postgres.server import Server
 from ..._postgres.session import Session
 from ..._result import FAILED, UNCHANGED
@@ -52,6 +52,9 @@ HEAP = {
     "oldest_multixact": "{c}.relminmxid::text::bigint",
 }  # fmt: skip
 
+# What conflicts with the lock of VACUUM.
+MODES = ("ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+
 # Every conflicting lock counts, also one that is waited for: VACUUM (SKIP_LOCKED) stands back behind both, and passes over a
 # locked TOAST table without a word. Of a worker of autovacuum an ordinary role sees no more than that it vacuums as nobody.
 BUSY = """
@@ -70,7 +73,7 @@ busy AS MATERIALIZED (
     LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
     WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
     AND l.database IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
-    AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    AND l.mode = ANY ({modes})
     ORDER BY r.main, l.granted DESC, r.oid <> r.main, l.pid
 )"""
 
@@ -114,16 +117,25 @@ FROM (SELECT) AS one LEFT JOIN detail AS d ON true
 ORDER BY d.position, d.schema_name, d.name
 """
 
-# The same about one table, by its oid.
+# The same about one table, by its oid, before and after its VACUUM. Of small tables this is what takes the time, so it does not
+# tell who is in the way but only whether somebody is, and the size is reckoned from the pages that VACUUM has counted.
 ONE = """
-target AS MATERIALIZED (
-    SELECT c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
-           pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
-           pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema, {bytes} AS bytes
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = {oid}
-)"""
+SELECT c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
+       pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
+       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema, c.relhassubclass AS parent,
+       {heap} AS heap, c.reloptions, CASE WHEN tc.oid IS NOT NULL THEN {toast} END AS toast, tc.reloptions AS toast_reloptions,
+       (c.relpages + coalesce(tc.relpages, 0)) * current_setting('block_size')::bigint AS bytes, NULL::jsonb AS busy,
+       EXISTS (SELECT FROM pg_catalog.pg_locks AS l
+               WHERE l.relation IN (c.oid, tc.oid) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+               AND l.mode = ANY ({modes}) AND l.locktype = 'relation') AS contended{more}
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_class AS tc ON tc.oid = c.reltoastrelid AND c.reltoastrelid <> 0
+WHERE c.oid = {oid}
+"""
 
-AGAIN = "WITH {locked}, {one}, {busy}, {detail} SELECT detail.*{more} FROM detail"
+WHO = """
+WITH target AS MATERIALIZED (SELECT {oid}::oid AS oid), {busy} SELECT busy FROM busy
+"""
 
 
 @dataclass(frozen=True)
@@ -174,8 +186,8 @@ def read_facts(session: Session, selection: Selection, context: Context) -> Fact
     server = session.server
     query = sql.SQL(FACTS).format(
         targets=stored(server, selection, KINDS),
-        busy=sql.SQL(BUSY),
-        detail=_detail(server),
+        busy=_busy_cte(),
+        detail=sql.SQL(DETAIL).format(heap=_values(server, "c"), toast=_values(server, "tc")),
         common=sql.SQL(COMMON).format(
             settings=sql.Literal(list(SETTINGS)),
             next_xid=sql.SQL(NEXT_XID),
@@ -204,25 +216,33 @@ def read_facts(session: Session, selection: Selection, context: Context) -> Fact
 def read_again(session: Session, oid: int, more: sql.Composable | None = None) -> Found | None:
     """What is known of one table now, None where it is gone. more: columns that are read with it, each after a comma."""
     server = session.server
-    one = sql.SQL(ONE).format(
+    query = sql.SQL(ONE).format(
         may_maintain=sql.SQL("({}{})").format(sql.SQL(catalog.may_maintain(server)), sql.SQL(OWNS_DATABASE)),
-        bytes=sql.SQL(BYTES),
+        heap=_values(server, "c"),
+        toast=_values(server, "tc"),
+        modes=sql.Literal(list(MODES)),
+        more=more or sql.SQL(""),
         oid=sql.Literal(oid),
-    )
-    query = sql.SQL(AGAIN).format(
-        locked=sql.SQL(LOCKED), one=one, busy=sql.SQL(BUSY), detail=_detail(server), more=more or sql.SQL("")
     )
     rows = session.rows(query)
     return Found(_table(rows[0]), _fault(server, catalog.relation(rows[0]), rows[0]), rows[0]) if rows else None
 
 
-def _detail(server: Server) -> sql.Composed:
-    def heap(alias: str) -> sql.SQL:
-        frozen = f"{alias}.relallfrozen::bigint" if server.has(FROZEN_PAGES) else "NULL"
-        values = ", ".join(text.format(c=alias, frozen=frozen) for text in HEAP.values())
-        return sql.SQL(f"ARRAY[{values}]::bigint[]")
+def in_the_way(session: Session, oid: int) -> str:
+    """Who holds or waits for a lock on a table that VACUUM would have to wait for, for people; "" where nobody does any more."""
+    rows = session.rows(sql.SQL(WHO).format(oid=sql.Literal(oid), busy=_busy_cte()))
+    return _busy(rows[0]["busy"]) if rows else ""
 
-    return sql.SQL(DETAIL).format(heap=heap("c"), toast=heap("tc"))
+
+def _busy_cte() -> sql.Composed:
+    return sql.SQL(BUSY).format(modes=sql.Literal(list(MODES)))
+
+
+def _values(server: Server, alias: str) -> sql.SQL:
+    """The fields of Heap as one array."""
+    frozen = f"{alias}.relallfrozen::bigint" if server.has(FROZEN_PAGES) else "NULL"
+    values = ", ".join(text.format(c=alias, frozen=frozen) for text in HEAP.values())
+    return sql.SQL(f"ARRAY[{values}]::bigint[]")
 
 
 def _tables(

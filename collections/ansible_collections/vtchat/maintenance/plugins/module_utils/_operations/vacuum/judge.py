@@ -232,7 +232,8 @@ def _nearness(case: Case, heap: Heap, toast: Heap | None) -> float:
 def _wasted(heap: Heap, toast: Heap | None) -> float:
     both = [one for one in (heap, toast) if one is not None]
     dead = sum(one.dead for one in both)
-    return dead / max(1, dead + sum(one.rows or 0 for one in both))
+    live = sum(max(0, one.added - one.dead) if one.rows is None else one.rows for one in both)
+    return dead / max(1, dead + live)
 
 
 def _why_not(case: Case, heap: Heap) -> str:

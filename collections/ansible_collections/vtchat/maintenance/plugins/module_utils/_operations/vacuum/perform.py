@@ -23,7 +23,7 @@ from ..._postgres.sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_TABLE
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._units import count
 from .. import Action, Context, Outcome
-from .facts import Found, Table, read_again
+from .facts import Found, Table, in_the_way, read_again
 from .horizon import NEXT_XID, OLDEST, Horizon, horizon
 from .judge import FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
 from .progress import look
@@ -33,10 +33,10 @@ GONE = (UNDEFINED_TABLE, INVALID_SCHEMA_NAME)
 DROPPED = "was dropped meanwhile"
 NAMES = 3  # tries, where somebody gives the table another name each time
 
-# Read together with the facts, right before the statement: who holds the horizon back, when it began. What our own session has
-# changed and not yet reported would count as changed after it.
-BEFORE = """, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS started, {next_xid} AS next_xid,
-{oldest} AS oldest, {flush} AS flushed, {settings} AS settings"""
+# With the facts, right before the statement. What our own session has changed and not yet reported would count as changed after.
+BEFORE = """, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS started, {flush} AS flushed, {settings} AS settings"""
+
+HELD = "SELECT {next_xid} AS next_xid, {oldest} AS oldest"
 
 DATABASE = """
 SELECT datfrozenxid::text AS xid, datminmxid::text AS multixact
@@ -46,11 +46,11 @@ FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 
 @dataclass(frozen=True)
 class Start:
-    """What was right before the statement. started: the server's clock, in microseconds since 1970."""
+    """What was right before the statement. started: the server's clock, in microseconds since 1970; busy: who is in the way."""
 
     table: Table
     started: int
-    horizon: Horizon
+    busy: str = ""
 
 
 def vacuum(session: Session, action: Action[Work], context: Context) -> Outcome:
@@ -77,8 +77,6 @@ def _begin(session: Session, job: Work) -> Start | str:
     """Look once more, and set what the statement is to run under; or why it cannot run."""
     flush = "pg_catalog.pg_stat_force_next_flush()" if session.server.has(FLUSHED_STATISTICS) else "NULL"
     more = sql.SQL(BEFORE).format(
-        next_xid=sql.SQL(NEXT_XID),
-        oldest=sql.SQL(OLDEST),
         flush=sql.SQL(f"({flush})"),
         settings=_set(session, job.settings),
     )
@@ -87,8 +85,8 @@ def _begin(session: Session, job: Work) -> Start | str:
         return DROPPED
     if found.fault:
         return found.fault
-    row = found.row
-    return Start(found.table, row["started"], horizon(row["oldest"], row["next_xid"]))
+    busy = in_the_way(session, found.table.relation.oid) if found.row["contended"] else ""
+    return Start(found.table, found.row["started"], busy)
 
 
 def _set(session: Session, settings: Mapping[str, str]) -> sql.Composable:
@@ -112,8 +110,8 @@ def _reset(session: Session, job: Work) -> None:
 def _refused(action: Action[Work], start: Start) -> Outcome | None:
     """Somebody works on it, or has done the work."""
     job, heap = action.payload, start.table.heap
-    if start.table.busy:
-        return Outcome(CONTENDED, f"{action.reason}, but {start.table.busy}")
+    if start.busy:
+        return Outcome(CONTENDED, f"{action.reason}, but {start.busy}")
     if job.counts and (heap.vacuumed or 0) > job.decided and not job.reasons_stay:
         return Outcome(UNCHANGED, "somebody else has vacuumed it meanwhile")
     return None
@@ -146,18 +144,26 @@ def _outcome(session: Session, action: Action[Work], start: Start, said: list[st
     ran = _ran(found, job, start, said)
     if found.fault:
         return Outcome(FAILED, found.fault, changed=ran)
-    why = found.table.busy or next(iter(said), "another session held a lock")
     if not ran:
-        return Outcome(CONTENDED, f"skipped: {why}")
-    outcome = _measured(action, start, found.table)
+        return Outcome(CONTENDED, f"skipped: {_why(session, found, said)}")
+    outcome = _measured(session, action, start, found.table)
     if job.counts and _toast_behind(found, job, start):
+        why = _why(session, found, said)
         outcome.status, outcome.reason = CONTENDED, f"vacuumed, but its TOAST table was skipped: {why}"
     elif job.counts and job.analyze and (found.table.heap.last_analyze or 0) < start.started:
-        outcome.status, outcome.reason = CONTENDED, f"vacuumed, but not analyzed: {why}"
+        outcome.status, outcome.reason = CONTENDED, f"vacuumed, but not analyzed: {_why(session, found, said)}"
     elif job.failsafe and said:
         outcome.reason = f"{action.reason}; it went into failsafe mode, a later run cleans up its indexes"
         outcome.state = {**(outcome.state or {}), FAILSAFE: True}
+    if found.table.target != action.target:
+        outcome.reason = f"{outcome.reason or action.reason}; it is {found.table.target} now"
     return outcome
+
+
+def _why(session: Session, found: Found, said: list[str]) -> str:
+    """Who was in the way, or what the server has said."""
+    busy = in_the_way(session, found.table.relation.oid) if found.row["contended"] else ""
+    return busy or next(iter(said), "another session held a lock")
 
 
 def _after(session: Session, job: Work, start: Start) -> Found | None:
@@ -187,23 +193,31 @@ def _toast_behind(found: Found, job: Work, start: Start) -> bool:
     return job.process_toast and toast is not None and (toast.last_vacuum or 0) < start.started
 
 
-def _measured(action: Action[Work], start: Start, after: Table) -> Outcome:
+def _measured(session: Session, action: Action[Work], start: Start, after: Table) -> Outcome:
     """What it has gained, and what it has left and why."""
     job, heap, toast = action.payload, after.heap, after.toast
     before = start.table.heap.dead + (start.table.toast.dead if start.table.toast else 0)
     left = heap.dead + (toast.dead if toast else 0)
     numbers = {f"{name}_after": value for name, value in measured(heap, toast).items() if value is not None}
-    numbers["bytes_before"], numbers["bytes_after"] = start.table.bytes, after.bytes
+    numbers["bytes_before"], numbers["bytes_after"] = job.table.bytes, after.bytes
+    held = _held(session) if left or job.freeze else job.horizon
     state = {
-        HORIZON: start.horizon.xid,
+        # It was this far at least when the facts were read. Who has come since was there when it began, as far as one can tell.
+        HORIZON: held.xid if held.held and not job.horizon.held else job.horizon.xid,
         FAILSAFE: False,
         VISIBLE: heap.visible_pages,
         FROZEN: heap.last_vacuum if job.frozen else None,
         MULTIXACT: heap.oldest_multixact,
     }
-    status, remark = _left(job, start.horizon, after, before, left)
+    status, remark = _left(job, held, after, before, left)
     reason = f"{action.reason}; {remark}" if remark else ""
     return Outcome(status, reason, changed=True, rows=max(0, before - left), numbers=numbers, state=state)
+
+
+def _held(session: Session) -> Horizon:
+    """Who holds the horizon back now."""
+    row = session.row(sql.SQL(HELD).format(next_xid=sql.SQL(NEXT_XID), oldest=sql.SQL(OLDEST)))
+    return horizon(row["oldest"], row["next_xid"])
 
 
 def _left(job: Work, held: Horizon, after: Table, before: int, left: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..._postgres.capabilities import DATABASE_STATISTICS, INHERITED_VACUUM
 from .facts import Table
+from .horizon import Horizon
 from .judge import Case, Judgement, goes_into_failsafe, least_dead
 from .options import ALWAYS, AUTO, FAST, ON, Options
 from .urgency import Settings, pace, waits
@@ -32,7 +33,7 @@ class Work:
     frozen      every row is frozen (FREEZE)
     reasons_stay  it is due even if somebody else has vacuumed it meanwhile
     least_dead  dead rows from which on it is due
-    decided     when the facts were read, in microseconds since 1970
+    decided     when the facts were read, in microseconds since 1970; horizon: who held it back then
     """
 
     table: Table
@@ -46,6 +47,7 @@ class Work:
     reasons_stay: bool = False
     least_dead: int = 0
     decided: int = 0
+    horizon: Horizon = field(default_factory=lambda: Horizon(0))
     process_toast: bool = True
     counts: bool = True
 
@@ -73,6 +75,7 @@ def work(case: Case, judgement: Judgement, jobs: int) -> Work:
         reasons_stay=judgement.freeze or judgement.indexes or options.freeze,
         least_dead=least_dead(heap, case.settings, thresholds),
         decided=case.settings.now,
+        horizon=case.horizon,
         process_toast=options.process_toast,
         counts=case.settings.counts,
     )

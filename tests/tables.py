@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tables with dead rows, and vacuuming them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, vacuum
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
+from tests.runs import perform, until
+from tests.servers import Database
+
+FRESH = "SELECT pg_stat_force_next_flush()"
+
+
+def write(database: Database, *statements: str) -> None:
+    """Change rows, each in a transaction of its own; what was counted is visible when this returns."""
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SET synchronous_commit = on"
+        )  # otherwise no page is all-visible before WAL is written, a moment later
+        for statement in statements:
+            cursor.execute(statement)
+        if connection.info.server_version >= 150000:
+            cursor.execute(FRESH)
+            cursor.execute("SELECT 1")
+
+
+def make(database: Database, name: str = "public.t", rows: int = 10_000, dead: int = 0, more: str = "") -> None:
+    """A table, its first rows dead. more: what comes after its columns."""
+    write(
+        database,
+        f"CREATE TABLE {name} (id int PRIMARY KEY, note text) {more}",
+        f"INSERT INTO {name} SELECT i, 'note ' || i % 7 FROM generate_series(1, {rows}) AS i",
+        f"DELETE FROM {name} WHERE id <= {dead}",
+    )
+
+
+def run(
+    database: Database, *tables: str, check: bool = False, user: str = "postgres", **options: Any
+) -> dict[str, Any]:
+    """What the module returns, without any delay."""
+    given = {"pace": "fast", **options}
+    if tables:
+        given["tables"] = list(tables)
+    return perform("vacuum", database.dsn_as(user), check=check, **given)
+
+
+def told(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Target, outcome and reason of each action."""
+    return [(one["target"], one["outcome"], one["reason"]) for one in result["actions"]]
+
+
+@contextmanager
+def opened(database: Database, user: str = "postgres") -> Iterator[Session]:
+    """A session of ours."""
+    with closing(open_session(ConnectionOptions.read(database.dsn_as(user)), "test")) as session:
+        yield session
+
+
+def decided(session: Session, *tables: str, **options: Any) -> list[Any]:
+    """What is to be done with these tables."""
+    read = vacuum.read({"tables": list(tables), "pace": "fast", **options})
+    context = Context(check=False)
+    return list(vacuum.decide(vacuum.facts(session, read, context), read, context))
+
+
+def executed(session: Session, action: Any) -> Outcome:
+    """What becomes of it."""
+    assert isinstance(action, Action), action
+    return vacuum.execute(session, action, Context(check=False))
+
+
+@contextmanager
+def held(database: Database, *statements: str) -> Iterator[int]:
+    """A transaction that stays open after these statements; its process."""
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for statement in statements:
+            cursor.execute(statement)
+        yield other.info.backend_pid
+
+
+def vacuuming(database: Database, pid: int) -> None:
+    """Wait until that process is at a VACUUM."""
+    until(lambda: database.value("SELECT count(*) FROM pg_stat_progress_vacuum WHERE pid = %s", [pid]) == 1)
