@@ -41,6 +41,8 @@ class Extension:
 
 # pg_stat_force_next_flush(): counters of our own session are in the views at once; before 15 a collector had them first.
 FLUSHED_STATISTICS = Feature(150000, "pg_stat_force_next_flush()")
+# The database's own collation has a version (pg_database.datcollversion), as others have in pg_collation.
+DATABASE_COLLATION_VERSION = Feature(150000, "version of the database's collation")
 # Memberships have options, WITH INHERIT and SET, and CREATEROLE reaches only roles that one has ADMIN OPTION on.
 MEMBERSHIP_OPTIONS = Feature(160000, "options of memberships")
 MAINTAIN = Feature(170000, "privilege MAINTAIN")
@@ -56,6 +58,8 @@ INHERITED_ANALYZE = Feature(180000, "ANALYZE that goes on to the tables that inh
 INHERITED_VACUUM = Feature(180000, "VACUUM that goes on to the tables that inherit")
 CAPPED_AUTOVACUUM = Feature(180000, "autovacuum_vacuum_max_threshold")
 FROZEN_PAGES = Feature(180000, "count of frozen pages")
+# INSERT ... ON CONFLICT goes on while a unique index is rebuilt concurrently; before, it fails now and then.
+UPSERTS_BESIDE_REBUILDS = Feature(190000, "rebuild of unique indexes beside INSERT ... ON CONFLICT")
 
 PGSTATTUPLE = Extension("pgstattuple", "measures bloat")
 AMCHECK = Extension("amcheck", "checks tables and indexes for corruption")

@@ -1,0 +1,258 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Which indexes a step is about, and what the catalog knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ..._postgres import catalog
+from ..._postgres.capabilities import DATABASE_COLLATION_VERSION, PGSTATTUPLE
+from ..._postgres.driver import sql
+from ..._postgres.names import display, parse_name, qualified, quote
+from ..._postgres.selection import LeftOut, Selection, left_out, regular, stored, unmatched
+from ..._postgres.server import Server
+from ..._postgres.session import Session
+from ..._result import FAILED
+from .. import Context, Verdict
+from . import queries
+
+BTREE, GIN, BRIN = "btree", "gin", "brin"
+# Share of a page that a fresh index fills, in percent, by access method: src/include/access of each.
+FILLFACTORS = {"btree": 90, "hash": 75, "gist": 90, "spgist": 80}
+PENDING_LIMIT_KIB = 1024  # the unit of the setting gin_pending_list_limit
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index as the catalog has it.
+
+    chosen        whether the step is about it; what is not stands on the same table and is not valid
+    named         whether a name chose it, and not a pattern
+    names         what patterns are compared with: its own and its tables' ``schema.name``
+    heap, main    oid of the relation that it is on, and of the table that this belongs to: another one for TOAST
+    table_kind    pg_class.relkind of that table
+    method        access method
+    file          pg_class.relfilenode: another one after each rebuild
+    rows          entries, as VACUUM or ANALYZE has left it; -1 where neither ever ran
+    settings      storage parameters as ``name=value``
+    bytes         None while somebody has locked it as a whole
+    changed       rows that have changed since it was counted
+    counted       whether it is known when that was: not after statistics were reset
+    definition    what it has in common with a copy of it
+    enforces      whether it is the index of a constraint
+    collations    name, version when it was made, version now; of those that differ. "" is the database's own
+    busy          process id of somebody who is working on its table; builder: likewise, on an index of that table
+    pending_limit gin_pending_list_limit of the server, in bytes
+    """
+
+    oid: int
+    schema: str
+    name: str
+    heap: int = 0
+    main: int = 0
+    table_schema: str = ""
+    table: str = ""
+    table_kind: str = "r"
+    chosen: bool = True
+    named: bool = False
+    names: Sequence[str] = ()
+    name_bytes: int = 0
+    persistence: str = "p"
+    method: str = BTREE
+    file: int = 0
+    rows: float = -1.0
+    settings: Sequence[str] = ()
+    bytes: int | None = None
+    changed: int = 0
+    counted: bool = True
+    valid: bool = True
+    live: bool = True
+    unique: bool = False
+    primary: bool = False
+    exclusion: bool = False
+    deferrable: bool = False
+    expressions: bool = False
+    partial: bool = False
+    definition: str = ""
+    enforces: bool = False
+    owner: str = ""
+    may_maintain: bool = True
+    may_use_schema: bool = True
+    may_drop: bool = True
+    collations: Sequence[Sequence[str]] = ()
+    busy: int | None = None
+    builder: int | None = None
+    autovacuum: bool = False
+    page: int = 8192
+    pending_limit: int = 4 << 20
+    now: datetime | None = None
+    may_exact: bool = False
+    may_pending: bool = False
+
+    @property
+    def target(self) -> str:
+        return display(self.schema, self.name)
+
+    @property
+    def table_target(self) -> str:
+        return display(self.table_schema, self.table)
+
+    @property
+    def toast(self) -> bool:
+        return self.heap != self.main
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return qualified(self.schema, self.name)
+
+    def setting(self, name: str, default: str) -> str:
+        """A storage parameter."""
+        found = dict(one.partition("=")[::2] for one in self.settings)
+        return found.get(name, default)
+
+    @property
+    def fillfactor(self) -> int:
+        return int(self.setting("fillfactor", str(FILLFACTORS.get(self.method, 100))))
+
+    @property
+    def pending_room(self) -> int:
+        """Bytes of a GIN index's pending list from which on whoever inserts flushes it; 0 where it has none."""
+        if self.setting("fastupdate", "on") not in ("on", "true", "1", "yes"):
+            return 0
+        own = self.setting("gin_pending_list_limit", "")
+        return int(own) * PENDING_LIMIT_KIB if own else self.pending_limit
+
+    @property
+    def upserts(self) -> bool:
+        """Whether INSERT ... ON CONFLICT may go by it: unique, and somebody inserts into its table."""
+        return self.unique and self.table_kind != "m" and not self.toast
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a step is about. verdicts: about names that mean nothing, or something else."""
+
+    indexes: Sequence[Index] = ()
+    verdicts: Sequence[Verdict] = ()
+    warnings: Sequence[str] = field(default=())
+
+
+def choose(session: Session, selection: Selection, names: Sequence[str], context: Context) -> Chosen:
+    """The indexes: one round trip, one more where there are names. Raises SqlError, Contended."""
+    verdicts, oids = named_indexes(session, names) if names else ([], [])
+    verdicts += named_tables(session, selection) if selection.tables else []
+    found = read(session, selection, oids)
+    least = selection.min_size or 0
+    closed = {one.oid for one in found if not (one.may_maintain and one.may_use_schema) and (one.toast or not one.named)}
+    out = [one for one in found if one.oid in closed and one.chosen]
+    _warn(session.server, selection, found, [one for one in out if not one.toast], context)
+    if any(one.toast and (one.bytes or 0) >= least for one in out):
+        user = quote(session.server.user)
+        context.warn(f"reindex: indexes of TOAST tables are left out: GRANT USAGE ON SCHEMA pg_toast TO {user}, and the owner's rights")
+    return Chosen([one for one in found if one.oid not in closed], verdicts)
+
+
+def _warn(
+    server: Server, selection: Selection, found: Sequence[Index], left: Sequence[Index], context: Context
+) -> None:
+    """Say which patterns choose nothing and, once for all, what is left out for want of a right."""
+    names = {name for one in found if one.chosen for name in one.names}
+    for pattern in unmatched(selection.include, sorted(names)):
+        context.warn(f"reindex: no index, and no table with one, matches {pattern}, or all that do are excluded")
+    tables = {one.main: LeftOut(one.table_schema, one.table, one.owner, one.may_use_schema) for one in left}
+    said = left_out(server, "reindex", list(tables.values()))
+    if said:
+        context.warn(said)
+
+
+def read(session: Session, selection: Selection, oids: Sequence[int] = ()) -> list[Index]:
+    """The chosen indexes, by table, by pattern, by oid, and those on the same tables that are not valid."""
+    server = session.server
+    chosen = sql.SQL(queries.CHOSEN).format(
+        include=sql.Literal([regular(text) for text in selection.include]),
+        exclude=sql.Literal([regular(text) for text in selection.exclude]),
+        oids=sql.Literal(list(oids)),
+    )
+    of_database = queries.OF_DATABASE if server.has(DATABASE_COLLATION_VERSION) else ""
+    query = sql.SQL(queries.INDEXES).format(
+        stored=stored(server, _all_of(selection), database_owner=False),
+        chosen=chosen,
+        busy=sql.SQL(queries.BUSY),
+        mismatch=sql.SQL(queries.MISMATCH).format(of_database=sql.SQL(of_database)),
+        may_maintain=sql.SQL("({})").format(sql.SQL(catalog.may_maintain(server))),
+        may_exact=_may_call(server, "pgstatindex"),
+        may_pending=_may_call(server, "pgstatginindex"),
+    )
+    return [_index(row) for row in session.rows(query)]
+
+
+def _all_of(selection: Selection) -> Selection:
+    """The tables whose indexes may be chosen: patterns may name an index, and sizes are those of the index."""
+    return Selection(selection.tables, ("*",) if selection.include else ())
+
+
+def _may_call(server: Server, function: str) -> sql.Composed:
+    """Whether a function of the extension that measures may be called, as an expression."""
+    if not server.has(PGSTATTUPLE):
+        return sql.SQL("{}").format(sql.SQL("false"))
+    schema = server.extensions[PGSTATTUPLE.name][0]
+    allowed = sql.SQL(queries.MAY_CALL).format(function=sql.Literal(function), schema=sql.Literal(schema))
+    return sql.SQL("coalesce({}, false)").format(allowed)
+
+
+def _index(row: dict[str, Any]) -> Index:
+    return Index(**{**row, "collations": row["collations"] or ()})
+
+
+def named_indexes(session: Session, names: Sequence[str]) -> tuple[list[Verdict], list[int]]:
+    """What is wrong with indexes that are named, and the oids of the others."""
+    query = sql.SQL(queries.NAMED).format(targets=catalog.targets(session.server, names))
+    verdicts: list[Verdict] = []
+    oids: list[int] = []
+    for text, row in zip(names, session.rows(query)):
+        fault = _name_fault(session, text, row, "iI", "index")
+        if fault:
+            verdicts.append(Verdict(_target(text, row), fault, FAILED))
+        oids += row["leaves"] if not fault else []
+    return verdicts, oids
+
+
+def named_tables(session: Session, selection: Selection) -> list[Verdict]:
+    """What is wrong with tables that are named."""
+    query = sql.SQL(queries.WRONG).format(stored=stored(session.server, Selection(selection.tables), database_owner=False))
+    verdicts = []
+    for row in session.rows(query):
+        fault = _name_fault(session, row["text"], row, "rm", "table")
+        if fault:
+            verdicts.append(Verdict(_target(row["text"], row), fault, FAILED))
+    return verdicts
+
+
+def _target(text: str, row: dict[str, Any]) -> str:
+    if row["oid"] is not None:
+        return display(row["schema_name"], row["name"])
+    name = parse_name(text)
+    return ".".join(quote(part) for part in (name.schema, name.name) if part is not None)
+
+
+def _name_fault(session: Session, text: str, row: dict[str, Any], kinds: str, what: str) -> str:
+    """Why a name cannot be meant, "" if it can."""
+    if row["oid"] is None:
+        return str(catalog.not_found(session, text, kinds + ("p" if kinds == "rm" else "")))
+    if row["kind"] not in kinds:
+        hint = {"i": ": name it in indexes", "I": ": name it in indexes", "r": ": name it in tables", "m": ": name it in tables",
+                "p": ": name it in tables"}.get(row["kind"], "")  # fmt: skip
+        return f"{catalog.wrong_kind(catalog.relation(row), what)}{hint}"
+    if row["schema_name"] in ("pg_catalog", "information_schema"):
+        return "it belongs to the server itself, which cannot rebuild its own indexes concurrently"
+    if row["persistence"] == "t":
+        return "it is temporary: nobody but its session can use it"
+    return ""
