@@ -132,7 +132,11 @@ class Selection:
             return ""
         if self.min_size is not None and found < self.min_size:
             return f"its {size(found)} are less than min_size, {size(self.min_size)}"
-        if self.max_size is not None and found > self.max_size:
+        return self.too_large(found)
+
+    def too_large(self, found: int | None) -> str:
+        """The same for the upper limit alone."""
+        if found is not None and self.max_size is not None and found > self.max_size:
             return f"its {size(found)} are more than max_size, {size(self.max_size)}"
         return ""
 

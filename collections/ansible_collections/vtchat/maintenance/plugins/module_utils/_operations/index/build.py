@@ -14,31 +14,31 @@ from dataclasses import dataclass
 
 from ..._errors import Contended, SqlError
 from ..._postgres import restricted_path
-from ..._postgres.capabilities import RESTRICTED_PATH
-from ..._postgres.policy import concurrent_lock_timeout, with_lock_retries
+from ..._postgres.concurrently import Concurrently
+from ..._postgres.policy import with_lock_retries
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION
 from ..._postgres.waits import EVERYBODY, RESERVE, WRITERS, Wait
 from ..._result import CONTENDED, DEFERRED, FAILED
 from .. import Context, Outcome
-from .statements import BUILD, DROP, QUICK, Statement
-
-CLEANING = 5.0  # seconds beyond the budget that removing what a failed build has left may take
+from .statements import BUILD, QUICK, Statement
 
 
 @dataclass
 class Work:
-    """Runs statements.
-
-    waited   seconds spent waiting for older transactions before the statements
-    started  whether the present statement has been sent
-    """
+    """Runs statements."""
 
     session: Session
     context: Context
     sleep: Callable[[float], None] = time.sleep
-    waited: float = 0.0
-    started: bool = False
+
+    def __post_init__(self) -> None:
+        self._sender = Concurrently(self.session, self.context.seconds_left, self.sleep)
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for older transactions before the statements."""
+        return self._sender.waited
 
     def do(self, statements: tuple[Statement, ...]) -> Outcome | None:
         """All of them in their order; what became of the one that ended it, None if none did. Raises SqlError (no connection)."""
@@ -55,39 +55,18 @@ class Work:
         return None
 
     def _run(self, statement: Statement) -> None:
-        self.started = False
         if statement.kind == QUICK:
+            self._sender.started = False
             with_lock_retries(
                 self.session, lambda: self.session.execute(statement.query()), self.context.seconds_left, self.sleep
             )
             return
-        self.waited += _wait(statement).over(self.session, self.context.seconds_left, self.sleep)
-        left = max(RESERVE, self.context.seconds_left())
-        # Below the limit of the statement, so that waiting ends as contended and not as cancelled.
-        self.session.set(statement_timeout=left, lock_timeout=max(0.5, concurrent_lock_timeout(left) - RESERVE))
-        self.started = True
-        self._send(statement)
-
-    def _send(self, statement: Statement) -> None:
-        """CONCURRENTLY. Before 17, functions that an index uses see the path of the session."""
-        if self.session.server.has(RESTRICTED_PATH):
-            self.session.execute(statement.query(), alone=True)
-            return
-        with self.session.users_path():
-            self.session.execute(statement.query(), alone=True)
-
-    def _blocked_by(self, statement: Statement) -> str:
-        """Who was in the way when a lock limit was reached."""
-        if not self.started:
-            return ""
-        self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
-        blockers = _wait(statement).blockers(self.session)
-        return f" (waiting for {next(iter(blockers.values()))})" if blockers else ""
+        self._sender.run(statement.query(), _wait(statement))
 
     def _ended(self, statement: Statement, error: Contended | SqlError) -> Outcome:
         """What a failure means; what it has left is removed."""
         if isinstance(error, Contended):
-            return Outcome(CONTENDED, f"{error}{self._blocked_by(statement)}{self._clean(statement)}")
+            return Outcome(CONTENDED, f"{error}{self._sender.blocked_by(_wait(statement))}{self._clean(statement)}")
         if error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
             return Outcome(DEFERRED, f"the budget ended while it ran; it goes first next time{self._clean(statement)}")
         if error.sqlstate == DUPLICATE_TABLE:
@@ -98,17 +77,12 @@ class Work:
 
     def _clean(self, statement: Statement) -> str:
         """Remove what a failed build has left; what to add to the message if that is impossible now."""
-        if statement.kind != BUILD or not self.started:
+        if statement.kind != BUILD or not self._sender.started:
             return ""
         (name,) = statement.names["index"]
-        schema = statement.names["table"][0]
-        self.session.set(statement_timeout=CLEANING, lock_timeout=CLEANING)
-        rest = Statement(DROP, "DROP INDEX CONCURRENTLY IF EXISTS {index}", {"index": (schema, name)})
-        try:
-            self.session.execute(rest.query(), alone=True)
-        except (Contended, SqlError):
-            return f"; what was left of it, {name}, is still locked: the next run removes it"
-        return ""
+        if self._sender.drop(statement.names["table"][0], name):
+            return ""
+        return f"; what was left of it, {name}, is still locked: the next run removes it"
 
 
 def _wait(statement: Statement) -> Wait:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..._errors import SqlError
 from ..._postgres import catalog
+from ..._postgres.concurrently import HAZARD, HAZARDOUS
 from ..._postgres.driver import sql
 from ..._postgres.index_definition import Definition, Shape, shape, working_name
 from ..._postgres.names import Name, display, quote
@@ -110,11 +111,6 @@ found AS (
 SELECT (SELECT coalesce(jsonb_agg(to_jsonb(part)), '[]') FROM part) AS parts,
        (SELECT coalesce(jsonb_agg(to_jsonb(found)), '[]') FROM found) AS indexes
 """
-
-
-# VACUUM ignored concurrent builds there: rows could be missing from the index. Release notes of 14.4.
-HAZARDOUS = range(140000, 140004)
-HAZARD = "PostgreSQL 14.0 to 14.3 can build corrupt indexes with CONCURRENTLY: update the server"
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Index:
     table_kind    pg_class.relkind of that table
     method        access method
     file          pg_class.relfilenode: another one after each rebuild
-    rows          entries, as VACUUM or ANALYZE has left it; -1 where neither ever ran
+    rows          entries, as VACUUM or ANALYZE has left it; -1 where neither ever ran; table_rows: likewise, of the table
     settings      storage parameters as ``name=value``
     bytes         None while somebody has locked it as a whole
     changed       rows that have changed since it was counted
@@ -69,6 +69,7 @@ class Index:
     method: str = BTREE
     file: int = 0
     rows: float = -1.0
+    table_rows: float = -1.0
     settings: Sequence[str] = ()
     bytes: int | None = None
     changed: int = 0
@@ -151,12 +152,16 @@ def choose(session: Session, selection: Selection, names: Sequence[str], context
     verdicts += named_tables(session, selection) if selection.tables else []
     found = read(session, selection, oids)
     least = selection.min_size or 0
-    closed = {one.oid for one in found if not (one.may_maintain and one.may_use_schema) and (one.toast or not one.named)}
+    closed = {
+        one.oid for one in found if not (one.may_maintain and one.may_use_schema) and (one.toast or not one.named)
+    }
     out = [one for one in found if one.oid in closed and one.chosen]
     _warn(session.server, selection, found, [one for one in out if not one.toast], context)
     if any(one.toast and (one.bytes or 0) >= least for one in out):
         user = quote(session.server.user)
-        context.warn(f"reindex: indexes of TOAST tables are left out: GRANT USAGE ON SCHEMA pg_toast TO {user}, and the owner's rights")
+        context.warn(
+            f"reindex: indexes of TOAST tables are left out: GRANT USAGE ON SCHEMA pg_toast TO {user}, and the owner's rights"
+        )
     return Chosen([one for one in found if one.oid not in closed], verdicts)
 
 
@@ -173,13 +178,23 @@ def _warn(
         context.warn(said)
 
 
+def read_table(session: Session, heap: int) -> list[Index]:
+    """All indexes of a table or TOAST table."""
+    oids = sql.SQL("ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = {})").format(sql.Literal(heap))
+    return _read(session, Selection(), oids)
+
+
 def read(session: Session, selection: Selection, oids: Sequence[int] = ()) -> list[Index]:
     """The chosen indexes, by table, by pattern, by oid, and those on the same tables that are not valid."""
+    return _read(session, selection, sql.Literal(list(oids)))
+
+
+def _read(session: Session, selection: Selection, oids: sql.Composable) -> list[Index]:
     server = session.server
     chosen = sql.SQL(queries.CHOSEN).format(
         include=sql.Literal([regular(text) for text in selection.include]),
         exclude=sql.Literal([regular(text) for text in selection.exclude]),
-        oids=sql.Literal(list(oids)),
+        oids=oids,
     )
     of_database = queries.OF_DATABASE if server.has(DATABASE_COLLATION_VERSION) else ""
     query = sql.SQL(queries.INDEXES).format(
@@ -227,7 +242,9 @@ def named_indexes(session: Session, names: Sequence[str]) -> tuple[list[Verdict]
 
 def named_tables(session: Session, selection: Selection) -> list[Verdict]:
     """What is wrong with tables that are named."""
-    query = sql.SQL(queries.WRONG).format(stored=stored(session.server, Selection(selection.tables), database_owner=False))
+    query = sql.SQL(queries.WRONG).format(
+        stored=stored(session.server, Selection(selection.tables), database_owner=False)
+    )
     verdicts = []
     for row in session.rows(query):
         fault = _name_fault(session, row["text"], row, "rm", "table")

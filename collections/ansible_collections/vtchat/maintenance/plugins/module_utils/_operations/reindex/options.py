@@ -17,7 +17,8 @@ from ..._errors import OptionError
 from ..._postgres.selection import SELECTION, Overrides, Selection, overrides_spec, read_overrides
 from ..._postgres.selection import read as read_selection
 from ..._spec import Spec
-from ..._window import WINDOW, Window, read_window
+from ..._window import OPTION as WINDOW
+from ..._window import Window, read_window
 from .. import name_faults
 from .bloat import METHODS
 
@@ -38,19 +39,16 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
     "unique": {"type": "bool", "default": False},
     "pending_list": {"type": "float", "default": PENDING_LIST},
 }
-SPEC = (
-    Spec(
-        {
-            **SELECTION.options,
-            "min_size": {"type": "bytes", "default": "10M"},
-            "indexes": {"type": "list", "elements": "str"},
-            **THRESHOLDS,
-            "quiet": {"type": "dict", "options": WINDOW.options},
-        },
-        required_one_of=[("tables", "include", "indexes")],
-    )
-    + overrides_spec(THRESHOLDS)
-)
+SPEC = Spec(
+    {
+        **SELECTION.options,
+        "min_size": {"type": "bytes", "default": "10M"},
+        "indexes": {"type": "list", "elements": "str"},
+        **THRESHOLDS,
+        "quiet": WINDOW,
+    },
+    required_one_of=[("tables", "include", "indexes")],
+) + overrides_spec(THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,7 @@ def read(given: Mapping[str, Any]) -> Options:
     faults += _faults("", limits)
     for number, (_match, own) in enumerate(overrides.rules, 1):
         faults += _faults(f"overrides[{number}].", own)
-    quiet = None
-    if given.get("quiet") is not None:
-        before = len(faults)
-        quiet = read_window(given["quiet"], faults)
-        faults[before:] = [f"quiet.{fault}" for fault in faults[before:]]
-        if quiet is None and len(faults) == before:
-            faults.append("quiet: give not_before and not_after, such as {not_before: '02:00', not_after: '05:00'}")
+    quiet = read_window(given.get("quiet"), faults, "quiet")
     if faults:
         raise OptionError(faults)
     return Options(selection, tuple(indexes or ()), Limits(**limits), overrides, quiet)

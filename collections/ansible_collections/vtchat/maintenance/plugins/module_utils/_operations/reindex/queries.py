@@ -41,7 +41,7 @@ possible AS MATERIALIZED (
     JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i'
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 ),
-chosen AS MATERIALIZED (
+selected AS MATERIALIZED (
     SELECT oid, heap, main, named, names FROM possible
     WHERE named OR (
         EXISTS (SELECT FROM pg_catalog.unnest(names) AS name WHERE name ~ ANY ({include}::text[]))
@@ -58,11 +58,11 @@ chosen AS MATERIALIZED (
     WHERE i.indexrelid NOT IN (SELECT oid FROM possible WHERE named)
 ),
 about AS MATERIALIZED (
-    SELECT oid, heap, main, bool_or(named) AS named, true AS chosen, min(names) AS names FROM chosen GROUP BY oid, heap, main
+    SELECT oid, heap, main, bool_or(named) AS named, true AS chosen, min(names) AS names FROM selected GROUP BY oid, heap, main
     UNION ALL
-    SELECT i.indexrelid, t.heap, t.main, false, false, '{{}}' FROM (SELECT DISTINCT heap, main FROM chosen) AS t
+    SELECT i.indexrelid, t.heap, t.main, false, false, '{{}}' FROM (SELECT DISTINCT heap, main FROM selected) AS t
     JOIN pg_catalog.pg_index AS i ON i.indrelid = t.heap AND NOT i.indisvalid
-    WHERE i.indexrelid NOT IN (SELECT oid FROM chosen)
+    WHERE i.indexrelid NOT IN (SELECT oid FROM selected)
 )"""
 
 # Whoever has a lock with which no rebuild can begin: VACUUM, ANALYZE, another build, changes of the table. And who is
@@ -116,7 +116,7 @@ SELECT a.chosen, a.named, a.names, x.oid::bigint AS oid, n.nspname::text AS sche
        pg_catalog.octet_length(x.relname::text) AS name_bytes, c.oid::bigint AS heap, m.oid::bigint AS main,
        mn.nspname::text AS table_schema, m.relname::text AS "table", m.relkind::text AS table_kind,
        x.relpersistence::text AS persistence, am.amname::text AS method, x.relfilenode::bigint AS file,
-       x.reltuples::float8 AS rows, coalesce(x.reloptions, '{{}}') AS settings,
+       x.reltuples::float8 AS rows, c.reltuples::float8 AS table_rows, coalesce(x.reloptions, '{{}}') AS settings,
        CASE WHEN x.oid NOT IN (SELECT relation FROM locked) THEN pg_catalog.pg_relation_size(x.oid) END AS bytes,
        CASE WHEN c.relkind = 't'
            THEN pg_catalog.pg_stat_get_ins_since_vacuum(c.oid) + pg_catalog.pg_stat_get_dead_tuples(c.oid)
@@ -167,7 +167,8 @@ ORDER BY t.position
 MAY_CALL = """
 (SELECT bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE'))
  FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
- WHERE p.proname = {function} AND n.nspname = {schema} AND p.proargtypes::oid[] = ARRAY['pg_catalog.regclass'::regtype::oid])
+ WHERE p.proname = {function} AND n.nspname = {schema} AND p.pronargs = 1
+ AND p.proargtypes[0] = 'pg_catalog.regclass'::regtype)
 """
 
 # The columns of B-trees as they are stored there, with the statistics of the table's columns; and whether equal keys may be

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What an interrupted REINDEX CONCURRENTLY has left, recognised by its name. Pure.
+
+The server builds the new index as ``name_ccnew`` and renames the old one to ``name_ccold`` when they are swapped; where such a
+name is taken it appends digits. Names that would be longer than 63 bytes are cut before the ending, never inside of a
+character. Source: index_concurrently_create_copy(), ReindexRelationConcurrently(), ChooseRelationName(), makeObjectName().
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..._postgres.names import MAX_NAME_BYTES
+from .facts import Index
+
+NEW, OLD = "_ccnew", "_ccold"
+_ENDING = re.compile(rf"({NEW}|{OLD})\d*", re.ASCII)
+LONGEST_CHARACTER = 4  # bytes, in any encoding of a server
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that an interrupted rebuild has left. of: the index that was to be rebuilt; is_new: this was to replace it."""
+
+    index: Index
+    of: Index
+    is_new: bool
+
+    @property
+    def reason(self) -> str:
+        if self.is_new:
+            return f"an interrupted rebuild of {self.of.target} has left it; that one is as it was"
+        return f"a rebuild of {self.of.target} was finished but for removing the old index, which is this one"
+
+
+def ending(name: str) -> tuple[str, str]:
+    """A name without the ending that the server gave it, and the ending; ("", "") where it has none."""
+    found = re.search(rf"{_ENDING.pattern}\Z", name, re.ASCII)
+    return (name[: found.start()], found[0]) if found and found.start() else ("", "")
+
+
+def belongs(name: str, name_bytes: int, to: str, to_bytes: int) -> bool:
+    """Whether the server would have given this name to a copy of the index ``to``. Bytes are those of the server's encoding."""
+    stem, end = ending(name)
+    if not stem:
+        return False
+    if stem == to:
+        return True
+    cut = to_bytes + len(end) > MAX_NAME_BYTES
+    return cut and to.startswith(stem) and name_bytes > MAX_NAME_BYTES - LONGEST_CHARACTER
+
+
+def leftovers(indexes: Sequence[Index]) -> dict[int, Leftover]:
+    """By oid. Only what is not valid, enforces no constraint and is a copy of an index of the same table."""
+    found: dict[int, Leftover] = {}
+    by_table: dict[int, list[Index]] = {}
+    for index in indexes:
+        by_table.setdefault(index.heap, []).append(index)
+    for index in indexes:
+        if index.valid or index.enforces or not ending(index.name)[0]:
+            continue
+        base = next((one for one in by_table[index.heap] if one.oid != index.oid and _is_copy(index, one)), None)
+        if base is not None and (base.chosen or index.chosen):
+            found[index.oid] = Leftover(index, base, ending(index.name)[1].startswith(NEW))
+    return found
+
+
+def _is_copy(index: Index, of: Index) -> bool:
+    same = index.schema == of.schema and index.definition == of.definition
+    return same and belongs(index.name, index.name_bytes, of.name, of.name_bytes)
