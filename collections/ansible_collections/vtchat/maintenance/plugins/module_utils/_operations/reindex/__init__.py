@@ -20,6 +20,7 @@ from .decide import DROP, FLUSH, Facts, Work, decide
 from .facts import choose
 from .leftovers import leftovers
 from .options import SPEC, Options, read
+from .refusals import refusal
 
 __all__ = ["COUNTED_AS", "DIVISIBLE", "READ_ONLY", "SPEC", "Options", "decide", "execute", "facts", "jobs", "names", "needs",
            "read"]  # fmt: skip
@@ -52,8 +53,13 @@ def facts(session: Session, options: Options, context: Context) -> Facts:
     if session.server.version_num in HAZARDOUS:
         raise OptionError([HAZARD])
     found = choose(session, options.selection, options.indexes, context)
-    assessed = measure.assess(session, options, context.state, found.indexes, context.seconds_left)
-    return Facts(session.server, found.verdicts, assessed, leftovers(found.indexes))
+    left = leftovers(found.indexes)
+
+    def refused(one: measure.Assessed) -> str:
+        return refusal(one, session.server, options, left)
+
+    assessed = measure.assess(session, options, context.state, found.indexes, context.seconds_left, refused)
+    return Facts(session.server, found.verdicts, assessed, left)
 
 
 def execute(session: Session, action: Action[Work], context: Context) -> Outcome:

@@ -71,15 +71,20 @@ def assess(
     state: dict[str, dict[str, Any]],
     indexes: Sequence[Index],
     seconds_left: Callable[[], float],
+    refused: Callable[[Assessed], str] = lambda one: "",
     just_counted: bool = False,
 ) -> list[Assessed]:
-    """All indexes, in their order. just_counted: their tables were analyzed a moment ago. Raises SqlError, Contended."""
+    """All indexes, in their order. Raises SqlError, Contended.
+
+    refused: why an index would not be rebuilt although it is due: then an estimate will do. just_counted: their tables were
+    analyzed a moment ago.
+    """
     known = [_known(index, options, state) for index in indexes]
     counted = [one for one in known if _looked_at(one, options)]
     plain = [one.index.oid for one in counted if _estimated(one)]
     columns = _columns(session, plain) if plain else {}
     found = {one.index.oid: _by_numbers(one, columns.get(one.index.oid, []), just_counted) for one in counted}
-    exact = [one for one in found.values() if _is_measured(one, columns.get(one.index.oid, []))]
+    exact = [one for one in found.values() if _is_measured(one, columns.get(one.index.oid, []), refused)]
     if exact:
         found.update(_measured(session, exact, seconds_left))
     pending = [
@@ -197,7 +202,7 @@ def _may_post(index: Index, found: list[dict[str, Any]]) -> bool:
     return wanted and not index.unique and all(row["same_bytes"] and not row["includes"] for row in found)
 
 
-def _is_measured(one: Assessed, found: list[dict[str, Any]]) -> bool:
+def _is_measured(one: Assessed, found: list[dict[str, Any]], refused: Callable[[Assessed], str]) -> bool:
     """Whether an index is read as a whole: it seems due; or nothing else says what it is, and it may be due."""
     index, limits = one.index, one.limits
     if (
@@ -210,8 +215,10 @@ def _is_measured(one: Assessed, found: list[dict[str, Any]]) -> bool:
     occupied = index.bytes or 0
     if occupied > limits.exact_limit:
         return False
-    if limits.method == EXACT or one.due:
+    if limits.method == EXACT:
         return True
+    if one.due:
+        return not refused(one)
     known_best = one.known.best is not None and one.known.basis in (REBUILT, MEASURED)
     if one.bloat is not None and (known_best or one.bloat.method == ESTIMATE):
         return False
