@@ -21,9 +21,9 @@ endif
 
 # Which target takes which option. A new target that takes one is listed here; everything else that is typed is refused at the
 # end of this file, before anything happens.
-TAKES_INVENTORY := hourly provision
-TAKES_CHECK := hourly provision
-TAKES_ARGS := hourly provision stop test-fast test-python sanity molecule bench
+TAKES_INVENTORY := hourly weekly provision
+TAKES_CHECK := hourly weekly provision
+TAKES_ARGS := hourly weekly provision stop test-fast test-python sanity molecule bench
 TAKES_PYTHON = $(targets)
 OPTIONS := INVENTORY CHECK ARGS PYTHON
 unexport INVENTORY CHECK ARGS
@@ -56,6 +56,10 @@ help: ## This list
 .PHONY: hourly
 hourly: setup ## Hourly maintenance; the demo database unless INVENTORY= says otherwise
 	$(call playbook,hourly)
+
+.PHONY: weekly
+weekly: setup ## Weekly maintenance: vacuum and reindex what needs it
+	$(call playbook,weekly)
 
 .PHONY: provision
 provision: setup ## Install functions, views and indexes into the database

@@ -50,8 +50,8 @@ class Checkout:
         found: list[dict[str, Any]] = json.loads(self.results.read_text(encoding="utf-8"))["runs"]
         return found
 
-    def actions(self) -> list[dict[str, Any]]:
-        """What the hourly plan said for machines."""
-        (run,) = [run for run in self.runs() if run["plan"] == "hourly"]
+    def actions(self, plan: str = "hourly") -> list[dict[str, Any]]:
+        """What a plan said for machines."""
+        (run,) = [run for run in self.runs() if run["plan"] == plan]
         actions: list[dict[str, Any]] = run["actions"]
         return actions

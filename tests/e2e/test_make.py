@@ -59,7 +59,7 @@ FOR_PLAYBOOKS = {
     "CHECK=' '": "write CHECK=1",
     "CHECK=False": "write CHECK=1",
     "INVENTORY=": "write INVENTORY=production",
-    "INVENTORY=nowhere": "demo development production",
+    "INVENTORY=nowhere": "demo development example production",
     "INVENTORY='demo production'": "one name",
 }
 

@@ -54,6 +54,7 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_size": "512MB",
     "huge_pages": "off",
     "jit": "off",
+    "autovacuum_naptime": "1h",  # what the plans have to do is theirs to show: it would be quicker than a reader
 }
 
 # Servers that this process started: they outlive their objects here, and must be reaped when they end

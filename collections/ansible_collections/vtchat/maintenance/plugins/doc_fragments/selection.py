@@ -19,8 +19,8 @@ options:
       - Shell patterns (C(*), C(?), C([abc]), C([!abc])) of the tables that are meant as well, compared with C(schema.name)
         without any quotes. V('*') means all, V('app.*') those of a schema. A pattern that has the name of a partitioned table
         has its partitions. A pattern that no table has is a warning.
-      - Never temporary tables, nor the history of these runs, and nothing in the server's own schemas. What the role may not maintain is left out, with one
-        warning for all of it.
+      - Never temporary tables, nor the history of these runs, and nothing in the server's own schemas. What the role may not
+        maintain is left out, with one warning for all of it.
     type: list
     elements: str
   exclude:

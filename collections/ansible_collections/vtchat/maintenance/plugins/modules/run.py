@@ -26,3 +26,201 @@ options:
     description:
       - The steps. Each is a mapping with one key, the name of an operation (V(purge), V(refresh), V(analyze), V(vacuum),
         V(index) or V(reindex)), and as its value the options of the module of that name.
+      - All faults in all steps are reported together, before anything is connected to.
+    type: list
+    elements: dict
+    required: true
+  on_error:
+    description:
+      - What a failed step means for those after it. With V(continue) they are executed and the task fails at the end.
+    type: str
+    choices: [continue, stop]
+    default: continue
+extends_documentation_fragment:
+  - vtchat.maintenance.connection
+  - vtchat.maintenance.connection.run
+  - vtchat.maintenance.attributes
+attributes:
+  diff_mode:
+    support: partial
+    details: Shows the number of expired rows for C(purge) steps and the definitions for C(index) steps.
+  idempotent:
+    support: partial
+    details: As far as the operations of its steps are.
+seealso:
+  - module: vtchat.maintenance.purge
+  - module: vtchat.maintenance.refresh
+  - module: vtchat.maintenance.analyze
+  - module: vtchat.maintenance.vacuum
+  - module: vtchat.maintenance.index
+  - module: vtchat.maintenance.history_info
+author:
+  - The vtchat.maintenance authors (@vtchat)
+"""
+
+EXAMPLES = r"""
+- name: Hourly maintenance
+  vtchat.maintenance.run:
+    dsn: "{{ maintenance_dsn }}"
+    plan: hourly
+    budget: 600
+    steps:
+      - purge:
+          table: sessions
+          column: expires_at
+          timezone: UTC
+      - refresh:
+          view: user_subscription_summary
+      - analyze:
+          tables: [users, user_subscriptions, sessions]
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+    - The history knows V(abandoned), too; the process that waited for the run was killed, and the run stopped soon after.
+  returned: when connected
+  type: str
+actions:
+  description: One entry for each target, in the order in which they were dealt with.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    operation:
+      description: Name of the operation.
+      type: str
+      returned: always
+    kind:
+      description: What the target is, where a module deals with several kinds; empty for steps of a plan.
+      type: str
+      returned: always
+    target:
+      description: The object, schema-qualified and quoted where SQL needs it.
+      type: str
+      returned: always
+    outcome:
+      description:
+        - V(done), V(unchanged), V(planned) (check mode), V(skipped), V(contended) (somebody else holds it), V(deferred)
+          (did not fit into the budget) or V(failed).
+      type: str
+      returned: always
+    reason:
+      description: Why.
+      type: str
+      returned: always
+    changed:
+      description: Whether data, structure or statistics changed or, in check mode, would change.
+      type: bool
+      returned: always
+    rows:
+      description: Rows affected; V(null) where rows mean nothing.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    numbers:
+      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      type: dict
+      returned: always
+    statements:
+      description: The SQL that was, or would be, sent; a repeated batch once.
+      type: list
+      elements: str
+      returned: always
+    counted_as:
+      description: What became of the rows, such as V(purged), where totals add them up.
+      type: str
+      returned: for C(purge)
+findings:
+  description: What steps that only read have found. Whether that is a failure is for you to decide.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: Number of the step, from 1.
+      type: int
+      returned: always
+    check:
+      description: What was looked at.
+      type: str
+      returned: always
+    subject:
+      description: What it is about.
+      type: str
+      returned: always
+    level:
+      description: V(info), V(warning) or V(critical).
+      type: str
+      returned: always
+    message:
+      description: What was found, in one sentence.
+      type: str
+      returned: always
+    value:
+      description: What was measured.
+      type: raw
+      returned: always
+    threshold:
+      description: What it was compared with; V(null) where nothing was.
+      type: raw
+      returned: always
+    evidence:
+      description: What else was seen.
+      type: dict
+      returned: always
+    advice:
+      description: What to do about it.
+      type: str
+      returned: always
+warnings:
+  description: What is worth knowing although nothing failed; also what the server warned of while an action ran.
+  returned: when connected
+  type: list
+  elements: str
+totals:
+  description: How many targets had which outcome.
+  returned: when connected
+  type: dict
+  sample: {done: 1, unchanged: 2}
+run_id:
+  description: Number of the run in the history; V(null) without one.
+  returned: when connected
+  type: int
+seconds:
+  description: How long the run took, connecting included.
+  returned: when connected
+  type: float
+server:
+  description: Host, database, version and provider of the server.
+  returned: when connected
+  type: dict
+  sample: {host: db.example.com, database: app, version: "18.6", provider: neon}
+turns:
+  description: Round trips to the server after connecting.
+  returned: when connected
+  type: int
+errors:
+  description: All faults of the options, one by one.
+  returned: when options are wrong
+  type: list
+  elements: str
+"""
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import main as perform
+
+
+def main() -> None:
+    perform("run")
+
+
+if __name__ == "__main__":
+    main()
