@@ -46,7 +46,7 @@ LOUD = (CONTENDED, DEFERRED, ABANDONED, FAILED, WARNING, CRITICAL)
 WARN = (CONTENDED, DEFERRED)
 
 # So many targets of one operation that nothing happened to are told one by one.
-MOST_IDLE = 20
+MOST_IDLE = 25
 EACH = "each with its reason in the result and with -v"
 
 # What a module speaks to, where its result does not say: databases, but for these.
@@ -157,7 +157,12 @@ def _finding(one: Mapping[str, Any]) -> Row:
 
 
 def amount(action: Mapping[str, Any]) -> str:
-    """Rows, or bytes where there are no rows: ``bytes_after`` less ``bytes_before``, or ``bytes``, of the numbers."""
+    """Rows, or bytes where there are no rows: ``bytes_after`` less ``bytes_before``, or ``bytes``, of the numbers.
+
+    Nothing for what was left as it is: a size would look as if something had become of it.
+    """
+    if action.get("outcome") in (UNCHANGED, SKIPPED):
+        return ""
     rows: Any = action.get("rows")
     if is_int(rows) and (rows or action.get("outcome") == DONE):
         return _units.rows(rows)

@@ -227,12 +227,12 @@ def test_missing_and_odd_values_do_not_break_the_report() -> None:
 
 def test_thousands_that_nothing_happened_to_are_one_row() -> None:
     idle = [action("unchanged", "vacuum", f"public.t{number}") for number in range(5000)]
-    few = [action("unchanged", "reindex", f"public.i{number}") for number in range(20)]
+    few = [action("unchanged", "reindex", f"public.i{number}") for number in range(25)]
     shown = model.rows(result(action(), *idle, *few))
     assert [(row.operation, row.target) for row in shown if row.operation == "vacuum"] == [
         ("vacuum", "5\u202f000 targets, each with its reason in the result and with -v")
     ]
-    assert len(shown) == 1 + 20 + 1
+    assert len(shown) == 1 + 25 + 1
     assert len(model.rows(result(*idle), verbose=True)) == 5000
 
 
