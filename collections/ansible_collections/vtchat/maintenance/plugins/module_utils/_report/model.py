@@ -13,6 +13,7 @@ add a line, move the cursor, or speak to the program that reads the log.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,9 +46,9 @@ ALWAYS = (DONE, UNCHANGED, FAILED)
 LOUD = (CONTENDED, DEFERRED, ABANDONED, FAILED, WARNING, CRITICAL)
 WARN = (CONTENDED, DEFERRED)
 
-# So many targets of one operation that nothing happened to are told one by one.
-MOST_IDLE = 25
-EACH = "each with its reason in the result and with -v"
+# So many targets that nothing happened to for one reason are told one by one.
+MOST_ALIKE = 5
+_NUMBERS = re.compile(r"[0-9][0-9.,\u202f]*( ([KMGTP]i)?B\b| ms\b| s\b| min\b| h\b| d\b| rows?\b)?")
 
 # What a module speaks to, where its result does not say: databases, but for these.
 _SUBJECTS = {
@@ -105,32 +106,50 @@ def subject(result: RunResult) -> str:
 
 
 def rows(result: RunResult, verbose: bool = False) -> list[Row]:
-    """One row a target, then the findings. Of a database, unless verbose, objects that nothing happened to are one row, and so
-    are the targets of an operation that nothing happened to, where they are many."""
-    idle = Counter(_idle(action) for action in entries(result) if not verbose and subject(result) == "database")
-    one_row = [what for what in idle if what and (what.objects or idle[what] > MOST_IDLE)]
-    shown = [_row(action) for action in entries(result) if _idle(action) not in one_row]
-    for what in one_row:
-        if what.objects:
-            shown.append(Row(UNCHANGED, "keep", count_of(idle[what], "object")))
-        else:
-            shown.append(Row(UNCHANGED, what.operation, f"{count_of(idle[what], 'target')}, {EACH}"))
+    """One row a target, then the findings.
+
+    Unless verbose, what nothing happened to in a database is told together: all objects, and targets of one operation for which
+    the reasons differ in their numbers only.
+    """
+    together = not verbose and subject(result) == "database"
+    idle = [_idle(action) if together else None for action in entries(result)]
+    counts = Counter(idle)
+    shown: dict[_Idle | int, Row] = {}
+    for number, (action, what) in enumerate(zip(entries(result), idle)):
+        if what is None or (what.operation and counts[what] <= MOST_ALIKE):
+            shown[number] = _row(action)
+        elif what not in shown:
+            shown[what] = _alike(what, counts[what], action)
+    objects = shown.pop(OBJECTS, None)
     levels = LEVELS if verbose else (WARNING, CRITICAL)
-    return shown + [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
+    findings = [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
+    return [*shown.values(), *([objects] if objects else []), *findings]
 
 
 class _Idle(NamedTuple):
-    """Targets that nothing happened to: all objects, or those of one operation."""
+    """Targets of an operation that nothing happened to for the same reason but for its numbers; without one, all objects."""
 
-    objects: bool
-    operation: str = ""
+    operation: str
+    reason: str = ""
+
+
+OBJECTS = _Idle("")
 
 
 def _idle(action: Mapping[str, Any]) -> _Idle | None:
-    """What an entry would be told together with, if it is one that nothing happened to."""
+    """What an entry may be told together with, if nothing happened to its target."""
     if action.get("outcome") != UNCHANGED:
         return None
-    return _Idle(True) if action.get("kind") else _Idle(False, clean(action.get("operation") or ""))
+    if action.get("kind"):
+        return OBJECTS
+    return _Idle(clean(action.get("operation") or "?"), _NUMBERS.sub("#", clean(action.get("reason") or "")))
+
+
+def _alike(what: _Idle, number: int, first: Mapping[str, Any]) -> Row:
+    if what == OBJECTS:
+        return Row(UNCHANGED, "keep", count_of(number, "object"))
+    row = _row(first)
+    return Row(UNCHANGED, row.operation, count_of(number, "target"), reason=f"such as {row.target}: {row.reason}")
 
 
 def _row(action: Mapping[str, Any]) -> Row:

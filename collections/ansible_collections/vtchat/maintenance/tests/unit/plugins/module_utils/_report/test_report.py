@@ -225,15 +225,20 @@ def test_missing_and_odd_values_do_not_break_the_report() -> None:
     ]
 
 
-def test_thousands_that_nothing_happened_to_are_one_row() -> None:
-    idle = [action("unchanged", "vacuum", f"public.t{number}") for number in range(5000)]
-    few = [action("unchanged", "reindex", f"public.i{number}") for number in range(25)]
-    shown = model.rows(result(action(), *idle, *few))
-    assert [(row.operation, row.target) for row in shown if row.operation == "vacuum"] == [
-        ("vacuum", "5\u202f000 targets, each with its reason in the result and with -v")
+def test_thousands_that_nothing_happened_to_are_one_row_a_reason() -> None:
+    dead = [action("unchanged", "vacuum", f"public.t{number}", reason=f"{number} dead rows, below the threshold of 1\u202f000")
+            for number in range(5000)]  # fmt: skip
+    small = [action("unchanged", "reindex", f"public.i{number}", reason=f"its {number / 7:.1f} KiB are too little")
+             for number in range(6)]  # fmt: skip
+    few = [action("unchanged", "reindex", f"public.j{number}", reason="no index is bloated") for number in range(5)]
+    shown = model.rows(result(*dead[:10], action(), *dead[10:], *small, *few))
+    assert [(row.operation, row.target, row.reason) for row in shown[:3]] == [
+        ("vacuum", "5\u202f000 targets", "such as public.t0: 0 dead rows, below the threshold of 1\u202f000"),
+        ("purge", "public.t", "because"),
+        ("reindex", "6 targets", "such as public.i0: its 0.0 KiB are too little"),
     ]
-    assert len(shown) == 1 + 25 + 1
-    assert len(model.rows(result(*idle), verbose=True)) == 5000
+    assert [row.target for row in shown[3:]] == [f"public.j{number}" for number in range(5)]
+    assert len(model.rows(result(*dead), verbose=True)) == 5000
 
 
 def test_totals() -> None:
