@@ -360,7 +360,7 @@ def test_check_mode_writes_nothing(database: Database) -> None:
 # Budget and order
 
 
-def test_deferred_goes_first_next_time_and_predictions_fade(database: Database) -> None:
+def test_what_does_not_fit_is_put_off_once_and_then_tried_with_all_of_the_budget(database: Database) -> None:
     database.sql("CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 1000)")
     database.sql("CREATE TABLE b (id int); INSERT INTO b SELECT generate_series(1, 1000)")
     steps = [{"analyze": {"tables": ["a"]}}, {"analyze": {"tables": ["b"]}}]
@@ -381,10 +381,12 @@ def test_deferred_goes_first_next_time_and_predictions_fade(database: Database) 
         ("public.b", "deferred"),
     ]
     assert "650 s" in result["actions"][1]["reason"]
-    assert database.sql("SELECT seconds, deferred FROM maintenance.state WHERE target = 'public.b'") == [(585.0, True)]
+    known = "SELECT seconds, deferred, deferrals, now() - deferred_since < '1 minute' FROM maintenance.state"
+    assert database.sql(f"{known} WHERE target = 'public.b'") == [(650.0, True, 1, True)]
     result = go()
     assert (result["actions"][0]["target"], result["actions"][0]["outcome"]) == ("public.b", "done")
-    assert database.value("SELECT seconds < 600 AND NOT deferred FROM maintenance.state WHERE target = 'public.b'")
+    known = "SELECT seconds < 600 AND NOT deferred AND deferrals = 0 AND deferred_since IS NULL FROM maintenance.state"
+    assert database.value(f"{known} WHERE target = 'public.b'")
 
 
 def test_statement_timeout_is_what_is_left_of_the_budget(database: Database) -> None:

@@ -10,66 +10,113 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from tests.runs import perform
 from tests.servers import Database
 
-LEFT = Path(__file__).parent / "data/history_version_1.sql"
+DATA = Path(__file__).parent / "data"
 STEPS = [{"purge": {"table": "t", "column": "at"}}, {"refresh": {"view": "v"}}, {"analyze": {"tables": ["t"]}}]
 KEPT = (
     "SELECT md5(string_agg(r::text, ';' ORDER BY id)) FROM maintenance.run AS r WHERE id < 2",
-    "SELECT md5(string_agg(a::text, ';' ORDER BY id)) FROM maintenance.action AS a WHERE id <= 7",
+    "SELECT md5(string_agg(a::text, ';' ORDER BY id)) FROM maintenance.action AS a WHERE run_id < 2",
 )
+NEWEST = str(VERSION)
+
+
+def restore(database: Database, version: int) -> Database:
+    """What a run of an older version has left, an hour ago."""
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
+    database.sql("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t")
+    database.sql((DATA / f"history_version_{version}.sql").read_text(encoding="utf-8"))
+    database.sql("UPDATE maintenance.run SET started_at = now() - interval '1 hour'")
+    database.sql("UPDATE maintenance.state SET updated_at = now() - interval '1 hour'")
+    database.close_connection()  # a refresh would wait for a session that has just written
+    return database
 
 
 @pytest.fixture
 def left(database: Database) -> Database:
-    """What a run of version 1 has left, an hour ago."""
-    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
-    database.sql("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t")
-    database.sql(LEFT.read_text(encoding="utf-8"))
-    database.sql("UPDATE maintenance.run SET started_at = now() - interval '1 hour'")
-    return database
+    """What a run of version 1 has left."""
+    return restore(database, 1)
+
+
+@pytest.fixture(params=range(1, VERSION))
+def older(database: Database, request: pytest.FixtureRequest) -> tuple[Database, int]:
+    """What a run of each version but the present one has left."""
+    return restore(database, request.param), request.param
 
 
 def version(database: Database) -> str:
     return str(database.value("SELECT obj_description('maintenance.run'::regclass, 'pg_class')"))[-1]
 
 
-def test_upgraded_in_place_with_nothing_lost(left: Database) -> None:
+def test_upgraded_in_place_with_nothing_lost(older: tuple[Database, int]) -> None:
+    left, old = older
     reader, stranger = left.role("reader"), left.role("stranger")
     left.sql(f"GRANT USAGE ON SCHEMA maintenance TO {reader}")
     left.sql(f"GRANT SELECT, INSERT ON maintenance.action TO {reader}")
     before = [left.value(query) for query in KEPT]
+    left.close_connection()
     checked = perform("run", left.dsn, plan="hourly", steps=STEPS, check=True)
-    assert (version(left), checked["warnings"]) == ("1", [])
+    assert (version(left), checked["warnings"]) == (str(old), [])
     first = perform("run", left.dsn, plan="hourly", steps=STEPS)
-    assert (version(left), first["status"], first["run_id"]) == ("2", "ok", 3)
+    assert (version(left), first["status"], first["run_id"]) == (NEWEST, "ok", 3)
     assert "Run 2 (hourly" in first["warnings"][0], "the run that died is noticed as before"
     assert [left.value(query) for query in KEPT] == before
     assert left.value("SELECT count(*) FROM maintenance.state") == 3
-    # The new table has the privileges of the others.
-    assert left.value(f"SELECT has_table_privilege('{reader}', 'maintenance.finding', 'INSERT')")
-    assert not left.value(f"SELECT has_table_privilege('{reader}', 'maintenance.finding', 'DELETE')")
+    if old == 1:  # the table that the upgrade adds has the privileges of the others
+        assert left.value(f"SELECT has_table_privilege('{reader}', 'maintenance.finding', 'INSERT')")
+        assert not left.value(f"SELECT has_table_privilege('{reader}', 'maintenance.finding', 'DELETE')")
     assert not left.value(f"SELECT has_table_privilege('{stranger}', 'maintenance.finding', 'SELECT')")
+    left.close_connection()
     again = perform("run", left.dsn, plan="hourly", steps=STEPS)
     assert (again["status"], again["warnings"]) == ("ok", [])
     runs = perform("history_info", left.dsn, plan="hourly")["runs"]
     assert [(run["run_id"], run["status"]) for run in runs] == [(4, "ok"), (3, "ok"), (2, "abandoned"), (1, "ok")]
 
 
-def test_history_info_reads_version_1(left: Database) -> None:
+def test_history_info_reads_older_versions(older: tuple[Database, int]) -> None:
+    left, old = older
     runs = perform("history_info", left.dsn)["runs"]
-    assert [(run["run_id"], run["status"], len(run["actions"])) for run in runs] == [(2, "running", 4), (1, "ok", 3)]
-    assert version(left) == "1"
+    actions = {1: (4, 3), 2: (2, 3)}[old]
+    assert [(run["run_id"], run["status"], len(run["actions"])) for run in runs] == [
+        (2, "running", actions[0]),
+        (1, "ok", actions[1]),
+    ]
+    assert version(left) == str(old)
 
 
-def test_who_may_not_alter_it_goes_on_with_version_1(left: Database) -> None:
+def test_who_may_not_alter_it_goes_on_with_the_older_version(older: tuple[Database, int]) -> None:
+    left, old = older
     role = left.role("maintainer")
     left.sql(f"GRANT USAGE ON SCHEMA maintenance TO {role}; GRANT SELECT, UPDATE, DELETE ON t TO {role}")
     left.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA maintenance TO {role}")
     result = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1])
-    assert (result["status"], result["run_id"], version(left)) == ("ok", 3, "1")
+    assert (result["status"], result["run_id"], version(left)) == ("ok", 3, str(old))
     assert [text for text in result["warnings"] if "abandoned" not in text] == []
+    # Durations and what is put off are kept by every version; what only a newer one keeps is said once it matters.
+    left.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 9) AS n")
+    late = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1], budget=0.001)
+    assert [action["outcome"] for action in late["actions"]] == ["deferred"]
+    assert any("keeps no" in text and "how long targets have waited" in text for text in late["warnings"])
+    assert left.value("SELECT deferred FROM maintenance.state WHERE operation = 'purge'")
+    assert perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1])["totals"] == {"done": 1}
+    assert not left.value("SELECT deferred FROM maintenance.state WHERE operation = 'purge'")
+
+
+def test_what_waited_before_the_upgrade_goes_first_after_it(database: Database) -> None:
+    left = restore(database, 2)
+    left.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 2000) AS n; ANALYZE t")
+    left.sql("INSERT INTO t SELECT n, now() + interval '1 day' FROM generate_series(3001, 6000) AS n")
+    left.sql("SELECT pg_stat_force_next_flush()")
+    left.close_connection()
+    result = perform("run", left.dsn, plan="hourly", steps=STEPS, budget=600)
+    # It is expected to take 810 s, and has been put off before, so that it has its try now.
+    assert [(action["operation"], action["outcome"]) for action in result["actions"]] == [
+        ("analyze", "done"),
+        ("refresh", "done"),
+        ("purge", "done"),
+    ]
 
 
 def test_it_is_upgraded_for_its_owner(left: Database) -> None:
@@ -79,7 +126,7 @@ def test_it_is_upgraded_for_its_owner(left: Database) -> None:
         left.sql(f"ALTER TABLE maintenance.{name} OWNER TO {owner}")
     left.sql(f"GRANT SELECT, UPDATE, DELETE ON t TO {login}")
     assert perform("run", left.dsn_as(login), plan="hourly", steps=STEPS[:1])["status"] == "ok"
-    assert version(left) == "2"
+    assert version(left) == NEWEST
     assert (
         left.value("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'maintenance.finding'::regclass")
         == owner
@@ -88,7 +135,7 @@ def test_it_is_upgraded_for_its_owner(left: Database) -> None:
 
 def test_provisioning_upgrades_it(left: Database) -> None:
     script = {"name": "f", "sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"}
-    for check, expected in ((True, "1"), (False, "2"), (False, "2")):
+    for check, expected in ((True, "1"), (False, NEWEST), (False, NEWEST)):
         result = perform("sql_object", left.dsn, scripts=[script], history=True, check=check)
         assert not result.get("failed"), result
         assert version(left) == expected

@@ -13,36 +13,31 @@ without the right to create or write it everything else works, and a warning say
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import ConnectError, Contended, MaintenanceError, SqlError
 from .._operations import Action, Outcome
 from .._postgres.names import quote
 from .._postgres.session import Session
-from .._result import DEFERRED, DONE, UNCHANGED
+from .._result import UNCHANGED
 from . import history_sql
+from .fair import LONGEST_PAUSE, Key, Memory
 from .history_tables import NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 
 KEEP_DAYS = 90
 KEEP_ACTIONS = 100_000
+MOST_NOTED = 100  # targets of a step that nothing happened to, one by one in the history
 
 COMMENT = "vtchat.maintenance history, version "
+# Earlier ones do not know how often a target was tried in vain: it is tried in every second run.
+COUNTS_DEFERRALS = 3
+# What only the versions from a number on keep.
+LACKING = {2: "findings", 3: "record of how long targets have waited"}
 NOT_WANTED = "history: false"
 NONE_YET = "there is no history yet"
-
-
-@dataclass
-class Memory:
-    """What is known about one target from earlier runs. seconds: how long the action took, None if never done."""
-
-    value: dict[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
-    deferred: bool = False
-
-    def as_row(self, operation: str, target: str) -> dict[str, Any]:
-        """For the table ``state``. An empty value leaves the stored one as it is."""
-        return {"operation": operation, "target": target, **asdict(self)}
 
 
 @dataclass
@@ -50,7 +45,7 @@ class Closing:
     """What a run leaves at its end.
 
     noted     entries of targets for which nothing was executed
-    memories  what the next run must know of them: deferred or not, the expected seconds, the state
+    memories  what the next run must know of them
     findings  what was found, with the step
     """
 
@@ -58,8 +53,26 @@ class Closing:
     message: str
     totals: dict[str, int]
     noted: list[dict[str, Any]] = field(default_factory=list)
-    memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
+    memories: dict[Key, Memory] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the history keeps of targets that nothing happened to: of thousands in each run nobody reads more than a number."""
+    seen: Counter[tuple[int, str]] = Counter()
+    kept: list[dict[str, Any]] = []
+    for one in noted:
+        key = (one["step"], one["operation"])
+        idle = one["outcome"] == UNCHANGED
+        seen[key] += idle
+        if not idle or seen[key] <= MOST_NOTED:
+            kept.append(one)
+    for (step, operation), number in seen.items():
+        if number > MOST_NOTED:
+            target = f"{number - MOST_NOTED} more"
+            kept.append({"step": step, "operation": operation, "target": target, "outcome": UNCHANGED,
+                         "reason": "unchanged like those before them", "numbers": {}})  # fmt: skip
+    return kept
 
 
 class History:
@@ -68,6 +81,7 @@ class History:
     note     why there is none, "" where there is one
     limited  what it cannot keep, "" where it keeps all
     may_act  the run lock is ours, or none is needed
+    opened   when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
     """
 
     def __init__(self, session: Session, check: bool, reads: bool = False) -> None:
@@ -77,13 +91,15 @@ class History:
         self._reads = reads
         self._locks = not check and not reads and not session.shared
         self._findings = False
+        self._version_used = VERSION
+        self.opened = 0.0
         self.holder: dict[str, Any] | None = None
         self.may_act = False
         self.run_id: int | None = None
         self.note = ""
         self.limited = ""
         self.abandoned: list[dict[str, Any]] = []
-        self.memory: dict[tuple[str, str], Memory] = {}
+        self.memory: dict[Key, Memory] = {}
 
     def enter(self, plan: str, steps: list[dict[str, Any]], wanted: bool) -> None:
         """Take the run lock and open the run. When somebody else has the lock, only ``holder`` is set."""
@@ -124,7 +140,8 @@ class History:
     def _look(self, row: dict[str, Any], version: int) -> None:
         """Check mode, or a standby: read what there is, write nothing."""
         if version and row["may_read"]:
-            self._remember(self._session.row(history_sql.STATE)["state"])
+            self._version_used = version
+            self._remember(self._session.row(history_sql.state(version))["state"])
         elif not self.note:
             self.note = NONE_YET if not version else self._no_right()
 
@@ -140,12 +157,14 @@ class History:
         if self._reads and not version:  # whoever holds the lock may be creating it
             self.note = NONE_YET
             return
-        version = self._upgraded(row, version)
+        self._version_used = self._upgraded(row, version)
         parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps)}
-        opened = self._session.row(history_sql.OPEN, parameters)
-        self.run_id = opened["run_id"]
+        opened = self._session.row(history_sql.opening(self._version_used), parameters)
+        self.run_id, self.opened = opened["run_id"], opened["now"]
         self.abandoned = opened["abandoned"] or []
         self._remember(opened["state"])
+        for operation, target in (action for run in self.abandoned for action in run["actions"]):
+            self.memory[operation, target] = self.recall(operation, target).abandoned(self.opened)
 
     def _may_not_create(self, row: dict[str, Any], version: int) -> str:
         """Why there cannot be a history, "" if there can."""
@@ -159,23 +178,27 @@ class History:
     def _upgraded(self, row: dict[str, Any], version: int) -> int:
         """The version after it was brought to the one that we know. An older one that is not ours to alter stays in use."""
         if version == VERSION:
-            self._findings = bool(row["may_add_findings"])
-            table, user = f"{SCHEMA}.finding", quote(self._session.server.user)
-            self.limited = (
-                ""
-                if self._findings
-                else f"findings are not kept: GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
-            )
+            self._look_at_findings(row)
         elif version and (self._reads or not row["may_alter"]):
+            lacks = " and ".join(what for since, what in LACKING.items() if since > version)
             self.limited = (
-                f"it is of version {version}, which keeps no findings: the next run or provisioning as {quote(row['owner'])} "
+                f"it is of version {version}, which keeps no {lacks}: the next run or provisioning as {quote(row['owner'])} "
                 f"brings it to version {VERSION}"
             )
+            if version > 1:
+                self._look_at_findings(row)
         else:
             self._create(row, version)
             self._findings = True
             return VERSION
         return version
+
+    def _look_at_findings(self, row: dict[str, Any]) -> None:
+        """Whether findings may be kept in the table that there is for them."""
+        self._findings = bool(row["may_add_findings"])
+        if not self._findings and not self.limited:
+            table, user = f"{SCHEMA}.finding", quote(self._session.server.user)
+            self.limited = f"findings are not kept: GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
 
     def _create(self, row: dict[str, Any], version: int) -> None:
         """Bring the history to the version that we know."""
@@ -190,7 +213,11 @@ class History:
 
     def _remember(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            self.memory[row["operation"], row["target"]] = Memory(row["value"], row["seconds"], row["deferred"])
+            key = row.pop("operation"), row.pop("target")
+            known = Memory(**row)
+            if known.deferred and self._version_used < COUNTS_DEFERRALS:
+                known = replace(known, deferrals=LONGEST_PAUSE)
+            self.memory[key] = known
 
     def recall(self, operation: str, target: str) -> Memory:
         """What is known of a target; nothing, if nothing is."""
@@ -218,11 +245,11 @@ class History:
         operation: str,
         action: Action[Any],
         outcome: Outcome,
-        seconds: float,
+        memory: Memory,
     ) -> None:
-        """Complete the row, and remember what the next run must know."""
-        done = outcome.status in (DONE, UNCHANGED)
-        memory = Memory(outcome.state or {}, seconds if done else None, outcome.status == DEFERRED)
+        """Complete the row, and keep what the next run must know."""
+        if memory.cut_off and self._version_used < COUNTS_DEFERRALS:
+            memory = replace(memory, deferred=False)
         if self.run_id is not None and row_id is not None:
             parameters = {
                 "id": row_id,
@@ -232,7 +259,7 @@ class History:
                 "rows": outcome.rows,
                 "state": json.dumps([memory.as_row(operation, action.target)]),
             }
-            self._write(session, history_sql.FINISH, parameters)
+            self._write(session, history_sql.finish(self._version_used), parameters)
 
     def close(self, closing: Closing) -> None:
         """Complete the run, in one round trip."""
@@ -254,7 +281,7 @@ class History:
             "days": KEEP_DAYS,
             "actions_kept": KEEP_ACTIONS,
         }
-        self._write(self._session, history_sql.close(self._findings), parameters)
+        self._write(self._session, history_sql.close(self._version_used, self._findings), parameters)
 
     def _write(self, session: Session, query: str, parameters: dict[str, Any], returning: bool = False) -> int | None:
         """Write; when that is refused midway, the maintenance goes on without a history."""

@@ -50,15 +50,34 @@ FROM (VALUES (0)) AS one LEFT JOIN (
 """
 )
 
-STATE = """
-SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'target', target, 'value', value,
-       'seconds', seconds, 'deferred', deferred)), '[]') AS state FROM maintenance.state
-"""
+# What each column of the table ``state`` is called in a Memory, by the version of the history that has it first.
+_COLUMNS: dict[int, dict[str, str]] = {
+    1: {"operation": "operation", "target": "target", "value": "value", "seconds": "seconds", "deferred": "deferred"},
+    3: {"size": "size", "since": "deferred_since", "deferrals": "deferrals", "cut_off": "cut_off"},
+}
+# A target that nobody has asked about for so long waits for nothing.
+FORGOTTEN = "90 days"
+
+
+def _columns(version: int) -> dict[str, str]:
+    return {name: column for since, added in _COLUMNS.items() if since <= version for name, column in added.items()}
+
+
+def state(version: int) -> str:
+    """What the next run must know, as one list of objects."""
+    columns = {
+        **_columns(version),
+        "deferred": f"deferred AND updated_at > clock_timestamp() - interval '{FORGOTTEN}'",
+    }
+    if "since" in columns:
+        columns["since"] = "extract(epoch FROM deferred_since)::float8"
+    pairs = ", ".join(f"'{name}', {column}" for name, column in columns.items())
+    return f"SELECT coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') AS state FROM maintenance.state"
+
 
 # Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,
 # where locks do not hold: the backend's process id and start time tell for certain (the latter may be hidden from us).
-OPEN = (
-    """
+_OPEN = """
 WITH dead AS (
     UPDATE maintenance.run AS r SET status = 'abandoned', finished_at = clock_timestamp()
     WHERE r.finished_at IS NULL AND NOT EXISTS (
@@ -73,37 +92,53 @@ WITH dead AS (
 )
 SELECT (SELECT id FROM opened) AS run_id,
        (SELECT jsonb_agg(jsonb_build_object('run_id', dead.id, 'plan', dead.plan, 'at', (
-            SELECT string_agg(operation || ' ' || target, ', ') FROM dead_action WHERE run_id = dead.id),
+            SELECT string_agg(operation || ' ' || target, ', ') FROM dead_action WHERE run_id = dead.id), 'actions', (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(operation, target)), '[]') FROM dead_action WHERE run_id = dead.id),
             'started', to_char(dead.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))) FROM dead) AS abandoned,
+       extract(epoch FROM clock_timestamp())::float8 AS now,
        ("""
-    + STATE
-    + """) AS state
-"""
-)
+
+
+def opening(version: int) -> str:
+    """The start of a run: what dead ones have left, its own row, the clock, and what earlier runs know."""
+    return f"{_OPEN}{state(version)}) AS state"
+
 
 BEGIN = """
 INSERT INTO maintenance.action (run_id, step, operation, target, reason, statements, numbers)
 VALUES (%(run_id)s, %(step)s, %(operation)s, %(target)s, %(reason)s, %(statements)s, %(numbers)s) RETURNING id
 """
 
-REMEMBER = """
-INSERT INTO maintenance.state AS s (operation, target, value, seconds, deferred)
-SELECT operation, target, coalesce(value, '{}'), seconds, deferred
-FROM jsonb_to_recordset(%(state)s) AS x (operation text, target text, value jsonb, seconds float8, deferred bool)
-ON CONFLICT (operation, target) DO UPDATE SET deferred = excluded.deferred, updated_at = clock_timestamp(),
-    seconds = coalesce(excluded.seconds, s.seconds),
-    value = CASE WHEN excluded.value = '{}' THEN s.value ELSE excluded.value END
+_TYPES = """operation text, target text, value jsonb, seconds float8, deferred bool, size bigint, since float8, deferrals int,
+            cut_off int"""
+
+
+def _remember(version: int) -> str:
+    """Keep what the next run must know. A value that is empty leaves the one that is there."""
+    columns = _columns(version)
+    values = ["coalesce(value, '{}')" if name == "value" else "to_timestamp(since)" if name == "since" else name
+              for name in columns]  # fmt: skip
+    kept = ("operation", "target", "value")
+    updates = "".join(f"{column} = excluded.{column}, " for column in columns.values() if column not in kept)
+    return f"""
+INSERT INTO maintenance.state AS s ({", ".join(columns.values())})
+SELECT {", ".join(values)} FROM jsonb_to_recordset(%(state)s) AS x ({_TYPES})
+ON CONFLICT (operation, target) DO UPDATE SET {updates}updated_at = clock_timestamp(),
+    value = CASE WHEN excluded.value = '{{}}' THEN s.value ELSE excluded.value END
 """
 
-FINISH = (
-    "WITH remembered AS ("
-    + REMEMBER
-    + """)
+
+_FINISH = """)
 UPDATE maintenance.action SET outcome = %(outcome)s, reason = %(reason)s, measured = %(measured)s, row_count = %(rows)s,
        finished_at = clock_timestamp()
 WHERE id = %(id)s
 """
-)
+
+
+def finish(version: int) -> str:
+    """The end of an action, and what is to be remembered of it."""
+    return f"WITH remembered AS ({_remember(version)}{_FINISH}"
+
 
 FINDINGS = """, found AS (
     INSERT INTO maintenance.finding (run_id, step, name, subject, level, message, value, threshold, evidence, advice)
@@ -128,9 +163,9 @@ WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory
 """
 
 
-def close(findings: bool) -> str:
+def close(version: int, findings: bool) -> str:
     """The end of a run: what was decided but not executed, what is to be remembered, the pruning and the lock."""
-    return f"WITH remembered AS ({REMEMBER}{LEAVE}{FINDINGS if findings else ''}{CLOSE}"
+    return f"WITH remembered AS ({_remember(version)}{LEAVE}{FINDINGS if findings else ''}{CLOSE}"
 
 
 # The end of the session would do it too, but a moment later: the next task would find the lock taken.

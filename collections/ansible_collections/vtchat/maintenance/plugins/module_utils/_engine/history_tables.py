@@ -19,7 +19,7 @@ from .._postgres.names import display, quote
 from .._postgres.server import Server
 
 SCHEMA = "maintenance"
-VERSION = 2
+VERSION = 3
 
 # Without IF NOT EXISTS: a schema that somebody has made meanwhile is not ours.
 NEW_SCHEMA = "CREATE SCHEMA maintenance;"
@@ -109,6 +109,17 @@ END $do$;
 COMMENT ON TABLE maintenance.finding IS 'what was measured and is worth knowing';
 COMMENT ON COLUMN maintenance.finding.level IS 'info, warning, critical';
 """,
+    """
+ALTER TABLE maintenance.state ADD COLUMN size bigint, ADD COLUMN deferred_since timestamptz,
+    ADD COLUMN deferrals integer NOT NULL DEFAULT 0, ADD COLUMN cut_off integer NOT NULL DEFAULT 0;
+UPDATE maintenance.state SET deferred_since = updated_at, deferrals = 1 WHERE deferred;
+COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 3';
+COMMENT ON COLUMN maintenance.state.seconds IS 'how long the action took, or was at work until the budget ended';
+COMMENT ON COLUMN maintenance.state.size IS 'bytes of the target then';
+COMMENT ON COLUMN maintenance.state.deferred_since IS 'since when it has waited for a run that has time for it';
+COMMENT ON COLUMN maintenance.state.deferrals IS 'how many runs in a row have put it off before it began';
+COMMENT ON COLUMN maintenance.state.cut_off IS 'how many times in a row the budget ended while it ran';
+""",
 )
 
 # The tables that there are from each version on.
@@ -157,7 +168,7 @@ SELECT jsonb_build_object(
     'parts', (SELECT jsonb_agg(jsonb_build_array(name, kind, text)) FROM part))
 """
 
-# What there is on each table, as FOUND says it.
+# What there was on each table when it was made, as FOUND says it.
 PARTS: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("column", "id bigint NOT NULL identity a"),
@@ -219,9 +230,29 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
+# The columns that later versions have added to tables of earlier ones.
+ADDED: dict[int, dict[str, tuple[tuple[str, str], ...]]] = {
+    3: {
+        "state": (
+            ("column", "size bigint"),
+            ("column", "deferred_since timestamp with time zone"),
+            ("column", "deferrals integer NOT NULL DEFAULT 0"),
+            ("column", "cut_off integer NOT NULL DEFAULT 0"),
+        ),
+    },
+}
+
+
 def tables(version: int) -> list[str]:
     """The tables of a version."""
     return [table for since, added in TABLES.items() if since <= version for table in added]
+
+
+def parts(version: int) -> set[tuple[str, str, str]]:
+    """What there is on the tables of a version, as FOUND says it."""
+    made = {(table, kind, text) for table in tables(version) for kind, text in PARTS[table]}
+    later = [added for since, added in ADDED.items() if since <= version]
+    return made | {(table, kind, text) for added in later for table, texts in added.items() for kind, text in texts}
 
 
 def strangers(found: dict[str, Any], server: Server) -> str:
@@ -244,7 +275,7 @@ def strangers(found: dict[str, Any], server: Server) -> str:
 def differences(found: dict[str, Any], version: int) -> str:
     """What is not as it was made in this version, "" if all is."""
     there = {(name, kind, text) for name, kind, text in found["parts"] or []}
-    made = {(name, kind, text) for name in tables(version) for kind, text in PARTS[name]}
+    made = parts(version)
     more, less = sorted(there - made), sorted(made - there)
     if not more and not less:
         return ""

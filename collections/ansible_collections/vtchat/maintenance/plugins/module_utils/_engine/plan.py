@@ -14,6 +14,7 @@ from typing import Any
 
 from .._operations import OPERATIONS, Need, Operation
 from .._postgres.names import display, parse_name, quote
+from .._window import Window
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Plan:
     budget    seconds for all of it
     on_error  continue | stop: what a failed step means for those after it
     history   whether the run is recorded
+    window    the hours in which it may run, None for any
     """
 
     name: str
@@ -72,6 +74,7 @@ class Plan:
     budget: float = 600.0
     on_error: str = "continue"
     history: bool = True
+    window: Window | None = None
 
     @property
     def read_only(self) -> bool:

@@ -17,6 +17,7 @@ from .._operations import OPERATIONS
 from .._postgres.connect import ConnectionOptions
 from .._result import Result
 from .._spec import Spec
+from .._window import OPTION, Window, read_window
 from .observer import Progress
 from .plan import Plan, Step
 from .run import run
@@ -24,6 +25,7 @@ from .run import run
 RUN = Spec({
     "budget": {"type": "float", "default": 600.0},
     "history": {"type": "bool", "default": True},
+    "window": OPTION,
 })  # fmt: skip
 SPEC = RUN + Spec({
     "plan": {"type": "str", "required": True},
@@ -39,9 +41,17 @@ def with_files(arguments: dict[str, Any], read: Callable[[str], bytes]) -> dict[
 
 def read(parameters: Mapping[str, Any]) -> Plan:
     """The plan. Raises OptionError."""
-    _check_budget(parameters)
+    faults: list[str] = []
+    window = _read_limits(parameters, faults)
+    if faults:
+        raise OptionError(faults)
     return Plan(
-        parameters["plan"], parameters["steps"], parameters["budget"], parameters["on_error"], parameters["history"]
+        parameters["plan"],
+        parameters["steps"],
+        parameters["budget"],
+        parameters["on_error"],
+        history=parameters["history"],
+        window=window,
     )
 
 
@@ -50,9 +60,11 @@ def perform(connection: ConnectionOptions, plan: Plan, check: bool, progress: Pr
     return run(plan, connection, check, progress)
 
 
-def _check_budget(parameters: Mapping[str, Any]) -> None:
+def _read_limits(parameters: Mapping[str, Any], faults: list[str]) -> Window | None:
+    """The window. What is wrong with it or with the budget is added to ``faults``."""
     if not parameters["budget"] > 0:
-        raise OptionError(["budget: must be more than 0 seconds"])
+        faults.append("budget: must be more than 0 seconds")
+    return read_window(parameters["window"], faults)
 
 
 @dataclass
@@ -71,11 +83,9 @@ class OneStep:
 
     def read(self, parameters: Mapping[str, Any]) -> Plan:
         """The plan. Raises OptionError."""
-        faults, steps = [], []
-        try:
-            _check_budget(parameters)
-        except OptionError as error:
-            faults += error.errors
+        faults: list[str] = []
+        steps: list[Step] = []
+        window = _read_limits(parameters, faults)
         try:
             given = {option: parameters[option] for option in OPERATIONS[self.name].SPEC.options}
             steps = [Step.read(self.name, given)]
@@ -83,7 +93,7 @@ class OneStep:
             faults += error.errors
         if faults:
             raise OptionError(faults)
-        return Plan(self.name, steps, parameters["budget"], history=parameters["history"])
+        return Plan(self.name, steps, parameters["budget"], history=parameters["history"], window=window)
 
     def perform(self, connection: ConnectionOptions, plan: Plan, check: bool, progress: Progress) -> Result:
         """Run it. Raises MaintenanceError."""

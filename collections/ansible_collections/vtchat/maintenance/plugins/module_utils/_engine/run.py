@@ -9,35 +9,28 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from .._errors import Contended, MaintenanceError, SqlError
+from .._errors import MaintenanceError
 from .._operations import (
     Action,
     Context,
     Decision,
     Effect,
-    Facts,
-    Operation,
-    Options,
     Outcome,
-    Payload,
     Verdict,
 )
-from .._postgres import restricted_path
 from .._postgres.connect import ConnectionOptions, open_session
-from .._postgres.policy import LIGHT, Budget
+from .._postgres.policy import Budget
 from .._postgres.session import Session
-from .._postgres.sqlstates import INTERNAL_ERROR, QUERY_CANCELED
 from .._postgres.watch import Watch
 from .._result import (
     ABANDONED,
-    CONTENDED,
     DEFERRED,
     DONE,
     FAILED,
@@ -48,27 +41,39 @@ from .._result import (
     Result,
     entry,
 )
-from .execute import NOBODY_WAITS, Executor, unexpected
-from .history import NONE_YET, NOT_WANTED, Closing, History, Memory
+from . import hours
+from .execute import NOBODY_WAITS, Executor
+from .fair import Chance, Key, Memory, Predictions, Took, chance, cut_off
+from .history import NONE_YET, NOT_WANTED, Closing, History, shortened
 from .observer import Observer, Progress
+from .order import Part, in_line, waits
 from .plan import Plan, Step
+from .reader import Reader
 from .sessions import Sessions
 
-# A prediction that kept an action out loses a tenth each time, so that one slow day does not keep it out for ever.
-FADING = 0.9
-MOST_NOTED = 100  # targets of a step that nothing happened to, one by one in the history
 LOOKING = 5.0  # seconds that a look at the progress of statements may take
 STOPPED = "a step before it failed (on_error: stop)"
 LOST = "the connection was lost"
 
 
-def run(plan: Plan, connection: ConnectionOptions, check: bool, progress: Progress) -> Result:
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def run(
+    plan: Plan, connection: ConnectionOptions, check: bool, progress: Progress, now: Callable[[], datetime] = _now
+) -> Result:
     """Execute a plan, or in check mode only decide it. Raises OptionError and ConnectError before anything was touched."""
-    budget = Budget(plan.budget)
+    began = now()
+    if plan.window and not plan.window.is_open(began):
+        return hours.skipped(plan.name, check, plan.window, began)
+    budget = Budget(hours.seconds(plan.budget, plan.window, began))
     opening = partial(open_session, connection, f"vtchat.maintenance {plan.name}", read_only=check)
-    with closing(opening(statement_timeout=plan.budget, writes=not plan.read_only, standby=plan.read_only)) as session:
+    with closing(
+        opening(statement_timeout=max(1.0, budget.seconds), writes=not plan.read_only, standby=plan.read_only)
+    ) as session:
         result = Result(plan.name, check, session.server.summary())
-        result.more = {"run_id": None, "budget": plan.budget}
+        result.more = {"run_id": None, "budget": budget.seconds}
         sessions = Sessions(session, lambda: opening(statement_timeout=max(0.001, budget.left())))
         observer = Observer(lambda: opening(statement_timeout=LOOKING), progress)
         with closing(sessions), closing(observer):
@@ -98,10 +103,17 @@ class Run:
         self.observer, self.result = observer, result
         self.watch = Watch(budget.end, sessions.cancel)
         self.executor = Executor(budget, self.watch)
+        self.reader = Reader(self.session, self.watch)
         self.history = History(self.session, check, reads=plan.read_only)
+        self.parts = [Part(number, step) for number, step in enumerate(plan.steps, 1)]
         self.forecast: dict[int, Effect] = {}
         self.closing = Closing("", "", {})
         self.stopped = False
+        self.predictions = Predictions({})
+        self.whole = 0.0
+        self.foreseen = 0.0
+        self._latest = 0.0
+        self._behind: dict[Key, Memory] = {}
         self._recording = threading.Lock()
 
     def go(self) -> None:
@@ -116,8 +128,8 @@ class Run:
             self._skip()
             return
         self.result.more["run_id"] = self.history.run_id
-        for number, step in self._ordered():
-            self._step(number, step)
+        self.predictions = Predictions(self.history.memory)
+        self._all_steps()
         self._conclude()
         if self.session.alive:
             self.history.close(self.closing)
@@ -140,7 +152,7 @@ class Run:
         if self.history.note and self.history.note not in (NOT_WANTED, NONE_YET):
             warn(f"No history: {self.history.note}. Lost without it: skipping of refreshes that are not needed, predicted "
                  "durations, and the record of what was done.")  # fmt: skip
-        if self.history.limited and self.result.findings:
+        if self.history.limited and (self.result.findings or DEFERRED in self.result.totals):
             warn(f"History: {self.history.limited}.")
         if self.sessions.note:
             warn(self.session.scrub(self.sessions.note))
@@ -150,61 +162,52 @@ class Run:
         if self.check and self.history.holder:
             warn(f"A run is under way (session {self.history.holder.get('pid')}): what is predicted here may change.")
 
-    def _ordered(self) -> list[tuple[int, Step]]:
-        """The steps with their numbers; one that was deferred last time goes first."""
-        late = [key for key, memory in self.history.memory.items() if memory.deferred]
+    def _all_steps(self) -> None:
+        """What has waited goes first, the longest first, whatever step it is of; then all steps as the plan has them."""
+        parts = self.parts
+        for part in parts:
+            if waits(part.step, self.history.memory) and not self._ended():
+                self._read(part)
+        for part, targets in in_line(parts, self.history.recall):
+            if not self._ended():
+                self._visit(part, targets)
+        for part in parts:
+            if self._ended():
+                self._record(part.number, part.step, *self._why_ended(part.step))
+            else:
+                self._visit(part, None)
 
-        def in_time(pair: tuple[int, Step]) -> bool:
-            step = pair[1]
-            return not any(operation == step.operation and step.is_about(target) for operation, target in late)
+    def _ended(self) -> bool:
+        return self.stopped or not self.session.alive or self.watch.gone()
 
-        return sorted(enumerate(self.plan.steps, 1), key=in_time)
-
-    def _step(self, number: int, step: Step) -> None:
-        """Read, decide, act."""
+    def _why_ended(self, step: Step) -> tuple[Verdict, Outcome]:
+        """What to tell of a step that nothing more comes of."""
+        outcome, why = DEFERRED, NOBODY_WAITS
         if self.stopped or not self.session.alive:
             outcome, why = (SKIPPED, STOPPED) if self.stopped else (FAILED, LOST)
-            self._note(number, step, Verdict(step.label, why, outcome))
-            return
-        if self.watch.gone():
-            self._note(number, step, Verdict(step.label, NOBODY_WAITS, DEFERRED))
-            return
-        context = self._context(step)
-        decisions: list[Decision[Any]] = []
-        for decision in self._decided(step.does, step, context):
-            if isinstance(decision, Finding):
-                self._find(number, decision)
-            else:
-                decisions.append(decision)
-        decisions.sort(key=lambda one: (_last(one), not self._memory(step, one).deferred))
-        if step.does.jobs(step.options) > 1 and not self.check:
-            self._together(number, step, decisions, context)
-            return
-        for decision in decisions:
-            self._act(number, step, decision, context, self.session)
+        return Verdict(step.label, why, outcome), Outcome(outcome)
 
-    def _decided(
-        self, operation: Operation[Options, Facts, Payload], step: Step, context: Context
-    ) -> Sequence[Decision[Payload] | Finding]:
-        """What is to be done, or the one verdict that it cannot be found out."""
-        try:
-            with self.watch.work():
-                facts = self._facts(operation, step.options, context)
-            return operation.decide(facts, step.options, context)
-        except Contended as error:
-            return [Verdict(step.label, f"its catalog entries are locked: {error}", CONTENDED)]
-        except MaintenanceError as error:
-            return [Verdict(step.label, *self._unread(error))]
-        except Exception as error:  # a fault of ours: this step fails, and with it the run; the others are done
-            return [Verdict(step.label, unexpected(self.session, error), FAILED)]
+    def _read(self, part: Part) -> None:
+        """Read and decide one step."""
+        context = self._context(part.step)
+        part.decide(self.reader.decided(part.step, context), context, self._others(part))
 
-    def _unread(self, error: MaintenanceError) -> tuple[str, str]:
-        """Why the facts of a step could not be read, and what that makes of it."""
-        if not isinstance(error, SqlError):
-            return str(error), FAILED
-        if self.watch.gone() and error.sqlstate == QUERY_CANCELED:
-            return NOBODY_WAITS, DEFERRED
-        return f"{error}{restricted_path.advice(error, self.session.server)}", FAILED
+    def _others(self, part: Part) -> int:
+        """How many actions of other steps have been executed."""
+        return sum(other.acted for other in self.parts if other is not part)
+
+    def _visit(self, part: Part, targets: Collection[str] | None) -> None:
+        """Execute what a step has decided for some targets that have waited; without them, the rest of it, and tell of all."""
+        if part.others != self._others(part):  # not decided yet, or what others did may have changed it
+            self._read(part)
+        for finding in part.findings if targets is None else ():
+            self._find(part.number, finding)
+        chosen = part.choose(targets)
+        if part.step.does.jobs(part.step.options) > 1 and not self.check:
+            self._together(part, chosen)
+            return
+        for decision in chosen:
+            self._act(part, decision, self.session)
 
     def _context(self, step: Step) -> Context:
         return Context(
@@ -221,77 +224,101 @@ class Run:
             history_note=self.history.note,
         )
 
-    def _facts(self, operation: Operation[Options, Facts, Payload], options: Options, context: Context) -> Facts:
-        """The facts; one more try behind somebody's lock, or where the server met with what was being dropped."""
-        self.session.set(lock_timeout=LIGHT)
-        try:
-            return operation.facts(self.session, options, context)
-        except (Contended, SqlError) as error:
-            if isinstance(error, SqlError) and error.sqlstate != INTERNAL_ERROR:
-                raise
-            return operation.facts(self.session, options, context)
-
     def _memory(self, step: Step, decision: Decision[Any]) -> Memory:
         return self.history.recall(step.operation, decision.target)
 
-    def _together(self, number: int, step: Step, decisions: list[Decision[Any]], context: Context) -> None:
+    def _together(self, part: Part, decisions: Sequence[Decision[Any]]) -> None:
         """Several actions at once; each over a session of its own. They are told in the order in which they were decided."""
         before = len(self.result.actions)
 
         def act(session: Session, decision: Decision[Any]) -> None:
-            self._act(number, step, decision, context, session)
+            self._act(part, decision, session)
 
         for decision in decisions:
             if isinstance(decision, Verdict):
                 act(self.session, decision)
         actions = [decision for decision in decisions if isinstance(decision, Action)]
-        lost = self.sessions.each([one for one in actions if not one.last], step.does.jobs(step.options), act)
+        lost = self.sessions.each([one for one in actions if not one.last], part.step.does.jobs(part.step.options), act)
         lost += self.sessions.each([one for one in actions if one.last], 1, act)
         for left in lost:
-            self._note(number, step, Verdict(left.target, LOST, FAILED))
+            self._record(part.number, part.step, Verdict(left.target, LOST, FAILED), Outcome(FAILED))
         order = {decision.target: position for position, decision in enumerate(decisions)}
         self.result.actions[before:] = sorted(self.result.actions[before:], key=lambda one: order[one["target"]])
 
-    def _act(self, number: int, step: Step, decision: Decision[Any], context: Context, session: Session) -> None:
+    def _act(self, part: Part, decision: Decision[Any], session: Session) -> None:
         if isinstance(decision, Verdict):
-            self._note(number, step, decision)
-        elif self.check:
-            for oid, effect in decision.effects.items():
-                self.forecast[oid] = self.forecast.get(oid, Effect()) + effect
-            self._record(number, step, decision, Outcome(PLANNED, changed=True, rows=decision.rows))
-        elif self.stopped:
-            self._record(number, step, decision, Outcome(SKIPPED, STOPPED))
-        elif not self._fits(step.does, self._memory(step, decision)):
-            self._put_off(number, step, decision)
+            self._note(part.number, part.step, decision)
+        elif self.stopped and not self.check:
+            self._record(part.number, part.step, decision, Outcome(SKIPPED, STOPPED))
         else:
-            self._execute(number, step, decision, context, session)
+            has = self._chance(part.step, decision)
+            if has.reason:
+                self._put_off(part, decision, has)
+            elif self.check:
+                self._foresee(part, decision, has)
+            else:
+                self._execute(part, decision, session)
 
-    def _fits(self, operation: Operation[Any, Any, Any], memory: Memory) -> bool:
-        """Whether the action will end in time; one that can stop anywhere (DIVISIBLE) only needs some time."""
-        expected = 0.0 if operation.DIVISIBLE else memory.seconds or 0.0
-        left = self.budget.left()
-        return left > 0 and expected <= left
+    def _expected(self, step: Step, action: Action[Any]) -> float | None:
+        """Seconds that the action is expected to take. One that can stop anywhere (DIVISIBLE) needs no more than there are."""
+        if step.does.DIVISIBLE:
+            return None
+        return self.predictions.expected(step.operation, self._memory(step, action), action.size)
 
-    def _put_off(self, number: int, step: Step, action: Action[Any]) -> None:
-        expected = self._memory(step, action).seconds
-        left = max(0.0, self.budget.left())
-        reason = f"{left:.0f} s of the budget of {self.budget.seconds:g} s are left"
-        if expected:
-            reason += f", it is expected to take {expected:.0f} s"
-        seconds = expected * FADING if expected and left > 0 else expected
-        self._record(number, step, action, Outcome(DEFERRED, f"{reason}; it goes first next time"))
-        self.closing.memories[step.operation, action.target] = Memory({}, seconds, deferred=True)
+    def _chance(self, step: Step, action: Action[Any]) -> Chance:
+        left = self.budget.left() - self.foreseen
+        self.whole = self.whole or left
+        return chance(self._memory(step, action), self._expected(step, action), left, self.whole)
 
-    def _execute(self, number: int, step: Step, action: Action[Any], context: Context, session: Session) -> None:
-        row_id = self.history.begin(session, number, step.operation, action)
-        began = time.monotonic()
+    def _put_off(self, part: Part, action: Action[Any], has: Chance) -> None:
+        numbers = {} if has.seconds is None else {"expected_seconds": round(has.seconds, 1)}
+        self._record(part.number, part.step, action, Outcome(DEFERRED, has.reason, numbers=numbers))
+        if not action.last:  # it belongs to the others of its step, and is decided with them
+            memory = self._memory(part.step, action).put_off(self._since())
+            self.closing.memories[part.step.operation, action.target] = memory
+
+    def _foresee(self, part: Part, action: Action[Any], has: Chance) -> None:
+        """Check mode: what the steps after this one, and the budget, are to reckon with."""
+        for oid, effect in action.effects.items():
+            self.forecast[oid] = self.forecast.get(oid, Effect()) + effect
+        self.foreseen += (has.seconds or 0.0) / part.step.does.jobs(part.step.options)
+        part.acted += 1
+        self._record(part.number, part.step, action, Outcome(PLANNED, changed=True, rows=action.rows))
+
+    def _execute(self, part: Part, action: Action[Any], session: Session) -> None:
+        step, clock = part.step, self.budget.clock
+        row_id = self.history.begin(session, part.number, step.operation, action)
         heard = session.listen()
-        outcome = self.executor.execute(session, step.does, action, context)
-        seconds = time.monotonic() - began
+        began = clock()
+        outcome = self.executor.execute(session, step.does, action, part.context)
+        took = Took(clock() - began, action.size, step.does.DIVISIBLE)
+        memory = self._learn(part, action, outcome, took)
         if session.alive:
-            self.history.finish(session, row_id, step.operation, action, outcome, seconds)
-        self._record(number, step, action, outcome, seconds, logged=row_id is not None)
+            self.history.finish(session, row_id, step.operation, action, outcome, memory)
+        self._record(part.number, step, action, outcome, took.seconds, logged=row_id is not None)
         self._hear(step, action, heard)
+
+    def _learn(self, part: Part, action: Action[Any], outcome: Outcome, took: Took) -> Memory:
+        """What is to be remembered of an execution, and what it says about those that come."""
+        since = self._since() if outcome.status == DEFERRED else 0.0
+        memory = self._memory(part.step, action).after(outcome, took, since)
+        if action.last:
+            memory = replace(memory, deferred=False)
+        if outcome.status == DEFERRED and not took.divisible:
+            outcome.reason = cut_off(outcome.reason, memory, self.whole)
+        with self._recording:
+            part.acted += 1
+            if outcome.status in (DONE, UNCHANGED) and not took.divisible:
+                self.predictions.learn(part.step.operation, took.seconds, took.size)
+            if outcome.status == DEFERRED and took.divisible:
+                self._behind[part.step.operation, action.target] = memory
+        return memory
+
+    def _since(self) -> float:
+        """Now, by the server's clock; later with each call, so that those that wait keep their order."""
+        with self._recording:
+            self._latest = max(self.history.opened + self.budget.spent(), self._latest + 2e-6)
+            return self._latest
 
     def _hear(self, step: Step, action: Action[Any], heard: Sequence[str]) -> None:
         """What the server warned of while it worked."""
@@ -301,8 +328,10 @@ class Run:
     def _note(self, number: int, step: Step, verdict: Verdict) -> None:
         """A decision that is final, with what is to be remembered of it."""
         self._record(number, step, verdict, Outcome(verdict.verdict))
-        if verdict.state is not None or self._memory(step, verdict).deferred:
-            self.closing.memories[step.operation, verdict.target] = Memory(verdict.state or {})
+        memory = self._memory(step, verdict)
+        if verdict.state is not None or memory.deferred:
+            noted = memory.decided(verdict.verdict, verdict.state, self._since())
+            self.closing.memories[step.operation, verdict.target] = noted
 
     def _find(self, number: int, finding: Finding) -> None:
         found = {"step": number, **finding.as_dict()}
@@ -357,27 +386,6 @@ class Run:
             self.result.message += "; abandoned by its controller"
         self.closing.status, self.closing.message = self.result.status, self.result.message
         self.closing.totals = self.result.totals
-        self.closing.noted = _shortened(self.closing.noted)
-
-
-def _shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the history keeps of targets that nothing happened to: of thousands in each run nobody reads more than a number."""
-    seen: Counter[tuple[int, str]] = Counter()
-    kept: list[dict[str, Any]] = []
-    for one in noted:
-        key = (one["step"], one["operation"])
-        idle = one["outcome"] == UNCHANGED
-        seen[key] += idle
-        if not idle or seen[key] <= MOST_NOTED:
-            kept.append(one)
-    for (step, operation), number in seen.items():
-        if number > MOST_NOTED:
-            target = f"{number - MOST_NOTED} more"
-            kept.append({"step": step, "operation": operation, "target": target, "outcome": UNCHANGED,
-                         "reason": "unchanged like those before them", "numbers": {}})  # fmt: skip
-    return kept
-
-
-def _last(decision: Decision[Any]) -> bool:
-    """Whether it comes after all others of its step."""
-    return isinstance(decision, Action) and decision.last
+        self.closing.noted = shortened(self.closing.noted)
+        for key, memory in self._behind.items():
+            self.closing.memories[key] = replace(memory, since=self._since())

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Closing, Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.fair import Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import MOST_NOTED, Closing, shortened
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import Observer, nobody
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.sessions import Sessions
@@ -29,7 +30,8 @@ class FakeHistory:
         self.memory = memory
         self.closed = Closing("", "", {})
         self.finished: list[Any] = []
-        self.may_act, self.run_id, self.note, self.limited = True, 7, "", ""
+        self.kept: dict[tuple[str, str], Memory] = {}
+        self.may_act, self.run_id, self.note, self.limited, self.opened = True, 7, "", "", 1000.0
         self.abandoned: list[dict[str, Any]] = []
         self.holder: dict[str, Any] | None = None
 
@@ -42,9 +44,10 @@ class FakeHistory:
         return 1
 
     def finish(
-        self, _session: Any, _row: int, _name: str, action: Action[Any], outcome: Outcome, _seconds: float
+        self, _session: Any, _row: int, name: str, action: Action[Any], outcome: Outcome, memory: Memory
     ) -> None:
         self.finished.append((action.target, outcome.status))
+        self.kept[name, action.target] = memory
 
     def close(self, closing: Closing) -> None:
         self.closed = closing
@@ -59,7 +62,7 @@ class Stage:
         self.now = 0.0
         self.executed: list[str] = []
         self.history = FakeHistory(memory or {})
-        operation = SimpleNamespace(
+        self.operation = operation = SimpleNamespace(
             DIVISIBLE=False,
             READ_ONLY=False,
             COUNTED_AS="",
@@ -212,7 +215,7 @@ def test_budget_that_ends(stage: Stage) -> None:
     result = stage.run(["a", "b", "c"], budget=15)
     assert outcomes(result) == ["a done", "b done", "c deferred"]
     assert result["status"] == "partial"
-    assert stage.history.closed.memories == {("fake", "public.c"): Memory(deferred=True)}
+    assert stage.history.closed.memories == {("fake", "public.c"): Memory(deferred=True, since=1020.0, deferrals=1)}
 
 
 def test_cancelled_by_the_end_of_the_budget(stage: Stage) -> None:
@@ -221,23 +224,46 @@ def test_cancelled_by_the_end_of_the_budget(stage: Stage) -> None:
     assert outcomes(stage.run(["b"], budget=100)) == ["b failed"]  # somebody cancelled it
 
 
-def test_what_will_not_fit_is_put_off_and_its_prediction_fades(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(
-        monkeypatch, {("fake", "public.a"): Memory(seconds=100.0), ("fake", "public.b"): Memory(seconds=50.0)}
-    )
-    result = stage.run(["a", "b"], budget=60)
-    assert outcomes(result) == ["a deferred", "b done"]
-    assert "expected to take 100 s" in result["actions"][0]["reason"]
-    assert stage.history.closed.memories == {("fake", "public.a"): Memory(seconds=90.0, deferred=True)}
+def test_what_will_not_fit_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, {("fake", "public.a"): Memory(seconds=10.0), ("fake", "public.b"): Memory(seconds=55.0)})
+    result = stage.run(["a", "b", "c"], budget=60)
+    assert outcomes(result) == ["a done", "b deferred", "c done"]
+    deferred = result["actions"][1]
+    assert deferred["reason"] == "50 s of the budget are left, it is expected to take 55 s; it goes first next time"
+    assert deferred["numbers"] == {"expected_seconds": 55.0}
+    assert stage.history.closed.memories == {
+        ("fake", "public.b"): Memory(seconds=55.0, deferred=True, since=1010.0, deferrals=1)
+    }
 
 
-def test_deferred_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_waiting_goes_first_whatever_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = {"c": 3.0, "d": 1.0, "e": 2.0}
     stage = Stage(
-        monkeypatch, {("fake", "public.c"): Memory(deferred=True), ("fake", "public.d"): Memory(deferred=True)}
+        monkeypatch,
+        {("fake", f"public.{name}"): Memory(deferred=True, since=since) for name, since in waiting.items()},
     )
-    result = stage.run(["a"], ["b", "c"], ["d"])
-    assert stage.executed == ["c", "b", "d", "a"]
-    assert [action["step"] for action in result["actions"]] == [2, 2, 3, 1]
+    result = stage.run(["a", "e"], ["b", "c"], ["d"])
+    assert stage.executed == ["d", "e", "c", "a", "b"]
+    assert [action["step"] for action in result["actions"]] == [3, 1, 2, 1, 2]
+    assert stage.history.kept["fake", "public.d"] == Memory(seconds=10.0)
+
+
+def test_a_step_is_read_again_when_others_have_worked_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(
+        monkeypatch, {("fake", "public.b"): Memory(deferred=True), ("fake", "public.u"): Memory(deferred=True)}
+    )
+    stage.behaviour = {"u": UNCHANGED, "x": UNCHANGED}
+    read: list[list[str]] = []
+    facts = stage._facts
+
+    def reading(session: Any, names: list[str], context: Any) -> list[str]:
+        read.append(names)
+        return facts(session, names, context)
+
+    stage.operation.facts = reading
+    result = stage.run(["a", "x"], ["b", "u"])
+    assert read == [["b", "u"], ["a", "x"], ["b", "u"]]
+    assert outcomes(result) == ["b done", "a done", "x unchanged", "u unchanged"]
 
 
 def test_deferred_is_forgotten_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,8 +300,8 @@ def test_the_history_keeps_a_number_of_thousands_that_nothing_happened_to() -> N
     ]
     failed = {"step": 1, "operation": "vacuum", "target": "bad", "outcome": "failed"}
     other = {"step": 2, "operation": "reindex", "target": "i", "outcome": "unchanged"}
-    kept = _engine._shortened([*noted, failed, other])
-    assert len(kept) == _engine.MOST_NOTED + 3
+    kept = shortened([*noted, failed, other])
+    assert len(kept) == MOST_NOTED + 3
     assert failed in kept
     assert other in kept
     assert kept[-1]["target"] == "4900 more"
