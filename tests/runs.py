@@ -12,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 
@@ -39,6 +41,13 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def window(opens: float, closes: float, zone: str = "UTC") -> dict[str, str]:
+    """The option ``window``: from so many hours from now on until so many."""
+    now = datetime.now(ZoneInfo(zone))
+    times = [f"{now + timedelta(hours=hours):%H:%M}" for hours in (opens, closes)]
+    return {"not_before": times[0], "not_after": times[1], "timezone": zone}
 
 
 def settings(directory: Path) -> dict[str, str]:

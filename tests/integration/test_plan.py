@@ -11,21 +11,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.runs import playbook
+from tests.runs import playbook, window
 from tests.servers import Database
 
 NAME = "vtchat.maintenance.plan"
 ANALYZE = {"analyze": {"tables": ["visits"]}}
+ENDPOINT = {"endpoint_url": "http://127.0.0.1:1", "endpoint_token": "0123456789abcdef0123456789abcdef"}
 AS_MODULE = {"environment": {"NOTHING_SPECIAL": "1"}}
 
 
 def test_options_come_from_the_task_else_from_variables(database: Database, tmp_path: Path) -> None:
     database.sql("CREATE TABLE visits (at timestamptz); ANALYZE visits")
+    closed = window(2, 4)
     known: dict[str, Any] = {
         "maintenance_dsn": database.dsn,
         "maintenance_plans": {
-            "hourly": {"steps": [ANALYZE], "budget": 60},
+            "hourly": {"steps": [ANALYZE], "budget": 60, "endpoint": {"path": "/x"}},
             "weekly": {"steps": [ANALYZE], "on_error": "stop"},
+            "nightly": {"steps": [ANALYZE], "window": closed, "endpoint": {"path": "/x"}},
+            "always": {"steps": [ANALYZE], "window": {}},
         },
         "maintenance_history": False,
         "ansible_python_interpreter": sys.executable,
@@ -43,6 +47,13 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         ({NAME: {"plan": "daily", "steps": []}}, "daily", "failed", "unsupported option steps; there are plan, plans"),
         ({NAME: {"connect_deadline": "soon"}}, "hourly", "failed", "(connect_deadline)"),
         ({NAME: None, "vars": {"maintenance_pooler": "maybe"}}, "hourly", "failed", "(maintenance_pooler)"),
+        ({NAME: None, "vars": {"maintenance_window": closed}}, "hourly", "skipped", "it opens at "),
+        ({NAME: None, "vars": {"maintenance_window": {}}}, "hourly", "ok", "1 unchanged"),
+        ({NAME: {"window": {"not_before": "1", "not_after": "2"}}}, "hourly", "failed", "window.not_before: '1' is no time"),
+        ({NAME: {"plan": "nightly"}}, "nightly", "skipped", "it opens at "),
+        ({NAME: {"plan": "always", "window": closed}}, "always", "ok", "1 unchanged"),
+        ({NAME: {"transport": "endpoint", **ENDPOINT}, "vars": {"maintenance_window": closed}}, "hourly", "skipped", "opens at "),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "nightly"}}, "nightly", "skipped", "it opens at "),
     ]  # fmt: skip
     tasks = [{"name": "x", **task, "ignore_errors": True} for task, *_expected in cases]
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": known, "tasks": tasks}]

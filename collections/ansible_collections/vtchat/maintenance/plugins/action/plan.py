@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS, prepared
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import hours, plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_window
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
 LOADED = prepared("run")
 
 # Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
 PREFIX = "maintenance_"
-CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history")
+CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history", "window")
 ENDPOINT = ("endpoint_url", "endpoint_token")
 OPTIONS = ("plan", "plans", "transport", *CONNECTION, *ENDPOINT)
 
@@ -46,6 +48,7 @@ class ActionModule(DatabaseAction):
             return self._by_endpoint(plan, task_vars)
         plan.pop("endpoint", None)
         given = {option: self._option(option, task_vars) for option in CONNECTION}
+        given["window"] = plan.pop("window", given["window"])
         if not given["dsn"]:
             raise OptionError([f"{self._called('dsn')} is required for {self._called('transport')}=direct"])
         try:
@@ -61,17 +64,34 @@ class ActionModule(DatabaseAction):
             raise OptionError(
                 [f"{self._called(option)} is required for {self._called('transport')}=endpoint" for option in missing]
             )
+        budget, closed = self._within_window(plan, task_vars)
+        if closed:
+            return closed
         application, endpoint = str(url).rstrip("/"), plan["endpoint"]
         health = endpoint.get("health")
         arguments = {
             "plan": plan["plan"],
-            "budget": plan.get("budget"),
+            "budget": budget,
             "url": application + endpoint["path"],
             "health_url": application + health if health else None,
             "repeat": endpoint.get("repeat"),
             "token": token,
         }
         return self._module("endpoint", _stated(arguments), task_vars)
+
+    def _within_window(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The budget that the window leaves, and the result where it is not open."""
+        faults: list[str] = []
+        given = plan.get("window", self._option("window", task_vars))
+        plan_check.window_shape(self._called("window"), given, faults)
+        window = read_window(given, faults, self._called("window")) if not faults else None
+        if faults:
+            raise OptionError(faults)
+        now, budget = datetime.now(timezone.utc), plan.get("budget")
+        if window and not window.is_open(now):
+            return budget, hours.skipped(plan["plan"], self._task.check_mode, window, now).as_dict()
+        default = PERFORMERS["run"].SPEC.options["budget"]["default"]
+        return hours.seconds(float(budget or default), window, now) if window else budget, {}
 
     def _option(self, name: str, task_vars: Mapping[str, Any]) -> Any:
         """The option of the task, or the variable that stands for it. None where there is neither."""
@@ -98,4 +118,4 @@ class ActionModule(DatabaseAction):
 
 def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
     """Without those that nobody has set: for them the module has defaults."""
-    return {name: value for name, value in options.items() if value not in (None, "")}
+    return {name: value for name, value in options.items() if value not in (None, "", {})}

@@ -72,8 +72,10 @@ options:
   budget:
     description:
       - How many seconds the run may take.
-      - What is not expected to fit into the rest, judged by how long it took before, is V(deferred) and goes first next
-        time. No statement gets more time than is left.
+      - What is not expected to fit into the rest is V(deferred). No statement gets more time than is left. Expected is how long
+        it took the last time, by its size then and now; of what was never done, what others of that operation took for a byte.
+      - What was deferred goes first in the next run, the longest waiting before all others, whatever step it belongs to. What
+        needs more than the whole budget is tried now and then, ever more rarely, and the result says what budget it needs.
     type: float
     default: 600.0
   history:
@@ -81,7 +83,31 @@ options:
       - Whether to record the run in the schema C(maintenance) of the database, which the first run creates, and never one in
         check mode. Records are kept for 90 days.
       - A role that may not create or use the schema runs without it, with a warning. What is lost then is the record, the
-        predicted durations, and the skipping of refreshes that are not needed.
+        predicted durations, the order of those that wait, and the skipping of refreshes that are not needed.
     type: bool
     default: true
+  window:
+    description:
+      - The hours of each day in which the run may work. Outside of them it does nothing, connects to nobody, and its status is
+        V(skipped); it says when the window opens. Inside, the budget never reaches beyond the end of the window.
+      - The window is open while the clock on the wall of the time zone reads a time from O(window.not_before) on and before
+        O(window.not_after), over midnight where the second is the smaller one. A time that is left out when the clock is put
+        forward counts as passed; an hour that comes twice is in the window both times.
+      - The time is that of the machine on which the module runs.
+    type: dict
+    suboptions:
+      not_before:
+        description: The first minute, as V(HH:MM) in quotes.
+        type: str
+        required: true
+      not_after:
+        description: The first minute that is too late, as V(HH:MM) in quotes.
+        type: str
+        required: true
+      timezone:
+        description:
+          - A name of the IANA data base, such as V(Europe/Berlin). All but V(UTC) need the package tzdata of the operating
+            system, or that of PyPI, on the machine on which the module runs.
+        type: str
+        default: UTC
 """

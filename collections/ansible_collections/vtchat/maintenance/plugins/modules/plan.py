@@ -23,7 +23,8 @@ options:
     default: hourly
   plans:
     description:
-      - Plans by name. Each has C(steps) and may have C(budget) (seconds) and C(on_error) (V(continue) or V(stop)).
+      - Plans by name. Each has C(steps) and may have C(budget) (seconds), C(on_error) (V(continue) or V(stop)) and a C(window)
+        of its own, in the place of O(window); an empty one is none.
       - For O(transport=endpoint) it has an C(endpoint), a mapping of C(path) and, if wanted, C(health) (the path to ask first)
         and C(repeat) (whether the maintenance may be started twice).
       - Required, as an option or as the variable C(maintenance_plans).
@@ -45,6 +46,11 @@ options:
     description: Whether to record the run in the schema C(maintenance) of the database; see M(vtchat.maintenance.run).
     type: bool
     default: true
+  window:
+    description:
+      - The hours of each day in which plans without a C(window) of their own may run, a mapping of C(not_before), C(not_after)
+        and C(timezone); see M(vtchat.maintenance.run). It holds for both transports.
+    type: dict
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.attributes

@@ -78,7 +78,8 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description:
-    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock).
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock, or the
+      window is not open; then nobody was connected to).
     - The history knows V(abandoned), too; the process that waited for the run was killed, and the run stopped soon after.
   returned: when connected
   type: str

@@ -6,7 +6,7 @@
 
 """Plans as people write them: everything that is wrong with their shape, with the path to it, before anything connects.
 
-What is inside a step is looked at by whoever does it. This file needs nothing else of ours: it is loaded in each run.
+What is inside a step is looked at by whoever does it. This file needs little else of ours: it is loaded in each run.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._window import read_window
+
 ARGUMENT_SPEC: dict[str, Any] = {
     "plans": {"type": "raw", "required": True},
     "name": {"type": "str"},
     "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
     "label": {"type": "str", "default": "plans"},
 }
-KEYS = ("steps", "budget", "on_error", "endpoint")
+KEYS = ("steps", "budget", "on_error", "window", "endpoint")
+WINDOW_KEYS = ("not_before", "not_after", "timezone")
 ENDPOINT_KEYS = ("path", "health", "repeat")
 ON_ERROR = ("continue", "stop")
 
@@ -68,7 +71,27 @@ def _plan_faults(where: str, plan: Any) -> list[str]:
         faults.append(f"{where}.budget: {_must_be('a number of seconds above 0', budget)}")
     if plan.get("on_error", ON_ERROR[0]) not in ON_ERROR:
         faults.append(f"{where}.on_error: it must be {' or '.join(ON_ERROR)}")
+    if window_shape(f"{where}.window", plan.get("window"), faults):
+        read_window(plan["window"], faults, f"{where}.window")
     return faults + (_endpoint_faults(f"{where}.endpoint", endpoint) if endpoint is not None else [])
+
+
+def window_shape(where: str, given: Any, faults: list[str]) -> bool:
+    """Whether there is a window that can be read. What is wrong with its shape is added to ``faults``."""
+    before = len(faults)
+    if given is None or given == {}:
+        return False
+    if not isinstance(given, Mapping):
+        faults.append(f"{where}: {_must_be('a mapping with not_before and not_after', given)}")
+        return False
+    faults += _unknown(where, given, WINDOW_KEYS)
+    faults += [f"{where}: {key} is missing" for key in WINDOW_KEYS[:2] if given.get(key) is None]
+    faults += [
+        f"{where}.{key}: {_must_be('text in quotes', given[key])}"
+        for key in WINDOW_KEYS
+        if given.get(key) is not None and not isinstance(given[key], str)
+    ]
+    return len(faults) == before
 
 
 def _endpoint_faults(where: str, endpoint: Any) -> list[str]:

@@ -14,8 +14,9 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 
 STEP = {"purge": {"table": "t", "column": "at"}}
-HOURLY = {"steps": [STEP], "budget": 60, "endpoint": {"path": "/x", "health": "/y", "repeat": True}}
-PLANS = {"hourly": HOURLY, "weekly": {"steps": [STEP], "on_error": "stop"}}
+WINDOW = {"not_before": "22:00", "not_after": "05:30", "timezone": "Europe/Berlin"}
+HOURLY = {"steps": [STEP], "budget": 60, "window": WINDOW, "endpoint": {"path": "/x", "health": "/y", "repeat": True}}
+PLANS = {"hourly": HOURLY, "weekly": {"steps": [STEP], "on_error": "stop", "window": {}}}
 
 
 def told(plans: Any, name: str | None = "hourly", transport: str = "direct") -> list[str]:
@@ -62,6 +63,27 @@ def test_what_is_right_is_returned(name: str | None) -> None:
         ),
         ({"hourly": {"steps": [STEP], "endpoint": {"path": "/x", "repeat": "no"}}}, "repeat: it must be true or false"),
         ({"hourly": HOURLY, "weekly": {"step": []}}, "maintenance_plans.weekly: there is no step"),
+        (
+            {"hourly": {"window": "22:00"}},
+            "hourly.window: it must be a mapping with not_before and not_after, and it is text",
+        ),
+        (
+            {"hourly": {"window": {"not_befor": "22:00"}}},
+            "hourly.window: there is no not_befor, did you mean not_before?",
+        ),
+        ({"hourly": {"window": {"not_after": "05:00"}}}, "hourly.window: not_before is missing"),
+        (
+            {"hourly": {"window": {"not_before": 1320, "not_after": "05:00"}}},
+            "hourly.window.not_before: it must be text in quotes, and it is a number",
+        ),
+        (
+            {"hourly": {"window": {"not_before": "22:00", "not_after": "5 am"}}},
+            "maintenance_plans.hourly.window.not_after: '5 am' is no time of day",
+        ),
+        (
+            {"hourly": {"window": {"not_before": "22:00", "not_after": "05:00", "timezone": "Berlin"}}},
+            "maintenance_plans.hourly.window.timezone: there is no time zone 'Berlin'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_path(plans: Any, said: str) -> None:
@@ -83,7 +105,9 @@ def test_all_faults_come_at_once() -> None:
 def test_whatever_stands_anywhere_is_a_message(odd: Any) -> None:
     places: list[list[Any]] = [[], ["hourly"], ["hourly", "steps"], ["hourly", "steps", 0], ["hourly", "steps", 0, "purge"],
                                ["hourly", "steps", 0, "purge", "table"], ["hourly", "budget"], ["hourly", "endpoint"],
-                               ["hourly", "endpoint", "path"], ["hourly", "endpoint", "repeat"], ["weekly"]]  # fmt: skip
+                               ["hourly", "endpoint", "path"], ["hourly", "endpoint", "repeat"], ["weekly"],
+                               ["hourly", "window"], ["hourly", "window", "not_after"],
+                               ["hourly", "window", "timezone"]]  # fmt: skip
     for path in places:
         plans: Any = copy.deepcopy(PLANS)
         place = plans
