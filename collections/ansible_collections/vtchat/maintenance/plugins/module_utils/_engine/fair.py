@@ -181,7 +181,7 @@ def cut_off(reason: str, memory: Memory, whole: float) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{count(math.ceil(seconds))} s"
+    return f"{count(math.ceil(round(seconds, 3)))} s"
 
 
 def pause_of(expected: float, whole: float, cut_off: int) -> int:

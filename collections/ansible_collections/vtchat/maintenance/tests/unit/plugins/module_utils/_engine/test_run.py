@@ -59,6 +59,9 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: dict[tuple[str, str], Memory] | None = None) -> None:
         self.behaviour: dict[str, Any] = {}
         self.read_failures: dict[str, list[Exception]] = {}
+        self.seconds: dict[str, float] = {}
+        self.last = ""
+        self.gone_when: dict[str, str] = {}
         self.now = 0.0
         self.executed: list[str] = []
         self.history = FakeHistory(memory or {})
@@ -85,16 +88,18 @@ class Stage:
         decisions: list[Decision[None]] = []
         for name in names:
             verdict = self.behaviour.get(name)
+            if self.gone_when.get(name) in self.executed:
+                continue
             if isinstance(verdict, str):
                 decisions.append(Verdict(f"public.{name}", "reason", verdict))
             else:
-                decisions.append(Action(f"public.{name}", "reason", None))
+                decisions.append(Action(f"public.{name}", "reason", None, last=name == self.last))
         return decisions
 
     def _execute(self, _session: Any, action: Action[None], _context: Any) -> Outcome:
         name = action.target.rpartition(".")[2]
         self.executed.append(name)
-        self.now += 10
+        self.now += self.seconds.get(name, 10.0)
         does = self.behaviour.get(name, Outcome(changed=True, rows=1))
         if isinstance(does, Exception):
             raise does
@@ -264,6 +269,47 @@ def test_a_step_is_read_again_when_others_have_worked_and_told_once(monkeypatch:
     result = stage.run(["a", "x"], ["b", "u"])
     assert read == [["b", "u"], ["a", "x"], ["b", "u"]]
     assert outcomes(result) == ["b done", "a done", "x unchanged", "u unchanged"]
+
+
+def test_check_mode_foretells_what_will_be_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {"a": 40.0, "b": 30.0, "c": 10.0, "d": 10.0}
+    memory = {("fake", f"public.{name}"): Memory(seconds=seconds) for name, seconds in expected.items()}
+    memory["fake", "public.d"] = Memory(seconds=10.0, deferred=True, since=1.0)
+    told: list[list[str]] = []
+    for check in (True, False):
+        stage = Stage(monkeypatch, dict(memory))
+        stage.seconds = expected
+        told.append(
+            [
+                one.replace("planned", "done")
+                for one in outcomes(stage.run(["a", "b"], ["c", "d"], check=check, budget=65))
+            ]
+        )
+    assert told == [["d done", "a done", "b deferred", "c done"]] * 2
+
+
+def test_what_comes_last_is_last_also_where_something_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(
+        monkeypatch, {("fake", "public.b"): Memory(deferred=True), ("fake", "public.z"): Memory(deferred=True)}
+    )
+    stage.last = "z"
+    stage.run(["a", "z", "b"], ["c"])
+    assert stage.executed == ["b", "a", "z", "c"]
+    # The last of it goes when all others have gone, though nothing of the step is left to be decided by then.
+    stage = Stage(
+        monkeypatch, {("fake", "public.b"): Memory(deferred=True), ("fake", "public.c"): Memory(deferred=True)}
+    )
+    stage.last = "z"
+    stage.gone_when = {"z": "b"}
+    stage.run(["z", "b"], ["c"])
+    assert stage.executed == ["b", "c", "z"]
+
+
+def test_what_comes_last_waits_for_nothing_of_its_own(stage: Stage) -> None:
+    stage.last = "z"
+    stage.run(["a", "z"], budget=5)
+    assert outcomes(stage.run(["a", "z"], budget=5)) == ["a done", "z deferred"]
+    assert stage.history.closed.memories == {}
 
 
 def test_deferred_is_forgotten_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
