@@ -22,12 +22,13 @@ def message(kind: bytes, body: bytes = b"") -> bytes:
 class RawClient:
     """One session through a server's socket, as a user who needs no password."""
 
-    def __init__(self, server: Any, database: str, user: str = "postgres") -> None:
+    def __init__(self, server: Any, database: str, user: str = "postgres", replication: bool = False) -> None:
         postmaster = server.postmaster
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(30)
         self._socket.connect(f"{postmaster.socket_directory}/.s.PGSQL.{postmaster.port}")
-        words = f"user\0{user}\0database\0{database}\0\0".encode()
+        more = "replication\0true\0" if replication else ""
+        words = f"user\0{user}\0database\0{database}\0{more}\0".encode()
         self._socket.sendall(struct.pack("!ii", len(words) + 8, PROTOCOL) + words)
         started = self.until(b"Z")
         self.pid: int = next(struct.unpack("!i", body[:4])[0] for kind, body in started if kind == b"K")
@@ -71,6 +72,13 @@ class RawClient:
         """A statement that fails, and no Sync after it: the session waits for one, outside any transaction."""
         self.send(message(b"P", b"\0SELECT nothing_of_this_name\0\0\0"), message(FLUSH))
         self.until(b"E")
+
+    def stand_by(self, start: str, xmin: int, slot: str = "") -> None:
+        """As a standby with hot_standby_feedback: stream from there on, and need transactions from ``xmin`` on."""
+        slot = f"SLOT {slot} " if slot else ""
+        self.send(message(b"Q", f"START_REPLICATION {slot}PHYSICAL {start}\0".encode()))
+        self._good(self.until(b"W", b"E"))
+        self.send(message(b"d", b"h" + struct.pack("!qIIII", 0, xmin, 0, 0, 0)))
 
     def sync(self) -> None:
         """A Sync without a statement: the session becomes idle anew."""

@@ -27,7 +27,7 @@ OLDEST = """
                 ELSE a.backend_xmin END::text::bigint AS xid,
            greatest(age(a.backend_xid), age(a.backend_xmin)) AS age,
            extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds,
-           (extract(epoch FROM a.state_change) * 1000000)::bigint AS settled
+           CASE WHEN a.state LIKE 'idle in transaction%' THEN (extract(epoch FROM a.state_change) * 1000000)::bigint END AS settled
     FROM pg_catalog.pg_stat_activity AS a
     WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
     AND (a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
@@ -46,8 +46,6 @@ OLDEST = """
 # The next transaction id in 64 bits; with it those of 32 bits can be told apart from their namesakes of other epochs.
 NEXT_XID = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint"
 
-MOMENT = 1_000_000  # microseconds: what was begun so shortly before is taken as not begun
-
 
 @dataclass(frozen=True)
 class Horizon:
@@ -55,7 +53,8 @@ class Horizon:
 
     holder   who needs them, for people; "" where nobody does
     age      transactions that have begun since
-    settled  a moment, in microseconds since 1970, by which the holder's snapshot was certainly taken; None if not known
+    settled  a moment, in microseconds since 1970, by which the holder's snapshot was certainly taken; None if not known, as
+             while a statement of it runs, which may have waited before it took one
     """
 
     xid: int
@@ -70,7 +69,7 @@ class Horizon:
 
     def older_than(self, moment: int | None) -> bool:
         """Whether all that has died since that moment is certainly kept."""
-        return moment is not None and self.settled is not None and self.settled + MOMENT < moment
+        return moment is not None and self.settled is not None and self.settled < moment
 
 
 def horizon(oldest: Mapping[str, Any] | None, next_xid: int) -> Horizon:
