@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+from psycopg2.sql import SQL, Identifier
+
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, vacuum
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
@@ -25,9 +27,6 @@ FRESH = "SELECT pg_stat_force_next_flush()"
 def write(database: Database, *statements: str) -> None:
     """Change rows, each in a transaction of its own; what was counted is visible when this returns."""
     with closing(database.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SET synchronous_commit = on"
-        )  # otherwise no page is all-visible before WAL is written, a moment later
         for statement in statements:
             cursor.execute(statement)
         if connection.info.server_version >= 150000:
@@ -35,8 +34,14 @@ def write(database: Database, *statements: str) -> None:
             cursor.execute("SELECT 1")
 
 
+def flushed(database: Database) -> None:
+    """Commits are written at once from now on. No page is all-visible before that, and others' commits count for it as well."""
+    database.sql(SQL("ALTER DATABASE {} SET synchronous_commit = on").format(Identifier(database.name)))
+
+
 def make(database: Database, name: str = "public.t", rows: int = 10_000, dead: int = 0, more: str = "") -> None:
     """A table, its first rows dead. more: what comes after its columns."""
+    flushed(database)
     write(
         database,
         f"CREATE TABLE {name} (id int PRIMARY KEY, note text) {more}",
