@@ -13,6 +13,7 @@ from threading import Thread
 import psycopg2
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.progress import look
 from tests.runs import only, until
 from tests.servers import Database
 from tests.tables import decided, executed, held, make, opened, run, told, vacuuming, write
@@ -105,6 +106,9 @@ def test_a_vacuum_that_is_under_way(either: Database) -> None:
         worker.start()
         vacuuming(either, pid)
         result = run(either, "t")
+        with opened(either) as session:
+            assert look(session, pid).startswith("scanning heap, 0% of 55 pages")
+            assert look(session, 0) == ""
         either.sql("SELECT pg_cancel_backend(%s)", [pid])
         worker.join()
     assert told(result) == [("public.t", "contended", f"{DUE}, but session {pid} is vacuuming it")]

@@ -18,6 +18,15 @@ from .._postgres.session import Session
 
 Item = TypeVar("Item")
 
+# Connections that an ordinary role can still get. Of other roles' sessions may be hidden what they are, so each that belongs to a
+# role counts.
+SPARE = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0)
+       - (SELECT count(*) FROM pg_catalog.pg_stat_activity
+          WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend')::int AS spare
+"""
+
 
 class Sessions:
     """The first session of a run, and others that are opened when there is work for them. ``open_one`` opens another.
@@ -87,8 +96,14 @@ class Sessions:
         return list(waiting)
 
     def _some(self, number: int) -> list[Session]:
-        """So many sessions that live, or as many as the server lets us have."""
+        """So many sessions that live, or as many as the server can spare: half of what it has left stays for the application."""
         self._all = [self._all[0], *(session for session in self._all[1:] if session.alive)]
+        more = number - len(self._all)
+        spare = max(0, self.first.row(SPARE)["spare"]) if more > 0 else 0
+        if more > spare // 2:
+            found = len(self._all) + spare // 2
+            self.note = f"only {found} of {number} sessions (jobs): the server has {spare} connections left"
+            number = found
         while len(self._all) < number:
             try:
                 session = self._open_one()

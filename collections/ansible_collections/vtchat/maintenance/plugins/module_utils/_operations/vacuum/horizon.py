@@ -27,7 +27,8 @@ OLDEST = """
                 ELSE a.backend_xmin END::text::bigint AS xid,
            greatest(age(a.backend_xid), age(a.backend_xmin)) AS age,
            extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds,
-           CASE WHEN a.state LIKE 'idle in transaction%' THEN (extract(epoch FROM a.state_change) * 1000000)::bigint END AS settled
+           CASE WHEN a.state LIKE 'idle in transaction%'
+                THEN (extract(epoch FROM a.state_change) * 1000000)::bigint END AS settled
     FROM pg_catalog.pg_stat_activity AS a
     WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
     AND (a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
