@@ -204,7 +204,7 @@ def _hidden(case: Case, heap: Heap) -> list[Reason]:
     unchanged = case.settings.counts and vacuumed is not None and not heap.dead and not heap.inserted
     if left or unchanged or case.kept(heap):
         return []
-    return [Reason(f"{share:.0%} of its pages are all-visible (threshold {case.thresholds.visible_share:.0%})")]
+    return [Reason(f"{_percent(share)} of its pages are all-visible (threshold {_percent(case.thresholds.visible_share)})")]
 
 
 def _unfrozen(case: Case, heap: Heap) -> list[Reason]:
@@ -216,7 +216,7 @@ def _unfrozen(case: Case, heap: Heap) -> list[Reason]:
     frozen = heap.frozen_share
     if done or (frozen is not None and frozen >= ALL_FROZEN) or case.kept(heap):
         return []
-    return [Reason("its rows are to be frozen" if frozen is None else f"{frozen:.0%} of its pages are frozen")]
+    return [Reason("its rows are to be frozen" if frozen is None else f"{_percent(frozen)} of its pages are frozen")]
 
 
 def _nearness(case: Case, heap: Heap, toast: Heap | None) -> float:
@@ -281,6 +281,11 @@ def measured(heap: Heap, toast: Heap | None) -> dict[str, Any]:
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
+
+
+def _percent(share: float) -> str:
+    """Rounded down: what is below a threshold does not look like it."""
+    return f"{math.floor(share * 100 + 1e-9)}%"
 
 
 def _dead_rows(number: int) -> str:
