@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.runs import only
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.options import THRESHOLDS
+
+from tests.runs import REPOSITORY, only
 from tests.servers import Database, Server
 from tests.tables import FRESH, decided, executed, make, opened, run, told, write
 
@@ -258,3 +261,13 @@ def test_freezing_on_demand(database: Database) -> None:
     assert only(run(database, "t", freeze=True))["outcome"] == "unchanged", "too few to be worth it"
     write(database, "CREATE TABLE empty (id int)")
     assert only(run(database, "empty", freeze=True))["outcome"] == "unchanged"
+
+
+def test_the_thresholds_are_documented() -> None:
+    """Default and unit of each, in a table of docs/operations.md."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Vacuum\n")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (\w[\w ]*) \|", section, re.MULTILINE)
+    assert {name: float(default) for name, default, _unit in table} == {
+        name: how["default"] for name, how in THRESHOLDS.items()
+    }
