@@ -13,16 +13,17 @@ description:
   - Rebuilds those of the indexes that need it with C(REINDEX INDEX CONCURRENTLY), one after the other; most bytes won per second
     first. An index needs it when a rebuild would win the share O(bloat) of its bytes and at least O(min_gain), when it is not
     valid, or when the rules of a collation that it goes by have changed since it was built.
-  - Bloat is reckoned against an index of the same fillfactor that is built now. All indexes are judged by numbers of the catalog
-    first; only what seems due, or what nothing is known about, is measured with C(pgstatindex) of the extension C(pgstattuple), up
-    to O(exact_limit) bytes. Where that is not possible the number of bytes per row is compared with the best that the history
-    knows of, or is estimated from the statistics of the columns; then the table is analyzed before the rebuild, and the index is
-    left as it is if it turns out not to be bloated.
+  - Bloat is reckoned against an index of the same fillfactor that is built now. All indexes are judged by numbers of the
+    catalog first; only what seems due, or what nothing is known about, is measured with C(pgstatindex) of the extension
+    C(pgstattuple), up to O(exact_limit) bytes. Where that is not possible the number of bytes per row is compared with the
+    best that the history knows of, or is estimated from the statistics of the columns; then the table is analyzed before the
+    rebuild, and the index is left as it is if it turns out not to be bloated.
   - Each number says by which method it was found, and how far it can be trusted. There is none, and the reason says why, where
     statistics are out of date, were reset or are hidden from the role, and for indexes whose size they do not tell, which are
     partial ones, those over expressions, those that may store equal keys once, and all that are not B-trees.
   - Before PostgreSQL 19, C(INSERT ... ON CONFLICT) fails now and then while a unique index is rebuilt concurrently. So unique
-    indexes of tables, primary keys among them, are V(skipped), with the bytes to be won, unless O(unique) or O(quiet) says otherwise.
+    indexes of tables, primary keys among them, are V(skipped), with the bytes to be won, unless O(unique) or O(quiet) says
+    otherwise.
   - Transactions that a rebuild would have to wait for are waited for before it begins, up to a minute. If they do not end, the
     outcome is V(contended), and others go on. A table that is being vacuumed, analyzed or changed is V(contended) at once.
   - What interrupted rebuilds have left (C(_ccnew), C(_ccold), with digits, cut at 63 bytes, of TOAST tables too) is removed with
@@ -30,14 +31,14 @@ description:
     be a copy of an index is never dropped, nor is an index that enforces a constraint.
   - After a rebuild its effect is compared with what was predicted. A method that was wrong about an index is not believed about
     it the next time. After two failures in a row an index is left out of 2, 4, 8 and so on runs, unless O(indexes) names it.
-  - Indexes of exclusion constraints, of system catalogs and of temporary tables are never rebuilt, BRIN indexes never need it, and
-    PostgreSQL 14.0 to 14.3 is refused. Where a minor release has a fault that concerns an index, that index is V(skipped).
+  - Indexes of exclusion constraints, of system catalogs and of temporary tables are never rebuilt, BRIN indexes never need it,
+    and PostgreSQL 14.0 to 14.3 is refused. Where a minor release has a fault that concerns an index, that index is V(skipped).
   - The pending list of a GIN index is flushed where it is large; its size is known where C(pgstatginindex) may be called.
 options:
   tables:
     description:
-      - Tables, partitioned tables and materialized views, all of whose indexes are meant, those of their TOAST tables too. Each part
-        of a name is taken literally; a part with a dot or a double quote in it is written in double quotes.
+      - Tables, partitioned tables and materialized views, all of whose indexes are meant, those of their TOAST tables too. Each
+        part of a name is taken literally; a part with a dot or a double quote in it is written in double quotes.
       - One of O(tables), O(include) and O(indexes) is needed.
     type: list
     elements: str

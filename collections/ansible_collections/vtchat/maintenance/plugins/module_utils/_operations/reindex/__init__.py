@@ -58,7 +58,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts:
     def refused(one: measure.Assessed) -> str:
         return refusal(one, session.server, options, left)
 
-    assessed = measure.assess(session, options, context.state, found.indexes, context.seconds_left, refused)
+    assessed = measure.assess(session, options, context.state, found.indexes, context.seconds_left, refused=refused)
     return Facts(session.server, found.verdicts, assessed, left)
 
 

@@ -103,10 +103,9 @@ class _Deciding:
     def _leftover(self, one: Assessed, leftover: Leftover) -> Decision[Work]:
         index, reason = one.index, leftover.reason
         numbers = {"bytes": index.bytes, "gain_bytes": index.bytes}
-        if index.builder:
-            return Verdict(index.target, f"session {index.builder} is building it right now", CONTENDED, numbers)
         if index.busy:
-            return Verdict(index.target, f"{reason}; but {_busy(index)}", CONTENDED, numbers)
+            why = "it is not valid" if index.builder else reason
+            return Verdict(index.target, f"{why}; but {_busy(index)}", CONTENDED, numbers)
         if not index.may_drop or not index.may_use_schema:
             by_owner = f"{drop_statement(index)} as {quote(index.owner)}"
             return Verdict(index.target, f"{reason}, and only its owner may drop it: {by_owner}", SKIPPED, numbers)
@@ -165,6 +164,8 @@ class _Deciding:
             return Verdict(index.target, f"an earlier step of this plan {done}", UNCHANGED, numbers)
         if why == PENDING:
             return self._flush(one, reason, numbers)
+        if index.builder and not index.valid:
+            return Verdict(index.target, f"it is not valid; but {_busy(index)}", CONTENDED, numbers)
         refused = refusal(one, self.facts.server, self.options, self.facts.left)
         if not refused and why == COLLATION and not self._remembers():
             refused = FORGETFUL
@@ -227,6 +228,8 @@ def _numbers(one: Assessed) -> dict[str, Any]:
 
 
 def _busy(index: Index) -> str:
+    if index.builder:
+        return f"session {index.builder} is building an index of its table right now"
     who = f"autovacuum, process {index.busy}," if index.autovacuum else f"session {index.busy}"
     return f"{who} is at work on its table" if index.busy else "it is gone by now"
 

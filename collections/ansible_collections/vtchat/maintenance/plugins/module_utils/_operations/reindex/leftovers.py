@@ -53,8 +53,10 @@ def belongs(name: str, name_bytes: int, to: str, to_bytes: int) -> bool:
         return False
     if stem == to:
         return True
-    cut = to_bytes + len(end) > MAX_NAME_BYTES
-    return cut and to.startswith(stem) and name_bytes > MAX_NAME_BYTES - LONGEST_CHARACTER
+    if to_bytes + len(end) <= MAX_NAME_BYTES or not to.startswith(stem):
+        return False
+    next_character = 1 if to[len(stem)].isascii() else LONGEST_CHARACTER
+    return name_bytes + next_character > MAX_NAME_BYTES
 
 
 def leftovers(indexes: Sequence[Index]) -> dict[int, Leftover]:
@@ -66,10 +68,19 @@ def leftovers(indexes: Sequence[Index]) -> dict[int, Leftover]:
     for index in indexes:
         if index.valid or index.enforces or not ending(index.name)[0]:
             continue
-        base = next((one for one in by_table[index.heap] if one.oid != index.oid and _is_copy(index, one)), None)
+        base = _base(index, by_table[index.heap])
         if base is not None and (base.chosen or index.chosen):
             found[index.oid] = Leftover(index, base, ending(index.name)[1].startswith(NEW))
     return found
+
+
+def _base(index: Index, siblings: Sequence[Index]) -> Index | None:
+    """The index of which it is a copy: rather one that can be used, and one leftover of another only by its whole name."""
+    copies = [one for one in siblings if one.oid != index.oid and _is_copy(index, one)]
+    copies.sort(key=lambda one: (not one.valid, bool(ending(one.name)[0])))
+    return next(
+        (one for one in copies if one.valid or not ending(one.name)[0] or ending(index.name)[0] == one.name), None
+    )
 
 
 def _is_copy(index: Index, of: Index) -> bool:

@@ -71,6 +71,7 @@ def assess(
     state: dict[str, dict[str, Any]],
     indexes: Sequence[Index],
     seconds_left: Callable[[], float],
+    *,
     refused: Callable[[Assessed], str] = lambda one: "",
     just_counted: bool = False,
 ) -> list[Assessed]:
