@@ -250,7 +250,7 @@ def test_the_most_urgent_first_then_most_bytes_won_per_second() -> None:
         assessed(oid=6, name="invalid", valid=False),
         assessed(TENTH, oid=7, name="worse_ccnew", valid=False),
         replace(assessed(TENTH, oid=8, name="gin", method="gin"), pending=3 * MIB),
-        bloated(9, "unique", 100, 0.7, unique=True),
+        bloated(9, "only", 100, 0.7, unique=True),
         bloated(10, "greater", 200, 0.7, unique=True),
         assessed(TENTH, oid=11, name="well"),
         bloated(12, "less", 100, 0.3),
@@ -265,7 +265,7 @@ def test_the_most_urgent_first_then_most_bytes_won_per_second() -> None:
         "large",
         "slow",
         "greater",
-        "unique",
+        "only",
         "less",
         "well",
     ]
