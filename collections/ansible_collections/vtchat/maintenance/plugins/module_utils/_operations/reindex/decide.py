@@ -171,7 +171,7 @@ class _Deciding:
             refused = FORGETFUL
         if refused:
             return Verdict(index.target, f"{reason}; {refused}", SKIPPED, numbers, one.news)
-        if one.memory.skip and not index.named:
+        if one.memory.skip and not index.asked:
             memory = one.memory.skipped()
             text = f"{reason}; {one.memory.failures} rebuilds in a row have failed ({one.memory.failed}): it is left out of "
             text += f"{one.memory.skip} more runs" if one.memory.skip > 1 else "1 more run"

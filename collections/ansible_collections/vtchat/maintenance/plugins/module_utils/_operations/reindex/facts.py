@@ -35,7 +35,7 @@ class Index:
     """An index as the catalog has it.
 
     chosen        whether the step is about it; what is not stands on the same table and is not valid
-    named         whether a name chose it, and not a pattern
+    named         whether a name chose it, and not a pattern; asked: whether that was its own
     names         what patterns are compared with: its own and its tables' ``schema.name``
     heap, main    oid of the relation that it is on, and of the table that this belongs to: another one for TOAST
     table_kind    pg_class.relkind of that table
@@ -63,6 +63,7 @@ class Index:
     table_kind: str = "r"
     chosen: bool = True
     named: bool = False
+    asked: bool = False
     names: Sequence[str] = ()
     name_bytes: int = 0
     persistence: str = "p"
@@ -200,6 +201,7 @@ def _read(session: Session, selection: Selection, oids: sql.Composable) -> list[
     query = sql.SQL(queries.INDEXES).format(
         stored=stored(server, _all_of(selection), database_owner=False),
         chosen=chosen,
+        oids=oids,
         busy=sql.SQL(queries.BUSY),
         mismatch=sql.SQL(queries.MISMATCH).format(of_database=sql.SQL(of_database)),
         may_maintain=sql.SQL("({})").format(sql.SQL(catalog.may_maintain(server))),

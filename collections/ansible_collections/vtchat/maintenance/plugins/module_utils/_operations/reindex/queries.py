@@ -112,7 +112,7 @@ OF_DATABASE = """
 # have in common. Hash indexes depend on the bytes alone where equal means the same bytes.
 INDEXES = """
 WITH RECURSIVE {stored}, {chosen}, {busy}, {mismatch}
-SELECT a.chosen, a.named, a.names, x.oid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
+SELECT a.chosen, a.named, x.oid = ANY ({oids}::oid[]) AS asked, a.names, x.oid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
        pg_catalog.octet_length(x.relname::text) AS name_bytes, c.oid::bigint AS heap, m.oid::bigint AS main,
        mn.nspname::text AS table_schema, m.relname::text AS "table", m.relkind::text AS table_kind,
        x.relpersistence::text AS persistence, am.amname::text AS method, x.relfilenode::bigint AS file,

@@ -137,7 +137,7 @@ def decide(*some: Assessed, version: int = 180006, context: Context | None = Non
          "role me may not use schema public: GRANT USAGE ON SCHEMA public TO me"),
         (assessed(HALF, FAILING), {}, "skipped",
          f"{BLOATED}; 3 rebuilds in a row have failed (no): it is left out of 4 more runs, unless it is named in indexes"),
-        (assessed(HALF, FAILING, named=True), {"tables": None, "indexes": ["i"]}, None, BLOATED),
+        (assessed(HALF, FAILING, asked=True), {"tables": None, "indexes": ["i"]}, None, BLOATED),
         # Unique indexes
         (assessed(HALF, unique=True), {}, "skipped", f"{BLOATED}; {UPSERTS}"),
         (assessed(valid=False, unique=True), {}, "skipped", f"{INVALID}; {UPSERTS}"),
@@ -250,7 +250,7 @@ def test_the_most_urgent_first_then_most_bytes_won_per_second() -> None:
         assessed(oid=6, name="invalid", valid=False),
         assessed(TENTH, oid=7, name="worse_ccnew", valid=False),
         replace(assessed(TENTH, oid=8, name="gin", method="gin"), pending=3 * MIB),
-        bloated(9, "only", 100, 0.7, unique=True),
+        bloated(9, "keyed", 100, 0.7, unique=True),
         bloated(10, "greater", 200, 0.7, unique=True),
         assessed(TENTH, oid=11, name="well"),
         bloated(12, "less", 100, 0.3),
@@ -265,7 +265,7 @@ def test_the_most_urgent_first_then_most_bytes_won_per_second() -> None:
         "large",
         "slow",
         "greater",
-        "only",
+        "keyed",
         "less",
         "well",
     ]
