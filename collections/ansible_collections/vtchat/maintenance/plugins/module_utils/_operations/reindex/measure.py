@@ -146,7 +146,9 @@ def _rows_fault(index: Index, just_counted: bool) -> str:
     if just_counted:
         return "" if index.rows else "it has no rows"
     if not index.counted:
-        return f"statistics were reset or restored since the last {what}, so nobody knows what has changed since"
+        return (
+            f"nobody knows what has changed since the last {what}: there was none, or statistics were reset or restored"
+        )
     if bloat.stale(index.table_rows, index.changed):
         return f"{rows(index.changed)} changed since the last {what}, which makes its numbers worthless"
     return "" if index.rows else "it has no rows"

@@ -32,7 +32,7 @@ heap AS MATERIALIZED (
     SELECT x.heap, t.oid AS main, t.position IS NOT NULL AS named, t.names
     FROM target AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.oid,
          LATERAL (VALUES (c.oid), (c.reltoastrelid)) AS x (heap)
-    WHERE x.heap <> 0 AND t.kind IN ('r', 'm')
+    WHERE x.heap <> 0 AND t.kind IN ('r', 'm') AND t.schema_name NOT IN ('pg_catalog', 'information_schema')
 ),
 possible AS MATERIALIZED (
     SELECT i.indexrelid AS oid, i.indrelid AS heap, h.main, h.named,
@@ -112,7 +112,8 @@ OF_DATABASE = """
 # have in common. Hash indexes depend on the bytes alone where equal means the same bytes.
 INDEXES = """
 WITH RECURSIVE {stored}, {chosen}, {busy}, {mismatch}
-SELECT a.chosen, a.named, x.oid = ANY ({oids}::oid[]) AS asked, a.names, x.oid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
+SELECT a.chosen, x.oid = ANY ({oids}::oid[]) OR a.named AND c.oid = m.oid AS named,
+       x.oid = ANY ({oids}::oid[]) AS asked, a.names, x.oid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
        pg_catalog.octet_length(x.relname::text) AS name_bytes, c.oid::bigint AS heap, m.oid::bigint AS main,
        mn.nspname::text AS table_schema, m.relname::text AS "table", m.relkind::text AS table_kind,
        x.relpersistence::text AS persistence, am.amname::text AS method, x.relfilenode::bigint AS file,
