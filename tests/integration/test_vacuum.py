@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.options import THRESHOLDS
-
 from tests.runs import REPOSITORY, only
 from tests.servers import Database, Server
 from tests.tables import FRESH, decided, executed, make, opened, run, told, write

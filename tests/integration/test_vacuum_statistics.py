@@ -125,8 +125,10 @@ def test_pages_that_are_no_longer_all_visible(database: Database) -> None:
     write(database, "ANALYZE w")
     snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT txid_current_if_assigned()"
     planned = only(run(database, "w", check=True))
-    assert (planned["outcome"], planned["reason"]) == ("planned", "42% of its pages are all-visible (threshold 50%)")
-    assert only(run(database, "w", check=True, visible_share=0.4))["outcome"] == "unchanged"
+    share = planned["numbers"]["visible_share"]  # how far a table grows at a time depends on who else extends it
+    reason = f"{share:.0%} of its pages are all-visible (threshold 50%)"
+    assert (planned["outcome"], planned["reason"], share < 0.5) == ("planned", reason, True)
+    assert only(run(database, "w", check=True, visible_share=0.3))["outcome"] == "unchanged"
     done = only(run(database, "w"))
     assert (done["outcome"], done["numbers"]["visible_share_after"]) == ("done", 1.0)
     assert only(run(database, "w"))["outcome"] == "unchanged"

@@ -204,7 +204,9 @@ def _hidden(case: Case, heap: Heap) -> list[Reason]:
     unchanged = case.settings.counts and vacuumed is not None and not heap.dead and not heap.inserted
     if left or unchanged or case.kept(heap):
         return []
-    return [Reason(f"{_percent(share)} of its pages are all-visible (threshold {_percent(case.thresholds.visible_share)})")]
+    return [
+        Reason(f"{_percent(share)} of its pages are all-visible (threshold {_percent(case.thresholds.visible_share)})")
+    ]
 
 
 def _unfrozen(case: Case, heap: Heap) -> list[Reason]:
