@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -125,9 +126,9 @@ def test_pages_that_are_no_longer_all_visible(database: Database) -> None:
     write(database, "ANALYZE w")
     snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT txid_current_if_assigned()"
     planned = only(run(database, "w", check=True))
-    share = planned["numbers"]["visible_share"]  # how far a table grows at a time depends on who else extends it
-    reason = f"{share:.0%} of its pages are all-visible (threshold 50%)"
-    assert (planned["outcome"], planned["reason"], share < 0.5) == ("planned", reason, True)
+    assert planned["outcome"] == "planned"
+    # How far a table grows at a time depends on who else extends it.
+    assert re.fullmatch(r"4\d% of its pages are all-visible \(threshold 50%\)", planned["reason"])
     assert only(run(database, "w", check=True, visible_share=0.3))["outcome"] == "unchanged"
     done = only(run(database, "w"))
     assert (done["outcome"], done["numbers"]["visible_share_after"]) == ("done", 1.0)
