@@ -23,7 +23,7 @@ endif
 # end of this file, before anything happens.
 TAKES_INVENTORY := hourly weekly provision
 TAKES_CHECK := hourly weekly provision
-TAKES_ARGS := hourly weekly provision stop test-fast test-python sanity molecule bench
+TAKES_ARGS := hourly weekly provision stop test-fast test-python test-versions sanity molecule bench
 TAKES_PYTHON = $(targets)
 OPTIONS := INVENTORY CHECK ARGS PYTHON
 unexport INVENTORY CHECK ARGS
@@ -93,6 +93,11 @@ test-fast: setup-dev ## Unit tests only, no database: seconds
 test-python: setup-dev ## Unit, integration and end-to-end tests
 	$(call stage,unit$(comma) integration and end-to-end tests)
 	$(clean_env) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: test-versions
+test-versions: setup-dev ## Of these, the plans on PostgreSQL 14 to 18
+	$(call stage,plans on every major release)
+	$(clean_env) $(BIN)/python -m pytest tests/versions $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint

@@ -42,8 +42,8 @@ def binaries(major: int) -> Path:
     return home / "bin"
 
 
-def server(servers: Servers, major: int) -> Server:
-    """The running server of a major release that all tests share, with programs that its account can reach."""
+def server(servers: Servers, major: int, name: str = "postgres") -> Server:
+    """The running server of a major release that all who say that name share, with programs that its account can reach."""
     programs = binaries(major)
     if not runs_as(servers.account, programs):
         with (CACHE / f"{major}.lock").open("w") as guard:
@@ -53,7 +53,7 @@ def server(servers: Servers, major: int) -> Server:
                 shutil.copytree(programs.parent, copy, symlinks=True)
                 copy.chmod(0o755)
         programs = copy / "bin"
-    return servers.shared(f"postgres{major}", programs)
+    return servers.shared(f"{name}{major}", programs)
 
 
 def _fetch(lock: Path, home: Path) -> None:

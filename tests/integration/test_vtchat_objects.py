@@ -15,21 +15,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import psycopg2
 import psycopg2.errors
 import pytest
 import yaml
 from psycopg2 import sql
 
-from tests.runs import perform, playbook
+from tests.runs import playbook
 from tests.servers import REPOSITORY, Database, Server
+from tests.vtchat import SLUGS, SQL, provision, rendered
 
-SQL = REPOSITORY / "sql"
-OBJECTS = yaml.safe_load((SQL / "objects.yml").read_text())
-FILES = OBJECTS["database_objects_files"]
-INDEXES = OBJECTS["database_objects_indexes"]
-SLUGS = ("vt_plus", "vt-plus")
 ZONES = ("Asia/Ho_Chi_Minh", "America/New_York", "UTC")
 
 APPLICATION_QUERIES = (
@@ -45,23 +40,6 @@ APPLICATION_QUERIES = (
     "SELECT count(*), count(*) FILTER (WHERE is_vt_plus), count(*) FILTER (WHERE subscription_status = 'active'), "
     "count(*) FILTER (WHERE subscription_status = 'expired') FROM user_subscription_summary",
 )
-
-
-def rendered(file: str, slugs: tuple[str, ...] = SLUGS, roles: tuple[str, ...] = ()) -> str:
-    text = (SQL / file).read_text(encoding="utf-8")
-    if not file.endswith(".j2"):
-        return text
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701  # no HTML
-    return environment.from_string(text).render(vt_plus_slugs=list(slugs), app_roles=list(roles))
-
-
-def provision(database: Database, files: list[str] = FILES, **variables: tuple[str, ...]) -> set[str]:
-    """Install, and return what became of the objects."""
-    scripts = [{"name": file, "sql": rendered(file, **variables)} for file in files]
-    indexes = [rendered(file) for file in INDEXES] if files is FILES else None
-    result = perform("sql_object", database.dsn, scripts=scripts, indexes=indexes)
-    assert not result.get("failed"), result
-    return {one["operation"] for one in result["actions"]}
 
 
 @pytest.fixture(scope="module")

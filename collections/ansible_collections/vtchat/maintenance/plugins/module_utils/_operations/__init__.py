@@ -33,17 +33,20 @@ Payload = TypeVar("Payload")
 class Effect:
     """What an action does to a table. rows: how many it changes there, None where nobody knows.
 
-    rewritten: the table gets another file, with the same rows. gone: it is dropped.
+    rewritten: the table gets another file, with the same rows. gone: it is dropped. analyzed: afterwards its statistics
+    are those of its rows.
     """
 
     rows: int | None = 0
     rewritten: bool = False
     gone: bool = False
+    analyzed: bool = False
 
     def __add__(self, other: Effect) -> Effect:
         known = self.rows is not None and other.rows is not None
         rows = (self.rows or 0) + (other.rows or 0) if known else None
-        return Effect(rows, self.rewritten or other.rewritten, self.gone or other.gone)
+        analyzed = other.analyzed or (self.analyzed and other.rows == 0)
+        return Effect(rows, self.rewritten or other.rewritten, self.gone or other.gone, analyzed)
 
 
 @dataclass(frozen=True)

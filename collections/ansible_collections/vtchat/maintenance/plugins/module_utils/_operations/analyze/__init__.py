@@ -120,6 +120,8 @@ def _decide(table: Table, options: Options, forecast: Mapping[int, Effect]) -> D
     coming = _coming(table.relation.oid, table.stored, forecast)
     if coming.gone:
         return Verdict(table.target, "an earlier step of this plan drops it", UNCHANGED)
+    if coming.analyzed:
+        return Verdict(table.target, "an earlier step of this plan analyzes it", UNCHANGED)
     modified = table.modified + (coming.rows or 0)
     numbers = {"rows": table.rows, "modified": modified, "threshold": limit}
     if table.never:
@@ -164,7 +166,7 @@ def _coming(oid: int, stored: list[int], forecast: Mapping[int, Effect]) -> Effe
     if oid in forecast:
         return forecast[oid]
     parts = [forecast[part] for part in stored if part in forecast]
-    return replace(sum(parts, Effect()), gone=False)
+    return replace(sum(parts, Effect()), gone=False, analyzed=False)
 
 
 def execute(session: Session, action: Action[Table], context: Context) -> Outcome:

@@ -118,6 +118,7 @@ def _action(case: Case, judgement: Judgement, at_once: int) -> Action[Payload]:
     job = work(case, judgement, at_once)
     return Action(
         case.table.target, judgement.reason, job, judgement.numbers, (f"{job.command} {case.table.target}",),
+        effects={case.table.relation.oid: Effect(analyzed=job.analyze)},
         rows=case.heap.dead + (case.toast.dead if case.toast else 0), size=case.table.bytes,
     )  # fmt: skip
 
