@@ -169,6 +169,9 @@ def test_partitions_children_and_views(either: Database) -> None:
         ("public.q", "unchanged"),
     ]  # fmt: skip
     assert ("public.q", "unchanged", "has no partitions") in told(result)
+    assert not any(
+        "ANALYZE" in text for one in result["actions"] for text in one["statements"] if "public.p" in text
+    ), "what has changed in a partition is for analyze to see, by the whole"
     (parent,) = [one["statements"][0] for one in result["actions"] if one["target"] == "public.base"]
     assert (") ONLY public.base" in parent) == new(either)
     assert either.value("SELECT last_vacuum IS NULL FROM pg_stat_all_tables WHERE relname = 'child'"), (

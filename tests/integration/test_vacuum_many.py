@@ -48,7 +48,7 @@ def crowd(server: Server) -> Iterator[Database]:
 
 
 def test_thousands_are_decided_at_once(crowd: Database) -> None:
-    """The turns do not grow with the number of tables, and three seconds are enough, at the third try on a busy machine."""
+    """The turns do not grow with the number of tables, and three seconds are enough; a busy machine gets three tries."""
     few = perform("vacuum", crowd.dsn, include=["many.t_1"])
     for _try in range(3):
         began = time.monotonic()

@@ -198,10 +198,14 @@ def test_between_decision_and_deed(either: Database) -> None:
 
 def test_names_that_are_wrong_do_not_stop_the_others(database: Database) -> None:
     make(database, "users", dead=2000)
-    database.sql("CREATE VIEW v AS SELECT 1; CREATE SEQUENCE s")
-    result = run(database, "usres", "v", "s", "users_pkey", "users")
+    database.sql("CREATE VIEW v AS SELECT 1; CREATE SEQUENCE s; CREATE TEMP TABLE passing (id int)")
+    schema = (
+        "SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = 'passing'"
+    )
+    passing = f"{database.value(schema)}.passing"
+    result = run(database, "usres", "v", "s", "users_pkey", "users", passing)
     assert told(result)[0][:2] == ("public.users", "done")
-    failed = ["usres", "public.v", "public.s", "public.users_pkey"]
+    failed = ["usres", "public.v", "public.s", "public.users_pkey", passing]
     assert [one[:2] for one in told(result)[1:]] == [(name, "failed") for name in failed]
     assert "did you mean public.users" in result["actions"][1]["reason"]
     assert result["actions"][2]["reason"] == "public.v is a view, not a table or materialized view"

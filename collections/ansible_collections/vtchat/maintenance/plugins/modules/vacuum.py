@@ -84,7 +84,7 @@ options:
   analyze:
     description:
       - Whether a table that is vacuumed is analyzed in the same pass. V(auto) means where M(vtchat.maintenance.analyze) would
-        do it.
+        do it; partitions and tables that inherit are left to it, because it goes by the whole.
     type: str
     choices: [auto, always, never]
     default: auto

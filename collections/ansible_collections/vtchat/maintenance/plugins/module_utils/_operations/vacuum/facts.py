@@ -77,9 +77,11 @@ busy AS MATERIALIZED (
     ORDER BY r.main, l.granted DESC, r.oid <> r.main, l.pid
 )"""
 
+CHILD = "EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = c.oid)"
+
 DETAIL = """
 detail AS MATERIALIZED (
-    SELECT t.*, c.relhassubclass AS parent, {heap} AS heap, c.reloptions,
+    SELECT t.*, c.relhassubclass AS parent, {child} AS child, {heap} AS heap, c.reloptions,
            CASE WHEN tc.oid IS NOT NULL THEN {toast} END AS toast, tc.reloptions AS toast_reloptions, b.busy
     FROM target AS t LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
     LEFT JOIN pg_catalog.pg_class AS tc ON tc.oid = c.reltoastrelid AND c.reltoastrelid <> 0
@@ -122,7 +124,7 @@ ORDER BY d.position, d.schema_name, d.name
 ONE = """
 SELECT c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
        pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
-       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema, c.relhassubclass AS parent,
+       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema, c.relhassubclass AS parent, false AS child,
        {heap} AS heap, c.reloptions, CASE WHEN tc.oid IS NOT NULL THEN {toast} END AS toast, tc.reloptions AS toast_reloptions,
        (c.relpages + coalesce(tc.relpages, 0)) * current_setting('block_size')::bigint AS bytes, NULL::jsonb AS busy,
        EXISTS (SELECT FROM pg_catalog.pg_locks AS l
@@ -143,7 +145,8 @@ class Table:
     """What is known about one table that may be vacuumed.
 
     names   ``schema.name`` of itself and of the partitioned tables that it belongs to
-    parent  others inherit from it
+    parent  others inherit from it; child: it inherits or is a partition. analyze goes by the whole of those, and would
+            not see any more what has changed in a part once that alone was analyzed
     bytes   with TOAST; None while somebody holds it as a whole
     busy    who holds a lock that VACUUM would have to wait for, for people
     """
@@ -153,6 +156,7 @@ class Table:
     toast: Heap | None = None
     names: tuple[str, ...] = ()
     parent: bool = False
+    child: bool = False
     bytes: int | None = None
     busy: str = ""
 
@@ -187,7 +191,7 @@ def read_facts(session: Session, selection: Selection, context: Context) -> Fact
     query = sql.SQL(FACTS).format(
         targets=stored(server, selection, KINDS),
         busy=_busy_cte(),
-        detail=sql.SQL(DETAIL).format(heap=_values(server, "c"), toast=_values(server, "tc")),
+        detail=sql.SQL(DETAIL).format(child=sql.SQL(CHILD), heap=_values(server, "c"), toast=_values(server, "tc")),
         common=sql.SQL(COMMON).format(
             settings=sql.Literal(list(SETTINGS)),
             next_xid=sql.SQL(NEXT_XID),
@@ -302,6 +306,8 @@ def _fault(server: Server, relation: catalog.Relation, row: dict[str, Any]) -> s
     """What forbids VACUUM, or nothing. Without the right to it VACUUM itself only warns, and reports success."""
     if relation.kind not in KINDS:
         return str(catalog.wrong_kind(relation, "table or materialized view"))
+    if relation.schema.startswith("pg_temp"):
+        return "is a temporary table, which belongs to another session"
     if not row["may_use_schema"]:
         return catalog.schema_fault(server, relation)
     if not row["may_maintain"]:
@@ -321,6 +327,7 @@ def _table(row: dict[str, Any]) -> Table:
         toast,
         tuple(row.get("names") or ()),
         bool(row["parent"]),
+        bool(row["child"]),
         row["bytes"],
         _busy(row["busy"]),
     )

@@ -18,7 +18,7 @@ from ..._units import count, rows
 from .. import Effect
 from .facts import Table
 from .horizon import Horizon
-from .options import Options, Thresholds
+from .options import OFF, Options, Thresholds
 from .urgency import Heap, Settings, failsafe, waits
 
 LEAST_PAGES = 1000  # 8 MB: index-only scans of less are fast anyway
@@ -148,7 +148,7 @@ def least_inserted(heap: Heap, settings: Settings, thresholds: Thresholds) -> in
 
 
 def _leftover(case: Case) -> list[Reason]:
-    if not case.memory.get(FAILSAFE):
+    if not case.memory.get(FAILSAFE) or case.options.index_cleanup == OFF:
         return []
     return [Reason("its last vacuum went into failsafe mode and left its indexes alone", indexes=True)]
 

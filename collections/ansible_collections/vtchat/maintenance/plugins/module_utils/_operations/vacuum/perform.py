@@ -204,7 +204,7 @@ def _measured(session: Session, action: Action[Work], start: Start, after: Table
     state = {
         # It was this far at least when the facts were read. Who has come since was there when it began, as far as one can tell.
         HORIZON: held.xid if held.held and not job.horizon.held else job.horizon.xid,
-        FAILSAFE: False,
+        FAILSAFE: job.leftover,
         VISIBLE: heap.visible_pages,
         FROZEN: heap.last_vacuum if job.frozen else None,
         MULTIXACT: heap.oldest_multixact,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..._postgres.capabilities import DATABASE_STATISTICS, INHERITED_VACUUM
 from .facts import Table
 from .horizon import Horizon
-from .judge import Case, Judgement, goes_into_failsafe, least_dead
+from .judge import FAILSAFE, Case, Judgement, goes_into_failsafe, least_dead
 from .options import ALWAYS, AUTO, FAST, ON, Options
 from .urgency import Settings, pace, waits
 
@@ -29,6 +29,7 @@ class Work:
     analyze     whether it analyzes as well
     settings    of the session while it runs
     failsafe    it will go into failsafe mode
+    leftover    it has been in it, and its indexes are left alone once more
     freeze      it is due by its age: freeze_ages are those, of ids, that it may have afterwards
     frozen      every row is frozen (FREEZE)
     reasons_stay  it is due even if somebody else has vacuumed it meanwhile
@@ -41,6 +42,7 @@ class Work:
     analyze: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     failsafe: bool = False
+    leftover: bool = False
     freeze: bool = False
     freeze_ages: tuple[float, float] = (float("inf"), float("inf"))
     frozen: bool = False
@@ -60,7 +62,7 @@ class DatabaseStatistics:
 def work(case: Case, judgement: Judgement, jobs: int) -> Work:
     """For a table that is due. jobs: how many are vacuumed at once."""
     options, heap, thresholds = case.options, case.table.heap, case.thresholds
-    analyze = options.analyze == ALWAYS or (options.analyze == AUTO and judgement.analyze)
+    analyze = options.analyze == ALWAYS or (options.analyze == AUTO and judgement.analyze and not case.table.child)
     limits = waits(heap, case.settings)
     ages = (thresholds.freeze_age_factor * limits.age, thresholds.freeze_age_factor * limits.multixact_age)
     return Work(
@@ -69,6 +71,7 @@ def work(case: Case, judgement: Judgement, jobs: int) -> Work:
         analyze=analyze,
         settings=_settings(case, judgement, jobs, ages),
         failsafe=goes_into_failsafe(case),
+        leftover=bool(case.memory.get(FAILSAFE)) and not judgement.indexes,
         freeze=judgement.freeze,
         freeze_ages=ages,
         frozen=options.freeze,

@@ -31,9 +31,8 @@ GIB = 1024**3
 
 def table(name: str, dead: int = 5000, size: int = 8192, busy: str = "", parent: bool = False, **known: Any) -> Table:
     heap = Heap(len(name), dead=dead, **known)
-    return Table(
-        Relation(len(name), "public", name, "r", "owner", True), heap, None, (f"public.{name}",), parent, size, busy
-    )
+    relation = Relation(len(name), "public", name, "r", "owner", True)
+    return Table(relation, heap, None, (f"public.{name}",), parent, bytes=size, busy=busy)
 
 
 def decide(
