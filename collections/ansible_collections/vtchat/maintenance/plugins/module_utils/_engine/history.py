@@ -93,6 +93,7 @@ class History:
         self._findings = False
         self._version_used = VERSION
         self.opened = 0.0
+        self._operations: list[str] = []  # whose memory is wanted: others may have one of thousands of targets
         self.holder: dict[str, Any] | None = None
         self.may_act = False
         self.run_id: int | None = None
@@ -103,6 +104,7 @@ class History:
 
     def enter(self, plan: str, steps: list[dict[str, Any]], wanted: bool) -> None:
         """Take the run lock and open the run. When somebody else has the lock, only ``holder`` is set."""
+        self._operations = sorted({operation for step in steps for operation in step})
         row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
         self.holder = row["holder"]
         self.may_act = not self._check and (not self._locks or bool(row["locked"]))
@@ -141,7 +143,7 @@ class History:
         """Check mode, or a standby: read what there is, write nothing."""
         if version and row["may_read"]:
             self._version_used = version
-            self._remember(self._session.row(history_sql.state(version))["state"])
+            self._remember(self._session.row(history_sql.state(version), {"operations": self._operations})["state"])
         elif not self.note:
             self.note = NONE_YET if not version else self._no_right()
 
@@ -158,7 +160,8 @@ class History:
             self.note = NONE_YET
             return
         self._version_used = self._upgraded(row, version)
-        parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps)}
+        parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps),
+                      "operations": self._operations}  # fmt: skip
         opened = self._session.row(history_sql.opening(self._version_used), parameters)
         self.run_id, self.opened = opened["run_id"], opened["now"]
         self.abandoned = opened["abandoned"] or []

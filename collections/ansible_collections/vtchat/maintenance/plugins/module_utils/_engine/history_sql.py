@@ -64,7 +64,7 @@ def _columns(version: int) -> dict[str, str]:
 
 
 def state(version: int) -> str:
-    """What the next run must know, as one list of objects."""
+    """What the next run of these operations must know, as one list of objects."""
     columns = {
         **_columns(version),
         "deferred": f"deferred AND updated_at > clock_timestamp() - interval '{FORGOTTEN}'",
@@ -72,7 +72,10 @@ def state(version: int) -> str:
     if "since" in columns:
         columns["since"] = "extract(epoch FROM deferred_since)::float8"
     pairs = ", ".join(f"'{name}', {column}" for name, column in columns.items())
-    return f"SELECT coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') AS state FROM maintenance.state"
+    return (
+        f"SELECT coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') AS state FROM maintenance.state "
+        "WHERE operation = ANY (%(operations)s)"
+    )
 
 
 # Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,

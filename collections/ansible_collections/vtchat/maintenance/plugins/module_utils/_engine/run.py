@@ -219,10 +219,15 @@ class Run:
             seconds_left=self.budget.left,
             progress=self.observer.progress,
             observe=self.observer.observe,
-            warn=self.result.warnings.append,
+            warn=self._warn_once,
             history=not self.history.note,
             history_note=self.history.note,
         )
+
+    def _warn_once(self, text: str) -> None:
+        """A step that is decided twice says the same twice."""
+        if text not in self.result.warnings:
+            self.result.warnings.append(text)
 
     def _memory(self, step: Step, decision: Decision[Any]) -> Memory:
         return self.history.recall(step.operation, decision.target)
