@@ -17,9 +17,9 @@ from ..._postgres.names import quote
 from ..._postgres.session import Session
 from ..._result import CONTENDED, UNCHANGED
 from ..._units import count
-from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, chosen
 from . import options as _options
-from .facts import NAMED_KINDS, Facts, Table, read_facts
+from .facts import KINDS, NAMED_KINDS, Facts, Table, read_facts
 from .judge import Case, Judgement, judge
 from .options import Options
 from .perform import database_statistics, vacuum
@@ -45,7 +45,8 @@ def names(options: Options) -> Sequence[str]:
 
 def needs(options: Options) -> Sequence[Need]:
     """The owner's rights, or MAINTAIN."""
-    return [Need(name, "maintain", NAMED_KINDS) for name in options.selection.tables]
+    named = [Need(name, "maintain", NAMED_KINDS) for name in options.selection.tables]
+    return [*named, *chosen(options.selection, "maintain", KINDS)]
 
 
 def jobs(options: Options) -> int:
