@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "collections")]
 
-from tests.bench import fleet, hourly, lookup, purge
+from tests.bench import fleet, hourly, lookup, purge, weekly
 from tests.bench.measure import Report
 from tests.bench.workshop import Workshop
 from tests.servers import Servers, scrub_environment
@@ -32,6 +32,9 @@ PARTS = {
     "busy": hourly.busy,
     "community": hourly.community,
     "scale": hourly.scale,
+    "weekly": weekly.weekly,
+    "tables": weekly.tables,
+    "vacuum": weekly.vacuum,
     "purge": purge.purge,
     "lookup": lookup.lookup,
 }
@@ -48,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rows", type=int, default=2_000_000, help="sessions for purge, half of them expired (2 * 10^6)"
     )
+    parser.add_argument("--tables", type=int, default=5_000, help="tables of tables; a 25th of it for vacuum (5 000)")
     parser.add_argument("--with-community", action="store_true", help="install community.postgresql and compare")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a limit is passed")
     given = parser.parse_args()
@@ -64,7 +68,7 @@ def main() -> int:
     report = Report()
     servers = Servers.create()
     try:
-        workshop = Workshop(servers, given.rounds, given.users, given.rows, given.with_community)
+        workshop = Workshop(servers, given.rounds, given.users, given.rows, given.tables, given.with_community)
         report.note(f"Python {platform.python_version()}, ansible-core {version('ansible-core')}, "
                     f"psycopg2 {version('psycopg2-binary')}, {platform.system()} {platform.machine()}. "
                     "Medians, in parentheses the quartiles of the pairs' ratios.")  # fmt: skip

@@ -62,10 +62,16 @@ class Playbooks:
         path.write_text(json.dumps([{**PLAY[0], "tasks": tasks}]), encoding="utf-8")
         return path
 
-    def run(self, playbook: Path | str, config: Path | str = "plain.cfg", **environment: str) -> Timing:
+    def run(
+        self,
+        playbook: Path | str,
+        config: Path | str = "plain.cfg",
+        inventory: str = "inventories/production",
+        **environment: str,
+    ) -> Timing:
         """Time one run, from the start of the process to its end."""
         settings = {"ANSIBLE_CONFIG": str(self.directory / config), "DATABASE_URL": self.dsn, **environment}
-        command = [PROGRAM, "-i", "inventories/production", playbook]
+        command = [PROGRAM, "-i", inventory, playbook]
         return timed(command, {**os.environ, **settings}, REPOSITORY)
 
     def hourly(self, **environment: str) -> Timing:
@@ -95,9 +101,9 @@ def idle(workshop: Workshop, report: Report) -> None:
     playbooks.result()  # idle it was, or this raises
     hourly, nothing = found["hourly"], found["empty"]
     walls = [timing.wall for timing in hourly], [timing.wall for timing in nothing]
-    report.at_most("idle hourly run / empty ansible-playbook", _figures(*walls), Ratio.of(*walls), 1.4)
+    report.at_most("idle hourly run / empty ansible-playbook", told(*walls), Ratio.of(*walls), 1.4)
     cpus = [timing.cpu for timing in hourly], [timing.cpu for timing in nothing]
-    report.line("  the same in processor time", _figures(*cpus), Ratio.of(*cpus))
+    report.line("  the same in processor time", told(*cpus), Ratio.of(*cpus))
 
 
 def breakdown(workshop: Workshop, report: Report) -> None:
@@ -208,7 +214,7 @@ def scale(workshop: Workshop, report: Report) -> None:
     walls = [timing.wall for timing in found["large"]], [timing.wall for timing in found["small"]]
     what = f"idle, {users:,} users and {sessions:,} sessions / 1,000 and 10,000"
     report.note(what)
-    report.at_most("  whole process", _figures(*walls), Ratio.of(*walls), 1.3)
+    report.at_most("  whole process", told(*walls), Ratio.of(*walls), 1.3)
     engines = interleaved(30, large=_engine(large), small=_engine(small(workshop)))
     ratio = Ratio.of(engines["large"], engines["small"])
     figures = f"{median_ms(engines['large'])} / {median_ms(engines['small'])}"
@@ -246,7 +252,7 @@ def community(workshop: Workshop, report: Report) -> None:
     found = interleaved(workshop.rounds, ours=playbooks.hourly, five=five, three=three)
     walls = {name: [timing.wall for timing in timings] for name, timings in found.items()}
     for name, text in (("five", "5 community tasks"), ("three", "3 (one ANALYZE)")):
-        figures = _figures(walls["ours"], walls[name])
+        figures = told(walls["ours"], walls[name])
         report.at_most(f"idle hourly run / {text}", figures, Ratio.of(walls["ours"], walls[name]), 0.3)
 
 
@@ -254,5 +260,5 @@ def _engine(database: Database) -> Callable[[], float]:
     return lambda: float(application.run_hourly(database.dsn)["seconds"])
 
 
-def _figures(one: list[float], other: list[float]) -> str:
+def told(one: list[float], other: list[float]) -> str:
     return f"{statistics.median(one):.2f} s / {statistics.median(other):.2f} s"

@@ -36,12 +36,13 @@ DURABLE = {
 
 @dataclass
 class Workshop:
-    """rounds: pairs of each measurement; users and rows: sizes of the large databases; seconds: of load by pgbench."""
+    """rounds: pairs of each measurement; users, rows and tables: sizes of the large databases."""
 
     servers: Servers
     rounds: int = 15
     users: int = 1_000_000
     rows: int = 2_000_000
+    tables: int = 5_000
     community: bool = False
     _running: dict[str, Server] = field(default_factory=dict)
     _databases: dict[str, Database] = field(default_factory=dict)
