@@ -40,7 +40,7 @@ class Executor:
         """What became of it. Never raises an exception that is about this action alone."""
         try:
             session.end_with_client()
-            session.set(statement_timeout=max(0.001, self.budget.left()))
+            session.set(statement_timeout=self.budget.limit())
             with self.watch.work():
                 outcome = operation.execute(session, action, context)
         except Contended as error:
@@ -63,7 +63,7 @@ class Executor:
 
     def _settle(self, session: Session) -> None:
         """Give back a limit for reads, and let later steps see in the statistics what this one has changed."""
-        session.set(statement_timeout=max(1.0, self.budget.left()), lock_timeout=LIGHT)
+        session.set(statement_timeout=max(1.0, self.budget.limit()), lock_timeout=LIGHT)
         if session.server.has(FLUSHED_STATISTICS):
             session.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
 

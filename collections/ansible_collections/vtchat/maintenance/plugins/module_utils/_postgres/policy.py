@@ -28,6 +28,7 @@ BLOCKING = 2.0  # ACCESS EXCLUSIVE: while it waits, everybody behind it waits to
 BLOCKING_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between tries
 OTHERS_WORK = 30.0  # seconds that one installation waits for another, which may be building a view
 LOOK_AGAIN = 0.2  # seconds between two looks whether somebody has finished
+WHOLE_SECONDS = 10.0  # of a budget, above which its limit has no fractions
 CLEANING = 30.0  # seconds to remove what a failure has left, whatever is left of the budget
 COLLISION_TRIES = 3  # where the server refuses one of two that write the same row of the catalog
 BATCH_TRIES = 8  # of one batch of rows, each half the size of the one before
@@ -50,6 +51,11 @@ class Budget:
 
     def left(self) -> float:
         return 0.0 if self.ended else self.seconds - self.spent()
+
+    def limit(self) -> float:
+        """What is left as a limit for statements: in whole seconds where it is long, so that it is sent once a second at most."""
+        left = self.left()
+        return float(int(left)) if left >= WHOLE_SECONDS else max(0.001, left)
 
     def end(self) -> None:
         """Nothing is left from now on, whatever was planned."""

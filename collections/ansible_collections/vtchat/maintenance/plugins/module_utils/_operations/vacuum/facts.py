@@ -119,21 +119,24 @@ FROM (SELECT) AS one LEFT JOIN detail AS d ON true
 ORDER BY d.position, d.schema_name, d.name
 """
 
-# The same about one table, by its oid, before and after its VACUUM. Of small tables this is what takes the time, so it does not
-# tell who is in the way but only whether somebody is, and the size is reckoned from the pages that VACUUM has counted.
+# The same about one table, by its oid, before and after its VACUUM. Of small tables this is what takes the time, so who is in the
+# way is asked for only where somebody is, and the size is reckoned from the pages that VACUUM has counted.
 ONE = """
 SELECT c.oid, n.nspname::text AS schema_name, c.relname::text AS name, c.relkind::text AS kind,
        pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, {may_maintain} AS may_maintain,
        pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema, c.relhassubclass AS parent, false AS child,
        {heap} AS heap, c.reloptions, CASE WHEN tc.oid IS NOT NULL THEN {toast} END AS toast, tc.reloptions AS toast_reloptions,
-       (c.relpages + coalesce(tc.relpages, 0)) * current_setting('block_size')::bigint AS bytes, NULL::jsonb AS busy,
-       EXISTS (SELECT FROM pg_catalog.pg_locks AS l
-               WHERE l.relation IN (c.oid, tc.oid) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-               AND l.mode = ANY ({modes}) AND l.locktype = 'relation') AS contended{more}
+       (c.relpages + coalesce(tc.relpages, 0)) * current_setting('block_size')::bigint AS bytes, NULL::jsonb AS busy{more}
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_class AS tc ON tc.oid = c.reltoastrelid AND c.reltoastrelid <> 0
 WHERE c.oid = {oid}
 """
+
+# Whether somebody is in the way; a column of ONE.
+CONTENDED = """, EXISTS (
+    SELECT FROM pg_catalog.pg_locks AS l
+    WHERE l.relation IN (c.oid, tc.oid) AND l.mode = ANY ({modes}) AND l.locktype = 'relation'
+    AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()) AS contended"""
 
 WHO = """
 WITH target AS MATERIALIZED (SELECT {oid}::oid AS oid), {busy} SELECT busy FROM busy
@@ -224,12 +227,16 @@ def read_again(session: Session, oid: int, more: sql.Composable | None = None) -
         may_maintain=sql.SQL("({}{})").format(sql.SQL(catalog.may_maintain(server)), sql.SQL(OWNS_DATABASE)),
         heap=_values(server, "c"),
         toast=_values(server, "tc"),
-        modes=sql.Literal(list(MODES)),
         more=more or sql.SQL(""),
         oid=sql.Literal(oid),
     )
     rows = session.rows(query)
     return Found(_table(rows[0]), _fault(server, catalog.relation(rows[0]), rows[0]), rows[0]) if rows else None
+
+
+def contended() -> sql.Composed:
+    """A column for ``more`` of read_again()."""
+    return sql.SQL(CONTENDED).format(modes=sql.Literal(list(MODES)))
 
 
 def in_the_way(session: Session, oid: int) -> str:

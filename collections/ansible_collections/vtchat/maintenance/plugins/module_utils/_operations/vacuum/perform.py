@@ -23,7 +23,7 @@ from ..._postgres.sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_TABLE
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._units import count
 from .. import Action, Context, Outcome
-from .facts import Found, Table, in_the_way, read_again
+from .facts import Found, Table, contended, in_the_way, read_again
 from .horizon import NEXT_XID, OLDEST, Horizon, horizon
 from .judge import FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
 from .progress import look
@@ -76,11 +76,8 @@ def vacuum(session: Session, action: Action[Work], context: Context) -> Outcome:
 def _begin(session: Session, job: Work) -> Start | str:
     """Look once more, and set what the statement is to run under; or why it cannot run."""
     flush = "pg_catalog.pg_stat_force_next_flush()" if session.server.has(FLUSHED_STATISTICS) else "NULL"
-    more = sql.SQL(BEFORE).format(
-        flush=sql.SQL(f"({flush})"),
-        settings=_set(session, job.settings),
-    )
-    found = read_again(session, job.table.relation.oid, more)
+    more = sql.SQL(BEFORE).format(flush=sql.SQL(f"({flush})"), settings=_set(session, job.settings))
+    found = read_again(session, job.table.relation.oid, contended() + more)
     if found is None:
         return DROPPED
     if found.fault:
@@ -91,7 +88,7 @@ def _begin(session: Session, job: Work) -> Start | str:
 
 def _set(session: Session, settings: Mapping[str, str]) -> sql.Composable:
     """They stay set until they are reset; through a transaction pooler nothing may stay set."""
-    if session.shared:
+    if session.shared or not settings:
         return sql.SQL("NULL")
     calls = [
         sql.SQL("pg_catalog.set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
@@ -102,9 +99,8 @@ def _set(session: Session, settings: Mapping[str, str]) -> sql.Composable:
 
 def _reset(session: Session, job: Work) -> None:
     """What comes after it in this session runs as the database and the role are set."""
-    if session.alive and not session.shared:
-        resets = [sql.SQL("RESET {}").format(sql.Identifier(name)) for name in job.settings]
-        session.execute(sql.SQL("; ").join(resets))
+    if session.alive and not session.shared and job.settings:
+        session.execute(sql.SQL("").join(sql.SQL("RESET {};").format(sql.Identifier(name)) for name in job.settings))
 
 
 def _refused(action: Action[Work], start: Start) -> Outcome | None:
@@ -162,8 +158,7 @@ def _outcome(session: Session, action: Action[Work], start: Start, said: list[st
 
 def _why(session: Session, found: Found, said: list[str]) -> str:
     """Who was in the way, or what the server has said."""
-    busy = in_the_way(session, found.table.relation.oid) if found.row["contended"] else ""
-    return busy or next(iter(said), "another session held a lock")
+    return in_the_way(session, found.table.relation.oid) or next(iter(said), "another session held a lock")
 
 
 def _after(session: Session, job: Work, start: Start) -> Found | None:

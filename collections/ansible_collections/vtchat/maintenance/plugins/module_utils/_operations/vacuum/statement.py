@@ -116,8 +116,8 @@ def _workers(options: Options, settings: Settings, jobs: int) -> int | None:
 def _settings(case: Case, judgement: Judgement, jobs: int, ages: tuple[float, float]) -> dict[str, str]:
     """A VACUUM by hand has no delay unless somebody sets one, and reads the whole table by limits that are not the table's."""
     delay, limit = (0.0, 0) if case.options.pace == FAST else pace(case.table.heap, case.settings, jobs)
-    found = {"vacuum_cost_delay": f"{delay:g}"}
-    if delay:
+    found = {} if delay == case.settings.of("vacuum_cost_delay") else {"vacuum_cost_delay": f"{delay:g}"}
+    if delay and limit != case.settings.of("vacuum_cost_limit"):
         found["vacuum_cost_limit"] = str(limit)
     if judgement.freeze:
         for name, age in (("freeze", ages[0]), ("multixact_freeze", ages[1])):

@@ -28,6 +28,10 @@ def test_budget() -> None:
     budget = policy.Budget(60, clock=lambda: now[0])
     now[0] = 145.0
     assert (budget.spent(), budget.left()) == (45.0, 15.0)
+    now[0] = 145.7
+    assert budget.limit() == 14.0, "a limit for statements is in whole seconds"
+    now[0] = 150.4
+    assert budget.limit() == pytest.approx(9.6), "but for the last ones"
     now[0] = 200.0
     assert budget.left() == -40.0
 

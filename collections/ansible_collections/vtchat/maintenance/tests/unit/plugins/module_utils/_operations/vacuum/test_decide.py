@@ -146,10 +146,14 @@ def test_only_the_table_itself_where_others_inherit() -> None:
 
 def test_the_settings_it_runs_under() -> None:
     own: dict[str, Any] = {"reloptions": {"autovacuum_freeze_max_age": "1000000"}}
-    assert decide(table("t"), pace="fast")[0].payload.settings == {"vacuum_cost_delay": "0"}
-    assert decide(table("t"))[0].payload.settings == {"vacuum_cost_delay": "2", "vacuum_cost_limit": "200"}
+    slow = replace(SETTINGS, numbers={**SETTINGS.numbers, "vacuum_cost_delay": 5.0, "vacuum_cost_limit": 100.0})
+    assert decide(table("t"), pace="fast")[0].payload.settings == {}, "what is as it should be is not set"
+    assert decide(table("t"), settings=slow, pace="fast")[0].payload.settings == {"vacuum_cost_delay": "0"}
+    assert decide(table("t"))[0].payload.settings == {"vacuum_cost_delay": "2"}
+    own_limit: dict[str, Any] = {"reloptions": {"autovacuum_vacuum_cost_limit": "300"}}
+    assert decide(table("t", **own_limit), settings=slow)[0].payload.settings == {
+        "vacuum_cost_delay": "2", "vacuum_cost_limit": "300"}  # fmt: skip
     assert decide(table("t", age=800_000, **own), pace="fast")[0].payload.settings == {
-        "vacuum_cost_delay": "0",
         "vacuum_freeze_table_age": "0",
         "vacuum_freeze_min_age": "375000",  # so that 750 000 is not reached again at once
         "vacuum_multixact_freeze_table_age": "0",
