@@ -61,6 +61,8 @@ STEPS: list[dict[str, Any]] = [
     {"index": {"definition": "CREATE INDEX parent_name ON app.parent (name, id)"}},
     {"index": {"definition": "CREATE INDEX split_day ON app.split (day)"}},
     {"index": {"name": "gone", "state": "absent"}},
+    {"vacuum": {"tables": ["app.parent", "app.split"], "min_dead_rows": 1, "threshold_factor": 0, "pace": "fast"}},
+    {"reindex": {"tables": ["app.parent"]}},
 ]
 FUNCTION = """
 CREATE OR REPLACE FUNCTION app.double(n int) RETURNS int LANGUAGE sql IMMUTABLE
@@ -102,7 +104,7 @@ def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, 
 
     yield did("sql_object", scripts=[*shipped(), *scripts(turn)], indexes=[INDEX], history=True, on_conflict="recreate")
     yield did("run", plan="hourly", steps=STEPS)
-    for step in (STEPS[0], STEPS[4], STEPS[5], STEPS[6]):
+    for step in (STEPS[0], STEPS[4], STEPS[5], STEPS[6], STEPS[9], STEPS[10]):
         ((module, options),) = step.items()
         yield did(module, **options)
     yield did("maintainer", name="strangers_maintainer", steps=[*STEPS[:3], *STEPS[4:8]], exclusive=True)

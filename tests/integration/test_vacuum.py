@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.options import THRESHOLDS
-from tests.runs import REPOSITORY, only
+from tests.runs import REPOSITORY, only, perform
 from tests.servers import Database, Server
 from tests.tables import FRESH, decided, executed, make, opened, run, told, write
 
@@ -273,3 +273,22 @@ def test_the_thresholds_are_documented() -> None:
     assert {name: float(default) for name, default, _unit in table} == {
         name: how["default"] for name, how in THRESHOLDS.items()
     }
+
+
+def test_check_mode_foretells_what_a_plan_does(database: Database) -> None:
+    """What a purge before it leaves is dead by then; what it analyzes needs no analyze after it."""
+    make(database)
+    write(database, "ALTER TABLE t ADD at timestamptz DEFAULT '2000-01-01'; CREATE INDEX ON t (at)")
+    write(database, "UPDATE t SET at = 'infinity' WHERE id > 3000")
+    write(database, "VACUUM ANALYZE t")
+    steps = [
+        {"purge": {"table": "t", "column": "at"}}, {"vacuum": {"tables": ["t"], "pace": "fast"}}, {"analyze": {"tables": ["t"]}},
+    ]  # fmt: skip
+    planned, done = (perform("run", database.dsn, check=check, plan="weekly", steps=steps) for check in (True, False))
+    told_twice = [
+        [(one["operation"], one["reason"], one["rows"]) for one in result["actions"][:2]] for result in (planned, done)
+    ]
+    assert told_twice[0] == told_twice[1]
+    assert told_twice[0][1] == ("vacuum", f"3{THIN}000 dead rows (threshold 1{THIN}026)", 3000)
+    assert [one["outcome"] for one in planned["actions"]] == ["planned", "planned", "unchanged"]
+    assert [one["outcome"] for one in done["actions"]] == ["done", "done", "unchanged"]

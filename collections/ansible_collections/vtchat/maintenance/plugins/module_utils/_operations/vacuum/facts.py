@@ -275,7 +275,8 @@ def _tables(
     if lacking:
         context.warn(left_out(session.server, "vacuum", lacking))
     for pattern in unmatched(selection.include, sorted(names)):
-        context.warn(f"vacuum: no table matches {pattern}, or all that do are excluded")
+        size = " or not of the size that is meant" if selection.min_size or selection.max_size is not None else ""
+        context.warn(f"vacuum: no table matches {pattern}, or all that do are excluded{size}")
     return found
 
 

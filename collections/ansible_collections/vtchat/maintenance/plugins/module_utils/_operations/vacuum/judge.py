@@ -83,7 +83,8 @@ class Case:
             return replace(heap, dead=0, inserted=0, added=0, modified=0)
         if self.coming.rewritten:
             return replace(heap, dead=0)
-        return replace(heap, dead=heap.dead + (self.coming.rows or 0)) if self.coming.rows else heap
+        rows = self.coming.rows or 0
+        return replace(heap, dead=heap.dead + rows, modified=heap.modified + rows) if rows else heap
 
     @property
     def toast(self) -> Heap | None:

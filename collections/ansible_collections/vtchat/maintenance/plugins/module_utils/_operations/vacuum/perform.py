@@ -28,6 +28,7 @@ from .horizon import NEXT_XID, OLDEST, Horizon, horizon
 from .judge import FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
 from .progress import look
 from .statement import ONLY_DATABASE_STATISTICS, Work
+from .urgency import Heap
 
 GONE = (UNDEFINED_TABLE, INVALID_SCHEMA_NAME)
 DROPPED = "was dropped meanwhile"
@@ -176,10 +177,15 @@ def _after(session: Session, job: Work, start: Start) -> Found | None:
 
 
 def _ran(found: Found, job: Work, start: Start, said: list[str]) -> bool:
-    """Whether it was vacuumed since. Where nothing is counted, only that the server said nothing speaks for it."""
+    """Whether it was vacuumed since. Where nothing is counted: the server said nothing, or it shows in what VACUUM writes."""
     if not job.counts:
-        return not said or job.failsafe
+        return not said or _written(found.table.heap) != _written(start.table.heap)
     return (found.table.heap.last_vacuum or 0) >= start.started
+
+
+def _written(heap: Heap) -> tuple[int | None, ...]:
+    """What VACUUM writes into pg_class."""
+    return heap.rows, heap.pages, heap.visible_pages, heap.frozen_pages, heap.oldest_multixact
 
 
 def _toast_behind(found: Found, job: Work, start: Start) -> bool:
