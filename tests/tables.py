@@ -21,6 +21,12 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.sessi
 from tests.runs import perform, until
 from tests.servers import Database
 
+CROWD = 5000  # tables
+MAKE_CROWD = f"""
+DO $$BEGIN FOR n IN 1 .. {CROWD} LOOP
+    EXECUTE format('CREATE TABLE many.t_%s (id int PRIMARY KEY, note text)', n);
+    IF n % 1000 = 0 THEN COMMIT; END IF;
+END LOOP; END$$"""
 FRESH = "SELECT pg_stat_force_next_flush()"
 
 
@@ -93,6 +99,7 @@ def held(database: Database, *statements: str) -> Iterator[int]:
         for statement in statements:
             cursor.execute(statement)
         yield other.info.backend_pid
+        cursor.execute("ROLLBACK")  # a session that is only closed keeps its locks for a moment
 
 
 def vacuuming(database: Database, pid: int) -> None:

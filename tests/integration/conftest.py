@@ -9,7 +9,20 @@ from __future__ import annotations
 import pytest
 
 from tests.objects import TABLE
-from tests.servers import Database
+from tests.servers import Database, Server
+from tests.tables import MAKE_CROWD
+
+
+@pytest.fixture(scope="session")
+def crowd(server: Server) -> Database:
+    """5 000 empty tables, in the schema many, for all tests that need so many. What a test adds is in another schema.
+
+    It goes with the server: to drop so many files takes longer than to make them.
+    """
+    made = server.create_database()
+    made.sql("CREATE SCHEMA many")
+    made.sql(MAKE_CROWD)
+    return made
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def strip(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     # A refresh looks again at sessions that were busy a moment ago, so the turns depend on the time.
-    different = {"seconds", "invocation", "estimate", "last_seconds", "turns"}
+    different = {"seconds", "invocation", "estimate", "last_seconds", "turns", "verbose"}
     different |= {f"{name}freeze_age{when}" for name in ("", "toast_") for when in ("", "_after")}
     return {key: strip(one) for key, one in value.items() if key not in different}
 

@@ -46,11 +46,14 @@ def test_the_life_of_a_table(either: Database) -> None:
     done = only(run(either, "t"))
     assert (done["outcome"], done["reason"], done["rows"]) == ("done", only(planned)["reason"], 1000)
     assert (
-        done["statements"] == only(planned)["statements"] == ["VACUUM (SKIP_LOCKED, TRUNCATE FALSE, ANALYZE) public.t"]
+        done["statements"]
+        == only(planned)["statements"]
+        == ["VACUUM (SKIP_LOCKED, VERBOSE, TRUNCATE FALSE, ANALYZE) public.t"]
     )
     numbers = done["numbers"]
     assert (numbers["dead"], numbers["dead_after"], numbers["rows_after"]) == (1000, 0, 9000)
     assert numbers["visible_share_after"] > 0.9
+    assert any("are dead but not yet removable" in line or "0 dead row versions" in line for line in numbers["verbose"])
     assert numbers["pages_after"] == numbers["bytes_after"] / 8192
     assert ("frozen_share_after" in numbers) == (only(planned)["statements"] != [] and new(either))
     again = run(either, "t")
@@ -216,8 +219,8 @@ def test_how_it_is_done(database: Database, postgres15: Server) -> None:
     how.update({"process_toast": False, "parallel": 3, "buffer_usage_limit": 2 * 1024**2})
     done = only(run(database, "t", **how))
     assert (done["outcome"], done["statements"]) == ("done", [
-        "VACUUM (SKIP_LOCKED, TRUNCATE TRUE, FREEZE, INDEX_CLEANUP ON, PROCESS_TOAST FALSE, PARALLEL 3, BUFFER_USAGE_LIMIT 2048) "
-        "public.t"])  # fmt: skip
+        "VACUUM (SKIP_LOCKED, VERBOSE, TRUNCATE TRUE, FREEZE, INDEX_CLEANUP ON, PROCESS_TOAST FALSE, PARALLEL 3, "
+        "BUFFER_USAGE_LIMIT 2048) public.t"])  # fmt: skip
     assert done["numbers"]["frozen_share_after"] == 1.0
     older = postgres15.create_database()
     try:

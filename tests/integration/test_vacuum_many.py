@@ -11,22 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.runs import REPOSITORY, perform, until
 from tests.servers import Database, PrivateServer, Server
-from tests.tables import make, run, told, write
+from tests.tables import CROWD, make, run, told, write
 
 THIN = "\u202f"
-TABLES = 5000
-MANY = f"""
-DO $$BEGIN FOR n IN 1 .. {TABLES} LOOP
-    EXECUTE format('CREATE TABLE many.t_%s (id int PRIMARY KEY, note text)', n);
-    IF n % 1000 = 0 THEN COMMIT; END IF;
-END LOOP; END$$"""
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
 RUN = """
 import sys
@@ -35,16 +26,6 @@ from tests.servers import Database
 from tests.runs import perform
 perform("vacuum", sys.argv[1], include=["public.*"], jobs=4, pace="gentle")
 """
-
-
-@pytest.fixture(scope="module")
-def crowd(server: Server) -> Iterator[Database]:
-    """5 000 tables."""
-    made = server.create_database()
-    made.sql("CREATE SCHEMA many")
-    made.sql(MANY)
-    yield made
-    made.close()
 
 
 def test_thousands_are_decided_at_once(crowd: Database) -> None:
@@ -57,7 +38,7 @@ def test_thousands_are_decided_at_once(crowd: Database) -> None:
         if seconds < 3:
             break
     assert seconds < 3
-    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": TABLES}, [])
+    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": CROWD}, [])
     assert idle["turns"] <= few["turns"]
 
 

@@ -181,7 +181,8 @@ actions:
       are dead rows that were removed, or in check mode that there are.
     - RV(actions[].numbers) has what decided, and with C(_after) at the end of the name what was measured after VACUUM, such
       as C(dead), C(pages), C(visible_share), C(frozen_share) (from PostgreSQL 18 on), C(freeze_age), C(multixact_age),
-      C(toast_dead).
+      C(toast_dead). Where at most a hundred tables are due and the server speaks English, C(verbose) has its own figures
+      (C(VERBOSE)), line by line; C(-v) shows them.
   returned: when connected
   type: list
   elements: dict

@@ -23,6 +23,7 @@ from .sqlstates import CONTENDED
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
 
+FIGURES = "INFO:"  # what a statement was asked to tell (VERBOSE), where the server speaks English
 MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
@@ -242,7 +243,8 @@ class Session:
         except psycopg2.Error as error:
             raise self._translate(error) from None
         finally:
-            self._heard += self.notices[: MOST_HEARD - len(self._heard)]
+            warnings = [text for text in self.notices if not text.startswith(FIGURES)]
+            self._heard += warnings[: MOST_HEARD - len(self._heard)]
         return cursor
 
     def _translate(self, error: psycopg2.Error) -> MaintenanceError:

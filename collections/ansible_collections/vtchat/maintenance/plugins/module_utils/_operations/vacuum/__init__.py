@@ -30,6 +30,8 @@ DIVISIBLE = False
 READ_ONLY = False
 COUNTED_AS = ""
 
+MOST_TOLD = 100  # tables of a run, of which the server's own figures are kept (VERBOSE): a kilobyte each
+
 Payload = Union[Work, DatabaseStatistics]
 
 
@@ -86,7 +88,8 @@ def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Pa
             due.append((case, judgement))
     at_once = min(options.jobs, max(1, len(due)))
     due.sort(key=lambda one: _urgency(one[0], one[1], at_once))
-    return [*(_action(case, judgement, at_once) for case, judgement in due), *others, *_last(facts, due, at_once)]
+    few = len(due) <= MOST_TOLD
+    return [*(_action(case, judgement, at_once, few) for case, judgement in due), *others, *_last(facts, due, at_once)]
 
 
 def _case(table: Table, facts: Facts, options: Options, context: Context) -> Case:
@@ -115,8 +118,8 @@ def _urgency(case: Case, judgement: Judgement, at_once: int) -> tuple[float, ...
     return (1, -judgement.wasted * size, -size)
 
 
-def _action(case: Case, judgement: Judgement, at_once: int) -> Action[Payload]:
-    job = work(case, judgement, at_once)
+def _action(case: Case, judgement: Judgement, at_once: int, few: bool) -> Action[Payload]:
+    job = work(case, judgement, at_once, few)
     return Action(
         case.table.target, judgement.reason, job, judgement.numbers, (f"{job.command} {case.table.target}",),
         effects={case.table.relation.oid: Effect(analyzed=job.analyze)},

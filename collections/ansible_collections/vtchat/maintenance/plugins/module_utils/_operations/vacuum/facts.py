@@ -98,7 +98,7 @@ SETTINGS = (
 
 # When the counters of this database began: somebody has reset them, or the server has crashed and lost them, and with them those
 # of the whole server.
-COMMON = """
+COMMON = r"""
 jsonb_build_object(
     'numbers', (SELECT jsonb_object_agg(name, setting) FROM pg_catalog.pg_settings WHERE name = ANY ({settings})),
     'reset', (SELECT to_char(greatest(pg_catalog.pg_stat_get_db_stat_reset_time(oid),
@@ -108,6 +108,7 @@ jsonb_build_object(
     'lost', (SELECT pg_catalog.pg_stat_get_bgwriter_stat_reset_time() > pg_catalog.pg_postmaster_start_time()
                     OR {resets} AND pg_catalog.pg_stat_get_db_stat_reset_time(oid) IS NOT NULL
              FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+    'english', current_setting('lc_messages') ~ '^(|C|POSIX|C\..*|en_.*|English.*)$',
     'now', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 'next_xid', {next_xid}, 'oldest', {oldest})
 """
 
@@ -212,6 +213,7 @@ def read_facts(session: Session, selection: Selection, context: Context) -> Fact
         counts=server.track_counts,
         reset=common["reset"] or "",
         lost=bool(common["lost"]),
+        english=bool(common["english"]),
         now=common["now"],
         next_xid=common["next_xid"],
     )

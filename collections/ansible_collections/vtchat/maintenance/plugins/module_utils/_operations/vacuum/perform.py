@@ -18,7 +18,7 @@ from ..._errors import Contended, SqlError
 from ..._postgres.capabilities import FLUSHED_STATISTICS, RESTRICTED_PATH
 from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
-from ..._postgres.session import Session
+from ..._postgres.session import FIGURES, Session
 from ..._postgres.sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_TABLE
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._units import count
@@ -68,10 +68,19 @@ def vacuum(session: Session, action: Action[Work], context: Context) -> Outcome:
                 return refused
             said, gone = _send(session, action, found.table, context)
             if not gone:
-                return _outcome(session, action, found, said)
+                warned = [text for text in said if not text.startswith(FIGURES)]
+                outcome = _outcome(session, action, found, warned)
+                outcome.numbers.update(_figures(said))
+                return outcome
     finally:
         _reset(session, job)
     return Outcome(CONTENDED, "somebody gives it other names again and again")
+
+
+def _figures(said: list[str]) -> dict[str, list[str]]:
+    """What the server told of its work (VERBOSE), line by line, as it is."""
+    lines = [line.strip() for text in said if text.startswith(FIGURES) for line in text[len(FIGURES) :].splitlines()]
+    return {"verbose": lines} if lines else {}
 
 
 def _begin(session: Session, job: Work) -> Start | str:

@@ -59,15 +59,15 @@ class DatabaseStatistics:
     """What every VACUUM does for the whole database when it ends, once for several."""
 
 
-def work(case: Case, judgement: Judgement, jobs: int) -> Work:
-    """For a table that is due. jobs: how many are vacuumed at once."""
+def work(case: Case, judgement: Judgement, jobs: int, few: bool = True) -> Work:
+    """For a table that is due. jobs: how many are vacuumed at once; few: there are so few that the server may tell of each."""
     options, heap, thresholds = case.options, case.table.heap, case.thresholds
     analyze = options.analyze == ALWAYS or (options.analyze == AUTO and judgement.analyze and not case.table.child)
     limits = waits(heap, case.settings)
     ages = (thresholds.freeze_age_factor * limits.age, thresholds.freeze_age_factor * limits.multixact_age)
     return Work(
         table=case.table,
-        command=command(case, judgement, analyze, jobs),
+        command=command(case, judgement, analyze, jobs, few),
         analyze=analyze,
         settings=_settings(case, judgement, jobs, ages),
         failsafe=goes_into_failsafe(case),
@@ -84,10 +84,11 @@ def work(case: Case, judgement: Judgement, jobs: int) -> Work:
     )
 
 
-def command(case: Case, judgement: Judgement, analyze: bool, jobs: int) -> str:
+def command(case: Case, judgement: Judgement, analyze: bool, jobs: int, few: bool) -> str:
     """The statement but for the name; there is no text of others in it. What is left out is as the table or the server is set."""
     options, version = case.options, case.settings.version
-    parts = ["SKIP_LOCKED", f"TRUNCATE {'TRUE' if options.truncate else 'FALSE'}"]
+    parts = ["SKIP_LOCKED", "VERBOSE"] if case.settings.english and few else ["SKIP_LOCKED"]
+    parts.append(f"TRUNCATE {'TRUE' if options.truncate else 'FALSE'}")
     parts += ["FREEZE"] if options.freeze else []
     parts += ["ANALYZE"] if analyze else []
     if judgement.indexes and options.index_cleanup == AUTO:

@@ -25,6 +25,7 @@ class Settings:
     counts         whether the server counts changes (track_counts)
     owns_database  whether the role may maintain whatever is in the database
     reset          when the counters began, as text for people; "" where that is not known
+    english        its messages are in English, so that what it tells can be told from what it warns of
     lost           they began later than the database: somebody has reset them, or the server has crashed
     now            the server's clock, in microseconds since 1970
     next_xid       the next transaction id, in 64 bits
@@ -35,6 +36,7 @@ class Settings:
     counts: bool = True
     reset: str = ""
     lost: bool = False
+    english: bool = False
     now: int = 0
     next_xid: int = 0
 
