@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ..._errors import Contended, SqlError
@@ -26,6 +27,7 @@ from ..._postgres.sqlstates import QUERY_CANCELED, UNDEFINED_OBJECT, UNDEFINED_T
 from ..._postgres.waits import EVERYBODY, RESERVE, Wait
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, SKIPPED, UNCHANGED
 from ..._units import size
+from ..._window import Window
 from .. import Context, Outcome
 from . import facts, leftovers, measure
 from .bloat import Bloat
@@ -42,6 +44,11 @@ SELECT p.phase, coalesce(100 * p.blocks_done / nullif(p.blocks_total, 0), 100 * 
                          100 * p.lockers_done / nullif(p.lockers_total, 0)) AS share
 FROM pg_catalog.pg_stat_progress_create_index AS p WHERE p.pid = {pid}
 """
+
+
+def seconds_quiet(window: Window, now: datetime) -> float:
+    """For how long a window stays open."""
+    return (window.closes(now) - now).total_seconds()
 
 
 @dataclass
@@ -141,7 +148,7 @@ class Rebuild:
         )
         if not bound or self.options.quiet is None or index.now is None:
             return left
-        end = time.monotonic() + (self.options.quiet.closes(index.now) - index.now).total_seconds()
+        end = time.monotonic() + seconds_quiet(self.options.quiet, index.now)
         return lambda: min(left(), end - time.monotonic())
 
     def _look(self, session: Session) -> str:

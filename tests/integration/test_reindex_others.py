@@ -1,0 +1,371 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""reindex beside others: locks, old transactions, upserts, and interruptions in each phase of a rebuild."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import reindex as operation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex import rebuild
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
+from tests.runs import perform, until
+from tests.servers import REPOSITORY, Database
+
+# A rebuild of the index "gated" stands still as long as somebody holds advisory lock 42.
+TABLE = """
+CREATE FUNCTION gate(value int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objid = 42 AND database = (
+                      SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) LOOP
+        PERFORM pg_catalog.pg_sleep(0.01);
+    END LOOP;
+    RETURN value;
+END $$;
+CREATE TABLE item (id int PRIMARY KEY, grp int);
+INSERT INTO item SELECT i, i % 7 FROM generate_series(1, 200) AS i;
+CREATE INDEX gated ON item (gate(grp));
+CREATE INDEX plain ON item (grp);
+CREATE TABLE elsewhere ();
+"""
+BROKEN = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
+ALL: dict[str, Any] = {"min_size": 0, "min_gain": 0}
+
+
+@pytest.fixture
+def database(database: Database) -> Database:
+    database.sql(TABLE)
+    return database
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PATIENCE", 0.2)
+
+
+def reindex(database: Database, **options: Any) -> dict[str, Any]:
+    if not {"include", "indexes", "tables"} & set(options):
+        options["tables"] = ["item"]
+    return perform("reindex", database.dsn, **{**ALL, **options})
+
+
+def broken(database: Database, *names: str) -> None:
+    """Not valid, as after a build that failed: a reason to rebuild whatever the size."""
+    for name in names:
+        database.sql(BROKEN, [name])
+
+
+def indexes(database: Database) -> dict[str, bool]:
+    """Name -> whether it is valid."""
+    query = """SELECT c.relname, i.indisvalid AND i.indisready AND i.indislive FROM pg_index AS i
+               JOIN pg_class AS c ON c.oid = i.indexrelid WHERE i.indrelid = 'item'::regclass"""
+    return dict(database.sql(query))
+
+
+WELL = {"item_pkey": True, "gated": True, "plain": True}
+
+
+def files(database: Database) -> dict[str, int]:
+    return dict(
+        database.sql("SELECT relname, relfilenode FROM pg_class WHERE relname IN ('gated', 'plain', 'item_pkey')")
+    )
+
+
+@contextmanager
+def transaction(database: Database, *statements: str) -> Iterator[Any]:
+    """A transaction of somebody else, open until the end or its end; yields the connection."""
+    with closing(psycopg2.connect(database.dsn)) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        yield connection
+
+
+@contextmanager
+def gate_closed(database: Database) -> Iterator[Callable[[], None]]:
+    """Rebuilds of "gated" stand still; yields what lets them go on."""
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(42)")
+        yield lambda: cursor.execute("SELECT pg_advisory_unlock(42)")
+
+
+def phase(database: Database) -> str:
+    """Where the only rebuild is."""
+    rows = database.sql("SELECT phase FROM pg_stat_progress_create_index WHERE datname = current_database()")
+    return str(rows[0][0]) if rows else ""
+
+
+# Who is in the way, and when he begins: before the rebuild, while it builds, or while it waits for older snapshots.
+PHASES = {
+    "waiting for writers before build": ("LOCK TABLE item IN ROW EXCLUSIVE MODE", "before"),
+    "building index": ("", "building"),
+    "waiting for writers before validation": ("LOCK TABLE item IN ROW EXCLUSIVE MODE", "building"),
+    "waiting for old snapshots": ("BEGIN ISOLATION LEVEL REPEATABLE READ; TABLE elsewhere", "building"),
+    "waiting for readers before marking dead": ("SELECT count(*) FROM item", "building"),
+}
+SWAPPED = "waiting for readers before marking dead"
+
+
+@contextmanager
+def rebuilding(database: Database, until_phase: str, start: Callable[[], None]) -> Iterator[None]:
+    """A rebuild of "gated" that has been started and stands still in that phase while the block runs."""
+    statement, when = PHASES[until_phase]
+    with gate_closed(database) as open_gate, closing(psycopg2.connect(database.dsn)) as other, other.cursor() as cursor:
+        if when == "before":
+            cursor.execute(statement)
+        start()
+        if when == "building":
+            until(lambda: phase(database).startswith("building index"))
+            if statement:
+                cursor.execute(statement)
+                open_gate()
+        until(lambda: phase(database).startswith(until_phase))
+        yield
+
+
+def by_hand(database: Database) -> Callable[[], None]:
+    """Starts a rebuild as somebody else would."""
+
+    def run() -> None:
+        with closing(database.connect()) as connection, suppress(psycopg2.Error), connection.cursor() as cursor:
+            cursor.execute("REINDEX INDEX CONCURRENTLY gated")
+
+    thread = threading.Thread(target=run, daemon=True)
+    return thread.start
+
+
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index WHERE datname = current_database()"
+CANCEL = KILL.replace("terminate", "cancel")
+
+
+def test_a_rebuild_that_is_killed_in_any_phase_leaves_nothing_after_the_next_run(database: Database) -> None:
+    for where in PHASES:
+        with rebuilding(database, where, by_hand(database)):
+            assert reindex(database)["totals"].get("contended"), f"{where}: it is at work"
+            assert len(indexes(database)) == 4
+            database.sql(KILL)
+            until(lambda: not phase(database))
+        assert indexes(database)["gated"], f"{where}: the index can always be used"
+        left = {name for name, valid in indexes(database).items() if not valid}
+        assert left == {"gated_ccold" if where == SWAPPED else "gated_ccnew"}
+        result = reindex(database)
+        assert [(one["target"].partition(".")[2], one["outcome"]) for one in result["actions"] if one["changed"]] == [
+            (next(iter(left)), "done")
+        ]
+        assert indexes(database) == WELL, where
+        assert reindex(database)["changed"] is False, where
+
+
+def test_a_run_that_is_stopped_in_any_phase_cleans_up_itself(database: Database) -> None:
+    found: list[dict[str, Any]] = []
+
+    def start() -> None:
+        threading.Thread(target=lambda: found.append(reindex(database, indexes=["gated"])), daemon=True).start()
+
+    for where in PHASES:
+        if where == "waiting for writers before build":  # those are waited for before anything is sent
+            continue
+        broken(database, "gated")
+        before = files(database)
+        with rebuilding(database, where, start):
+            database.sql(CANCEL)
+            until(lambda: not phase(database))
+        until(lambda: found)
+        (action,) = found.pop()["actions"]
+        if where == SWAPPED:
+            assert action["outcome"] == "done"
+            assert action["reason"].startswith("rebuilt; canceling statement due to user request")
+            assert files(database)["gated"] != before["gated"]
+        else:
+            assert (action["outcome"], action["reason"][:43]) == ("failed", "canceling statement due to user request")
+        left = {name: valid for name, valid in indexes(database).items() if name not in WELL}
+        assert left == {} or "is still locked: the next run removes it" in action["reason"], where
+        reindex(database)
+        assert set(indexes(database)) == set(WELL), where
+        database.sql("DELETE FROM maintenance.state")
+
+
+def test_kill_9_in_the_middle(database: Database, tmp_path: Path) -> None:
+    broken(database, "gated")
+    options = {"indexes": ["gated"], **ALL}
+    code = (
+        "import json, sys; from tests.runs import perform; perform('reindex', sys.argv[1], **json.loads(sys.argv[2]))"
+    )
+    with gate_closed(database):
+        environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'collections'}:{REPOSITORY}", "HOME": str(tmp_path)}
+        arguments = [sys.executable, "-c", code, database.dsn, json.dumps(options)]
+        child = subprocess.Popen(arguments, env=environment)
+        try:
+            until(lambda: phase(database).startswith("building index"))
+        finally:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+        database.sql(KILL)  # the server would notice it by itself, some seconds later
+        until(lambda: not phase(database))
+    result = reindex(database)
+    assert {one["target"]: one["outcome"] for one in result["actions"] if one["changed"]} == {
+        "public.gated_ccnew": "done",
+        "public.gated": "done",
+    }
+    assert "was abandoned in reindex public.gated" in str(result["warnings"])
+    assert indexes(database) == WELL
+
+
+LOCKS = ["ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"]
+WORK = ["SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]
+
+
+def test_locks_of_each_strength(database: Database) -> None:
+    broken(database, "plain")
+    before = files(database)
+    for mode in LOCKS + WORK:
+        with transaction(database, f"LOCK TABLE item IN {mode} MODE") as other:
+            pid = other.info.backend_pid
+            action = reindex(database, indexes=["plain"])["actions"][0]
+            assert (action["outcome"], action["changed"]) == ("contended", False), mode
+            said = (
+                f"session {pid} (postgres, idle in transaction)"
+                if mode in LOCKS
+                else f"session {pid} is at work on its table"
+            )
+            assert said in action["reason"], mode
+    with transaction(database, "BEGIN ISOLATION LEVEL REPEATABLE READ; TABLE elsewhere") as other:
+        action = reindex(database, indexes=["plain"])["actions"][0]
+        assert action["outcome"] == "contended"
+        assert f"session {other.info.backend_pid}" in action["reason"]
+    with transaction(database, "LOCK TABLE item IN ACCESS EXCLUSIVE MODE; REINDEX INDEX item_pkey"):
+        assert {one["outcome"] for one in reindex(database)["actions"]} == {"contended", "unchanged"}
+    assert files(database) == before
+    assert indexes(database)["plain"] is False
+    failures = database.value("SELECT coalesce(sum((value -> 'failures')::int), 0) FROM maintenance.state")
+    assert failures == 0, "nothing was begun, so nothing has failed"
+    assert reindex(database, indexes=["plain"])["totals"] == {"done": 1}
+
+
+def test_what_others_do_between_decision_and_action(database: Database) -> None:
+    options = operation.read({**ALL, "indexes": ["plain"]})
+    cases = {
+        "DROP INDEX plain": "skipped",
+        "ALTER INDEX plain RENAME TO other": "skipped",
+        "DROP INDEX plain; CREATE INDEX plain ON elsewhere ((1))": "skipped",
+        "ALTER TABLE item RENAME TO items": "done",
+        "REINDEX INDEX plain": "done",
+    }
+    for statement, outcome in cases.items():
+        broken(database, "plain")
+        with closing(
+            open_session(ConnectionOptions.read(database.dsn, "require", 5, "", "refuse"), "test", 60)
+        ) as session:
+            context = Context(check=False)
+            (action,) = operation.decide(operation.facts(session, options, context), options, context)
+            assert isinstance(action, Action)
+            database.sql(statement)
+            assert operation.execute(session, action, context).status == outcome, statement
+        database.sql(
+            "DROP INDEX IF EXISTS plain; DROP INDEX IF EXISTS other; ALTER TABLE IF EXISTS items RENAME TO item"
+        )
+        database.sql("CREATE INDEX plain ON item (grp)")
+    assert indexes(database) == WELL
+
+
+def test_the_budget_ends_in_the_middle(database: Database) -> None:
+    broken(database, "gated")
+    with gate_closed(database):
+        (action,) = reindex(database, indexes=["gated"], budget=2)["actions"]
+    assert (action["outcome"], action["reason"]) == (
+        "deferred",
+        "the budget ended while it ran; it goes first next time",
+    )
+    assert set(indexes(database)) == set(WELL)
+    assert reindex(database)["totals"]["done"] == 1
+    assert indexes(database) == WELL
+
+
+def test_the_quiet_window_closes_in_the_middle(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.sql("CREATE UNIQUE INDEX gated_unique ON item (gate(id))")
+    broken(database, "gated_unique")
+    quiet = {"not_before": "00:00", "not_after": "23:59"}
+    monkeypatch.setattr(operation.Options, "is_quiet", lambda options, now: True)  # whatever the time is
+    monkeypatch.setattr(rebuild, "seconds_quiet", lambda window, now: 2.0)
+    with gate_closed(database):
+        (action,) = reindex(database, indexes=["gated_unique"], quiet=quiet)["actions"]
+    assert (action["outcome"], action["reason"]) == ("deferred", "its window closed while it ran")
+    assert indexes(database) == {**WELL, "gated_unique": False}
+
+
+UPSERT = "INSERT INTO item VALUES (%s, 1) ON CONFLICT (id) DO UPDATE SET grp = item.grp + 1"
+
+
+@contextmanager
+def upserts(database: Database) -> Iterator[list[str]]:
+    """Two sessions that insert, update and delete the same few rows; the errors that they get."""
+    errors: list[str] = []
+    over = threading.Event()
+    rounds = [0, 0]
+
+    def go(number: int) -> None:
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            while not over.is_set():
+                for key in (1001, 1002):
+                    with suppress(psycopg2.errors.DeadlockDetected):
+                        try:
+                            cursor.execute(
+                                "INSERT INTO item VALUES (%s, 1) ON CONFLICT (id) DO UPDATE SET grp = item.grp + 1",
+                                [key],
+                            )
+                            cursor.execute("DELETE FROM item WHERE id = %s", [key])
+                        except psycopg2.errors.UniqueViolation as error:
+                            errors.append(str(error))
+                rounds[number] += 1
+
+    threads = [threading.Thread(target=go, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: all(rounds))
+        yield errors
+        last = list(rounds)
+        until(lambda: all(now > before for now, before in zip(rounds, last)))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_upserts_are_never_disturbed_unless_that_is_allowed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "PATIENCE", 30.0)
+    with upserts(database) as errors:
+        for _run in range(5):
+            broken(database, "plain")
+            result = reindex(database, history=False)
+            assert {one["target"]: one["outcome"] for one in result["actions"]}["public.plain"] == "done"
+        assert errors == []
+        before = files(database)
+        result = reindex(
+            database, history=False, tables=None, include=["*"], overrides=[{"match": "*.item_pkey", "unique": True}]
+        )
+        assert files(database) == before, "it is not bloated"
+    broken(database, "item_pkey")
+    assert reindex(database, history=False, indexes=["item_pkey"])["actions"][0]["outcome"] == "skipped"
+    assert reindex(database, history=False, indexes=["item_pkey"], unique=True)["totals"] == {"done": 1}
+    assert files(database)["item_pkey"] != before["item_pkey"]
+    assert indexes(database) == WELL
