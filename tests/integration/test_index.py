@@ -272,6 +272,25 @@ def test_at_every_moment_of_a_replacement_there_is_an_index(database: Database) 
     assert database.value("SELECT obj_description('wanted'::regclass)") == "why's it there"
 
 
+def test_upserts_are_warned_of_where_they_fail_meanwhile(database: Database) -> None:
+    cases = [
+        ("CREATE UNIQUE INDEX wanted ON item (label)", "present", True),  # beside the primary key
+        ("CREATE UNIQUE INDEX wanted ON item (label) WITH (fillfactor = 70)", "present", True),
+        ("CREATE UNIQUE INDEX wanted ON item (label) WITH (fillfactor = 70)", "present", False),  # it is there
+        ("CREATE INDEX wanted ON item (label)", "present", True),  # the old one is dropped
+        ("CREATE INDEX wanted ON item (grp)", "present", False),
+        ("CREATE INDEX wanted ON item (grp)", "absent", False),
+        ("CREATE UNIQUE INDEX wanted ON item (label)", "present", True),
+        ("CREATE UNIQUE INDEX wanted ON item (label)", "absent", True),
+    ]
+    database.sql("CREATE TABLE lonely (id int)")
+    cases.append(("CREATE UNIQUE INDEX only_one ON lonely (id)", "present", False))
+    for definition, state, warned in cases:
+        for check in (True, False):
+            warnings = result(database, check, definition=definition, state=state)["warnings"]
+            assert any("INSERT ... ON CONFLICT fails now and then" in text for text in warnings) == warned, definition
+
+
 def test_what_was_said_about_the_old_index_is_kept(each: Database) -> None:
     each.sql("CREATE INDEX wanted ON item (lower(label)); CLUSTER item USING wanted")
     each.sql("ALTER INDEX wanted ALTER COLUMN 1 SET STATISTICS 500")

@@ -42,6 +42,23 @@ def test_thousands_are_decided_at_once(crowd: Database) -> None:
     assert idle["turns"] <= few["turns"]
 
 
+def test_thousands_of_indexes_are_decided_at_once(crowd: Database) -> None:
+    """The same for reindex: each table has a primary key and an index of its TOAST table."""
+    few = perform("reindex", crowd.dsn, check=True, include=["many.t_1"], min_size=0, history=False)
+    for _try in range(3):
+        began = time.monotonic()
+        idle = perform("reindex", crowd.dsn, check=True, include=["*"], min_size=0, history=False)
+        seconds = time.monotonic() - began
+        if seconds < 3:
+            break
+    assert seconds < 3
+    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": 2 * TABLES}, [])
+    assert idle["turns"] <= few["turns"]
+    small = perform("reindex", crowd.dsn, check=True, include=["*"], history=False)
+    assert small["actions"] == [], "what is too small is not told"
+    assert small["turns"] <= few["turns"]
+
+
 def test_several_at_once(crowd: Database, postgres15: Server) -> None:
     """What each would do for the database is done once, at the end; from 16 on."""
     older = postgres15.create_database()

@@ -24,7 +24,7 @@ from .. import Action, Context, Decision, Difference, Need, Outcome, Verdict, na
 from . import facts as index_facts
 from .build import Work
 from .facts import Facts, Index
-from .statements import BUILD, Statement, alike, left_behind, statements, strays
+from .statements import BUILD, DROP, Statement, alike, left_behind, statements, strays
 
 SPEC = Spec(
     {
@@ -115,7 +115,19 @@ def facts(session: Session, options: Options, context: Context) -> Facts:
 
 def decide(facts: Facts, options: Options, context: Context) -> list[Decision[tuple[Statement, ...]]]:
     """One decision: nothing to do, why nothing can be done, or the statements that lead to what is wanted."""
-    return [_decide(facts)]
+    decision = _decide(facts)
+    if isinstance(decision, Action) and _disturbs(facts, decision.payload):
+        context.warn(f"index {facts.target}: while a unique index is built or dropped concurrently, INSERT ... ON CONFLICT fails "
+                     "now and then with a duplicate key before PostgreSQL 19: do it when nobody does that")  # fmt: skip
+    return [decision]
+
+
+def _disturbs(facts: Facts, todo: Sequence[Statement]) -> bool:
+    """Whether INSERT ... ON CONFLICT may fail meanwhile."""
+    kinds = {statement.kind for statement in todo}
+    builds = facts.wanted is not None and facts.wanted.shape.unique and BUILD in kinds
+    drops = facts.found is not None and bool(facts.found.printed) and facts.found.shape.unique and DROP in kinds
+    return facts.upserts and (builds or drops)
 
 
 def _decide(facts: Facts) -> Decision[tuple[Statement, ...]]:

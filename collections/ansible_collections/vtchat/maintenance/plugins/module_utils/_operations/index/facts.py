@@ -19,6 +19,7 @@ from typing import Any
 
 from ..._errors import SqlError
 from ..._postgres import catalog
+from ..._postgres.capabilities import UPSERTS_BESIDE_REBUILDS
 from ..._postgres.concurrently import HAZARD, HAZARDOUS
 from ..._postgres.driver import sql
 from ..._postgres.index_definition import Definition, Shape, shape, working_name
@@ -33,6 +34,7 @@ SELECT t.*, t.oid::bigint AS table_oid,
        pg_catalog.pg_has_role(c.relowner, 'USAGE') AS owns,
        pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE') AS may_create,
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP') AS may_temp,
+       EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = t.oid AND i.indisunique AND i.indisvalid) AS has_unique,
        pg_catalog.set_config('standard_conforming_strings', 'on', false)
 FROM target AS t LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
 """
@@ -90,6 +92,8 @@ found AS (
                OR pg_catalog.pg_has_role(n.nspowner, 'USAGE')) AS may_drop,
            coalesce(i.indisreplident, false) AS replica_identity, coalesce(i.indisclustered, false) AS clustered,
            coalesce(pg_catalog.pg_get_indexdef(i.indexrelid), '') AS printed, s.spcname AS tablespace,
+           EXISTS (SELECT FROM pg_catalog.pg_index AS o WHERE o.indrelid = i.indrelid AND o.indisunique AND o.indisvalid
+                   AND o.indexrelid <> i.indexrelid) AS beside_unique,
            pg_catalog.obj_description(c.oid, 'pg_class') AS comment, h.inhparent::bigint AS inherited,
            quote_ident(hn.nspname) || '.' || quote_ident(hc.relname) AS inherited_from,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('name', k.conname, 'type', k.contype, 'table',
@@ -121,6 +125,7 @@ class Index:
     inherited   oid of the partitioned index of which it is a part
     needed_by   constraints: name, type (p, u, x, f), table
     statistics  column number -> statistics target that somebody has set
+    beside_unique  whether its table has another unique index
     builder     process id of somebody who is building an index on its table right now
     """
 
@@ -137,6 +142,7 @@ class Index:
     replica_identity: bool = False
     clustered: bool = False
     printed: str = ""
+    beside_unique: bool = False
     tablespace: str | None = None
     comment: str | None = None
     inherited: int | None = None
@@ -189,6 +195,8 @@ class Facts:
     target  its name, for people
     fault   why nothing can be done, "" otherwise
     hazard  why nothing can be built, "" otherwise
+    upserts whether INSERT ... ON CONFLICT fails now and then while a unique index is built or dropped: before PostgreSQL 19,
+            where the table has one by which it may go
     wanted  None if there is to be none
     found   what has the name
     parts   the table and, if it is partitioned, its partitions
@@ -200,6 +208,7 @@ class Facts:
     name: str
     fault: str = ""
     hazard: str = ""
+    upserts: bool = False
     wanted: Wanted | None = None
     found: Index | None = None
     parts: list[Table] = field(default_factory=list)
@@ -231,6 +240,7 @@ def read_wanted(session: Session, definition: Definition) -> Facts:
         schema=relation.schema,
         name=definition.name,
         hazard=HAZARD if session.server.version_num in HAZARDOUS else "",
+        upserts=row["has_unique"] and not session.server.has(UPSERTS_BESIDE_REBUILDS),
         wanted=Wanted(
             table=next(part for part in parts if part.oid == row["table_oid"]),
             shape=trial.shape,
@@ -337,7 +347,8 @@ def read_existing(session: Session, name: Name) -> Facts:
     if partitioned is not None:
         parts, below = _read(session, sql.SQL("i.indrelid IN (SELECT oid FROM tree)"), partitioned.table_oid)
         others += [index for index in below if index.oid not in {known.oid for known in indexes}]
-    return Facts(target, schema, name.name, found=found, parts=parts, others=others)
+    upserts = found is not None and found.beside_unique and not session.server.has(UPSERTS_BESIDE_REBUILDS)
+    return Facts(target, schema, name.name, upserts=upserts, found=found, parts=parts, others=others)
 
 
 def read_index(session: Session, schema: str, name: str) -> Index | None:
