@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import METHODS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.options import SPEC, THRESHOLDS
 from tests.runs import perform
-from tests.servers import Database
+from tests.servers import REPOSITORY, Database
 
 ROWS = 20_000
 SMALL: dict[str, Any] = {"min_size": 64 << 10, "min_gain": 0}
@@ -298,22 +301,35 @@ def test_what_is_not_valid_is_repaired_and_hopeless_ones_are_left_alone(database
 
 
 def test_collations_of_another_version(database: Database) -> None:
-    each, new = database, True  # an older server without ICU has no collation with a version
-    each.sql("CREATE COLLATION coll (provider = builtin, locale = 'C.UTF-8')")
-    each.sql("CREATE INDEX by_coll ON item (label COLLATE coll)")
-    each.sql("CREATE INDEX by_expression ON item ((label COLLATE coll > 'a')); CREATE INDEX coll_hash ON item USING hash "
+    database.sql("CREATE COLLATION coll (provider = builtin, locale = 'C.UTF-8')")
+    database.sql("CREATE INDEX by_coll ON item (label COLLATE coll)")
+    database.sql("CREATE INDEX by_expression ON item ((label COLLATE coll > 'a')); CREATE INDEX coll_hash ON item USING hash "
              "(label COLLATE coll)")  # fmt: skip
-    each.sql("UPDATE pg_collation SET collversion = '0' WHERE collname = 'coll'")
+    database.sql("UPDATE pg_collation SET collversion = '0' WHERE collname = 'coll'")
     depend = {"by_coll", "by_expression"}
-    assert told(reindex(each, check=True))["by_coll"][1].startswith("the collation public.coll has version ")
-    assert outcomes(reindex(each, history=False))["by_coll"] == "skipped", "nobody would know of it the next time"
-    assert done(reindex(each)) == depend
-    assert done(reindex(each)) == set(), "once is enough"
-    if new:
-        each.sql("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
-        actual = each.value(
-            "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
-        )
-        expected = {"by_both", "by_spare", "by_lower"} if actual else set()
-        assert done(reindex(each)) == expected
-        assert done(reindex(each)) == set()
+    assert told(reindex(database, check=True))["by_coll"][1].startswith("the collation public.coll has version ")
+    assert outcomes(reindex(database, history=False))["by_coll"] == "skipped", "nobody would know of it the next time"
+    assert done(reindex(database)) == depend
+    assert done(reindex(database)) == set(), "once is enough"
+    database.sql("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
+    actual = database.value(
+        "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
+    )
+    expected = {"by_both", "by_spare", "by_lower"} if actual else set()
+    assert done(reindex(database)) == expected
+    assert done(reindex(database)) == set()
+
+
+def test_the_thresholds_are_documented() -> None:
+    """Default and unit of each, in a table of docs/operations.md."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Reindex\n")[2].partition("\n## ")[0]
+    table = dict(re.findall(r"^\| `(\w+)` \| (\w[\w.]*) \| \w", section, re.MULTILINE))
+    known = {**THRESHOLDS, "min_size": SPEC.options["min_size"], "max_size": SPEC.options["max_size"]}
+    words = {"False": "no", "None": "none"}
+    defaults = {name: str(how.get("default")) for name, how in known.items()}
+    assert {name: words.get(default, default) for name, default in defaults.items()} == {
+        name: table.get(name) for name in known
+    }
+    methods = re.findall(r"^\| `(\w+)` \| \S.* \| (?:high|medium)", section, re.MULTILINE)
+    assert tuple(methods) == METHODS
