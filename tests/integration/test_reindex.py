@@ -59,9 +59,7 @@ def database(database: Database) -> Database:
 
 def load(made: Database) -> None:
     made.sql(TABLE)
-    counted(made)
-    made.sql("ANALYZE item")
-    counted(made)
+    analyze(made)
 
 
 def counted(database: Database) -> None:
@@ -69,6 +67,13 @@ def counted(database: Database) -> None:
     if database.value("SELECT current_setting('server_version_num')::int") >= 150000:
         database.sql("SELECT pg_stat_force_next_flush()")
         database.sql("SELECT 1")
+
+
+def analyze(database: Database, table: str = "item") -> None:
+    """What has changed before counts as changed before, whenever the session reports it."""
+    counted(database)
+    database.sql(f"ANALYZE {table}")
+    counted(database)
 
 
 def delete(database: Database) -> None:
@@ -137,7 +142,7 @@ def test_each_method_says_about_the_same(each: Database) -> None:
     each.sql("CREATE EXTENSION pgstattuple")
     each.sql("CREATE INDEX by_grown ON item (code)")
     each.sql("INSERT INTO item SELECT i, i, 'Item ' || i, md5(i::text)::uuid FROM generate_series(100001, 140000) AS i")
-    each.sql("ANALYZE item")
+    analyze(each)
     for _turn in range(2):
         exact, estimate = (
             {
@@ -179,7 +184,7 @@ def test_where_statistics_say_nothing_there_is_no_number(database: Database) -> 
     never = ("no number: nobody knows what has changed since the last analyze: there was none, or statistics were reset or "
              "restored")  # fmt: skip
     assert {reason for _outcome, reason in told(reindex(database, check=True, tables=["n"])).values()} == {never}
-    database.sql("ANALYZE n")
+    analyze(database, "n")
     found = told(reindex(database, check=True, tables=["n"]))
     assert found["by_name"][1] == "no number: name is stored there in another form than in the table"
     assert found["by_wide"][1] == (
@@ -192,8 +197,8 @@ def test_where_statistics_say_nothing_there_is_no_number(database: Database) -> 
         "changed since the last analyze, which makes its numbers worthless"
         in told(reindex(database, check=True))["by_code"][1]
     )
-    database.sql("ANALYZE item; SELECT pg_stat_reset()")
-    counted(database)
+    analyze(database)
+    database.sql("SELECT pg_stat_reset()")
     found = told(reindex(database, check=True))
     assert {reason for name, (_outcome, reason) in found.items() if name in NO_NUMBER or name == "by_code"} == {never}
 
