@@ -247,6 +247,17 @@ def test_analyze_shows_that_it_is_not_bloated_after_all(database: Database) -> N
     assert (again["totals"], again["changed"]) == ({"unchanged": 1}, False)
 
 
+def test_an_index_without_rows_is_nothing_but_bloat(database: Database) -> None:
+    for statement in ("DELETE FROM item", "VACUUM ANALYZE item"):
+        database.sql(statement)
+        counted(database)
+    result = reindex(database)
+    empty = {name for name, outcome in outcomes(result).items() if outcome == "done"}
+    assert {*BTREES, "by_hash"} <= empty, told(result)
+    assert max(sizes(database)[name] for name in empty) <= 10 * 8192
+    assert reindex(database)["changed"] is False
+
+
 def test_compared_with_its_own_past(database: Database) -> None:
     others = {"by_tags", "by_place", "by_hash", "by_grp", "by_spare", "by_lower", "by_part"}
     assert done(reindex(database)) == set()

@@ -58,7 +58,7 @@ def rebuild_fault(version_num: int, deferrable: bool, partial: bool) -> str:
 class Concurrently:
     """Sends statements one after the other.
 
-    waited   seconds spent waiting for older transactions before them
+    waited   seconds spent waiting for older transactions before them; spent: likewise, those in vain included
     started  whether the present statement has been sent
     """
 
@@ -66,6 +66,7 @@ class Concurrently:
     seconds_left: Callable[[], float]
     sleep: Callable[[float], None] = time.sleep
     waited: float = 0.0
+    spent: float = 0.0
     started: bool = False
 
     def run(self, query: sql.Composed, wait: Wait, patience: float = float("inf")) -> None:
@@ -80,10 +81,14 @@ class Concurrently:
 
     def wait(self, wait: Wait, patience: float = float("inf")) -> None:
         """Wait for those whom a statement would have to wait for. Raises Contended."""
-        end = time.monotonic() + patience
-        self.waited += wait.over(
-            self.session, lambda: min(self.seconds_left(), end - time.monotonic() + RESERVE), self.sleep
-        )
+        began = time.monotonic()
+        end = began + patience
+        try:
+            self.waited += wait.over(
+                self.session, lambda: min(self.seconds_left(), end - time.monotonic() + RESERVE), self.sleep
+            )
+        finally:
+            self.spent += time.monotonic() - began
 
     def send(self, query: sql.Composed) -> None:
         """CONCURRENTLY. Before 17, functions that an index uses see the path of the session."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -166,3 +167,17 @@ def working_name(name: str, part: str = "", turn: int = 0) -> str:
     room = MAX_NAME_BYTES - len(digest) - 1
     stem = f"{name}_{part or 'new'}".encode()[:room].decode(errors="ignore")
     return f"{stem}_{digest}"
+
+
+def is_working_name(name: str, table: str) -> bool:
+    """Whether working_name() has given that name to an index of that table. One that was cut is known by its form alone."""
+    found = re.fullmatch(r"(.+)_[0-9a-f]{8}", name, re.DOTALL)
+    if found is None:
+        return False
+    if len(name.encode()) > MAX_NAME_BYTES - 4:
+        return True
+    for part in ("", table):
+        stem = found[1].removesuffix(f"_{part or 'new'}")
+        if stem != found[1] and name in (working_name(stem, part, turn) for turn in (0, 1)):
+            return True
+    return False

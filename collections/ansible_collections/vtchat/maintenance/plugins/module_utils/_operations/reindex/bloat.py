@@ -34,6 +34,7 @@ ROW_ADDRESS = 6
 ALIGNMENT = 8
 INNER_FILLFACTOR = 70
 META_PAGES = 1
+EMPTY_PAGES = 10  # of an index without rows, of any type: a hash index has four buckets and their maps
 # A posting list, which has one key and the addresses of all its rows, takes at most a tenth of a page when it is built.
 POSTING_SHARE = 0.1
 # Values longer than this have a header of four bytes, which is aligned. Longer keys may be compressed.
@@ -165,6 +166,11 @@ def estimate(size: int, rows: float, columns: Sequence[Column], fillfactor: int,
     fresh = btree_pages(rows, tuple_size(columns), fillfactor, page) * page
     confidence = MEDIUM if all(column.fixed for column in columns) else LOW
     return Bloat(size, min(size, fresh), ESTIMATE, confidence)
+
+
+def empty(size: int, page: int) -> Bloat:
+    """Of an index without rows, whatever its type."""
+    return Bloat(size, min(size, EMPTY_PAGES * page), ESTIMATE, MEDIUM)
 
 
 def most(size: int, rows: float, columns: Sequence[Column], fillfactor: int, page: int) -> float:

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 from ..._postgres import catalog
 from ..._postgres.names import quote
 from ..._postgres.server import Server
 from ..._result import CONTENDED, FAILED, SKIPPED, UNCHANGED
-from ..._units import size
+from ..._units import duration, size
 from .. import Action, Context, Decision, Effect, Verdict
 from .bloat import BASELINE, ESTIMATE
 from .facts import BRIN, Index
 from .leftovers import Leftover
 from .measure import Assessed, no_number, told
 from .options import Options
-from .refusals import drop_statement, refusal
+from .refusals import drop_statement, needs_quiet, refusal, seconds_quiet
 
 DROP, REBUILD, FLUSH = "drop", "rebuild", "flush"
 # Why, the most urgent first.
@@ -35,6 +35,23 @@ FORGETFUL = ("without a history nobody would know that it was done, and each run
 RATE = 20e6
 
 
+@dataclass
+class Patience:
+    """Seconds that all rebuilds of a step together wait for transactions: one that stays open may be in the way of all."""
+
+    most: ClassVar[float] = 60.0
+    least: ClassVar[float] = 1.0  # for each of them
+    left: float = field(default_factory=lambda: Patience.most)
+
+    def next(self) -> float:
+        """For the next one."""
+        return max(self.least, self.left)
+
+    def spend(self, seconds: float) -> None:
+        """So long one has waited."""
+        self.left -= seconds
+
+
 @dataclass(frozen=True)
 class Work:
     """What is to be done with an index. assessed: as it was when that was decided; confirm: ANALYZE first, and look again."""
@@ -43,6 +60,7 @@ class Work:
     assessed: Assessed
     why: int
     options: Options
+    patience: Patience
     confirm: bool = False
 
 
@@ -59,7 +77,7 @@ class Facts:
 def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Work]]:
     """One decision for each index: what is done in its order, then what is left, then what needs nothing."""
     rates = [one.memory.rate for one in facts.indexes if one.memory.rate]
-    deciding = _Deciding(facts, options, context, median(rates) if rates else RATE)
+    deciding = _Deciding(facts, options, context, median(rates) if rates else RATE, Patience())
     made = [decision for one in facts.indexes for decision in deciding.one(one)]
     actions = [decision for decision in made if isinstance(decision, Action)]
     verdicts = [*facts.verdicts, *(decision for decision in made if isinstance(decision, Verdict))]
@@ -80,6 +98,7 @@ class _Deciding:
     options: Options
     context: Context
     rate: float
+    patience: Patience
 
     def one(self, one: Assessed) -> list[Decision[Work]]:
         """No decision for what nobody has chosen, and for what is too small to be looked at."""
@@ -109,7 +128,9 @@ class _Deciding:
         if not index.may_drop or not index.may_use_schema:
             by_owner = f"{drop_statement(index)} as {quote(index.owner)}"
             return Verdict(index.target, f"{reason}, and only its owner may drop it: {by_owner}", SKIPPED, numbers)
-        return Action(index.target, reason, Work(DROP, one, LEFT, self.options), numbers, (drop_statement(index),))
+        return Action(
+            index.target, reason, Work(DROP, one, LEFT, self.options, self.patience), numbers, (drop_statement(index),)
+        )
 
     def _right(self, index: Index) -> str:
         """What forbids it, "" if nothing does."""
@@ -144,7 +165,9 @@ class _Deciding:
         if outside:
             return Verdict(index.target, outside, UNCHANGED, {"bytes": index.bytes})
         if index.bytes is None:
-            return Verdict(index.target, f"somebody has locked it as a whole: {_busy(index)}", CONTENDED)
+            return Verdict(
+                index.target, f"somebody has locked it as a whole{f': {_busy(index)}' if index.busy else ''}", CONTENDED
+            )
         if one.bloat is None:
             return Verdict(index.target, f"no number: {no_number(one)}", UNCHANGED, _numbers(one), one.news)
         below = (
@@ -171,6 +194,9 @@ class _Deciding:
             refused = FORGETFUL
         if refused:
             return Verdict(index.target, f"{reason}; {refused}", SKIPPED, numbers, one.news)
+        late = self._too_late(one, numbers["expected_seconds"])
+        if late:
+            return Verdict(index.target, f"{reason}; {late}", SKIPPED, numbers, one.news)
         if one.memory.skip and not index.asked:
             memory = one.memory.skipped()
             text = f"{reason}; {one.memory.failures} rebuilds in a row have failed ({one.memory.failed}): it is left out of "
@@ -181,7 +207,7 @@ class _Deciding:
         statement = f"REINDEX INDEX CONCURRENTLY {index.target}"
         confirm = self._confirm(one, why)
         statements = ([f"ANALYZE {index.table_target}"] if confirm else []) + [statement]
-        work = Work(REBUILD, one, why, self.options, confirm)
+        work = Work(REBUILD, one, why, self.options, self.patience, confirm)
         return Action(index.target, reason, work, numbers, tuple(statements), size=index.bytes)
 
     def _confirm(self, one: Assessed, why: int) -> bool:
@@ -198,7 +224,24 @@ class _Deciding:
             return Verdict(index.target, f"{reason}; but {_busy(index)}", CONTENDED, numbers, one.news)
         statement = f"SELECT gin_clean_pending_list('{index.target}')"
         return Action(
-            index.target, reason, Work(FLUSH, one, PENDING, self.options), numbers, (statement,), size=one.pending
+            index.target,
+            reason,
+            Work(FLUSH, one, PENDING, self.options, self.patience),
+            numbers,
+            (statement,),
+            size=one.pending,
+        )
+
+    def _too_late(self, one: Assessed, seconds: float) -> str:
+        """Whether its window would close before it is done, as a reason; "" if not, or if no window counts."""
+        index, quiet = one.index, self.options.quiet
+        if quiet is None or index.now is None or not needs_quiet(one, self.facts.server):
+            return ""
+        left = seconds_quiet(quiet, index.now)
+        return (
+            f"it is expected to take {duration(seconds)}, and its window closes in {duration(left)}"
+            if seconds > left
+            else ""
         )
 
     def _remembers(self) -> bool:
@@ -231,7 +274,7 @@ def _busy(index: Index) -> str:
     if index.builder:
         return f"session {index.builder} is building an index of its table right now"
     who = f"autovacuum, process {index.busy}," if index.autovacuum else f"session {index.busy}"
-    return f"{who} is at work on its table" if index.busy else "it is gone by now"
+    return f"{who} is at work on its table"
 
 
 def _relation(index: Index) -> catalog.Relation:

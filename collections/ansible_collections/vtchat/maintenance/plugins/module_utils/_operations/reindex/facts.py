@@ -25,8 +25,7 @@ from .. import Context, Verdict
 from . import queries
 
 BTREE, GIN, BRIN = "btree", "gin", "brin"
-# Share of a page that a fresh index fills, in percent, by access method: src/include/access of each.
-FILLFACTORS = {"btree": 90, "hash": 75, "gist": 90, "spgist": 80}
+FILLFACTOR = 90  # percent of a page that a fresh B-tree fills; BTREE_DEFAULT_FILLFACTOR
 PENDING_LIMIT_KIB = 1024  # the unit of the setting gin_pending_list_limit
 
 
@@ -120,14 +119,20 @@ class Index:
         found = dict(one.partition("=")[::2] for one in self.settings)
         return found.get(name, default)
 
+    def is_on(self, name: str) -> bool:
+        """Whether a storage parameter that is on by default is; written as the user did (parse_bool() of the server)."""
+        value = self.setting(name, "on").lower()
+        return not ("false".startswith(value) or "no".startswith(value) or value in ("of", "off", "0"))
+
     @property
     def fillfactor(self) -> int:
-        return int(self.setting("fillfactor", str(FILLFACTORS.get(self.method, 100))))
+        """Of a B-tree."""
+        return int(self.setting("fillfactor", str(FILLFACTOR)))
 
     @property
     def pending_room(self) -> int:
         """Bytes of a GIN index's pending list from which on whoever inserts flushes it; 0 where it has none."""
-        if self.setting("fastupdate", "on") not in ("on", "true", "1", "yes"):
+        if not self.is_on("fastupdate"):
             return 0
         own = self.setting("gin_pending_list_limit", "")
         return int(own) * PENDING_LIMIT_KIB if own else self.pending_limit

@@ -121,7 +121,10 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
     why = _rows_fault(index, just_counted)
     if why:
         return replace(one, why=why)
-    occupied, ratio = index.bytes or 0, (index.bytes or 0) / index.rows
+    occupied = index.bytes or 0
+    if not index.rows:
+        return replace(one, bloat=bloat.empty(occupied, index.page)) if method != EXACT else one
+    ratio = occupied / index.rows
     past = memory.best
     one = replace(one, memory=memory.seen(ratio))
     estimated, why = _estimate(index, columns) if method in (AUTO, ESTIMATE) else (None, "")
@@ -144,14 +147,14 @@ def _rows_fault(index: Index, just_counted: bool) -> str:
     if index.rows < 0:
         return f"there was no {what} yet, so nobody knows how many rows it has"
     if just_counted:
-        return "" if index.rows else "it has no rows"
+        return ""
     if not index.counted:
         return (
             f"nobody knows what has changed since the last {what}: there was none, or statistics were reset or restored"
         )
     if bloat.stale(index.table_rows, index.changed):
         return f"{rows(index.changed)} changed since the last {what}, which makes its numbers worthless"
-    return "" if index.rows else "it has no rows"
+    return ""
 
 
 def _estimate(index: Index, found: list[dict[str, Any]]) -> tuple[Bloat | None, str]:
@@ -201,8 +204,11 @@ def _column(row: dict[str, Any], number: float) -> Column:
 
 def _may_post(index: Index, found: list[dict[str, Any]]) -> bool:
     """Whether equal keys are stored once when it is built."""
-    wanted = index.setting("deduplicate_items", "on") in ("on", "true", "1", "yes")
-    return wanted and not index.unique and all(row["same_bytes"] and not row["includes"] for row in found)
+    return (
+        index.is_on("deduplicate_items")
+        and not index.unique
+        and all(row["same_bytes"] and not row["includes"] for row in found)
+    )
 
 
 def _is_measured(one: Assessed, found: list[dict[str, Any]], refused: Callable[[Assessed], str]) -> bool:
@@ -276,7 +282,11 @@ def _exact(one: Assessed, row: dict[str, Any]) -> Assessed:
     index = one.index
     found = bloat.exact(row["bytes"], row["leaves"], row["inner"], row["density"] or 0.0, index.fillfactor, index.page)
     memory = one.memory
-    if not _rows_fault(index, just_counted=False) and (memory.best is None or memory.basis not in (REBUILT,)):
+    if (
+        index.rows > 0
+        and not _rows_fault(index, just_counted=False)
+        and (memory.best is None or memory.basis not in (REBUILT,))
+    ):
         memory = replace(memory, best=min(memory.best or float("inf"), found.fresh / index.rows), basis=MEASURED)
     return replace(one, bloat=found, why="", before=one.bloat, memory=memory)
 

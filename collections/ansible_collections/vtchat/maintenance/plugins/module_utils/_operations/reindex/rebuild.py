@@ -11,12 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres import restricted_path
-from ..._postgres.capabilities import UPSERTS_BESIDE_REBUILDS
 from ..._postgres.concurrently import Concurrently
 from ..._postgres.driver import sql
 from ..._postgres.names import qualified
@@ -27,15 +25,14 @@ from ..._postgres.sqlstates import QUERY_CANCELED, UNDEFINED_OBJECT, UNDEFINED_T
 from ..._postgres.waits import EVERYBODY, RESERVE, Wait
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, SKIPPED, UNCHANGED
 from ..._units import size
-from ..._window import Window
 from .. import Context, Outcome
 from . import facts, leftovers, measure
 from .bloat import Bloat
-from .decide import BLOATED, Work
+from .decide import BLOATED, INVALID, Work
 from .facts import Index
 from .measure import Assessed
+from .refusals import needs_quiet, seconds_quiet
 
-PATIENCE = 60.0  # seconds that one index waits for older transactions, while others could be rebuilt
 GONE = (UNDEFINED_OBJECT, UNDEFINED_TABLE)
 
 # What a session that rebuilds indexes tells others: the phase, and how much of it is done.
@@ -44,11 +41,6 @@ SELECT p.phase, coalesce(100 * p.blocks_done / nullif(p.blocks_total, 0), 100 * 
                          100 * p.lockers_done / nullif(p.lockers_total, 0)) AS share
 FROM pg_catalog.pg_stat_progress_create_index AS p WHERE p.pid = {pid}
 """
-
-
-def seconds_quiet(window: Window, now: datetime) -> float:
-    """For how long a window stays open."""
-    return (window.closes(now) - now).total_seconds()
 
 
 @dataclass
@@ -84,15 +76,21 @@ class Rebuild:
     def _look_again(self) -> Outcome | None:
         """What has changed since it was decided, None where it is still due. Statistics are renewed where they decide."""
         try:
-            self.sender.wait(self._wait, PATIENCE)
+            self.sender.wait(self._wait, self.work.patience.next())
         except Contended as error:
             return Outcome(CONTENDED, str(error))
+        finally:
+            self.work.patience.spend(self.sender.spent)
         if self.work.confirm:
             self._analyze()
         now = self._now()
         if now is None:
             return Outcome(SKIPPED, "it was dropped meanwhile, or has another name")
         self.assessed = now
+        if self.work.why == INVALID and now.index.valid:
+            return Outcome(UNCHANGED, "somebody else has made it valid meanwhile")
+        if needs_quiet(now, self.session.server) and not self.options.is_quiet(now.index.now):
+            return Outcome(SKIPPED, "its window has closed meanwhile")
         if self.work.why != BLOATED:
             return None
         if now.bloat is not None and not now.due:
@@ -133,7 +131,7 @@ class Rebuild:
         self.sender.seconds_left = self._seconds_left()
         try:
             with self.context.observe(index.target, self._look):
-                self.sender.run(statement, self._wait, PATIENCE)
+                self.sender.run(statement, self._wait, self.work.patience.next())
         except (Contended, SqlError) as error:
             if not self.session.alive:
                 raise
@@ -143,10 +141,7 @@ class Rebuild:
     def _seconds_left(self) -> Callable[[], float]:
         """The budget, and for a unique index the time for which its window is open."""
         index, left = self.assessed.index, self.context.seconds_left
-        bound = (
-            index.upserts and not self.assessed.limits.unique and not self.session.server.has(UPSERTS_BESIDE_REBUILDS)
-        )
-        if not bound or self.options.quiet is None or index.now is None:
+        if not needs_quiet(self.assessed, self.session.server) or self.options.quiet is None or index.now is None:
             return left
         end = time.monotonic() + seconds_quiet(self.options.quiet, index.now)
         return lambda: min(left(), end - time.monotonic())
@@ -172,12 +167,11 @@ class Rebuild:
             outcome = Outcome(CONTENDED, f"{error}{blocked}{left}")
         elif error.sqlstate in GONE and not self._exists():
             return Outcome(SKIPPED, "it was dropped meanwhile, or has another name")
+        elif error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
+            # How often that is tried again is for the engine to know.
+            return Outcome(DEFERRED, f"the budget ended while it ran; it goes first next time{left}")
         elif error.sqlstate == QUERY_CANCELED and self.sender.seconds_left() < RESERVE:
-            late = self.context.seconds_left() < RESERVE
-            what = (
-                "the budget ended while it ran; it goes first next time" if late else "its window closed while it ran"
-            )
-            outcome = Outcome(DEFERRED, f"{what}{left}")
+            outcome = Outcome(DEFERRED, f"its window closed while it ran{left}")
         else:
             advice = "; remove the duplicates first" if error.sqlstate == UNIQUE_VIOLATION else ""
             advice = advice or restricted_path.advice(error, self.session.server)
@@ -256,9 +250,11 @@ def drop(session: Session, context: Context, work: Work) -> Outcome:
         return Outcome(CONTENDED, f"session {left.index.builder} is building it right now")
     wait = Wait(index.heap, EVERYBODY)
     try:
-        sender.run(sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier), wait, PATIENCE)
+        sender.run(sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier), wait, work.patience.next())
     except Contended as error:
         return Outcome(CONTENDED, f"{error}{sender.blocked_by(wait)}")
+    finally:
+        work.patience.spend(sender.spent)
     waited = {"seconds_waited": round(sender.waited, 3)}
     return Outcome(DONE, changed=True, numbers={**waited, "won_bytes": left.index.bytes})
 

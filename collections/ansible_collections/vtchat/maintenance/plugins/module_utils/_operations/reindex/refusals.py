@@ -9,11 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from ..._postgres.capabilities import UPSERTS_BESIDE_REBUILDS
 from ..._postgres.concurrently import rebuild_fault
+from ..._postgres.index_definition import is_working_name
 from ..._postgres.names import quote
 from ..._postgres.server import Server
+from ..._window import Window
 from .facts import Index
 from .leftovers import Leftover, ending
 from .measure import Assessed
@@ -45,6 +48,8 @@ def _impossible(index: Index) -> str:
         return f"DROP INDEX CONCURRENTLY was interrupted: {drop_statement(index)} once more"
     if not index.valid and ending(index.name)[0]:
         return f"an interrupted rebuild seems to have left it, but of no index that there is: {drop_statement(index)}"
+    if not index.valid and is_working_name(index.name, index.table):
+        return "the operation index has begun to build it, and goes on with it when it runs the next time"
     return ""
 
 
@@ -57,10 +62,20 @@ def _stuck(index: Index, left: Mapping[int, Leftover]) -> str:
     return ""
 
 
+def needs_quiet(one: Assessed, server: Server) -> bool:
+    """Whether INSERT ... ON CONFLICT would fail beside its rebuild, and nobody has said that this may be."""
+    return one.index.upserts and not one.limits.unique and not server.has(UPSERTS_BESIDE_REBUILDS)
+
+
+def seconds_quiet(window: Window, now: datetime) -> float:
+    """For how long a window stays open; 0 where it is not."""
+    return (window.closes(now) - now).total_seconds()
+
+
 def _upserts(one: Assessed, server: Server, options: Options) -> str:
     """Why a unique index is left as it is now."""
     index = one.index
-    if not index.upserts or one.limits.unique or server.has(UPSERTS_BESIDE_REBUILDS) or options.is_quiet(index.now):
+    if not needs_quiet(one, server) or options.is_quiet(index.now):
         return ""
     when = f", or wait for the window from {options.quiet}" if options.quiet else ", or give a quiet window"
     kind = "the primary key" if index.primary else "a unique index"

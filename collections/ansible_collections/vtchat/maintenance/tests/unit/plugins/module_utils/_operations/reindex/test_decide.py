@@ -28,6 +28,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.rei
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.measure import Assessed
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.memory import Memory
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.concurrently import HAZARD
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server
 
 MIB = 1 << 20
@@ -393,3 +394,49 @@ def test_names_and_needs(given: dict[str, Any], named: list[str], needed: list[t
 def test_storage_parameters(settings: tuple[str, ...], fillfactor: int, room: int) -> None:
     index = replace(INDEX, settings=settings)
     assert (index.fillfactor, index.pending_room) == (fillfactor, room)
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict", "reason"),
+    [
+        (1.0 * MIB, None, BLOATED),
+        (0.001 * MIB, "skipped", f"{BLOATED}; it is expected to take 11 h 7 min, and its window closes in 2 h"),
+    ],
+)
+def test_a_rebuild_that_would_outlast_its_window_is_not_begun(rate: float, verdict: str | None, reason: str) -> None:
+    one = assessed(HALF, Memory(100, rate=rate), unique=True)
+    quiet = {"not_before": "02:00", "not_after": "05:00"}
+    (decision,) = decide(one, quiet=quiet)
+    assert (decision.verdict, decision.reason) == (verdict, reason)
+    (free,) = decide(replace(one, index=replace(one.index, unique=False)), quiet=quiet)
+    assert isinstance(free, Action)
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"),
+    [("on", True), ("true", True), ("T", True), ("yes", True), ("1", True), ("off", False), ("of", False), ("f", False),
+     ("FALSE", False), ("n", False), ("no", False), ("0", False)],
+)  # fmt: skip
+def test_switches_are_read_as_the_server_reads_them(value: str, enabled: bool) -> None:
+    assert (
+        replace(INDEX, settings=("fillfactor=50", f"deduplicate_items={value}")).is_on("deduplicate_items") == enabled
+    )
+    assert INDEX.is_on("deduplicate_items")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        (working_name("some index"), True),
+        (working_name("i", "t"), True),
+        (working_name("i", "t", 1), True),
+        (working_name("i" * 60), True),
+        (working_name("i", "another"), False),
+        ("i_new_00000000", False),
+        ("i", False),
+    ],
+)
+def test_what_the_operation_index_has_begun_is_left_to_it(name: str, ours: bool) -> None:
+    (decision,) = decide(assessed(name=name, valid=False))
+    assert (decision.verdict == "skipped") == ours
+    assert ("the operation index has begun to build it" in decision.reason) == ours
