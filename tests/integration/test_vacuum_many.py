@@ -52,7 +52,7 @@ def test_thousands_of_indexes_are_decided_at_once(crowd: Database) -> None:
         if seconds < 3:
             break
     assert seconds < 3
-    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": 2 * TABLES}, [])
+    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": 2 * CROWD}, [])
     assert idle["turns"] <= few["turns"]
     small = perform("reindex", crowd.dsn, check=True, include=["*"], history=False)
     assert small["actions"] == [], "what is too small is not told"
