@@ -209,3 +209,19 @@ def test_names_that_are_wrong_do_not_stop_the_others(database: Database) -> None
     assert [one[:2] for one in told(result)[1:]] == [(name, "failed") for name in failed]
     assert "did you mean public.users" in result["actions"][1]["reason"]
     assert result["actions"][2]["reason"] == "public.v is a view, not a table or materialized view"
+
+
+def test_the_budget_ends_meanwhile(database: Database) -> None:
+    """What has begun is cancelled and goes first the next time; the session is as before."""
+    slow = "WITH (fillfactor = 10, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"  # a minute at least
+    make(database, "a", dead=2000)
+    make(database, "b", dead=2000, more=slow)
+    late = run(database, "a", "b", pace="gentle", budget=1.0)
+    assert {one["target"]: one["outcome"] for one in late["actions"]} == {
+        "public.a": "deferred",
+        "public.b": "deferred",
+    }
+    make(database, "c", rows=60_000, dead=50_000)
+    done = told(run(database, "c", "a", "b"))
+    assert ({one[0] for one in done[:2]}, done[2][0]) == ({"public.a", "public.b"}, "public.c")
+    assert {one[1] for one in done} == {"done"}
