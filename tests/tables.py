@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from psycopg2.sql import SQL, Identifier
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Outcome, vacuum
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
@@ -105,3 +109,25 @@ def held(database: Database, *statements: str) -> Iterator[int]:
 def vacuuming(database: Database, pid: int) -> None:
     """Wait until that process is at a VACUUM."""
     until(lambda: database.value("SELECT count(*) FROM pg_stat_progress_vacuum WHERE pid = %s", [pid]) == 1)
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that another process has used so far; 0 where there is no /proc to tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def deciding(database: Database, name: str, **options: Any) -> tuple[list[Any], float, int]:
+    """What an operation decides, the processor time that it takes here and in the server, and its turns.
+
+    Time on the clock says more of what else a machine is doing.
+    """
+    (step,) = _edge.validated(name, {"dsn": database.dsn, **options}).wanted.steps
+    with opened(database) as session:
+        pid, turns, context = session.server.backend_pid, session.round_trips, Context(check=True)
+        began = time.process_time() + processor_seconds(pid)
+        found = list(step.does.decide(step.does.facts(session, step.options, context), step.options, context))
+        return found, time.process_time() + processor_seconds(pid) - began, session.round_trips - turns

@@ -120,14 +120,13 @@ def judge(case: Case) -> Judgement:
     numbers = _numbers(case, heap, toast)
     if not found:
         return Judgement(_why_not(case, heap), numbers=numbers)
-    useful = [reason for reason in found if not reason.vain]
-    told = (useful or found)[0]
+    useful = [reason for reason in found if not reason.vain] or found
     return Judgement(
-        told.text,
+        useful[0].text,
         True,
-        "" if useful else told.vain,
-        any(reason.freeze for reason in found),
-        any(reason.indexes for reason in found),
+        useful[0].vain,
+        any(reason.freeze for reason in useful),
+        any(reason.indexes for reason in useful),
         heap.modified >= analyze_threshold(heap.rows or 0) and case.settings.counts,
         _nearness(case, heap, toast),
         _wasted(heap, toast),

@@ -227,6 +227,12 @@ def test_what_would_be_in_vain(memory: dict[str, Any], held: Horizon, known: dic
     assert not vain or "session 7" in found.vain
 
 
+def test_the_whole_table_is_read_only_where_that_freezes_something() -> None:
+    found = judged(held=HELD, age=155_000_000, dead=5000)
+    assert (found.vain, found.freeze, found.reason) == ("", False, f"5{K} dead rows (threshold 1{K})")
+    assert judged(held=HELD, age=175_000_000, dead=5000).freeze
+
+
 def test_statistics_are_due_as_analyze_would_say() -> None:
     assert [judged(**VACUUMED, dead=2000, modified=number).analyze for number in (1049, 1050)] == [False, True]
 
