@@ -29,6 +29,7 @@ SAME_PASS = 600 * 1_000_000  # microseconds: an ANALYZE within them has come wit
 # What is remembered of a table, for the next run.
 HORIZON = "horizon"  # transaction id in 64 bits: what had died from it on could not be removed
 FAILSAFE = "failsafe"  # whether it went into failsafe mode, and its indexes were left alone
+AT = "at"  # when it was, as last_vacuum says it
 VISIBLE = "visible"  # pages that were all-visible after it
 FROZEN = "frozen"  # when VACUUM (FREEZE) was done, as last_vacuum says it
 MULTIXACT = "multixact"  # the oldest multixact id that was left
@@ -197,7 +198,7 @@ def _hidden(case: Case, heap: Heap) -> list[Reason]:
     if heap.pages < LEAST_PAGES or heap.loaded or share is None or share >= case.thresholds.visible_share:
         return []
     known, vacuumed = case.memory.get(VISIBLE), heap.vacuumed
-    if known is not None:
+    if known is not None and case.memory.get(AT) == vacuumed:  # nobody else has vacuumed it since
         left = heap.visible_pages >= known
     else:
         left = vacuumed is not None and (heap.analyzed is None or heap.analyzed < vacuumed + SAME_PASS)

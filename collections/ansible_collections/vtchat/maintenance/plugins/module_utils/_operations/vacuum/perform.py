@@ -25,7 +25,7 @@ from ..._units import count
 from .. import Action, Context, Outcome
 from .facts import Found, Table, contended, in_the_way, read_again
 from .horizon import NEXT_XID, OLDEST, Horizon, horizon
-from .judge import FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
+from .judge import AT, FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
 from .progress import look
 from .statement import ONLY_DATABASE_STATISTICS, Work
 from .urgency import Heap
@@ -215,6 +215,7 @@ def _measured(session: Session, action: Action[Work], start: Start, after: Table
         # It was this far at least when the facts were read. Who has come since was there when it began, as far as one can tell.
         HORIZON: held.xid if held.held and not job.horizon.held else job.horizon.xid,
         FAILSAFE: job.leftover,
+        AT: heap.vacuumed,
         VISIBLE: heap.visible_pages,
         FROZEN: heap.last_vacuum if job.frozen else None,
         MULTIXACT: heap.oldest_multixact,

@@ -163,6 +163,8 @@ ANALYZED = {"last_analyze": 1_000_000 + 601 * 1_000_000}
          f"2{K} rows inserted since the last vacuum (threshold 1{THIN}401)"),
         ({**VACUUMED, **ANALYZED, "pages": 5000, "visible_pages": 2499, "dead": 7},
          "49% of its pages are all-visible (threshold 50%)"),
+        ({**VACUUMED, **ANALYZED, "pages": 5000, "visible_pages": 2400, "dead": 7, "memory": {"visible": 2400, "at": 7}},
+         "48% of its pages are all-visible (threshold 50%)"),  # somebody else has vacuumed it since
         ({"rows": 9000, "added": 0, "pages": 5000, "visible_pages": 100}, "2% of its pages are all-visible (threshold 50%)"),
         ({"age": 150_000_000}, f"its oldest transaction id is 150{M} old (threshold 150{M})"),
         ({"multixact_age": 300_000_000}, f"its oldest multixact id is 300{M} old (threshold 300{M})"),
@@ -193,7 +195,9 @@ def test_what_is_due(known: dict[str, Any], reason: str) -> None:
         ({"options": Options(process_toast=False), "toast": Heap(2, dead=2000, age=180_000_000)}, "0 dead"),
         ({"dead": 5000, "coming": Effect(gone=True)}, "an earlier step of this plan drops it"),
         ({"dead": 5000, "coming": Effect(None, rewritten=True)}, "0 dead"),
-        ({**VACUUMED, **ANALYZED, "pages": 5000, "visible_pages": 2499, "dead": 7, "memory": {"visible": 2499}}, "7 dead"),
+        ({**VACUUMED, **ANALYZED, "pages": 5000, "visible_pages": 2499, "dead": 7, "memory": {"visible": 2499, "at": 1_000_000}},
+         "7 dead"),
+        ({"memory": {"failsafe": True}, "options": Options(index_cleanup="off")}, "0 dead"),
         ({"dead": 5000, "inserted": 9000, "settings": replace(SETTINGS, counts=False)}, "its changes are not counted"),
     ],
 )  # fmt: skip
