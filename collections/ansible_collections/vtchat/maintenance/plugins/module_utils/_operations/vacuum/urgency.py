@@ -16,6 +16,9 @@ from ..._postgres.capabilities import CAPPED_AUTOVACUUM
 # 1.05: VACUUM never goes into failsafe mode below this share of the limits that force a freeze (vacuum_xid_failsafe_check).
 FAILSAFE_FACTOR = 1.05
 
+# Rows of large tables are an estimate from a sample: so far below it a count explains it all the same.
+ESTIMATE = 0.8
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -94,7 +97,7 @@ class Heap:
     @property
     def uncounted(self) -> bool:
         """Whether it has rows from before the counters began, so that all its counts may be too small."""
-        return self.vacuumed is None and (self.rows or 0) > self.added
+        return self.vacuumed is None and ESTIMATE * (self.rows or 0) > self.added
 
     @property
     def unknown(self) -> bool:
