@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import METHODS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.options import SPEC, THRESHOLDS
 from tests.runs import perform
-from tests.servers import REPOSITORY, Database
+from tests.servers import REPOSITORY, Database, Server
 
 ROWS = 20_000
 SMALL: dict[str, Any] = {"min_size": 64 << 10, "min_gain": 0}
@@ -247,6 +247,27 @@ def test_analyze_shows_that_it_is_not_bloated_after_all(database: Database) -> N
     assert (again["totals"], again["changed"]) == ({"unchanged": 1}, False)
 
 
+def test_nothing_is_done_to_what_was_just_loaded_or_copied(server: Server) -> None:
+    """Statistics of a copy are there, but nobody has counted what has changed since; after a load there are none."""
+    source = server.create_database()
+    source.sql("CREATE EXTENSION pgstattuple")
+    load(source)
+    loaded = "CREATE TABLE loaded AS SELECT i AS id, md5(i::text) AS code FROM generate_series(1, 20000) AS i"
+    source.sql(f"{loaded}; CREATE INDEX loaded_id ON loaded (id); CREATE INDEX loaded_code ON loaded (code)")
+    source.close_connection()
+    copy = server.create_database(source.name)
+    try:
+        for database in (source, copy):
+            for extension in (True, False):
+                if not extension:
+                    database.sql("DROP EXTENSION pgstattuple")
+                result = reindex(database, include=["*"], tables=None, bloat=0.1, unique=True)
+                assert (result["changed"], result["status"]) == (False, "ok"), told(result)
+    finally:
+        copy.close()
+        source.close()
+
+
 def test_an_index_without_rows_is_nothing_but_bloat(database: Database) -> None:
     for statement in ("DELETE FROM item", "VACUUM ANALYZE item"):
         database.sql(statement)
@@ -289,10 +310,8 @@ def test_a_method_that_was_wrong_is_not_believed_again(database: Database) -> No
     again = told(reindex(database))["by_lower"]
     assert again[0] == "unchanged"
     assert "not" in again[1]
-    assert (
-        database.value("SELECT value -> 'doubted' ->> 0 FROM maintenance.state WHERE target = 'public.by_lower'")
-        == "baseline"
-    )
+    doubted = "SELECT value -> 'doubted' FROM maintenance.state WHERE target = 'public.by_lower'"
+    assert database.value(doubted) == {"baseline": 7}, "of eight runs one is over"
 
 
 def test_what_is_not_valid_is_repaired_and_hopeless_ones_are_left_alone(database: Database) -> None:

@@ -126,7 +126,7 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
         return replace(one, bloat=bloat.empty(occupied, index.page)) if method != EXACT else one
     ratio = occupied / index.rows
     past = memory.best
-    one = replace(one, memory=memory.seen(ratio))
+    one = replace(one, memory=memory.seen(ratio).older())
     estimated, why = _estimate(index, columns) if method in (AUTO, ESTIMATE) else (None, "")
     if estimated and ESTIMATE in memory.doubted:
         estimated, why = None, "the last rebuild did not win what statistics had promised, so they are not believed"

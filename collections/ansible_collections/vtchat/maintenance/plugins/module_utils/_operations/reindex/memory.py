@@ -21,6 +21,7 @@ MOST_SKIPPED = 32  # runs
 
 # Of what a rebuild was said to win, the share that it must win for its method to be believed again.
 BELIEVED = 0.5
+DOUBT = 8  # runs for which a method that was wrong is not believed
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Memory:
 
     file        pg_class.relfilenode of what this is about; another one was built by somebody else
     best        fewest bytes per row that it ever had, None where nobody knows; basis: where that is from
-    doubted     methods that were wrong about it
+    doubted     methods that were wrong about it -> runs for which they are not believed
     collations  collation -> version under which we have rebuilt it
     failures    rebuilds that have failed in a row; failed: why the last one did; skip: runs that still leave it out
     rate        bytes of the old index that were rebuilt in a second, None before the first time
@@ -38,7 +39,7 @@ class Memory:
     file: int = 0
     best: float | None = None
     basis: str = SEEN
-    doubted: tuple[str, ...] = ()
+    doubted: dict[str, int] = field(default_factory=dict)
     collations: dict[str, str] = field(default_factory=dict)
     failures: int = 0
     failed: str = ""
@@ -49,14 +50,16 @@ class Memory:
     def read(cls, value: Mapping[str, Any] | None, file: int) -> Memory:
         """From what the history has kept, for the index as it is now."""
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value} if value else {}
-        memory = cls(**{**known, "doubted": tuple(known.get("doubted", ()))})
-        if memory.file == file:
-            return memory
-        return replace(memory, file=file, best=None, basis=SEEN, doubted=())
+        memory = cls(**known)
+        return memory if memory.file == file else replace(memory, file=file, best=None, basis=SEEN, doubted={})
 
     def state(self) -> dict[str, Any]:
         """For the history; never empty, which would mean that nothing is to be written."""
-        return {**asdict(self), "doubted": list(self.doubted)}
+        return asdict(self)
+
+    def older(self) -> Memory:
+        """A run later."""
+        return replace(self, doubted={method: left - 1 for method, left in self.doubted.items() if left > 1})
 
     def seen(self, ratio: float, basis: str = SEEN) -> Memory:
         """With bytes per row that were seen, if they are fewer than ever."""
@@ -81,7 +84,6 @@ class Memory:
 
     def judged(self, predicted: bloat.Bloat, after: int) -> Memory:
         """What its method is worth here, by what the rebuild has won."""
-        won = predicted.bytes - after
-        wrong = won < predicted.gain * BELIEVED
-        doubted = {*self.doubted, predicted.method} if wrong else {*self.doubted} - {predicted.method}
-        return replace(self, doubted=tuple(sorted(doubted)))
+        others = {method: left for method, left in self.doubted.items() if method != predicted.method}
+        wrong = predicted.bytes - after < predicted.gain * BELIEVED
+        return replace(self, doubted={**others, predicted.method: DOUBT} if wrong else others)

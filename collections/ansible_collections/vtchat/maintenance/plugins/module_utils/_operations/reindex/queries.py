@@ -127,7 +127,8 @@ SELECT a.chosen, x.oid = ANY ({oids}::oid[]) OR a.named AND c.oid = m.oid AS nam
        CASE WHEN c.relkind = 't' THEN pg_catalog.pg_stat_get_last_vacuum_time(c.oid) IS NOT NULL
                 OR pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) IS NOT NULL
             ELSE pg_catalog.pg_stat_get_last_analyze_time(c.oid) IS NOT NULL
-                OR pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid) IS NOT NULL END AS counted,
+                OR pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid) IS NOT NULL
+       END AND pg_catalog.current_setting('track_counts')::bool AS counted,
        i.indisvalid AND i.indisready AND i.indislive AS valid, i.indislive AS live, i.indisunique AS "unique",
        i.indisprimary AS "primary", i.indisexclusion AS exclusion, NOT i.indimmediate AS deferrable,
        i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial,

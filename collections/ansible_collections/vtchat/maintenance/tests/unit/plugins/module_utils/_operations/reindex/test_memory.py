@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import Bloat
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.memory import (
+    DOUBT,
     MEASURED,
     MOST_SKIPPED,
     REBUILT,
@@ -19,7 +20,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.rei
     Memory,
 )
 
-KNOWN = Memory(7, 20.0, REBUILT, ("estimate",), {"x": "2.36"}, 3, "why", 4, 1e6)
+KNOWN = Memory(7, 20.0, REBUILT, {"estimate": 5}, {"x": "2.36"}, 3, "why", 4, 1e6)
 
 
 def test_it_comes_back_from_the_history_as_it_was() -> None:
@@ -30,7 +31,7 @@ def test_it_comes_back_from_the_history_as_it_was() -> None:
 
 def test_what_somebody_else_has_rebuilt_is_compared_anew() -> None:
     other = Memory.read(KNOWN.state(), 8)
-    assert (other.file, other.best, other.basis, other.doubted) == (8, None, SEEN, ())
+    assert (other.file, other.best, other.basis, other.doubted) == (8, None, SEEN, {})
     assert (other.collations, other.failures, other.skip) == ({"x": "2.36"}, 3, 4)
 
 
@@ -63,16 +64,18 @@ def test_failures_back_off() -> None:
     assert skips == [0, 2, 4, 8, 16, MOST_SKIPPED, MOST_SKIPPED, MOST_SKIPPED]
     assert memory.failed == "no"
     done = memory.rebuilt(8, 15.0, {"x": "2.37"}, 2e6)
-    assert done == Memory(8, 15.0, REBUILT, (), {"x": "2.37"}, rate=2e6)
+    assert done == Memory(8, 15.0, REBUILT, {}, {"x": "2.37"}, rate=2e6)
     assert memory.rebuilt(8, None, {}, None).rate is None
 
 
 @pytest.mark.parametrize(
-    ("after", "doubted"), [(40, ()), (60, ()), (69, ()), (71, ("exact",)), (100, ("exact",)), (120, ("exact",))]
+    ("after", "wrong"), [(40, False), (60, False), (80, False), (81, True), (100, True), (120, True)]
 )
-def test_a_method_that_was_wrong_is_not_believed_until_it_is_right(after: int, doubted: tuple[str, ...]) -> None:
-    predicted = Bloat(100, 40, "exact", "high")
-    assert Memory(7).judged(predicted, after).doubted == doubted
-    assert Memory(7, doubted=("exact", "estimate")).judged(predicted, after).doubted == tuple(
-        sorted({"estimate", *doubted})
-    )
+def test_a_method_that_was_wrong_is_not_believed_for_some_runs(after: int, wrong: bool) -> None:
+    predicted = Bloat(100, 60, "exact", "high")
+    memory = Memory(7, doubted={"exact": 1, "estimate": 2}).judged(predicted, after)
+    assert memory.doubted == ({"exact": DOUBT, "estimate": 2} if wrong else {"estimate": 2})
+    assert memory.older().doubted == ({"exact": DOUBT - 1, "estimate": 1} if wrong else {"estimate": 1})
+    for _run in range(DOUBT):
+        memory = memory.older()
+    assert memory.doubted == {}
