@@ -32,6 +32,7 @@ TUPLE_HEADER = 8
 NULL_BITMAP = 8  # with its padding
 ROW_ADDRESS = 6
 ALIGNMENT = 8
+ROUNDED_OFF = 0.5  # of an average width, on average
 INNER_FILLFACTOR = 70
 META_PAGES = 1
 EMPTY_PAGES = 10  # of an index without rows, of any type: a hash index has four buckets and their maps
@@ -98,8 +99,9 @@ def aligned(size: float, to: int) -> int:
 def tuple_size(columns: Sequence[Column]) -> float:
     """Average bytes of an entry without its line pointer.
 
-    Values of variable length end anywhere, so the padding after them is half of the alignment on average, or what the
-    average itself needs if that is more: rather too large a fresh index than one that cannot be reached.
+    Statistics give average widths in whole bytes, rounded down. Values of variable length end anywhere, so the padding after
+    them is half of the alignment on average, or what the average itself needs if that is more: rather too large a fresh index
+    than one that cannot be reached.
     """
     whole = _one(columns, TUPLE_HEADER)
     complete = math.prod(1 - column.nulls for column in columns)
@@ -119,6 +121,7 @@ def _one(columns: Sequence[Column], header: int) -> float:
         size = aligned(size, column.align) + column.width if column.align > 1 else size + column.width
     if all(column.fixed for column in columns):
         return aligned(size, ALIGNMENT)
+    size += ROUNDED_OFF
     return max(aligned(size, ALIGNMENT), size + (ALIGNMENT - 1) / 2)
 
 

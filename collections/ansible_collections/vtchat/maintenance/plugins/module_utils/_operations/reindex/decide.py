@@ -81,9 +81,23 @@ def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Wo
     made = [decision for one in facts.indexes for decision in deciding.one(one)]
     actions = [decision for decision in made if isinstance(decision, Action)]
     verdicts = [*facts.verdicts, *(decision for decision in made if isinstance(decision, Verdict))]
+    for text in _refreshable(facts):
+        context.warn(text)
     actions.sort(key=lambda one: (one.payload.why, -_won_per_second(one), one.target))
     verdicts.sort(key=lambda one: (one.verdict == UNCHANGED, -(one.numbers.get("gain_bytes") or 0)))
     return [*actions, *verdicts]
+
+
+def _refreshable(facts: Facts) -> list[str]:
+    """Which versions of collations the server can be told to take for right, since all chosen indexes were rebuilt."""
+    done: dict[str, bool] = {}
+    for one in facts.indexes:
+        for name, _was, now in one.index.collations if one.index.chosen and one.index.method != BRIN else ():
+            done[name] = done.get(name, True) and one.memory.collations.get(name) == now
+    said = "reindex: all indexes that are chosen here go by the new version of their collation by now. If there are no others:"
+    of_database = f"ALTER DATABASE {quote(facts.server.database)} REFRESH COLLATION VERSION"
+    names = [name for name, all_of_them in done.items() if all_of_them]
+    return [f"{said} {f'ALTER COLLATION {name} REFRESH VERSION' if name else of_database}" for name in names]
 
 
 def _won_per_second(action: Action[Work]) -> float:
