@@ -191,6 +191,14 @@ def test_where_statistics_say_nothing_there_is_no_number(database: Database) -> 
         "no number: its keys are so wide that they may be compressed, and statistics do not say how much"
     )
     assert told(reindex(database, check=True))["by_off"][1].startswith("0 % bloat (estimate")
+    database.sql("CREATE TABLE far (long text, short varchar(50)); ALTER TABLE far ALTER long SET STORAGE EXTERNAL")
+    database.sql("INSERT INTO far SELECT string_agg(md5(i::text || j), ''), i FROM generate_series(1, 300) AS i, "
+                 "generate_series(1, 70) AS j GROUP BY i")  # fmt: skip
+    database.sql("CREATE INDEX by_long ON far (long); CREATE INDEX by_short ON far (short)")
+    analyze(database, "far")
+    found = told(reindex(database, check=True, tables=["far"], min_size=0))
+    assert "may be stored out of line (TOAST)" in found["by_long"][1], "it would be 99 % bloat"
+    assert found["by_short"][1].startswith("0 % bloat (estimate")
     database.sql("UPDATE item SET grp = grp + 1 WHERE id % 3 = 0")
     counted(database)
     assert (

@@ -42,17 +42,6 @@ def test_thousands_are_decided_at_once(crowd: Database) -> None:
     assert run_turns[1] <= run_turns[0]
 
 
-def test_thousands_of_indexes_are_decided_at_once(crowd: Database) -> None:
-    """The same for reindex: each table has a primary key and an index of its TOAST table."""
-    _few, _seconds, turns = deciding(crowd, "reindex", include=["many.t_1"], min_size=0)
-    many, seconds, more = deciding(crowd, "reindex", include=["many.*"], min_size=0)
-    assert ({one.verdict for one in many}, len(many)) == ({"unchanged"}, 2 * CROWD)
-    assert more <= turns
-    assert seconds < 3
-    small, _seconds, more = deciding(crowd, "reindex", include=["many.*"])
-    assert (small, more <= turns) == ([], True), "what is too small is not told"
-
-
 def test_several_at_once(crowd: Database, postgres15: Server) -> None:
     """What each would do for the database is done once, at the end; from 16 on."""
     older = postgres15.create_database()

@@ -274,7 +274,7 @@ class _Deciding:
 def _numbers(one: Assessed) -> dict[str, Any]:
     """What decided."""
     index, limits = one.index, one.limits
-    numbers: dict[str, Any] = {"bytes": index.bytes, "rows": int(index.rows) if index.rows >= 0 else None}
+    numbers: dict[str, Any] = {"bytes": index.bytes, "rows": int(index.entries) if index.entries >= 0 else None}
     if one.bloat is not None:
         numbers |= {"bloat": round(one.bloat.share, 3), "fresh_bytes": one.bloat.fresh, "gain_bytes": one.bloat.gain,
                     "method": one.bloat.method, "confidence": one.bloat.confidence,

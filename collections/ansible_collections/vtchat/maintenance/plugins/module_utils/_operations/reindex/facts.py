@@ -111,6 +111,11 @@ class Index:
         return self.heap != self.main
 
     @property
+    def entries(self) -> float:
+        """Rows that it has, -1 where nobody knows: at least those of its table, which may be counted more often."""
+        return self.rows if self.partial else max(self.rows, self.table_rows)
+
+    @property
     def identifier(self) -> sql.Identifier:
         return qualified(self.schema, self.name)
 

@@ -122,9 +122,9 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
     if why:
         return replace(one, why=why)
     occupied = index.bytes or 0
-    if not index.rows:
+    if not index.entries:
         return replace(one, bloat=bloat.empty(occupied, index.page)) if method != EXACT else one
-    ratio = occupied / index.rows
+    ratio = occupied / index.entries
     past = memory.best
     one = replace(one, memory=memory.seen(ratio).older())
     estimated, why = _estimate(index, columns) if method in (AUTO, ESTIMATE) else (None, "")
@@ -132,7 +132,7 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
         estimated, why = None, "the last rebuild did not win what statistics had promised, so they are not believed"
     compared = None
     if past is not None and method in (AUTO, BASELINE):
-        compared = bloat.baseline(occupied, index.rows, past, memory.basis in (REBUILT, MEASURED))
+        compared = bloat.baseline(occupied, index.entries, past, memory.basis in (REBUILT, MEASURED))
         if BASELINE in memory.doubted:
             compared, why = None, why or "the last rebuild did not win what its past had promised"
     if method == BASELINE and compared is None:
@@ -144,7 +144,7 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
 def _rows_fault(index: Index, just_counted: bool) -> str:
     """Why its number of rows means nothing, "" if it means something."""
     what = "vacuum" if index.toast else "analyze"
-    if index.rows < 0:
+    if index.entries < 0:
         return f"there was no {what} yet, so nobody knows how many rows it has"
     if just_counted:
         return ""
@@ -165,9 +165,9 @@ def _estimate(index: Index, found: list[dict[str, Any]]) -> tuple[Bloat | None, 
         kind = "an index over expressions" if index.expressions else "a partial index"
         return None, f"statistics of its table say nothing about the size of {kind}"
     if index.toast:
-        return bloat.estimate(index.bytes or 0, index.rows, [CHUNK_ID, CHUNK_ID], index.fillfactor, index.page), ""
+        return bloat.estimate(index.bytes or 0, index.entries, [CHUNK_ID, CHUNK_ID], index.fillfactor, index.page), ""
     why = next((fault for fault in (_column_fault(index, row) for row in found) if fault), "")
-    columns = [_column(row, index.rows) for row in found]
+    columns = [_column(row, index.entries) for row in found]
     if why or not columns:
         return None, why or "it was dropped a moment ago"
     if bloat.tuple_size(columns) > bloat.WIDEST_KEY:
@@ -177,13 +177,15 @@ def _estimate(index: Index, found: list[dict[str, Any]]) -> tuple[Bloat | None, 
             None,
             "equal keys may be stored once (deduplication), and statistics do not say how many combinations there are",
         )
-    return bloat.estimate(index.bytes or 0, index.rows, columns, index.fillfactor, index.page), ""
+    return bloat.estimate(index.bytes or 0, index.entries, columns, index.fillfactor, index.page), ""
 
 
 def _column_fault(index: Index, row: dict[str, Any]) -> str:
     """Why nothing is known about a column, "" if all is."""
     if row["length"] != row["own_length"]:
         return f"{quote(row['name'])} is stored there in another form than in the table"
+    if row["out_of_line"]:
+        return f"values of {quote(row['name'])} may be stored out of line (TOAST), and statistics have the width of the pointers"
     if row["width"] is None and not row["visible"]:
         return (f"this role does not see the statistics of {index.table_target}: GRANT SELECT ({quote(row['name'])}) ON "
                 f"{index.table_target}, or row-level security hides them")  # fmt: skip
@@ -231,8 +233,8 @@ def _is_measured(one: Assessed, found: list[dict[str, Any]], refused: Callable[[
     known_best = one.known.best is not None and one.known.basis in (REBUILT, MEASURED)
     if one.bloat is not None and (known_best or one.bloat.method == ESTIMATE):
         return False
-    widths = [] if any(_column_fault(index, row) for row in found) else [_column(row, index.rows) for row in found]
-    possible = bloat.most(occupied, index.rows, widths, index.fillfactor, index.page) if widths else 1.0
+    widths = [] if any(_column_fault(index, row) for row in found) else [_column(row, index.entries) for row in found]
+    possible = bloat.most(occupied, index.entries, widths, index.fillfactor, index.page) if widths else 1.0
     return possible >= limits.bloat and occupied * possible >= limits.min_gain
 
 
@@ -283,11 +285,11 @@ def _exact(one: Assessed, row: dict[str, Any]) -> Assessed:
     found = bloat.exact(row["bytes"], row["leaves"], row["inner"], row["density"] or 0.0, index.fillfactor, index.page)
     memory = one.memory
     if (
-        index.rows > 0
+        index.entries > 0
         and not _rows_fault(index, just_counted=False)
         and (memory.best is None or memory.basis not in (REBUILT,))
     ):
-        memory = replace(memory, best=min(memory.best or float("inf"), found.fresh / index.rows), basis=MEASURED)
+        memory = replace(memory, best=min(memory.best or float("inf"), found.fresh / index.entries), basis=MEASURED)
     return replace(one, bloat=found, why="", before=one.bloat, memory=memory)
 
 
@@ -317,7 +319,8 @@ def _with_pending(session: Session, wanted: Sequence[Assessed]) -> dict[int, Ass
 def _columns(session: Session, oids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """The columns of indexes, with their statistics."""
     found: dict[int, list[dict[str, Any]]] = {}
-    for row in session.rows(sql.SQL(queries.COLUMNS).format(oids=sql.Literal(list(oids)))):
+    short = sql.Literal(bloat.WIDEST_KEY // 4 + 4)
+    for row in session.rows(sql.SQL(queries.COLUMNS).format(oids=sql.Literal(list(oids)), short=short)):
         found.setdefault(row["oid"], []).append(row)
     return found
 

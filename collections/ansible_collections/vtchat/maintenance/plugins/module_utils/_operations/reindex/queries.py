@@ -173,8 +173,9 @@ MAY_CALL = """
  AND p.proargtypes[0] = 'pg_catalog.regclass'::regtype)
 """
 
-# The columns of B-trees as they are stored there, with the statistics of the table's columns; and whether equal keys may be
-# stored once: not where equal does not mean the same bytes, and not with included columns.
+# The columns of B-trees as they are stored there, with the statistics of the table's columns. same_bytes, includes: equal keys
+# may be stored once, but not where equal does not mean the same bytes, and not with included columns. out_of_line: the table
+# may have the value itself somewhere else, and then statistics have the width of what points there.
 COLUMNS = """
 SELECT i.indexrelid::bigint AS oid, ia.attnum::int AS number, ia.attlen::int AS length, ia.attalign::text AS align,
        ta.attlen::int AS own_length, ta.attname::text AS name, s.null_frac::float8 AS nulls, s.avg_width AS width,
@@ -186,7 +187,11 @@ SELECT i.indexrelid::bigint AS oid, ia.attnum::int AS number, ia.attlen::int AS 
            AND p.amproclefttype = o.opcintype AND p.amprocnum = 4 WHERE o.oid = i.indclass[ia.attnum - 1]
        ) AND coalesce((SELECT collisdeterministic FROM pg_catalog.pg_collation WHERE oid = i.indcollation[ia.attnum - 1]), true)
            AS same_bytes,
-       i.indnatts > i.indnkeyatts AS includes
+       i.indnatts > i.indnkeyatts AS includes,
+       ta.attlen = -1 AND ta.attstorage IN ('x', 'e')
+           AND NOT (ta.atttypid IN ('pg_catalog.bpchar'::regtype, 'pg_catalog.varchar'::regtype)
+                    AND ta.atttypmod BETWEEN 4 AND {short}) -- with the header, in characters of four bytes
+           AND t.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(t.reltoastrelid) > 0 AS out_of_line
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
 JOIN pg_catalog.pg_attribute AS ia ON ia.attrelid = i.indexrelid

@@ -219,7 +219,7 @@ class Rebuild:
                            state=memory.after_failure("the server reported success").state())  # fmt: skip
         old, new = before.index.bytes or 0, after.bytes or 0
         rate = old / seconds if seconds and old else None
-        ratio = new / after.rows if after.rows > 0 and new >= (self.options.selection.min_size or 0) else None
+        ratio = new / after.entries if after.entries > 0 and new >= (self.options.selection.min_size or 0) else None
         memory = memory.rebuilt(after.file, ratio, {name: now for name, _was, now in after.collations}, rate)
         reason = f"{size(old)} before, {size(new)} now"
         if before.bloat is not None:
