@@ -14,17 +14,17 @@ from tests.tables import CROWD
 
 
 def test_thousands_of_indexes_are_decided_at_once(crowd: Database) -> None:
-    """The same for reindex: each table has a primary key and an index of its TOAST table."""
-    few = perform("reindex", crowd.dsn, check=True, include=["many.t_1"], min_size=0, history=False)
+    """The turns do not grow with their number, and three seconds are enough; a busy machine gets three tries."""
+    few = perform("reindex", crowd.dsn, check=True, include=["many.t_1"], history=False)
     for _try in range(3):
         began = time.monotonic()
-        idle = perform("reindex", crowd.dsn, check=True, include=["many.*"], min_size=0, history=False)
+        idle = perform("reindex", crowd.dsn, check=True, include=["many.*"], history=False)
         seconds = time.monotonic() - began
         if seconds < 3:
             break
     assert seconds < 3
-    assert (idle["status"], idle["totals"], idle["warnings"]) == ("ok", {"unchanged": 2 * CROWD}, [])
-    assert idle["turns"] <= few["turns"]
-    small = perform("reindex", crowd.dsn, check=True, include=["many.*"], history=False)
-    assert small["actions"] == [], "what is too small is not told"
-    assert small["turns"] <= few["turns"]
+    assert (idle["status"], idle["actions"], idle["warnings"]) == ("ok", [], []), "what is too small is not told"
+    assert idle["turns"] == few["turns"]
+    every = perform("reindex", crowd.dsn, check=True, include=["many.*"], min_size=0, history=False)
+    assert every["totals"] == {"unchanged": 2 * CROWD}, "each table has a primary key, and an index of its TOAST table"
+    assert every["turns"] == few["turns"]

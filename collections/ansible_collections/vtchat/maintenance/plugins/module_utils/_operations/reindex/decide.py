@@ -128,10 +128,9 @@ class _Deciding:
         why, reason = self._reason(one)
         if reason:
             return [self._due(one, why, reason)]
-        outside = self.options.selection.out_of_size(index.bytes)
-        if outside and not index.named:
+        if not index.named and not self.options.has_size(index):
             return []
-        return [self._nothing(one, outside)]
+        return [self._nothing(one)]
 
     def _leftover(self, one: Assessed, leftover: Leftover) -> Decision[Work]:
         index, reason = one.index, leftover.reason
@@ -171,9 +170,10 @@ class _Deciding:
             return BLOATED, f"{told(one.bloat)}, {size(one.bloat.gain)} to be won"
         return BLOATED, ""
 
-    def _nothing(self, one: Assessed, outside: str) -> Verdict:
+    def _nothing(self, one: Assessed) -> Verdict:
         """Nothing is to be done."""
         index = one.index
+        outside = self.options.selection.out_of_size(index.bytes)
         if index.method == BRIN:
             return Verdict(index.target, "BRIN indexes do not bloat", UNCHANGED)
         if outside:

@@ -82,7 +82,7 @@ def assess(
     """
     known = [_known(index, options, state) for index in indexes]
     counted = [one for one in known if _looked_at(one, options)]
-    plain = [one.index.oid for one in counted if _estimated(one)]
+    plain = [one.index.oid for one in counted if _estimated(one) and not _rows_fault(one.index, just_counted)]
     columns = _columns(session, plain) if plain else {}
     found = {one.index.oid: _by_numbers(one, columns.get(one.index.oid, []), just_counted) for one in counted}
     exact = [one for one in found.values() if _is_measured(one, columns.get(one.index.oid, []), refused)]
@@ -105,7 +105,7 @@ def _known(index: Index, options: Options, state: dict[str, dict[str, Any]]) -> 
 def _looked_at(one: Assessed, options: Options) -> bool:
     index = one.index
     usable = index.chosen and index.valid and index.bytes is not None and index.method != BRIN
-    return usable and not options.selection.out_of_size(index.bytes)
+    return usable and options.has_size(index)
 
 
 def _estimated(one: Assessed) -> bool:

@@ -21,6 +21,7 @@ from ..._window import OPTION as WINDOW
 from ..._window import Window, read_window
 from .. import name_faults
 from .bloat import METHODS
+from .facts import Index
 
 AUTO = "auto"
 MIN_SIZE = 10 << 20
@@ -85,6 +86,11 @@ class Options:
         """The limits for an index that has these names."""
         own = self.overrides.of(names)
         return replace(self.limits, **own) if own else self.limits
+
+    def has_size(self, index: Index) -> bool:
+        """Whether an index is large enough to matter, and not too large; so is one that is locked, for nobody knows."""
+        least, most = self.selection.min_size or 0, self.selection.max_size
+        return index.bytes is None or (index.bytes >= least and (most is None or index.bytes <= most))
 
     def is_quiet(self, now: datetime | None) -> bool:
         """Whether a window for unique indexes is open."""
