@@ -71,5 +71,7 @@ def test_every_playbook_ends_with_a_look_at_what_was_done(path: Path) -> None:
     if path.stem == "expect":
         return
     last = yaml.safe_load(path.read_text(encoding="utf-8"))[-1]
+    if last.get("ansible.builtin.import_playbook") == "maintain.yml":  # which is one of these
+        return
     assert last.get("ansible.builtin.import_playbook") == "expect.yml"
     assert set(last["vars"]) == {"expected_hosts", "expected_results"}

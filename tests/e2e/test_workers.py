@@ -22,6 +22,8 @@ STEPS: list[dict[str, dict[str, Any]]] = [
     {"purge": {"table": "sessions", "column": "expires_at", "timezone": "UTC"}},
     {"refresh": {"view": "user_subscription_summary"}},
     {"analyze": {"tables": ["users"]}},
+    {"vacuum": {"tables": ["users"]}},
+    {"reindex": {"tables": ["users"]}},
     {"index": {"definition": "CREATE INDEX of_a_test ON users (name)"}},
 ]
 FUNCTION = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"

@@ -16,7 +16,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, run
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import batches
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import only, perform, until
@@ -324,7 +324,7 @@ def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.Mon
 
 
 def test_table_that_is_locked_from_the_start(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LIGHT", 0.05)
+    monkeypatch.setattr(reader, "LIGHT", 0.05)
     table(database, expired(5))
     with holding(database, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
         result = purge(database)
