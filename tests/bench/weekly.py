@@ -23,16 +23,16 @@ TABLE = """
 CREATE TABLE many.t{number} (
     id bigint PRIMARY KEY, owner int, kind smallint, amount int, made timestamptz, changed timestamptz, name text, note text
 );
-INSERT INTO many.t{number} SELECT n, n * 7919 % 1009, n % 7, n * 104729 % 100003, now() - n * interval '1 minute',
+INSERT INTO many.t{number} SELECT n, n::bigint * 7919 % 1009, n % 7, n::bigint * 104729 % 100003, now() - n * interval '1 minute',
     now() - n % 500 * interval '1 hour', md5(n::text), repeat('note ', n % 10) FROM generate_series(1, {rows}) AS n;
 CREATE INDEX ON many.t{number} (owner);
 CREATE INDEX ON many.t{number} (changed);
 """
-# A third of the rows, by no index's column: what an application leaves behind.
+# A fifth of the rows, by no index's column: what an application leaves behind.
 DIRTY = """
 DO $$ BEGIN
     FOR number IN 0..{last} LOOP
-        EXECUTE format('UPDATE many.t%s SET amount = amount + 1 WHERE id %% 3 = 0', number);
+        EXECUTE format('UPDATE many.t%s SET amount = amount + 1 WHERE id %% 5 = 0', number);
     END LOOP;
 END $$
 """

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ CREATE INDEX {name}_k ON app.{name} (k);
 @pytest.fixture(scope="module", params=majors.MAJORS)
 def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
     """A server of each major release, one at a time."""
-    made = majors.server(servers, request.param, "plans")
+    made = majors.server(servers, request.param, f"plans-{os.getpid()}-")
     yield made
     made.embedded.remove()
 

@@ -59,11 +59,8 @@ class Part:
 
 
 def waits(step: Step, memory: Mapping[Key, Memory]) -> bool:
-    """Whether something waits that the step may be about."""
-    return any(
-        known.deferred and operation == step.operation and step.is_about(target)
-        for (operation, target), known in memory.items()
-    )
+    """Whether something waits that the step may be about: partitions and indexes have other names than what it names."""
+    return any(known.deferred and operation == step.operation for (operation, _target), known in memory.items())
 
 
 def in_line(parts: Sequence[Part], recall: Callable[[str, str], Memory]) -> list[tuple[Part, list[str]]]:

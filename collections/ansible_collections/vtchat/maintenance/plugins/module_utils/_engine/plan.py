@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._operations import OPERATIONS, Need, Operation
-from .._postgres.names import display, parse_name, quote
 from .._window import Window
 
 
@@ -49,14 +48,6 @@ class Step:
     def label(self) -> str:
         """What the step is about, for errors that come before its targets are known."""
         return ", ".join(self.names)
-
-    def is_about(self, target: str) -> bool:
-        """Whether a target, as history knows it, is what this step names; a step without names is about everything."""
-        for name in map(parse_name, self.names):
-            shown = quote(name.name) if name.schema is None else display(name.schema, name.name)
-            if target == shown or (name.schema is None and target.endswith(f".{shown}")):
-                return True
-        return not self.names
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, plan_run, run
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan_run import RUN, SPEC
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
@@ -161,22 +160,3 @@ def test_a_run_that_did_not_begin_has_the_form_of_one(
         "actions": [],
     }.items() <= result.items()
     assert result.get("errors") == getattr(error, "errors", None)
-
-
-@pytest.mark.parametrize(
-    ("names", "target", "about"),
-    [
-        ("t", "public.t", True),
-        ("t", "app.t", True),
-        ("public.t", "public.t", True),
-        ("app.t", "public.t", False),
-        ("t", "public.tt", False),
-        ("T", 'public."T"', True),
-        ("T", "public.t", False),
-        ('"a.t"', 'public."a.t"', True),
-        ("t", 'public."a.t"', False),
-        ("t", "t", True),
-    ],
-)
-def test_step_knows_its_targets(names: str, target: str, about: bool) -> None:
-    assert Step.read("analyze", {"tables": ["x", names]}).is_about(target) is about

@@ -144,7 +144,7 @@ class Year:
     def _operation(self, step: int) -> Any:
         mine = [target for target in self.targets.values() if target.step == step]
         return SimpleNamespace(
-            DIVISIBLE=any(target.divisible for target in mine), READ_ONLY=False, COUNTED_AS="", names=lambda _options: [],
+            DIVISIBLE=any(target.divisible for target in mine), READ_ONLY=False, COUNTED_AS="", names=lambda _options: ["x"],
             jobs=lambda _options: self.jobs, facts=lambda *_arguments: [target for target in mine if target.due is not None],
             decide=self._decide, execute=self._execute,
         )  # fmt: skip
