@@ -17,7 +17,7 @@ from ..._postgres import catalog
 from ..._postgres.capabilities import DATABASE_COLLATION_VERSION, PGSTATTUPLE
 from ..._postgres.driver import sql
 from ..._postgres.names import display, parse_name, qualified, quote
-from ..._postgres.selection import LeftOut, Selection, left_out, regular, stored, unmatched
+from ..._postgres.selection import LeftOut, Selection, left_out, regular, stored
 from ..._postgres.server import Server
 from ..._postgres.session import Session
 from ..._result import FAILED
@@ -161,14 +161,20 @@ def choose(session: Session, selection: Selection, names: Sequence[str], context
     """The indexes: one round trip, one more where there are names. Raises SqlError, Contended."""
     verdicts, oids = named_indexes(session, names) if names else ([], [])
     verdicts += named_tables(session, selection) if selection.tables else []
-    found = read(session, selection, oids)
-    least = selection.min_size or 0
+    found, unmatched = _read(session, selection, sql.Literal(oids))
+    for pattern in unmatched:
+        context.warn(f"reindex: no index, and no table with one, matches {pattern}, or all that do are excluded")
     closed = {
         one.oid for one in found if not (one.may_maintain and one.may_use_schema) and (one.toast or not one.named)
     }
     out = [one for one in found if one.oid in closed and one.chosen]
-    _warn(session.server, selection, found, [one for one in out if not one.toast], context)
-    if any(one.toast and (one.bytes or 0) >= least for one in out):
+    tables = {
+        one.main: LeftOut(one.table_schema, one.table, one.owner, one.may_use_schema) for one in out if not one.toast
+    }
+    said = left_out(session.server, "reindex", list(tables.values()))
+    if said:
+        context.warn(said)
+    if any(one.toast and (one.bytes or 0) >= (selection.min_size or 0) for one in out):
         user = quote(session.server.user)
         context.warn(
             f"reindex: indexes of TOAST tables are left out: GRANT USAGE ON SCHEMA pg_toast TO {user}, and the owner's rights"
@@ -176,34 +182,23 @@ def choose(session: Session, selection: Selection, names: Sequence[str], context
     return Chosen([one for one in found if one.oid not in closed], verdicts)
 
 
-def _warn(
-    server: Server, selection: Selection, found: Sequence[Index], left: Sequence[Index], context: Context
-) -> None:
-    """Say which patterns choose nothing and, once for all, what is left out for want of a right."""
-    names = {name for one in found if one.chosen for name in one.names}
-    for pattern in unmatched(selection.include, sorted(names)):
-        context.warn(f"reindex: no index, and no table with one, matches {pattern}, or all that do are excluded")
-    tables = {one.main: LeftOut(one.table_schema, one.table, one.owner, one.may_use_schema) for one in left}
-    said = left_out(server, "reindex", list(tables.values()))
-    if said:
-        context.warn(said)
-
-
 def read_table(session: Session, heap: int) -> list[Index]:
     """All indexes of a table or TOAST table."""
     oids = sql.SQL("ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = {})").format(sql.Literal(heap))
-    return _read(session, Selection(), oids)
+    return _read(session, Selection(), oids)[0]
 
 
 def read(session: Session, selection: Selection, oids: Sequence[int] = ()) -> list[Index]:
     """The chosen indexes, by table, by pattern, by oid, and those on the same tables that are not valid."""
-    return _read(session, selection, sql.Literal(list(oids)))
+    return _read(session, selection, sql.Literal(list(oids)))[0]
 
 
-def _read(session: Session, selection: Selection, oids: sql.Composable) -> list[Index]:
+def _read(session: Session, selection: Selection, oids: sql.Composable) -> tuple[list[Index], list[str]]:
+    """The indexes, and the patterns that nothing has."""
     server = session.server
+    include = sql.Literal([regular(text) for text in selection.include])
     chosen = sql.SQL(queries.CHOSEN).format(
-        include=sql.Literal([regular(text) for text in selection.include]),
+        include=include,
         exclude=sql.Literal([regular(text) for text in selection.exclude]),
         oids=oids,
     )
@@ -214,11 +209,15 @@ def _read(session: Session, selection: Selection, oids: sql.Composable) -> list[
         oids=oids,
         busy=sql.SQL(queries.BUSY),
         mismatch=sql.SQL(queries.MISMATCH).format(of_database=sql.SQL(of_database)),
+        kept=sql.SQL(queries.KEPT).format(least=sql.Literal(selection.min_size or 0)),
+        unmatched=sql.SQL(queries.UNMATCHED).format(patterns=sql.Literal(list(selection.include)), include=include),
         may_maintain=sql.SQL("({})").format(sql.SQL(catalog.may_maintain(server))),
         may_exact=_may_call(server, "pgstatindex"),
         may_pending=_may_call(server, "pgstatginindex"),
     )
-    return [_index(row) for row in session.rows(query)]
+    rows = session.rows(query)  # one at least
+    unmatched: list[str] = rows[0]["unmatched"]
+    return [_index(row) for row in rows if row["oid"] is not None], unmatched
 
 
 def _all_of(selection: Selection) -> Selection:
@@ -236,6 +235,7 @@ def _may_call(server: Server, function: str) -> sql.Composed:
 
 
 def _index(row: dict[str, Any]) -> Index:
+    del row["unmatched"]
     return Index(**{**row, "collations": row["collations"] or ()})
 
 

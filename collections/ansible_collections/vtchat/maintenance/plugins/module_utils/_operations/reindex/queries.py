@@ -107,18 +107,41 @@ OF_DATABASE = """
     WHERE d.datname = pg_catalog.current_database() AND d.datcollversion IS NOT NULL
 """
 
+# Of thousands that patterns choose, only those that may be of interest: by their size, or because something is the matter. With
+# an index that is not valid all of the same table, for it may be a copy of one of them.
+KEPT = """
+broken AS MATERIALIZED (
+    SELECT a.heap FROM about AS a JOIN pg_catalog.pg_index AS i ON i.indexrelid = a.oid WHERE NOT i.indisvalid
+),
+kept AS MATERIALIZED (
+    SELECT a.* FROM (
+        SELECT about.*, CASE WHEN about.oid NOT IN (SELECT relation FROM locked)
+                             THEN pg_catalog.pg_relation_size(about.oid) END AS bytes FROM about
+    ) AS a
+    WHERE a.named OR a.bytes IS NULL OR a.bytes >= {least} OR a.heap IN (SELECT heap FROM broken)
+    OR EXISTS (SELECT FROM mismatch)
+)"""
+
+# The patterns that nothing has.
+UNMATCHED = """
+ARRAY(SELECT p.pattern
+      FROM ROWS FROM (pg_catalog.unnest({patterns}::text[]), pg_catalog.unnest({include}::text[])) AS p (pattern, regular)
+      WHERE NOT EXISTS (SELECT FROM selected AS s, pg_catalog.unnest(s.names) AS name WHERE name ~ p.regular))
+"""
+
 # One row per index (x, i) of a table or TOAST table (c), which belongs to a table (m). rows, changed and counted: as VACUUM and
 # ANALYZE have left them; of a TOAST table, which is never analyzed, VACUUM alone. definition: what an index and a copy of it
 # have in common. Hash indexes depend on the bytes alone where equal means the same bytes.
 INDEXES = """
-WITH RECURSIVE {stored}, {chosen}, {busy}, {mismatch}
+WITH RECURSIVE {stored}, {chosen}, {busy}, {mismatch}, {kept}
+SELECT {unmatched} AS unmatched, r.* FROM (VALUES (0)) AS always LEFT JOIN (
 SELECT a.chosen, x.oid = ANY ({oids}::oid[]) OR a.named AND c.oid = m.oid AS named,
        x.oid = ANY ({oids}::oid[]) AS asked, a.names, x.oid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
        pg_catalog.octet_length(x.relname::text) AS name_bytes, c.oid::bigint AS heap, m.oid::bigint AS main,
        mn.nspname::text AS table_schema, m.relname::text AS "table", m.relkind::text AS table_kind,
        x.relpersistence::text AS persistence, am.amname::text AS method, x.relfilenode::bigint AS file,
        x.reltuples::float8 AS rows, c.reltuples::float8 AS table_rows, coalesce(x.reloptions, '{{}}') AS settings,
-       CASE WHEN x.oid NOT IN (SELECT relation FROM locked) THEN pg_catalog.pg_relation_size(x.oid) END AS bytes,
+       a.bytes,
        CASE WHEN c.relkind = 't'
            THEN pg_catalog.pg_stat_get_ins_since_vacuum(c.oid) + pg_catalog.pg_stat_get_dead_tuples(c.oid)
            ELSE pg_catalog.pg_stat_get_mod_since_analyze(c.oid) + pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
@@ -147,13 +170,14 @@ SELECT a.chosen, x.oid = ANY ({oids}::oid[]) OR a.named AND c.oid = m.oid AS nam
        pg_catalog.current_setting('block_size')::int AS page,
        (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'gin_pending_list_limit') * 1024 AS pending_limit,
        pg_catalog.clock_timestamp() AS now, {may_exact} AS may_exact, {may_pending} AS may_pending
-FROM about AS a JOIN pg_catalog.pg_index AS i ON i.indexrelid = a.oid
+FROM kept AS a JOIN pg_catalog.pg_index AS i ON i.indexrelid = a.oid
 JOIN pg_catalog.pg_class AS x ON x.oid = a.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = x.relnamespace
 JOIN pg_catalog.pg_am AS am ON am.oid = x.relam
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_class AS m ON m.oid = a.main JOIN pg_catalog.pg_namespace AS mn ON mn.oid = m.relnamespace
 LEFT JOIN busy AS b ON b.relation = c.oid
-ORDER BY n.nspname, x.relname
+) AS r ON true
+ORDER BY r.schema, r.name
 """
 
 # Names that nothing has, and what is no table, of those that were given.
