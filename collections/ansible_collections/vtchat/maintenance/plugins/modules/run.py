@@ -128,7 +128,9 @@ actions:
       type: float
       returned: always
     numbers:
-      description: What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+      description:
+        - What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
+        - Empty for what is V(unchanged) beyond the first thousand targets of a step.
       type: dict
       returned: always
     statements:
