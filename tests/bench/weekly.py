@@ -70,7 +70,7 @@ def weekly(workshop: Workshop, report: Report) -> None:
 
 def tables(workshop: Workshop, report: Report) -> None:
     """Idle weekly run on 5 000 tables, whole process, against vacuumdb -j2 --analyze of the same."""
-    number, rows = workshop.tables, 5_000
+    number, rows = workshop.tables, 10_000
     database = many(workshop, number, rows)
     inventory = "inventories/example"
     playbooks = Playbooks(workshop.directory, database)

@@ -74,6 +74,8 @@ class Hidden:
         """Data from JSON with all texts in it scrubbed. names: those of members too."""
         if isinstance(value, str):
             return self.scrub(value)
+        if value is None or isinstance(value, (int, float)):  # most of a result of thousands of targets
+            return value
         if isinstance(value, Mapping):
             scrubbed = ((name, self.scrub_data(one, names)) for name, one in value.items())
             return {self.scrub(str(name)) if names else name: one for name, one in scrubbed}

@@ -130,7 +130,7 @@ actions:
     numbers:
       description:
         - What decided, and what was measured afterwards. Sizes in bytes, durations in seconds.
-        - Empty for what is V(unchanged) beyond the first thousand targets of a step.
+        - Of targets that stay as they are, only the first hundred of a step have them.
       type: dict
       returned: always
     statements:

@@ -57,6 +57,16 @@ class Closing:
     findings: list[dict[str, Any]] = field(default_factory=list)
 
 
+def lighten(actions: Sequence[dict[str, Any]]) -> None:
+    """Take the numbers off those that nothing happened to and nobody will read one by one: Ansible copies results many times."""
+    seen: Counter[int] = Counter()
+    for one in actions:
+        if one["outcome"] == UNCHANGED:
+            seen[one["step"]] += 1
+            if seen[one["step"]] > MOST_NOTED:
+                one["numbers"] = {}
+
+
 def shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the history keeps of targets that nothing happened to: of thousands in each run nobody reads more than a number."""
     seen: Counter[tuple[int, str]] = Counter()

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -45,7 +44,7 @@ from .._result import (
 from . import hours
 from .execute import NOBODY_WAITS, Executor
 from .fair import Chance, Key, Memory, Predictions, Took, chance, cut_off
-from .history import NONE_YET, NOT_WANTED, Closing, History, shortened
+from .history import NONE_YET, NOT_WANTED, Closing, History, lighten, shortened
 from .observer import Observer, Progress
 from .order import Part, in_line, waits
 from .plan import Plan, Step
@@ -53,7 +52,6 @@ from .reader import Reader
 from .sessions import Sessions
 
 LOOKING = 5.0  # seconds that a look at the progress of statements may take
-MOST_DETAILED = 1000  # targets of a step that nothing happened to, with their numbers
 STOPPED = "a step before it failed (on_error: stop)"
 LOST = "the connection was lost"
 
@@ -116,7 +114,6 @@ class Run:
         self.foreseen = 0.0
         self._latest = 0.0
         self._behind: dict[Key, Memory] = {}
-        self._idle: Counter[int] = Counter()  # targets that nothing happened to, by the step
         self._recording = threading.Lock()
 
     def go(self) -> None:
@@ -364,7 +361,7 @@ class Run:
             changed=outcome.changed,
             rows=outcome.rows,
             seconds=seconds,
-            numbers={**decision.numbers, **outcome.numbers} if self._detailed(number, outcome) else {},
+            numbers={**decision.numbers, **outcome.numbers},
             statements=decision.statements,
             **({"counted_as": step.does.COUNTED_AS} if step.does.COUNTED_AS else {}),
         )
@@ -376,13 +373,6 @@ class Run:
                 self.closing.noted.append({key: made[key] for key in keys})
             if outcome.status == FAILED and self.plan.on_error == "stop":
                 self.stopped = True
-
-    def _detailed(self, number: int, outcome: Outcome) -> bool:
-        """Whether the numbers are told: of thousands of targets in a step that nothing happened to the reason is enough."""
-        if outcome.status != UNCHANGED:
-            return True
-        self._idle[number] += 1
-        return self._idle[number] <= MOST_DETAILED
 
     def _show_difference(self, decision: Decision[Any], outcome: Outcome) -> None:
         """For --diff: what is different, or in check mode will be."""
@@ -402,5 +392,6 @@ class Run:
         self.closing.status, self.closing.message = self.result.status, self.result.message
         self.closing.totals = self.result.totals
         self.closing.noted = shortened(self.closing.noted)
+        lighten(self.result.actions)
         for key, memory in self._behind.items():
             self.closing.memories[key] = replace(memory, since=self._since())

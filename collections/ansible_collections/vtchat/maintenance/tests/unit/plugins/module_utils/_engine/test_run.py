@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.fair import Memory
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import MOST_NOTED, Closing, shortened
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import (
+    MOST_NOTED,
+    Closing,
+    lighten,
+    shortened,
+)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import Observer, nobody
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.sessions import Sessions
@@ -338,6 +343,15 @@ def test_no_history_is_a_warning(stage: Stage) -> None:
     assert "no right" in stage.run(["a"])["warnings"][0]
     stage.history.note = "history: false"
     assert stage.run(["a"])["warnings"] == []
+
+
+def test_of_thousands_that_stay_as_they_are_few_have_numbers() -> None:
+    actions = [{"step": step, "outcome": outcome, "numbers": {"rows": 1}}
+               for step in (1, 2) for outcome in ("unchanged", "done") for _number in range(MOST_NOTED + 5)]  # fmt: skip
+    lighten(actions)
+    with_numbers = [(one["step"], one["outcome"]) for one in actions if one["numbers"]]
+    assert [with_numbers.count((step, "unchanged")) for step in (1, 2)] == [MOST_NOTED] * 2
+    assert [with_numbers.count((step, "done")) for step in (1, 2)] == [MOST_NOTED + 5] * 2
 
 
 def test_the_history_keeps_a_number_of_thousands_that_nothing_happened_to() -> None:
