@@ -14,20 +14,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import reindex as operation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex import rebuild
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.decide import Patience
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
     open_session,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._window import Window
 from tests.runs import perform, until
 from tests.servers import REPOSITORY, Database
 
@@ -168,9 +170,13 @@ CANCEL = KILL.replace("terminate", "cancel")
 
 
 def test_a_rebuild_that_is_killed_in_any_phase_leaves_nothing_after_the_next_run(database: Database) -> None:
+    role = database.role()  # which does not see what others do
+    database.sql(f"ALTER TABLE item OWNER TO {role}")
     for where in PHASES:
         with rebuilding(database, where, by_hand(database)):
             assert reindex(database)["totals"].get("contended"), f"{where}: it is at work"
+            seen = perform("reindex", database.dsn_as(role), check=True, tables=["item"], history=False, **ALL)
+            assert (seen["totals"].get("contended"), seen["changed"]) == (1, False), where
             assert len(indexes(database)) == 4
             database.sql(KILL)
             ended(database)
@@ -300,8 +306,13 @@ def test_what_others_do_between_decision_and_action(database: Database) -> None:
 
 def test_the_budget_ends_in_the_middle(database: Database) -> None:
     broken(database, "gated")
+    said: list[str] = []
+    request = _edge.validated("reindex", {"dsn": database.dsn, "indexes": ["gated"], "budget": 3, **ALL})
     with gate_closed(database):
-        (action,) = reindex(database, indexes=["gated"], budget=2)["actions"]
+        (action,) = _edge.perform(request, False, lambda target, text, seconds: said.append(f"{target}: {text}"))[
+            "actions"
+        ]
+    assert said[0].startswith("public.gated: building index"), "what people see meanwhile"
     assert (action["outcome"], action["reason"][:30]) == ("deferred", "the budget ended while it ran;")
     assert set(indexes(database)) == set(WELL)
     assert reindex(database)["totals"]["done"] == 1
@@ -312,8 +323,8 @@ def test_the_quiet_window_closes_in_the_middle(database: Database, monkeypatch: 
     database.sql("CREATE UNIQUE INDEX gated_unique ON item (gate(id))")
     broken(database, "gated_unique")
     quiet = {"not_before": "00:00", "not_after": "23:59"}
-    monkeypatch.setattr(operation.Options, "is_quiet", lambda options, now: True)  # whatever the time is
-    monkeypatch.setattr(rebuild, "seconds_quiet", lambda window, now: 2.0)
+    monkeypatch.setattr(Window, "is_open", lambda window, now: True)  # whatever the time is
+    monkeypatch.setattr(Window, "closes", lambda window, now: now + timedelta(seconds=2))
     with gate_closed(database):
         (action,) = reindex(database, indexes=["gated_unique"], quiet=quiet)["actions"]
     assert (action["outcome"], action["reason"]) == ("deferred", "its window closed while it ran")
