@@ -17,7 +17,7 @@ from ..._postgres import catalog
 from ..._postgres.capabilities import DATABASE_COLLATION_VERSION, PGSTATTUPLE
 from ..._postgres.driver import sql
 from ..._postgres.names import display, parse_name, qualified, quote
-from ..._postgres.selection import LeftOut, Selection, left_out, regular, stored
+from ..._postgres.selection import LOCKED, LeftOut, Selection, left_out, regular, stored
 from ..._postgres.server import Server
 from ..._postgres.session import Session
 from ..._result import FAILED
@@ -46,7 +46,7 @@ class Index:
     changed       rows that have changed since it was counted
     counted       whether it is known when that was: not after statistics were reset
     definition    what it has in common with a copy of it
-    enforces      whether it is the index of a constraint
+    enforces      whether it is the index of a constraint; part: whether it is attached to a partitioned index
     collations    name, version when it was made, version now; of those that differ. "" is the database's own
     busy          process id of somebody who is working on its table; builder: likewise, on an index of that table
     pending_limit gin_pending_list_limit of the server, in bytes
@@ -77,6 +77,7 @@ class Index:
     valid: bool = True
     live: bool = True
     unique: bool = False
+    part: bool = False
     primary: bool = False
     exclusion: bool = False
     deferrable: bool = False
@@ -204,7 +205,7 @@ def _read(session: Session, selection: Selection, oids: sql.Composable) -> tuple
     )
     of_database = queries.OF_DATABASE if server.has(DATABASE_COLLATION_VERSION) else ""
     query = sql.SQL(queries.INDEXES).format(
-        stored=stored(server, _all_of(selection), database_owner=False),
+        stored=_tables(server, selection),
         chosen=chosen,
         oids=oids,
         busy=sql.SQL(queries.BUSY),
@@ -220,9 +221,12 @@ def _read(session: Session, selection: Selection, oids: sql.Composable) -> tuple
     return [_index(row) for row in rows if row["oid"] is not None], unmatched
 
 
-def _all_of(selection: Selection) -> Selection:
+def _tables(server: Server, selection: Selection) -> sql.Composable:
     """The tables whose indexes may be chosen: patterns may name an index, and sizes are those of the index."""
-    return Selection(selection.tables, ("*",) if selection.include else ())
+    if not selection.tables and not selection.include:
+        return sql.SQL(f"{LOCKED}, {queries.NO_TABLES}")
+    possible = Selection(selection.tables, ("*",) if selection.include else ())
+    return stored(server, possible, database_owner=False)
 
 
 def _may_call(server: Server, function: str) -> sql.Composed:

@@ -66,7 +66,7 @@ def leftovers(indexes: Sequence[Index]) -> dict[int, Leftover]:
     for index in indexes:
         by_table.setdefault(index.heap, []).append(index)
     for index in indexes:
-        if index.valid or index.enforces or not ending(index.name)[0]:
+        if index.valid or index.enforces or index.part or not ending(index.name)[0]:
             continue
         base = _base(index, by_table[index.heap])
         if base is not None and (base.chosen or index.chosen):

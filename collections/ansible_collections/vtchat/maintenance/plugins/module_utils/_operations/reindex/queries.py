@@ -25,6 +25,12 @@ FROM target AS t LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
 ORDER BY t.position
 """
 
+# In the place of the tables that are chosen, where none are: to look at all tables takes time.
+NO_TABLES = """
+target (oid, position, names, kind, schema_name) AS (
+    SELECT NULL::oid, NULL::int, NULL::text[], NULL::text, NULL::text WHERE false
+)"""
+
 # The chosen tables with their TOAST tables; the chosen indexes; and those of the same tables that are not valid, which may be
 # what an interrupted rebuild has left.
 CHOSEN = """
@@ -153,7 +159,7 @@ SELECT a.chosen, x.oid = ANY ({oids}::oid[]) OR a.named AND c.oid = m.oid AS nam
                 OR pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid) IS NOT NULL
        END AND pg_catalog.current_setting('track_counts')::bool AS counted,
        i.indisvalid AND i.indisready AND i.indislive AS valid, i.indislive AS live, i.indisunique AS "unique",
-       i.indisprimary AS "primary", i.indisexclusion AS exclusion, NOT i.indimmediate AS deferrable,
+       x.relispartition AS part, i.indisprimary AS "primary", i.indisexclusion AS exclusion, NOT i.indimmediate AS deferrable,
        i.indexprs IS NOT NULL AS expressions, i.indpred IS NOT NULL AS partial,
        pg_catalog.concat_ws(' ', am.amname, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
                             i.indisunique, i.indpred IS NULL, i.indexprs IS NULL) AS definition,

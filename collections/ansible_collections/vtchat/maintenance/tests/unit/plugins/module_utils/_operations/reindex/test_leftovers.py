@@ -94,6 +94,7 @@ def test_to_whom_it_belongs(name: str, of: str, belonging: bool) -> None:
         ([index("a", 1, True), index("a_ccold1", 2)], {2: (1, False)}),
         ([index("a", 1, True), index("a_ccnew", 2, True)], {}),  # somebody's own
         ([index("a", 1, True), index("a_ccnew", 2, enforces=True)], {}),
+        ([index("a", 1, True), index("a_ccnew", 2, part=True)], {}),
         ([index("a", 1, True), index("a_ccnew", 2, definition="other")], {}),
         ([index("a", 1, True), index("a_ccnew", 2, heap=11)], {}),
         ([index("a", 1, True), index("a_ccnew", 2, schema="other")], {}),
