@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import Identifier
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import reindex as operation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex import measure
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import METHODS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.options import SPEC, THRESHOLDS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.queries import LEAVES
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
+    ConnectionOptions,
+    open_session,
+)
 from tests.runs import perform
 from tests.servers import REPOSITORY, Database, Server
 
@@ -236,6 +246,26 @@ def test_whether_it_may_be_measured(database: Database, schema: str) -> None:
     assert told(reindex(database, check=True, user=role, history=False, exact_limit=0))["by_lower"][1].startswith(
         "no number"
     )
+
+
+def test_what_cannot_be_measured_keeps_nothing_else_from_it(database: Database) -> None:
+    """One that is gone by now costs a few turns more; when half of the time is over, estimates have to do."""
+    database.sql("CREATE EXTENSION pgstattuple")
+    delete(database)
+    oids = [oid for (oid,) in database.sql("SELECT indexrelid::bigint FROM pg_index WHERE indexrelid::regclass::text = ANY (%s)",
+                                           [list(BTREES)])]  # fmt: skip
+    connection = ConnectionOptions.read(database.dsn, "require", 5, "", "refuse")
+    with closing(open_session(connection, "test", 60)) as session:
+        found = measure._rows_of(session, LEAVES, Identifier("public"), [oids[0], 1, *oids[1:], 2])
+        assert sorted(found) == sorted(oids)
+        options = operation.read({**SMALL, "tables": ["item"], "method": "auto"})
+        for left, method in ((100.0, "exact"), (0.0, "estimate")):
+            clock = iter([100.0, *[left] * 100])
+            context = Context(check=True, seconds_left=lambda clock=clock: next(clock))  # type: ignore[misc]
+            facts = operation.facts(session, options, context)
+            methods = {one.index.name: one.bloat.method for one in facts.indexes if one.bloat is not None}
+            assert methods["by_code"] == method
+            assert ("by_lower" in methods) == (method == "exact")
 
 
 def test_analyze_shows_that_it_is_not_bloated_after_all(database: Database) -> None:

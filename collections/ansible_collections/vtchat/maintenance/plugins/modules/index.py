@@ -27,6 +27,8 @@ description:
   - An index that enforces a constraint, that a foreign key refers to, that is the replica identity or part of the index of a
     partitioned table is not replaced or removed.
   - Check mode cannot know whether the rows fit a unique index.
+  - Before PostgreSQL 19, C(INSERT ... ON CONFLICT) fails now and then while a unique index is built or dropped beside another
+    one. Then there is a warning; do it when nobody inserts in this way.
 options:
   definition:
     description:

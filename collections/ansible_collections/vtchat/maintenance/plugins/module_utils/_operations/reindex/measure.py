@@ -121,17 +121,13 @@ def _by_numbers(one: Assessed, columns: list[dict[str, Any]], just_counted: bool
     why = _rows_fault(index, just_counted)
     if why:
         return replace(one, why=why)
-    occupied = index.bytes or 0
-    if not index.entries:
-        return replace(one, bloat=bloat.empty(occupied, index.page)) if method != EXACT else one
-    ratio = occupied / index.entries
-    past = memory.best
-    one = replace(one, memory=memory.seen(ratio).older())
+    occupied, past = index.bytes or 0, memory.best
+    one = replace(one, memory=memory.older() if not index.entries else memory.seen(occupied / index.entries).older())
     estimated, why = _estimate(index, columns) if method in (AUTO, ESTIMATE) else (None, "")
     if estimated and ESTIMATE in memory.doubted:
         estimated, why = None, "the last rebuild did not win what statistics had promised, so they are not believed"
     compared = None
-    if past is not None and method in (AUTO, BASELINE):
+    if past is not None and index.entries and method in (AUTO, BASELINE):
         compared = bloat.baseline(occupied, index.entries, past, memory.basis in (REBUILT, MEASURED))
         if BASELINE in memory.doubted:
             compared, why = None, why or "the last rebuild did not win what its past had promised"
@@ -159,6 +155,8 @@ def _rows_fault(index: Index, just_counted: bool) -> str:
 
 def _estimate(index: Index, found: list[dict[str, Any]]) -> tuple[Bloat | None, str]:
     """By statistics, or why they say nothing."""
+    if not index.entries:
+        return bloat.empty(index.bytes or 0, index.page), ""
     if index.method != BTREE:
         return None, f"statistics say nothing about the size of an index of type {index.method}"
     if index.expressions or index.partial:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import Contended, SqlError
@@ -268,4 +268,4 @@ def flush(session: Session, context: Context, work: Work) -> Outcome:
     if not pages:
         return Outcome(UNCHANGED, "somebody else has flushed its pending list meanwhile")
     return Outcome(DONE, changed=True, numbers={"flushed_bytes": pages * index.page},
-                   reason=f"{size(pages * index.page)} flushed", state=replace(work.assessed.memory).state())  # fmt: skip
+                   reason=f"{size(pages * index.page)} flushed", state=work.assessed.news)  # fmt: skip
