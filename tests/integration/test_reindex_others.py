@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL, Identifier
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context
@@ -31,7 +32,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import Window
 from tests.runs import perform, until
-from tests.servers import REPOSITORY, Database
+from tests.servers import REPOSITORY, Database, Server, unique
 
 # A rebuild of the index "gated" stands still as long as somebody holds advisory lock 42.
 TABLE = """
@@ -245,6 +246,42 @@ def test_kill_9_in_the_middle(database: Database, tmp_path: Path) -> None:
     }
     assert "was abandoned in reindex public.gated" in str(result["warnings"])
     assert indexes(database) == WELL
+
+
+def leave(database: Database, name: str, blocker: str) -> None:
+    """What a rebuild leaves that gives up behind somebody's lock: with a writer _ccnew, with a reader _ccold."""
+    with transaction(database, blocker), closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            cursor.execute(SQL("REINDEX INDEX CONCURRENTLY {}").format(Identifier(name)))
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_leftovers_with_names_of_each_kind(server: Server, encoding: str) -> None:
+    """Taken names have digits, long ones are cut before the ending, in bytes of the server's encoding."""
+    name = unique("test")
+    server.sql(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    server.sql(f"ALTER DATABASE {name} SET client_encoding = 'UTF8'")
+    database = Database(server, name)
+    try:
+        database.sql("CREATE TABLE item (id int, grp int); CREATE TABLE elsewhere ()")
+        longest = "ü" * (31 if encoding == "UTF8" else 63)
+        names = ["short", "i" * 63, longest, 'We%ird "x".y', "a_ccnew", "x" * 57 + "é"]
+        for index in names:
+            database.sql(SQL("CREATE INDEX {} ON item (grp)").format(Identifier(index)))
+            for blocker in (
+                "LOCK TABLE item IN ROW EXCLUSIVE MODE",
+                "LOCK TABLE item IN ROW EXCLUSIVE MODE",
+                "TABLE item",
+            ):
+                leave(database, index, blocker)
+        assert len(indexes(database)) == 4 * len(names)
+        result = reindex(database)
+        assert (result["status"], result["totals"]["done"]) == ("ok", 3 * len(names)), result["msg"]
+        assert indexes(database) == dict.fromkeys(names, True)
+        assert reindex(database)["changed"] is False
+    finally:
+        database.close()
 
 
 LOCKS = ["ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"]
