@@ -222,9 +222,11 @@ class Rebuild:
         ratio = new / after.entries if after.entries > 0 and new >= (self.options.selection.min_size or 0) else None
         memory = memory.rebuilt(after.file, ratio, {name: now for name, _was, now in after.collations}, rate)
         reason = f"{size(old)} before, {size(new)} now"
+        left = [one.index.target for one in leftovers.leftovers(siblings).values() if one.of.oid == after.oid]
         if before.bloat is not None:
             memory = memory.judged(before.bloat, new)
             reason += _against(before.bloat, new)
+        reason += f"; {', '.join(left)} is left of an earlier try: the next run removes it" if left else ""
         numbers = {"bytes_after": new, "won_bytes": old - new, "rebuilt_seconds": seconds and round(seconds, 3)}
         return Outcome(DONE, reason, changed=True, numbers=numbers, state=memory.state())
 
