@@ -700,6 +700,30 @@ def test_partitions(site: Site) -> None:
     assert not site.provide(steps=steps, exclusive=True)["changed"]
 
 
+def test_the_weekly_plan(site: Site) -> None:
+    """What vacuum and reindex need: maintenance of the tables, and to read how full indexes are, where that can be given."""
+    tables = ["users", "user_subscriptions", "sessions"]
+    steps: list[dict[str, Any]] = [
+        {"vacuum": {"tables": tables, "min_dead_rows": 1}},
+        {"reindex": {"tables": tables, "min_size": 0, "min_gain": 0, "bloat": 0.1}},
+    ]
+    site.sql("CREATE EXTENSION pgstattuple")
+    site.sql("DELETE FROM sessions")
+    site.provide(steps=steps)
+    result = site.run(steps=steps)
+    assert result["status"] == "ok", result["msg"]
+    assert outcomes(result)["public.sessions"] == "done", reasons(result)
+    methods = {action["numbers"].get("method") for action in result["actions"] if action["operation"] == "reindex"}
+    assert "exact" in methods
+    assert not site.provide(steps=steps, exclusive=True)["changed"]
+    measured = "role pg_stat_scan_tables"
+    assert outcomes(site.provide(steps=steps))[measured] == "unchanged"
+    site.sql(SQL("REVOKE pg_stat_scan_tables FROM {}").format(Identifier(site.name)))
+    without = site.provide(user=site.owner, steps=steps, read_all_stats=False)
+    # Before 16 whoever creates roles may give it.
+    assert (without["status"], measured in outcomes(without)) == ("ok", not site.new), "who may not give it does without"
+
+
 def test_what_patterns_choose(site: Site) -> None:
     """One by one; or, where everything is meant and can be given, everything that there will be."""
     site.sql(SQL("CREATE SCHEMA app AUTHORIZATION {0}; CREATE TABLE app.a (n int); ALTER TABLE app.a OWNER TO {0}").format(

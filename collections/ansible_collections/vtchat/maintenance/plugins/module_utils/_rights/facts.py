@@ -44,6 +44,8 @@ from .queries import CHOSEN, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
 STATISTICS = "pg_read_all_stats"
 MONITOR = "pg_monitor"
 MAINTAINS_ALL = "pg_maintain"
+MEASURING = "pg_stat_scan_tables"  # pgstattuple may be called by it; pg_monitor includes it
+PREDEFINED = (STATISTICS, MONITOR, MAINTAINS_ALL, MEASURING)
 CREATOR = "a superuser, or a role with CREATEROLE"
 
 
@@ -69,6 +71,7 @@ class _Reader:
         self.faults: list[tuple[str, str]] = []
         self.basis = NONE
         self.memberships: list[str] = []
+        self.measures = False
         self.schemas: set[str] = set()  # of what is not named one by one
 
     def read(self, needs: Sequence[Need]) -> Facts:
@@ -83,7 +86,7 @@ class _Reader:
             self._needs(need, row)
         self._memberships()
         extras, other = read_extras(self.session, self.name, self.row, self.rights, self._may_alter)
-        owners = [name for name in self.memberships if name not in (STATISTICS, MONITOR, MAINTAINS_ALL)]
+        owners = [name for name in self.memberships if name not in PREDEFINED]
         admin, rights = self.session.server.user, list(self.rights.values())
         return Facts(admin, rights, extras, other, self.faults, self.basis, owners)
 
@@ -149,16 +152,22 @@ class _Reader:
         """Needs of what patterns choose become needs of what there is now; or of everything, where that can be given."""
         found = []
         for need in needs:
-            if need.patterns is None:
+            if need.need == "measure":
+                self.measures = True
+            elif need.patterns is None:
                 found.append(need)
-                continue
-            cte = by_pattern(need.patterns, need.kinds + "p", partitions=True)
-            rows = self.session.rows(sql.SQL(CHOSEN).format(by_pattern=cte))
-            if self._everything(need, need.patterns):
-                self.schemas |= {row["schema_name"] for row in rows}
             else:
-                found += [replace(need, name=display(row["schema_name"], row["name"]), patterns=None) for row in rows]
+                found += self._chosen(need, need.patterns)
         return found
+
+    def _chosen(self, need: Need, patterns: Selection) -> list[Need]:
+        """What patterns choose now, by name; nothing where everything can be given at once."""
+        cte = by_pattern(patterns, need.kinds + "p", partitions=True)
+        rows = self.session.rows(sql.SQL(CHOSEN).format(by_pattern=cte))
+        if self._everything(need, patterns):
+            self.schemas |= {row["schema_name"] for row in rows}
+            return []
+        return [replace(need, name=display(row["schema_name"], row["name"]), patterns=None) for row in rows]
 
     def _everything(self, need: Need, patterns: Selection) -> bool:
         """Whether MAINTAIN on all that there is and will be is meant, and the present role may give that."""
@@ -296,7 +305,7 @@ class _Reader:
 
     def _memberships(self) -> None:
         """Membership in owners, and in the role that sees the activity of others."""
-        names = [*self.memberships, STATISTICS, MONITOR]
+        names = [*self.memberships, STATISTICS, MONITOR, MEASURING]
         inherit = sql.Literal(self.row["inherit"] is not False)
         query = sql.SQL(MEMBERSHIPS).format(oid=self.oid, names=sql.Literal(names), inherit=inherit)
         found = {row["name"]: row for row in self.session.rows(query)}
@@ -307,6 +316,9 @@ class _Reader:
             if monitor["direct"] and not plain["direct"] and not self._may_give(plain):
                 choice = MONITOR
             self.memberships.append(choice)
+        if self.measures and MONITOR not in self.memberships:
+            measuring = found[MEASURING]
+            self.memberships += [MEASURING] if measuring["direct"] or self._may_give(measuring) else []
         for name in self.memberships:
             self._member(found[name])
 

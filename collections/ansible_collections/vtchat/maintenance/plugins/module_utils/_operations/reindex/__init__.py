@@ -40,7 +40,7 @@ def needs(options: Options) -> Sequence[Need]:
     named = [Need(name, "maintain", "rpm") for name in options.selection.tables]
     indexes = [Need(name, "own", "iI") for name in options.indexes]
     everything = replace(options.selection, min_size=None, max_size=None)
-    return [*named, *indexes, *chosen(everything, "maintain", "rpm")]
+    return [*named, *indexes, *chosen(everything, "maintain", "rpm"), Need("", "measure", "")]
 
 
 def jobs(options: Options) -> int:

@@ -378,7 +378,7 @@ def test_wrong_options(given: dict[str, Any], fault: str) -> None:
 def test_names_and_needs(given: dict[str, Any], named: list[str], needed: list[tuple[str, str, str]]) -> None:
     chosen = options(**given)
     assert list(reindex.names(chosen)) == named
-    assert [(one.name, one.need, one.kinds) for one in reindex.needs(chosen)] == needed
+    assert [(one.name, one.need, one.kinds) for one in reindex.needs(chosen)] == [*needed, ("", "measure", "")]
     assert reindex.jobs(chosen) == 1
 
 
