@@ -179,7 +179,8 @@ actions:
   description:
     - One entry for each target; what is in it is documented at RV(vtchat.maintenance.run#module:actions). Its C(rows) are dead
       rows that were removed, or in check mode that there are.
-    - Its C(numbers) have what decided, and with C(_after) at the end of the name what was measured after VACUUM, such as C(dead), C(pages), C(visible_share), C(frozen_share) (from PostgreSQL 18 on), C(freeze_age), C(multixact_age),
+    - Its C(numbers) have what decided, and with C(_after) at the end of the name what was measured after VACUUM, such
+      as C(dead), C(pages), C(visible_share), C(frozen_share) (from PostgreSQL 18 on), C(freeze_age), C(multixact_age),
       C(toast_dead). Where at most a hundred tables are due and the server speaks English, C(verbose) has its own figures
       (C(VERBOSE)), line by line; C(-v) shows them.
   returned: when connected
