@@ -721,7 +721,9 @@ def test_the_weekly_plan(site: Site) -> None:
     site.sql(SQL("REVOKE pg_stat_scan_tables FROM {}").format(Identifier(site.name)))
     without = site.provide(user=site.owner, steps=steps, read_all_stats=False)
     # Before 16 whoever creates roles may give it.
-    assert (without["status"], measured in outcomes(without)) == ("ok", not site.new), "who may not give it does without"
+    assert (without["status"], measured in outcomes(without)) == ("ok", not site.new), (
+        "who may not give it does without"
+    )
 
 
 def test_what_patterns_choose(site: Site) -> None:
