@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any, Union, cast
 
 from ..._errors import OptionError
 from ..._postgres.capabilities import BUFFER_USAGE_LIMIT, DATABASE_STATISTICS
@@ -156,4 +156,4 @@ def execute(session: Session, action: Action[Payload], context: Context) -> Outc
     """Vacuum one table, and look whether it was. Raises SqlError, Contended."""
     if isinstance(action.payload, DatabaseStatistics):
         return database_statistics(session)
-    return vacuum(session, action, context)  # type: ignore[arg-type]
+    return vacuum(session, cast("Action[Work]", action), context)
