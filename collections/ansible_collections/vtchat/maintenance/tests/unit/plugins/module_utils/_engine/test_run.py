@@ -258,6 +258,14 @@ def test_the_longest_waiting_goes_first_whatever_its_step(monkeypatch: pytest.Mo
     assert stage.history.kept["fake", "public.d"] == Memory(seconds=10.0)
 
 
+def test_within_a_step_too_the_longest_waiting_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = {"b": 2.0, "c": 3.0, "d": 1.0}
+    memory = {("fake", f"public.{name}"): Memory(deferred=True, since=since) for name, since in waiting.items()}
+    stage = Stage(monkeypatch, memory)
+    stage.run(["a", "b", "c", "d"])
+    assert stage.executed == ["d", "b", "c", "a"]
+
+
 def test_a_step_is_read_again_when_others_have_worked_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(
         monkeypatch, {("fake", "public.b"): Memory(deferred=True), ("fake", "public.u"): Memory(deferred=True)}
