@@ -266,6 +266,14 @@ def test_within_a_step_too_the_longest_waiting_goes_first(monkeypatch: pytest.Mo
     assert stage.executed == ["d", "b", "c", "a"]
 
 
+def test_what_had_a_part_of_its_work_done_goes_behind_what_got_nothing(stage: Stage) -> None:
+    stage.operation.DIVISIBLE = True
+    stage.behaviour = {"a": Outcome("deferred", "goes on", changed=True)}
+    assert outcomes(stage.run(["a", "b"], budget=5)) == ["a deferred", "b deferred"]
+    memories = stage.history.closed.memories
+    assert sorted(memories, key=lambda key: memories[key].since or 0) == [("fake", "public.b"), ("fake", "public.a")]
+
+
 def test_a_step_is_read_again_when_others_have_worked_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(
         monkeypatch, {("fake", "public.b"): Memory(deferred=True), ("fake", "public.u"): Memory(deferred=True)}
