@@ -66,16 +66,22 @@ def test_without_a_history_the_last_vacuum_tells(database: Database) -> None:
     assert only(run(database, "t", history=False))["outcome"] == "done"
 
 
-def test_whoever_holds_nothing_back(either: Database) -> None:
-    """A snapshot that is newer than the deletes, one in another database, one that ends in time."""
-    write(either, "DELETE FROM t WHERE id <= 2000")
-    elsewhere = either.server.create_database()
+def test_whoever_holds_nothing_back(servers: Servers) -> None:
+    """A snapshot that is newer than the deletes, one in another database, one that ends in time.
+
+    On a server of its own: a snapshot is as old as the oldest transaction that writes in any database.
+    """
+    alone = servers.private()
+    database, elsewhere = alone.create_database(), alone.create_database()
     try:
-        with held(elsewhere, SNAPSHOT), held(either, SNAPSHOT):
-            done = only(run(either, "t"))
+        make(database)
+        write(database, "DELETE FROM t WHERE id <= 2000")
+        with held(elsewhere, SNAPSHOT), held(database, SNAPSHOT):
+            done = only(run(database, "t"))
             assert (done["outcome"], done["rows"], done["reason"]) == ("done", 2000, DUE)
     finally:
-        elsewhere.close()
+        database.close_connection()
+        alone.embedded.remove()
 
 
 def test_an_ordinary_role_learns_who_it_is_as_far_as_it_may(database: Database) -> None:
