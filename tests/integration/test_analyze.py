@@ -27,6 +27,10 @@ from tests.servers import Database, PrivateServer
 THIN = "\u202f"
 FLUSH = "SELECT pg_stat_force_next_flush()"
 
+NO_SUPERUSER = (
+    "its owner postgres is a superuser, which nobody should become for that: ALTER TABLE public.t OWNER TO another role"
+)
+
 
 @pytest.fixture(params=["server", "postgres15"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
@@ -210,7 +214,7 @@ def test_without_the_right_it_fails_and_names_the_grant(database: Database) -> N
     database.sql(f'GRANT SELECT ON t TO "{role}"')
     (action,) = decide(database, "t", user=role)
     new = database.value("SELECT current_setting('server_version_num')::int") >= 170000
-    grant = f"GRANT MAINTAIN ON TABLE public.t TO {role}" if new else f"GRANT postgres TO {role}"
+    grant = f"GRANT MAINTAIN ON TABLE public.t TO {role}" if new else NO_SUPERUSER
     assert action.verdict == "failed"
     assert action.reason == f"role {role} may not analyze this table: {grant}"
     # The very statement that the reason asks for is enough (ownership instead of the superuser's role before 17).
@@ -389,7 +393,7 @@ def test_a_partition_of_another_owner(database: Database) -> None:
     database.sql(f"ALTER TABLE p OWNER TO {role}")
     (action,) = decide(database, "p", user=role)
     assert action.verdict == "failed"
-    assert "its partition public.p1: GRANT " in action.reason
+    assert "its partition public.p1: " in action.reason
 
 
 def test_a_partitioned_table_without_partitions(database: Database) -> None:

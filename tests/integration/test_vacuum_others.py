@@ -22,6 +22,10 @@ THIN = "\u202f"
 DUE = f"2{THIN}000 dead rows (threshold 1{THIN}000)"
 MODES = ["SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]
 
+NO_SUPERUSER = (
+    "its owner postgres is a superuser, which nobody should become for that: ALTER TABLE public.t OWNER TO another role"
+)
+
 
 @pytest.fixture(params=["server", "postgres15"])
 def either(request: pytest.FixtureRequest) -> Iterator[Database]:
@@ -132,15 +136,13 @@ def test_rights(either: Database) -> None:
     role = either.role("plain")
     either.sql(f"ALTER TABLE mine OWNER TO {role}")
     newer = either.value("SELECT current_setting('server_version_num')::int >= 170000")
-    grant = f"GRANT MAINTAIN ON TABLE public.t TO {role}" if newer else f"GRANT postgres TO {role}"
+    grant = f"GRANT MAINTAIN ON TABLE public.t TO {role}" if newer else NO_SUPERUSER
     named = run(either, "t", user=role)
     assert told(named) == [("public.t", "failed", f"role {role} may not vacuum this table: {grant}")]
     result = run(either, include=["public.*"], user=role, history=False)
     assert told(result) == [("public.mine", "done", DUE)]
     (warning,) = result["warnings"]
-    assert warning.startswith(
-        f"vacuum: 2 tables that role {role} may not maintain are left out, such as public.t: GRANT "
-    )
+    assert warning.startswith(f"vacuum: 2 tables that role {role} may not maintain are left out, such as public.t: ")
     with opened(either, role) as session:
         either.sql(f"ALTER TABLE t OWNER TO {role}")
         (action,) = decided(session, "t")

@@ -139,4 +139,9 @@ def maintain_grant(server: Server, found: Relation) -> str:
     """The GRANT that is missing for the present role to maintain the relation."""
     if server.has(MAINTAIN):
         return f"GRANT MAINTAIN ON TABLE {found.display} TO {quote(server.user)}"
+    if found.owner in server.superusers:
+        return (
+            f"its owner {quote(found.owner)} is a superuser, which nobody should become for that: ALTER TABLE {found.display} "
+            "OWNER TO another role"
+        )
     return f"GRANT {quote(found.owner)} TO {quote(server.user)}"

@@ -287,7 +287,11 @@ def left_out(server: Server, operation: str, found: Sequence[LeftOut]) -> str:
     closed = sorted({one.schema for one in found if not one.may_use_schema})
     grants = [f"GRANT USAGE ON SCHEMA {_listed(closed)} TO {user}"] if closed else []
     if not server.has(MAINTAIN):
-        grants.append(f"GRANT {_listed(sorted({one.owner for one in found}))} TO {user}")
+        owners = {one.owner for one in found}
+        plain = sorted(owners.difference(server.superusers))
+        grants += [f"GRANT {_listed(plain)} TO {user}"] if plain else []
+        if len(plain) < len(owners):
+            grants.append("what a superuser owns needs another owner: ALTER TABLE … OWNER TO …")
     elif len(found) == 1:
         grants.append(f"GRANT MAINTAIN ON TABLE {display(first.schema, first.name)} TO {user}")
     elif len(schemas) <= MOST_NAMED:

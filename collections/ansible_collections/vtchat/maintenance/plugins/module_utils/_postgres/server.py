@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -69,6 +69,7 @@ SELECT current_setting('server_version_num')::int AS version_num,
        current_setting('default_transaction_read_only')::bool AS read_only,
        current_setting('session_replication_role') AS replication_role,
        current_setting('track_counts')::bool AS track_counts,
+       ARRAY(SELECT rolname::text FROM pg_roles WHERE rolsuper) AS superusers,
        (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname, e.extversion))
         FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace) AS extensions,
        (SELECT min(split_part(name, '.', 1)) FROM pg_settings
@@ -104,6 +105,7 @@ class Server:
     read_only         the database or the role is set to read-only transactions
     replication_role  session_replication_role: with replica, triggers and foreign keys are passed by
     extensions        name -> schema and version of those that have been created
+    superusers        roles that nobody should be made a member of
     """
 
     host: str
@@ -123,6 +125,7 @@ class Server:
     track_counts: bool
     extensions: dict[str, tuple[str, str]]
     provider: str
+    superusers: list[str] = field(default_factory=list)
 
     @classmethod
     def from_row(cls, row: dict[str, Any], host: str) -> Server:

@@ -67,12 +67,16 @@ def test_later_overrides_come_before_earlier_ones() -> None:
          "vacuum: 4 tables that role me may not maintain are left out, such as s0.t: GRANT pg_maintain TO me"),
         (160000, [LeftOut("a", "t", f"o{n}", True) for n in range(4)],
          "vacuum: 4 tables that role me may not maintain are left out, such as a.t: GRANT o0, o1, o2 and 1 more TO me"),
+        (160000, [LeftOut("a", "t", owner, True) for owner in ("root", "o")],
+         "vacuum: 2 tables that role me may not maintain are left out, such as a.t: GRANT o TO me; what a superuser owns needs "
+         "another owner: ALTER TABLE … OWNER TO …"),
         (160000, [], ""),
     ],
 )  # fmt: skip
 def test_missing_rights_are_one_sentence(version: int, found: list[LeftOut], text: str) -> None:
     class Old:
         user = "me"
+        superusers = ("root",)
 
         def has(self, capability: Any) -> bool:
             return version >= int(capability.since)
