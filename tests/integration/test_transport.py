@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.app import HEALTH, HOURLY, Application
+from tests.doubles.app import HEALTH, HOURLY, WEEKLY, Application
 from tests.leaks import leaks
 from tests.runs import playbook
 from tests.servers import Server
+from tests.vtchat import plans
 
 TOKEN = "TOKENzq7 %40@#'\"é" + "x" * 20
 HEADER_TOKEN = "TOKENzq7-%40@#" + "x" * 20
@@ -99,6 +100,7 @@ def played(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "check": Case(keywords={"check_mode": True}),
         "no health": Case(WITHOUT_HEALTH),
         "no repetition": Case(WITHOUT_HEALTH),
+        "weekly": Case({"maintenance_plan": "weekly", "maintenance_plans": plans()}),
         **{said: Case(variables) for variables, said in MISSING},
     }
     cases["no repetition"].application.fail(503, "<html>", method="POST")
@@ -129,6 +131,12 @@ def test_a_plan_may_ask_for_no_health(played: tuple[str, dict[str, Case]]) -> No
     # Repeating is off unless the plan says otherwise.
     assert cases["no repetition"].result["status"] == "failed"
     assert len(cases["no repetition"].application.seen("POST")) == 1
+
+
+def test_the_weekly_plan_of_vtchat_by_its_endpoint(played: tuple[str, dict[str, Case]]) -> None:
+    case = played[1]["weekly"]
+    assert (case.result["plan"], case.result["status"]) == ("weekly", "ok")
+    assert (case.application.done[WEEKLY], case.application.done[HOURLY]) == (1, 0)
 
 
 @pytest.mark.parametrize("said", [said for _variables, said in MISSING])
