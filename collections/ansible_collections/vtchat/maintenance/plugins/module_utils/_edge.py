@@ -44,6 +44,8 @@ CONNECTION = Spec({
     "pooler": {"type": "str", "choices": ["refuse", "direct", "allow"], "default": "refuse"},
 })  # fmt: skip
 
+NO_SIZE = "cannot be converted to a Byte value"
+
 Wanted = TypeVar("Wanted")
 Bytes = Callable[[str], bytes]
 
@@ -224,9 +226,10 @@ def _without_secrets(faults: list[str], dsn: Any) -> list[str]:
 
 
 def _messages(result: ValidationResult) -> list[str]:
-    """The faults in words; Ansible's own text for an unknown option only makes sense behind its prefix."""
+    """The faults in words; Ansible's own text for an unknown option only makes sense behind its prefix, and lacks the way out."""
     unsupported = [error.msg for error in result.errors.errors if isinstance(error, UnsupportedError)]
-    return [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
+    texts = [f"unsupported option {text}" if text in unsupported else str(text) for text in result.error_messages]
+    return [f"{text}: write bytes, or with a unit, such as 10M" if text.endswith(NO_SIZE) else text for text in texts]
 
 
 def _read_steps(raw: list[dict[str, Any]]) -> tuple[list[Step], list[str]]:

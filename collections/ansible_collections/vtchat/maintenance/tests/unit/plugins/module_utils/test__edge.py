@@ -111,6 +111,7 @@ def test_everything_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("purge", {**PURGE, "dsn": "postgresql://u:Pa55%@h"}, ["dsn"]),
         ("purge", {**PURGE, "dsn": "postgresql://u:p@ep-1-pooler.neon.tech/d"}, ["ep-1.neon.tech"]),
         ("analyze", {"tables": ["a", "", "b.c.d"]}, ["'' is not", "'b.c.d'"]),
+        ("analyze", {"tables": ["a"], "min_size": "10XB"}, ["min_size", ": write bytes, or with a unit, such as 10M"]),
         ("refresh", {"view": "a", "views": ["b"]}, ["mutually exclusive"]),
         ("history_info", {"limit": 0}, ["limit"]),
         ("run", {"plan": "p", "steps": []}, ["steps"]),
