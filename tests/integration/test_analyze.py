@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from threading import Thread
@@ -21,7 +22,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
     open_session,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
-from tests.runs import until
+from tests.runs import REPOSITORY, until
 from tests.servers import Database, PrivateServer
 
 THIN = "\u202f"
@@ -206,6 +207,15 @@ def test_a_running_vacuum_is_left_alone(database: Database) -> None:
         worker.join()
     assert action.verdict == "contended"
     assert action.reason.endswith(f"session {pid} holds a ShareUpdateExclusiveLock on it")
+
+
+def test_the_thresholds_are_documented() -> None:
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Many tables\n")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| \w", section, re.MULTILINE)
+    assert {name: float(default) for name, default in table} == {
+        name: how["default"] for name, how in analyze.THRESHOLDS.items()
+    }
 
 
 def test_without_the_right_it_fails_and_names_the_grant(database: Database) -> None:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union
 
-from .._errors import OptionError
-from .._postgres.names import parse_name
 from .._postgres.selection import Selection
 from .._postgres.session import Session
 from .._result import DONE, Finding
@@ -221,17 +219,6 @@ class Operation(Protocol[Options, Facts, Payload]):
 def chosen(selection: Selection, need: str, kinds: str) -> list[Need]:
     """The need of all that patterns choose; none where there are no patterns."""
     return [Need("", need, kinds, patterns=selection)] if selection.include else []
-
-
-def name_faults(option: str, names: Sequence[str]) -> list[str]:
-    """What is wrong with names that an option has."""
-    faults = []
-    for text in names:
-        try:
-            parse_name(text)
-        except OptionError as error:
-            faults += [f"{option}: {message}" for message in error.errors]
-    return faults
 
 
 class _Operations(Mapping[str, Operation[Any, Any, Any]]):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._errors import OptionError
@@ -80,6 +81,17 @@ def parse_name(text: str) -> Name:
         if len(part.encode()) > MAX_NAME_BYTES:
             raise OptionError([f"{text!r}: {part!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit"])
     return Name(parts[0] if len(parts) == 2 else None, parts[-1])
+
+
+def name_faults(option: str, names: Sequence[str]) -> list[str]:
+    """What is wrong with names that an option has."""
+    faults = []
+    for text in names:
+        try:
+            parse_name(text)
+        except OptionError as error:
+            faults += [f"{option}: {message}" for message in error.errors]
+    return faults
 
 
 def qualified(schema: str, name: str) -> sql.Identifier:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .._errors import OptionError
 from .._spec import Spec
 from .._units import count, size
 from .capabilities import MAINTAIN
 from .catalog import may_maintain, targets
 from .driver import sql
-from .names import display, parse_name, quote
+from .names import display, name_faults, quote
 from .server import Server
 
 SELECTION = Spec(
@@ -144,11 +143,7 @@ class Selection:
 def read(given: Mapping[str, Any], faults: list[str], names: str = "tables") -> Selection:
     """The selection; what is wrong with it is added to ``faults``. names: the option that has the literal names."""
     wanted, include, exclude = given.get(names), given.get("include"), given.get("exclude") or []
-    for text in wanted or []:
-        try:
-            parse_name(text)
-        except OptionError as error:
-            faults += [f"{names}: {message}" for message in error.errors]
+    faults += name_faults(names, wanted or [])
     if wanted is not None and not wanted:
         faults.append(f"{names}: is empty; name at least one")
     if include is not None and not all(include or [""]):
@@ -186,7 +181,9 @@ def stored(server: Server, selection: Selection, kinds: str = "rm", database_own
         else sql.SQL("wanted_text (position, text) AS (SELECT NULL::int, NULL::text WHERE false)")
     )
     named = (
-        sql.SQL("{}, named AS (SELECT position, oid FROM target_named)").format(_named(server, selection.tables))
+        sql.SQL("{}, named AS (SELECT position, oid FROM target_named)").format(
+            targets(server, selection.tables, cte="target_named")
+        )
         if texts
         else sql.SQL("named (position, oid) AS (SELECT NULL::int, NULL::oid WHERE false)")
     )
@@ -205,11 +202,6 @@ def stored(server: Server, selection: Selection, kinds: str = "rm", database_own
         ),
     ]
     return sql.SQL(", ").join(parts)
-
-
-def _named(server: Server, names: Sequence[str]) -> sql.Composed:
-    """The CTE of literal names, under a name that leaves ``target`` free."""
-    return targets(server, names, cte="target_named")
 
 
 def by_pattern(selection: Selection, kinds: str, partitions: bool) -> sql.Composed:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +19,7 @@ from ..._postgres.policy import LIGHT
 from ..._postgres.selection import SELECTION, Overrides, Selection, overrides_spec, read_overrides
 from ..._postgres.selection import read as read_selection
 from ..._postgres.session import Session
-from ..._postgres.statistics import BASE, SCALE_FACTOR, analyze_threshold
+from ..._postgres.statistics import BASE, SCALE_FACTOR, analyze_threshold, when_counted
 from ..._result import CONTENDED, FAILED, UNCHANGED
 from ..._spec import Spec
 from ..._units import count, duration, rows
@@ -207,11 +206,12 @@ def _send(session: Session, table: Table) -> None:
 
 
 def _read_after(session: Session, relation: catalog.Relation, started: str) -> dict[str, Any]:
-    """The facts after ANALYZE. Before 15 they come from a collector, which may be half a second behind."""
-    tries = 1 if session.server.has(FLUSHED_STATISTICS) else 8
-    for left in reversed(range(tries)):
+    """The facts after ANALYZE."""
+
+    def read() -> dict[str, Any]:
         (row,) = read_rows(session, catalog.targets(session.server, [relation.display]), started)
-        if left == 0 or row["oid"] is None or (row["analyzed_since"] and not row["behind"]):
-            return row
-        time.sleep(0.25)  # nothing tells when the collector has written
-    raise AssertionError("the last try returns")
+        return row
+
+    return when_counted(
+        session.server, read, lambda row: row["oid"] is None or bool(row["analyzed_since"] and not row["behind"])
+    )

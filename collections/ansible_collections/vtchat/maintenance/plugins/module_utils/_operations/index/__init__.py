@@ -16,11 +16,11 @@ from ..._errors import OptionError
 from ..._postgres import index_definition
 from ..._postgres.driver import sql
 from ..._postgres.index_definition import Definition
-from ..._postgres.names import Name, display, parse_name, quote
+from ..._postgres.names import Name, display, name_faults, parse_name, quote
 from ..._postgres.session import Session
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._spec import Spec
-from .. import Action, Context, Decision, Difference, Need, Outcome, Verdict, name_faults
+from .. import Action, Context, Decision, Difference, Need, Outcome, Verdict
 from . import facts as index_facts
 from .build import Work
 from .facts import Facts, Index

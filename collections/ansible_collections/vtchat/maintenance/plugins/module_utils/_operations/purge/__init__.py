@@ -17,12 +17,12 @@ from ..._errors import Contended, OptionError, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.lexer import tokens
-from ..._postgres.names import MAX_NAME_BYTES, quote
+from ..._postgres.names import MAX_NAME_BYTES, name_faults, quote
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
 from ..._spec import Spec
-from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_faults
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
 from . import facts as table_facts
 from .batches import FIRST_BATCH, Progress, Purge, difference, expired
 from .facts import SMALL_TABLE, Options

@@ -19,14 +19,14 @@ from ..._errors import Contended, OptionError, SqlError
 from ..._postgres import catalog, restricted_path
 from ..._postgres.capabilities import RESTRICTED_PATH
 from ..._postgres.driver import sql
-from ..._postgres.names import quote
+from ..._postgres.names import name_faults, quote
 from ..._postgres.policy import with_lock_retries
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import CARDINALITY_VIOLATION, INSUFFICIENT_PRIVILEGE, UNIQUE_VIOLATION
 from ..._result import DONE, FAILED, UNCHANGED
 from ..._spec import Spec
 from ..._units import duration
-from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict, name_faults
+from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
 from . import covered, fingerprint, sessions
 from .fingerprint import View
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import FIGURES, Session
 from ..._postgres.sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_TABLE
+from ..._postgres.statistics import when_counted
 from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._units import count
 from .. import Action, Context, Outcome
@@ -172,17 +172,15 @@ def _why(session: Session, found: Found, said: list[str]) -> str:
 
 
 def _after(session: Session, job: Work, start: Start) -> Found | None:
-    """The facts after it. Before 15 they come from a collector, which may be half a second behind."""
-    tries = 1 if session.server.has(FLUSHED_STATISTICS) or not job.counts else 8
-    for left in reversed(range(tries)):
-        found = read_again(session, job.table.relation.oid)
-        if left == 0 or found is None or found.fault:
-            return found
+    """The facts after it."""
+
+    def seen(found: Found | None) -> bool:
+        if found is None or found.fault or not job.counts:
+            return True
         behind = job.analyze and (found.table.heap.last_analyze or 0) < start.started
-        if _ran(found, job, start, []) and not behind and not _toast_behind(found, job, start):
-            return found
-        time.sleep(0.25)  # nothing tells when the collector has written
-    raise AssertionError("the last try returns")
+        return _ran(found, job, start, []) and not behind and not _toast_behind(found, job, start)
+
+    return when_counted(session.server, lambda: read_again(session, job.table.relation.oid), seen)
 
 
 def _ran(found: Found, job: Work, start: Start, said: list[str]) -> bool:

@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import statistics
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.statistics import analyze_threshold
 
 
@@ -29,3 +33,23 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.stati
 )
 def test_the_threshold(rows: int, changes: int) -> None:
     assert analyze_threshold(rows) == changes
+
+
+@pytest.mark.parametrize(("flushed", "reads", "found"), [(False, 3, 3), (False, 99, 8), (True, 3, 1)])
+def test_what_was_counted_is_waited_for_where_a_collector_has_it(
+    monkeypatch: pytest.MonkeyPatch, flushed: bool, reads: int, found: int
+) -> None:
+    class Place:
+        def has(self, capability: Any) -> bool:
+            return flushed
+
+    looks: list[int] = []
+    slept: list[float] = []
+    monkeypatch.setattr(statistics.time, "sleep", slept.append)
+
+    def read() -> int:
+        looks.append(1)
+        return len(looks)
+
+    assert statistics.when_counted(cast(Server, Place()), read, lambda number: number >= reads) == found
+    assert len(slept) == found - 1

@@ -295,7 +295,8 @@ def test_numbers_and_statements() -> None:
 )  # fmt: skip
 def test_where_statistics_decide_they_are_renewed_first(method: str, changed: int, heap: int, confirmed: bool) -> None:
     (action,) = decide(assessed(replace(HALF, method=method), changed=changed, heap=heap))
-    assert action.payload.confirm == confirmed  # type: ignore[union-attr]
+    assert isinstance(action, Action)
+    assert action.payload.confirm == confirmed
     assert action.statements[:-1] == (("ANALYZE public.t",) if confirmed else ())
 
 

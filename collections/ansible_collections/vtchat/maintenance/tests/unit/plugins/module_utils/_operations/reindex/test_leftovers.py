@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,9 +30,9 @@ def server_name(name: str, label: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + "_" + label
 
 
-def index(name: str, oid: int = 1, valid: bool = False, **known: object) -> Index:
+def index(name: str, oid: int = 1, valid: bool = False, **known: Any) -> Index:
     made = Index(oid, "public", name, heap=10, main=10, valid=valid, name_bytes=len(name.encode()), definition="d")
-    return replace(made, **known)  # type: ignore[arg-type]
+    return replace(made, **known)
 
 
 @pytest.mark.parametrize(
