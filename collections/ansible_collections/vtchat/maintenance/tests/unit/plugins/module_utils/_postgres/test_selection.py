@@ -48,6 +48,21 @@ def test_a_pattern_means_the_same_here_and_on_the_server(pattern: str, name: str
         assert bool(re.search(expression, name)) == fnmatchcase(name, pattern), expression
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (1023, "its 1023 B are less than min_size, 1.0 KiB"),
+        (1024, ""),
+        (2048, ""),
+        (2049, "its 2.0 KiB are more than max_size, 2.0 KiB"),
+        (None, ""),
+    ],
+)
+def test_sizes(size: int | None, said: str) -> None:
+    assert selection.Selection(min_size=1024, max_size=2048).out_of_size(size) == said
+    assert selection.Selection().out_of_size(size) == ""
+
+
 def test_later_overrides_come_before_earlier_ones() -> None:
     rules = Overrides((("*", {"a": 1, "b": 1}), ("app.*", {"a": 2}), ("other.*", {"b": 3})))
     assert rules.of(["app.t"]) == {"a": 2, "b": 1}

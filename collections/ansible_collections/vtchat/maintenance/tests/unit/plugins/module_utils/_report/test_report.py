@@ -241,6 +241,13 @@ def test_thousands_that_nothing_happened_to_are_one_row_a_reason() -> None:
     assert len(model.rows(result(*dead), verbose=True)) == 5000
 
 
+@pytest.mark.parametrize(
+    ("outcome", "amount"), [("done", "8.0 KiB"), ("planned", "8.0 KiB"), ("unchanged", ""), ("skipped", "")]
+)
+def test_a_size_is_told_of_what_changed_only(outcome: str, amount: str) -> None:
+    assert model.amount(action(outcome, "reindex", numbers={"bytes": 8192})) == amount
+
+
 def test_totals() -> None:
     runs = [("a", MIXED), ("b", result(action("unchanged"))), ("b", result(status="skipped"))]
     line = model.summed(runs)
