@@ -21,14 +21,23 @@ endif
 
 # Which target takes which option. A new target that takes one is listed here; everything else that is typed is refused at the
 # end of this file, before anything happens.
-TAKES_INVENTORY := hourly weekly provision
-TAKES_CHECK := hourly weekly provision
-TAKES_ARGS := hourly weekly provision stop test-fast test-python test-versions sanity molecule bench
+PLAYS := hourly weekly due health alerts maintain provision secrets
+TAKES_INVENTORY := $(PLAYS)
+TAKES_LIMIT := $(PLAYS)
+TAKES_CHECK := $(PLAYS)
+TAKES_ARGS := $(PLAYS) stop test-fast test-python test-versions sanity molecule bench
+TAKES_PLAN := maintain
+TAKES_ROTATE := secrets
+TAKES_DEPLOY := secrets
+TAKES_TAG := build
+TAKES_CORE := setup-dev test-versions
 TAKES_PYTHON = $(targets)
-OPTIONS := INVENTORY CHECK ARGS PYTHON
-unexport INVENTORY CHECK ARGS
+OPTIONS := INVENTORY LIMIT CHECK ARGS PLAN ROTATE DEPLOY TAG CORE PYTHON
+unexport $(filter-out PYTHON,$(OPTIONS))
 
-inventory = inventories/$(or $(strip $(INVENTORY)),demo)
+# A name below inventories/, or the path of one that is elsewhere.
+inventory = $(if $(findstring /,$(INVENTORY)),,inventories/)$(or $(strip $(INVENTORY)),demo)
+yes = $(filter 1 yes true,$(1))
 
 # Somebody who gives a connection and no inventory means his own database. Only names are looked at: `value` keeps make from
 # reading a $ in a password.
@@ -39,7 +48,7 @@ ignored = $(if $(strip $(INVENTORY)),,$(foreach name,$(CONNECTIONS),$(if $(value
 define playbook
 @test -z "$(filter -l%,$(words_of_flags))" || { echo "make: -l is an option of make; write ARGS='--limit ...'" >&2; exit 2; }
 @test -z "$(strip $(ignored))" || echo "make: ignored $(strip $(ignored)) of the environment, as this is the demo; for a database of your own: DATABASE_URL=... make $@ INVENTORY=production" >&2
-@$(BIN)/ansible-playbook -i "$(inventory)" "playbooks/$(1).yml" $(if $(filter 1 yes true,$(CHECK)),--check --diff) $(2) $(ARGS)
+@$(BIN)/ansible-playbook -i "$(inventory)" "playbooks/$(1).yml" $(if $(LIMIT),--limit "$(LIMIT)") $(if $(call yes,$(CHECK)),--check --diff) $(2) $(ARGS)
 endef
 
 stage = @printf '\n=== %s ===\n' '$(1)'
@@ -51,7 +60,7 @@ clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "  Options, after the target: INVENTORY=production  CHECK=1 (show, change nothing)  ARGS='-v'  PYTHON=python3.12"
+	@echo "  Options, after the target: INVENTORY=production  LIMIT=host  CHECK=1 (show, change nothing)  ARGS='-v'  PYTHON=python3.12"
 
 .PHONY: hourly
 hourly: setup ## Hourly maintenance; the demo database unless INVENTORY= says otherwise
@@ -60,6 +69,26 @@ hourly: setup ## Hourly maintenance; the demo database unless INVENTORY= says ot
 .PHONY: weekly
 weekly: setup ## Weekly maintenance: vacuum and reindex what needs it
 	$(call playbook,weekly)
+
+.PHONY: due
+due: setup ## The plans whose time has come, by what the history says
+	$(call playbook,due)
+
+.PHONY: maintain
+maintain: setup ## Any plan: PLAN=name
+	$(call playbook,$(if $(wildcard playbooks/$(PLAN).yml),$(PLAN),maintain),$(if $(wildcard playbooks/$(PLAN).yml),,-e "maintenance_plan='$(PLAN)'"))
+
+.PHONY: health
+health: setup ## Whether the database is well
+	$(call playbook,health)
+
+.PHONY: alerts
+alerts: setup ## The same, and tell those who want to know when something has changed
+	$(call playbook,alerts)
+
+.PHONY: secrets
+secrets: setup ## Secrets of GitHub and Fly; ROTATE=1 new values for what both have, DEPLOY=1 restarts the app
+	$(call playbook,secrets,$(if $(call yes,$(ROTATE)),-e rotate=true) $(if $(call yes,$(DEPLOY)),-e deploy=true))
 
 .PHONY: provision
 provision: setup ## Install functions, views and indexes into the database
@@ -76,7 +105,7 @@ setup: ## Make or update .venv; does nothing when it is up to date
 
 .PHONY: setup-dev
 setup-dev: ## The same, with the tools for the tests
-	@PYTHON="$(PYTHON)" sh requirements/setup.sh dev
+	@PYTHON="$(PYTHON)" CORE="$(CORE)" sh requirements/setup.sh dev
 
 .PHONY: test
 test: lint test-python sanity galaxy molecule ## Everything that CI runs
@@ -98,6 +127,23 @@ test-python: setup-dev ## Unit, integration and end-to-end tests
 test-versions: setup-dev ## Of these, the plans on PostgreSQL 14 to 18
 	$(call stage,plans on every major release)
 	$(clean_env) $(BIN)/python -m pytest tests/versions $(ARGS)
+
+.PHONY: ci
+ci: ## What CI runs: the programs that tests use, then all tests
+	.ci/run
+
+.PHONY: packages
+packages: ## Install the programs that tests use and PyPI does not have (Debian, Ubuntu)
+	@sh tests/packages.sh
+
+.PHONY: matrix
+matrix: ## What CI is to run, for a matrix of GitHub Actions
+	@python3 tests/matrix.py
+
+.PHONY: build
+build: setup ## The collection as a file in dist/; TAG=v1.2.3 must agree with galaxy.yml and the changelog
+	@$(BIN)/python tests/release.py $(TAG)
+	@$(BIN)/ansible-galaxy collection build $(COLLECTION) --output-path dist --force
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
@@ -136,7 +182,7 @@ lock: ## Renew requirements/*.txt from requirements/*.in
 
 .PHONY: clean
 clean: ## Remove .venv and caches; the demo database stays
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .ansible $(COLLECTION)/tests/output
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .ansible dist $(COLLECTION)/tests/output
 	find collections playbooks roles tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 comma := ,
@@ -159,6 +205,11 @@ spelling_INVENTORY := INVENTORY=production
 spelling_CHECK := CHECK=1
 spelling_ARGS := ARGS='-v'
 spelling_PYTHON := PYTHON=python3.12
+spelling_PLAN := PLAN=hourly
+spelling_ROTATE := ROTATE=1
+spelling_DEPLOY := DEPLOY=1
+spelling_TAG := TAG=v1.2.3
+spelling_CORE := CORE=2.18
 
 # The letters of make's own options, from the part of MAKEFLAGS before the variables: "sL -j2 -- INVENTORY=x" has s and L.
 words_of_flags = $(subst /, ,$(firstword $(subst /--/, ,./$(subst $(space),/,$(strip $(MAKEFLAGS)))/)))
@@ -180,13 +231,22 @@ unknown := $(filter-out $(OPTIONS),$(typed))
 faults := $(faults)$(if $(unknown),$(newline)there is no option $(unknown); $(usage). Everything else belongs into the environment$(comma) before make)
 faults := $(faults)$(foreach name,$(filter $(OPTIONS),$(typed)),$(foreach goal,$(filter-out $(TAKES_$(name)),$(filter $(targets),$(goals))),$(newline)$(goal) does not take $(name)))
 
+# These become words of a shell. A dollar sign would make make itself look for a variable, so the text is looked at as it was typed.
+unquotable = $(strip $(foreach character,$$ ` " \,$(findstring $(character),$(value $(1))))$(findstring $(newline),$(value $(1))))
+wrong := $(foreach name,INVENTORY LIMIT PLAN TAG CORE,$(if $(filter $(name),$(typed)),$(if $(call unquotable,$(name)),$(name))))
+ifneq ($(strip $(wrong)),)
+$(error nothing was done: $(strip $(wrong)) must have no $$, `, ", \ or line break in it)
+endif
+
 # From the environment they are refused where they would count: a variable lying about must not choose a database or make a
 # check of a run. PYTHON may come from there.
-stray = $(foreach name,INVENTORY CHECK ARGS,$(if $(filter $(TAKES_$(name)),$(goals)),$(if $(findstring environment,$(origin $(name))),$(name))))
+stray = $(foreach name,$(filter-out PYTHON,$(OPTIONS)),$(if $(filter $(TAKES_$(name)),$(goals)),$(if $(findstring environment,$(origin $(name))),$(name))))
 faults := $(faults)$(if $(strip $(stray)),$(newline)write $(strip $(stray)) after make; it came from the environment)
 
-faults := $(faults)$(foreach name,INVENTORY CHECK,$(if $(filter $(name),$(typed)),$(if $(strip $($(name))),,$(newline)$(name) is empty; write $(spelling_$(name)) or nothing)))
-faults := $(faults)$(if $(filter CHECK,$(typed)),$(if $(filter-out 1 yes true 0 no false,$(CHECK)),$(newline)CHECK is 1 or 0: write CHECK=1))
+faults := $(faults)$(foreach name,INVENTORY CHECK PLAN CORE TAG,$(if $(filter $(name),$(typed)),$(if $(strip $($(name))),,$(newline)$(name) is empty; write $(spelling_$(name)) or nothing)))
+faults := $(faults)$(foreach name,CHECK ROTATE DEPLOY,$(if $(filter $(name),$(typed)),$(if $(filter-out 1 yes true 0 no false,$($(name))),$(newline)$(name) is 1 or 0: write $(name)=1)))
+faults := $(faults)$(if $(filter maintain,$(goals)),$(if $(PLAN),,$(newline)maintain needs the name of a plan: write PLAN=hourly))
+faults := $(faults)$(if $(filter CORE,$(typed)),$(if $(wildcard requirements/core/$(CORE).txt),,$(newline)there is no ansible-core $(CORE) here; there are $(patsubst requirements/core/%.txt,%,$(wildcard requirements/core/*.txt))))
 faults := $(faults)$(if $(filter INVENTORY,$(typed)),$(if $(filter 0 1,$(words $(INVENTORY))),$(if $(wildcard $(inventory)),,$(newline)there is no $(inventory); there are $(patsubst inventories/%/.,%,$(wildcard inventories/*/.))),$(newline)INVENTORY is one name))
 
 # What the loops leave between and behind the sentences

@@ -21,7 +21,14 @@ for major in 14 15 16 17 18; do
             --no-header --no-annotate - --output-file "requirements/postgresql/$major.txt"
 done
 
-if grep -nE '://|^-' requirements/*.txt requirements/postgresql/*.txt; then
+# The releases of ansible-core that are supported beside those in runtime.txt, each with the oldest Python that has it.
+for release in 2.18:3.11 2.19:3.11 2.20:3.12 2.21:3.12; do
+    echo "ansible-core==${release%:*}.*" |
+        "$tools/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version "${release#*:}" --generate-hashes \
+            --no-header --no-annotate - --output-file "requirements/core/${release%:*}.txt"
+done
+
+if grep -nE '://|^-' requirements/*.txt requirements/core/*.txt requirements/postgresql/*.txt; then
     echo 'lock: the lines above name an index or a file, they must not be published' >&2
     exit 1
 fi

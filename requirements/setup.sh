@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes or updates .venv from a lock file: setup.sh runtime|dev, from the root of the repository.
+# Makes or updates .venv from a lock file: setup.sh runtime|dev, from the root of the repository. With CORE=2.18 it gets that
+# release of ansible-core, from requirements/core, in the place of the one in the lock.
 #
 # A stamp inside .venv holds what it was made from: folder, Python, lock. As long as the stamp says the same, nothing is
 # done. It is written last, so an interrupted set-up is never taken for a finished one: it is made again from nothing.
@@ -7,6 +8,7 @@ set -eu
 
 kind=$1
 lock=requirements/$kind.txt
+core=${CORE:+requirements/core/$CORE.txt}
 venv=.venv
 
 usable() {
@@ -22,7 +24,7 @@ stop() {
 wanted() {
     printf '%s\n' "$PWD"
     "$venv/bin/python" -c 'import platform; print(platform.python_implementation(), *platform.python_version_tuple()[:2])'
-    cat "requirements/$1.txt"
+    cat "requirements/$1.txt" $core
 }
 
 current() {
@@ -86,7 +88,9 @@ fi
 
 echo "set-up: installing $lock"
 rm -f "$venv"/stamp*
-PIP_USER=0 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
+for file in "$lock" $core; do
+    PIP_USER=0 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$file"
+done
 
 # The development lock holds the runtime's, at the same versions.
 [ "$kind" = runtime ] || stamp runtime
