@@ -19,7 +19,9 @@ def faults(tag: str, galaxy: str, changelog: str) -> list[str]:
     version = found[1] if found else ""
     wrong = []
     if tag != f"v{version}":
-        wrong.append(f"the tag is {tag}, and galaxy.yml has the version {version}: tag v{version}, or change galaxy.yml")
+        wrong.append(
+            f"the tag is {tag}, and galaxy.yml has the version {version}: tag v{version}, or change galaxy.yml"
+        )
     headings = re.findall(r"^## (\S+) \((.*)\)$", changelog, re.MULTILINE)
     dates = dict(headings).get(version)
     if dates is None:
