@@ -17,7 +17,7 @@ from tests.servers import Database
 DATA = Path(__file__).parent / "data"
 STEPS = [{"purge": {"table": "t", "column": "at"}}, {"refresh": {"view": "v"}}, {"analyze": {"tables": ["t"]}}]
 KEPT = (
-    "SELECT md5(string_agg(r::text, ';' ORDER BY id)) FROM maintenance.run AS r WHERE id < 2",
+    "SELECT to_jsonb(r) - '{schedule,retries}'::text[] FROM maintenance.run AS r WHERE id < 2",
     "SELECT md5(string_agg(a::text, ';' ORDER BY id)) FROM maintenance.action AS a WHERE run_id < 2",
 )
 NEWEST = str(VERSION)
@@ -71,6 +71,7 @@ def test_upgraded_in_place_with_nothing_lost(older: tuple[Database, int]) -> Non
     left.close_connection()
     again = perform("run", left.dsn, plan="hourly", steps=STEPS)
     assert (again["status"], again["warnings"]) == ("ok", [])
+    assert [(run["run_id"], run["status"]) for run in again["recent"]] == [(3, "ok"), (2, "abandoned"), (1, "ok")]
     runs = perform("history_info", left.dsn, plan="hourly")["runs"]
     assert [(run["run_id"], run["status"]) for run in runs] == [(4, "ok"), (3, "ok"), (2, "abandoned"), (1, "ok")]
 
@@ -78,11 +79,12 @@ def test_upgraded_in_place_with_nothing_lost(older: tuple[Database, int]) -> Non
 def test_history_info_reads_older_versions(older: tuple[Database, int]) -> None:
     left, old = older
     runs = perform("history_info", left.dsn)["runs"]
-    actions = {1: (4, 3), 2: (2, 3)}[old]
+    actions = {1: (4, 3), 2: (2, 3), 3: (1, 3)}[old]
     assert [(run["run_id"], run["status"], len(run["actions"])) for run in runs] == [
         (2, "running", actions[0]),
         (1, "ok", actions[1]),
     ]
+    assert [(run["schedule"], run["retries"]) for run in runs] == [(None, None)] * 2, "they did not record it"
     assert version(left) == str(old)
 
 
@@ -98,10 +100,26 @@ def test_who_may_not_alter_it_goes_on_with_the_older_version(older: tuple[Databa
     left.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 9) AS n")
     late = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1], budget=0.001)
     assert [action["outcome"] for action in late["actions"]] == ["deferred"]
-    assert any("keeps no" in text and "how long targets have waited" in text for text in late["warnings"])
+    lacks = {1: "findings", 2: "record of how long targets have waited", 3: "record of when plans are due"}[old]
+    assert any(f"keeps no {lacks}" in text for text in late["warnings"])
     assert left.value("SELECT deferred FROM maintenance.state WHERE operation = 'purge'")
     assert perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1])["totals"] == {"done": 1}
     assert not left.value("SELECT deferred FROM maintenance.state WHERE operation = 'purge'")
+    # What earlier runs did decides with every version; that the rule itself is not kept is said.
+    soon = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1], every="1h", due="auto")
+    assert (soon["status"], soon["run_id"]) == ("skipped", None)
+    left.sql("UPDATE maintenance.run SET started_at = started_at - interval '51 minutes'")
+    left.close_connection()
+    due = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1], every="1h", due="auto")
+    assert (due["status"], version(left)) == ("ok", str(old))
+    assert [(run["run_id"], run["status"]) for run in due["recent"]] == [
+        (5, "ok"),
+        (4, "partial"),
+        (3, "ok"),
+        (2, "abandoned"),
+        (1, "ok"),
+    ]
+    assert any("when plans are due" in text for text in due["warnings"])
 
 
 def test_what_waited_before_the_upgrade_goes_first_after_it(database: Database) -> None:

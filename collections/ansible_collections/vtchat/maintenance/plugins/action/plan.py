@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS, prepared
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import hours, plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import due, hours, plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import read_schedule
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_window
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
@@ -21,7 +22,7 @@ LOADED = prepared("run")
 
 # Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
 PREFIX = "maintenance_"
-CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history", "window")
+CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history", "window", "due")
 ENDPOINT = ("endpoint_url", "endpoint_token")
 OPTIONS = ("plan", "plans", "transport", *CONNECTION, *ENDPOINT)
 
@@ -65,8 +66,9 @@ class ActionModule(DatabaseAction):
                 [f"{self._called(option)} is required for {self._called('transport')}=endpoint" for option in missing]
             )
         budget, closed = self._within_window(plan, task_vars)
-        if closed:
-            return closed
+        warning, skipped = ("", closed) if closed else self._due(plan, task_vars)
+        if skipped:
+            return skipped
         application, endpoint = str(url).rstrip("/"), plan["endpoint"]
         health = endpoint.get("health")
         arguments = {
@@ -77,7 +79,22 @@ class ActionModule(DatabaseAction):
             "repeat": endpoint.get("repeat"),
             "token": token,
         }
-        return self._module("endpoint", _stated(arguments), task_vars)
+        result = self._module("endpoint", _stated(arguments), task_vars)
+        return {**result, "warnings": [*(result.get("warnings") or []), warning]} if warning else result
+
+    def _due(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """What to warn of, and the result where the plan is not due. An application tells nothing about earlier runs."""
+        given = self._option("due", task_vars) or due.ALWAYS
+        if given not in due.DUE:
+            raise OptionError([f"{self._called('due')}: it must be {' or '.join(due.DUE)}, and it is {given}"])
+        schedule = read_schedule(plan, [])
+        if given == due.ALWAYS or schedule is None:
+            return "", {}
+        found = due.decide_without(schedule, datetime.now(timezone.utc), "transport: endpoint")
+        warning = f"{plan['plan']}: {found.warning}."
+        return warning, {} if found.is_due else due.skipped(
+            plan["plan"], self._task.check_mode, found, [warning]
+        ).as_dict()
 
     def _within_window(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The budget that the window leaves, and the result where it is not open."""

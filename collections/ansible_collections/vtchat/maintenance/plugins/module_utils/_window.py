@@ -86,10 +86,10 @@ def read_window(given: Mapping[str, Any] | None, faults: list[str], option: str 
     if not given:
         return None
     before = len(faults)
-    not_before = _read_time(given.get("not_before") or "", faults, f"{option}.not_before")
-    not_after = _read_time(given.get("not_after") or "", faults, f"{option}.not_after")
+    not_before = read_time(given.get("not_before") or "", faults, f"{option}.not_before")
+    not_after = read_time(given.get("not_after") or "", faults, f"{option}.not_after")
     name = given.get("timezone") or "UTC"
-    zone = _read_zone(name, faults, f"{option}.timezone")
+    zone = read_zone(name, faults, f"{option}.timezone")
     if not_before and not_before == not_after:
         faults.append(
             f"{option}: not_before and not_after are both {not_before:%H:%M}: leave {option} out if any time will do"
@@ -99,7 +99,8 @@ def read_window(given: Mapping[str, Any] | None, faults: list[str], option: str 
     return Window(not_before, not_after, zone, name)
 
 
-def _read_time(text: str, faults: list[str], option: str) -> time | None:
+def read_time(text: str, faults: list[str], option: str) -> time | None:
+    """A time of day. What is wrong with it is added to ``faults``."""
     found = _TIME.fullmatch(text)
     if found:
         return time(int(found[1]), int(found[2]))
@@ -110,8 +111,8 @@ def _read_time(text: str, faults: list[str], option: str) -> time | None:
     return None
 
 
-def _read_zone(name: str, faults: list[str], option: str) -> tzinfo | None:
-    """A zone by its name. UTC needs no data of the machine."""
+def read_zone(name: str, faults: list[str], option: str) -> tzinfo | None:
+    """A zone by its name; what is wrong with it is added to ``faults``. UTC needs no data of the machine."""
     if name == "UTC":
         return timezone.utc
     import zoneinfo  # loaded for windows only

@@ -83,6 +83,15 @@ runs:
       type: list
       elements: dict
       returned: always
+    schedule:
+      description: When the plan is due, as it said it (C(every) or C(at)); V(null) where it did not, or the history is older than
+        version 4.
+      type: dict
+      returned: always
+    retries:
+      description: Attempts after the first ones; V(null) where the history is older than version 4.
+      type: int
+      returned: always
     totals:
       description: How many targets had which outcome.
       type: dict

@@ -24,7 +24,8 @@ options:
   plans:
     description:
       - Plans by name. Each has C(steps) and may have C(budget) (seconds), C(on_error) (V(continue) or V(stop)) and a C(window)
-        of its own, in the place of O(window); an empty one is none.
+        of its own, in the place of O(window); an empty one is none. C(every) or C(at) say when it is to run; see
+        M(vtchat.maintenance.run).
       - For O(transport=endpoint) it has an C(endpoint), a mapping of C(path) and, if wanted, C(health) (the path to ask first)
         and C(repeat) (whether the maintenance may be started twice).
       - Required, as an option or as the variable C(maintenance_plans).
@@ -46,6 +47,15 @@ options:
     description: Whether to record the run in the schema C(maintenance) of the database; see M(vtchat.maintenance.run).
     type: bool
     default: true
+  due:
+    description:
+      - V(auto) runs the plan only if it is due by its C(every) or C(at) and by the history; see M(vtchat.maintenance.run).
+        V(always) runs it whatever they say.
+      - For O(transport=endpoint) there is no history, so that it is always due by C(every) and in the hour after each moment by
+        C(at), by the clock of the controller, with a warning.
+    type: str
+    choices: [always, auto]
+    default: always
   window:
     description:
       - The hours of each day in which plans without a C(window) of their own may run, a mapping of C(not_before), C(not_after)

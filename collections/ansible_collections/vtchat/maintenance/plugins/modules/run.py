@@ -36,6 +36,32 @@ options:
     type: str
     choices: [continue, stop]
     default: continue
+  every:
+    description:
+      - How often the plan is to run, from the start of one run to that of the next, as a whole number and its unit (V(30m),
+        V(1h), V(7d), V(2w)), at most V(90d). Recorded with each run.
+      - A sixth of it may be missing, and ten minutes at most, so that a trigger that comes a little early is not lost.
+    type: str
+  at:
+    description:
+      - When the plan is to run, instead of O(every), as days of the week, time of day and time zone, such as V(Sun 02:00 UTC),
+        V(Mon,Thu 02:30 Europe/Berlin) or, for each day, V(02:00). Without a zone it is UTC. Recorded with each run.
+      - A time that is left out when the clock is put forward means the moment at which that is done; of an hour that comes twice
+        the first counts.
+    type: str
+  due:
+    description:
+      - V(always) runs the plan now, whatever O(every) or O(at) say.
+      - V(auto) runs it if it is due. By O(every) it is when the interval has passed since the latest run that was V(ok) or
+        V(partial) began; by O(at) when there has been none since the last such moment. So a missed run is caught up by the next
+        trigger, and nothing is done twice. Otherwise the status is V(skipped), and the message says when it is due again.
+      - The history decides, by the clock of the server, under the lock of the run, so it does not matter who asks, and how often.
+        Without a history that can be read and written it is always due by O(every) and in the hour after each moment by O(at),
+        with a warning.
+      - A plan without O(every) and O(at) is always due.
+    type: str
+    choices: [always, auto]
+    default: always
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
@@ -78,8 +104,8 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description:
-    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock, or the
-      window is not open; then nobody was connected to).
+    - V(ok), V(partial) (something was deferred or contended), V(failed), or V(skipped) (another run holds the lock, the plan is
+      not due, or the window is not open; then nobody was connected to).
     - The history knows V(abandoned), too; the process that waited for the run was killed, and the run stopped soon after.
   returned: when connected
   type: str
@@ -198,6 +224,45 @@ run_id:
   description: Number of the run in the history; V(null) without one.
   returned: when connected
   type: int
+schedule:
+  description: O(every) or O(at), as it was given; V(null) without either.
+  returned: when connected
+  type: dict
+  sample: {every: 1h}
+due:
+  description: Why the plan is due, or why not.
+  returned: when O(due=auto) and there is O(every) or O(at)
+  type: str
+retries:
+  description: Attempts after the first ones, to connect and at statements that had waited for a lock in vain.
+  returned: when connected
+  type: int
+recent:
+  description: Up to ten earlier runs of the plan, newest first.
+  returned: when connected
+  type: list
+  elements: dict
+  contains:
+    run_id:
+      description: Number of the run.
+      type: int
+      returned: always
+    started:
+      description: When it began, in UTC.
+      type: str
+      returned: always
+    status:
+      description: V(ok), V(partial), V(failed), V(abandoned) or V(running).
+      type: str
+      returned: always
+    seconds:
+      description: How long it took; V(null) where it has no end.
+      type: float
+      returned: always
+    rows:
+      description: Rows affected by all its actions; V(null) where rows mean nothing.
+      type: int
+      returned: always
 seconds:
   description: How long the run took, connecting included.
   returned: when connected

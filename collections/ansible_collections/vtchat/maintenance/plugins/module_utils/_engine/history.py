@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from .._errors import ConnectError, Contended, MaintenanceError, SqlError
@@ -35,9 +36,10 @@ COMMENT = "vtchat.maintenance history, version "
 # Earlier ones do not know how often a target was tried in vain: it is tried in every second run.
 COUNTS_DEFERRALS = 3
 # What only the versions from a number on keep.
-LACKING = {2: "findings", 3: "record of how long targets have waited"}
+LACKING = {2: "findings", 3: "record of how long targets have waited", 4: "record of when plans are due"}
 NOT_WANTED = "history: false"
 NONE_YET = "there is no history yet"
+STANDBY = "a standby records no runs"
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Closing:
     noted     entries of targets for which nothing was executed
     memories  what the next run must know of them
     findings  what was found, with the step
+    retries   attempts after the first ones, over all sessions
     """
 
     status: str
@@ -55,6 +58,7 @@ class Closing:
     noted: list[dict[str, Any]] = field(default_factory=list)
     memories: dict[Key, Memory] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    retries: int = 0
 
 
 def lighten(actions: Sequence[dict[str, Any]]) -> None:
@@ -88,10 +92,12 @@ def shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 class History:
     """The history of one database as one run sees it.
 
-    note     why there is none, "" where there is one
-    limited  what it cannot keep, "" where it keeps all
-    may_act  the run lock is ours, or none is needed
-    opened   when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
+    note      why there is none, "" where there is one
+    limited   what it cannot keep, "" where it keeps all
+    may_act   the run lock is ours, or none is needed
+    unusable  why this run is not recorded in it, or in check mode would not be; "" where it is
+    opened    when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
+    recent    the latest runs of the plan, newest first
     """
 
     def __init__(self, session: Session, check: bool, reads: bool = False) -> None:
@@ -101,35 +107,59 @@ class History:
         self._reads = reads
         self._locks = not check and not reads and not session.shared
         self._findings = False
+        self._row: dict[str, Any] = {}
+        self._version_found = 0  # 0 without a history
         self._version_used = VERSION
         self.opened = 0.0
-        self._operations: list[str] = []  # whose memory is wanted: others may have one of thousands of targets
         self.holder: dict[str, Any] | None = None
         self.may_act = False
         self.run_id: int | None = None
         self.note = ""
+        self.unusable = ""
         self.limited = ""
         self.abandoned: list[dict[str, Any]] = []
         self.memory: dict[Key, Memory] = {}
+        self.recent: list[dict[str, Any]] = []
 
-    def enter(self, plan: str, steps: list[dict[str, Any]], wanted: bool) -> None:
-        """Take the run lock and open the run. When somebody else has the lock, only ``holder`` is set."""
-        self._operations = sorted({operation for step in steps for operation in step})
-        row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
+    def enter(self, wanted: bool) -> None:
+        """Take the run lock and look what there is. When somebody else has the lock, only ``holder`` is set."""
+        row = self._row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
         self.holder = row["holder"]
         self.may_act = not self._check and (not self._locks or bool(row["locked"]))
         if not self._check and not self.may_act:
             self.holder = self.holder or {}
             return
-        if not wanted:
+        if wanted:
+            self._version_found = self._version(row)
+        else:
             self.note = NOT_WANTED
+        self.unusable = self._why_unusable()
+
+    def succeeded(self, plan: str) -> tuple[datetime | None, datetime]:
+        """When the latest run of a plan that succeeded began, None if there is none; and what time it is, by the same clock."""
+        row: dict[str, Any] = {}
+        if self._version_found and not self.unusable:
+            try:
+                row = self._session.row(history_sql.SUCCEEDED, {"plan": plan})
+            except (SqlError, Contended) as error:
+                self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {error}"
+                self._version_found = 0
+        row = row or self._session.row(history_sql.CLOCK)
+        return row["last"], row["now"]
+
+    def open(self, plan: str, steps: list[dict[str, Any]], schedule: Mapping[str, str] | None) -> None:
+        """Open the run, or in check mode read what earlier ones have left."""
+        if self.note == NOT_WANTED:
             return
-        version = self._version(row)
+        parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps),
+                      "schedule": json.dumps(schedule) if schedule else None,
+                      # Of others may be known thousands of targets.
+                      "operations": sorted({operation for step in steps for operation in step})}  # fmt: skip
         try:
             if self._check or self._session.server.in_recovery:
-                self._look(row, version)
+                self._look(parameters)
             else:
-                self._open(row, version, plan, steps)
+                self._open(parameters)
         except (SqlError, Contended) as error:
             self.note = f"the history in schema {SCHEMA} cannot be used: {error}"
 
@@ -149,33 +179,36 @@ class History:
         self.note = differences(row["found"], version)
         return 0 if self.note else version
 
-    def _look(self, row: dict[str, Any], version: int) -> None:
-        """Check mode, or a standby: read what there is, write nothing."""
-        if version and row["may_read"]:
-            self._version_used = version
-            self._remember(self._session.row(history_sql.state(version), {"operations": self._operations})["state"])
-        elif not self.note:
-            self.note = NONE_YET if not version else self._no_right()
+    def _why_unusable(self) -> str:
+        if self.note:
+            return self.note
+        if self._session.server.in_recovery:
+            return STANDBY
+        found = self._version_found
+        reason = self._may_not_create(self._row, found)
+        if reason:
+            return reason
+        if found and not (self._row["may_read"] and self._row["may_write"]):
+            return self._no_right()
+        return NONE_YET if self._reads and not found else ""  # whoever holds the lock may be creating it
 
-    def _open(self, row: dict[str, Any], version: int, plan: str, steps: list[dict[str, Any]]) -> None:
+    def _look(self, parameters: dict[str, Any]) -> None:
+        """Check mode, or a standby: read what there is, write nothing."""
+        if self._version_found and self._row["may_read"]:
+            self._version_used = self._version_found
+            self._remember(self._session.row(history_sql.state(self._version_found), parameters))
+        elif not self.note:
+            self.note = NONE_YET if not self._version_found else self._no_right()
+
+    def _open(self, parameters: dict[str, Any]) -> None:
+        self.note = self.unusable
         if self.note:
             return
-        self.note = self._may_not_create(row, version)
-        if self.note:
-            return
-        if version and not (row["may_read"] and row["may_write"]):
-            self.note = self._no_right()
-            return
-        if self._reads and not version:  # whoever holds the lock may be creating it
-            self.note = NONE_YET
-            return
-        self._version_used = self._upgraded(row, version)
-        parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps),
-                      "operations": self._operations}  # fmt: skip
+        self._version_used = self._upgraded(self._row, self._version_found)
         opened = self._session.row(history_sql.opening(self._version_used), parameters)
         self.run_id, self.opened = opened["run_id"], opened["now"]
         self.abandoned = opened["abandoned"] or []
-        self._remember(opened["state"])
+        self._remember(opened)
         for operation, target in (action for run in self.abandoned for action in run["actions"]):
             self.memory[operation, target] = self.recall(operation, target).abandoned(self.opened)
 
@@ -193,7 +226,7 @@ class History:
         if version == VERSION:
             self._look_at_findings(row)
         elif version and (self._reads or not row["may_alter"]):
-            lacks = " and ".join(what for since, what in LACKING.items() if since > version)
+            lacks = ", no ".join(what for since, what in LACKING.items() if since > version)
             self.limited = (
                 f"it is of version {version}, which keeps no {lacks}: the next run or provisioning as {quote(row['owner'])} "
                 f"brings it to version {VERSION}"
@@ -224,8 +257,9 @@ class History:
         return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT SELECT, INSERT, UPDATE, "
                 f"DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
 
-    def _remember(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
+    def _remember(self, found: dict[str, Any]) -> None:
+        self.recent = found["recent"]
+        for row in found["state"]:
             key = row.pop("operation"), row.pop("target")
             known = Memory(**row)
             if known.deferred and self._version_used < COUNTS_DEFERRALS:
@@ -289,6 +323,7 @@ class History:
             "actions": json.dumps(closing.noted),
             "state": json.dumps(memories),
             "findings": json.dumps(closing.findings),
+            "retries": closing.retries,
             "unlock": self._locks,
             **history_sql.KEYS,
             "days": KEEP_DAYS,
@@ -341,4 +376,5 @@ def recent(session: Session, plan: str | None, target: str | None, limit: int) -
     if not version:
         return []
     parameters = {"plan": plan, "target": target, "limit": limit}
-    return session.rows(history_sql.recent(findings=version > 1 and bool(row["may_read_findings"])), parameters)
+    query = history_sql.recent(version, findings=version > 1 and bool(row["may_read_findings"]))
+    return session.rows(query, parameters)

@@ -55,6 +55,8 @@ _COLUMNS: dict[int, dict[str, str]] = {
     1: {"operation": "operation", "target": "target", "value": "value", "seconds": "seconds", "deferred": "deferred"},
     3: {"size": "size", "since": "deferred_since", "deferrals": "deferrals", "cut_off": "cut_off"},
 }
+# Runs say when their plan is due, and how often something was tried again, from this version on.
+SCHEDULED = 4
 # A target that nobody has asked about for so long waits for nothing.
 FORGOTTEN = "90 days"
 
@@ -63,8 +65,7 @@ def _columns(version: int) -> dict[str, str]:
     return {name: column for since, added in _COLUMNS.items() if since <= version for name, column in added.items()}
 
 
-def state(version: int) -> str:
-    """What the next run of these operations must know, as one list of objects."""
+def _state(version: int) -> str:
     columns = {
         **_columns(version),
         "deferred": f"deferred AND updated_at > clock_timestamp() - interval '{FORGOTTEN}'",
@@ -73,9 +74,37 @@ def state(version: int) -> str:
         columns["since"] = "extract(epoch FROM deferred_since)::float8"
     pairs = ", ".join(f"'{name}', {column}" for name, column in columns.items())
     return (
-        f"SELECT coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') AS state FROM maintenance.state "
+        f"SELECT coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') FROM maintenance.state "
         "WHERE operation = ANY (%(operations)s)"
     )
+
+
+# So many earlier runs of a plan are told with the present one.
+LATEST = 10
+# dead: an expression for whether a run has just been found dead.
+_LATEST = """
+SELECT coalesce(jsonb_agg(jsonb_build_object('run_id', id, 'started', started, 'status', status, 'seconds', seconds,
+                                             'rows', rows) ORDER BY id DESC), '[]')
+FROM (SELECT r.id, to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
+             CASE WHEN {dead} THEN 'abandoned' ELSE coalesce(r.status, 'running') END AS status,
+             round(extract(epoch FROM r.finished_at - r.started_at), 3) AS seconds,
+             (SELECT sum(row_count)::bigint FROM maintenance.action WHERE run_id = r.id) AS rows
+      FROM maintenance.run AS r WHERE r.plan = %(plan)s ORDER BY r.id DESC LIMIT {number}) AS latest
+"""
+
+
+def state(version: int) -> str:
+    """What the next run of these operations must know, as one list of objects, and the latest runs of its plan."""
+    return f"SELECT ({_state(version)}) AS state, ({_LATEST.format(dead='false', number=LATEST)}) AS recent"
+
+
+# The clock of the server, and when the latest run that succeeded began by it. What seems to come from the future was written
+# while the clock was wrong.
+CLOCK = "SELECT clock_timestamp() AS now, NULL::timestamptz AS last"
+SUCCEEDED = """
+SELECT clock_timestamp() AS now, (SELECT max(started_at) FROM maintenance.run
+    WHERE plan = %(plan)s AND status IN ('ok', 'partial') AND started_at <= clock_timestamp()) AS last
+"""
 
 
 # Whoever holds the run lock knows that every other open run of this database is dead, unless a pooler was allowed,
@@ -91,20 +120,27 @@ WITH dead AS (
     UPDATE maintenance.action SET outcome = 'abandoned', finished_at = clock_timestamp()
     WHERE finished_at IS NULL AND run_id IN (SELECT id FROM dead) RETURNING run_id, operation, target
 ), opened AS (
-    INSERT INTO maintenance.run (plan, backend_start, steps) VALUES (%(plan)s, %(backend_start)s, %(steps)s) RETURNING id
+    INSERT INTO maintenance.run (plan, backend_start, steps{column}) VALUES (%(plan)s, %(backend_start)s, %(steps)s{value})
+    RETURNING id
 )
 SELECT (SELECT id FROM opened) AS run_id,
        (SELECT jsonb_agg(jsonb_build_object('run_id', dead.id, 'plan', dead.plan, 'at', (
             SELECT string_agg(operation || ' ' || target, ', ') FROM dead_action WHERE run_id = dead.id), 'actions', (
             SELECT coalesce(jsonb_agg(jsonb_build_array(operation, target)), '[]') FROM dead_action WHERE run_id = dead.id),
             'started', to_char(dead.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))) FROM dead) AS abandoned,
-       extract(epoch FROM clock_timestamp())::float8 AS now,
-       ("""
+       extract(epoch FROM clock_timestamp())::float8 AS now, ({state}) AS state, ({recent}) AS recent
+"""
 
 
 def opening(version: int) -> str:
-    """The start of a run: what dead ones have left, its own row, the clock, and what earlier runs know."""
-    return f"{_OPEN}{state(version)}) AS state"
+    """The start of a run: what dead ones have left, its own row, the clock, what earlier runs know, and how they went."""
+    scheduled = version >= SCHEDULED
+    return _OPEN.format(
+        column=", schedule" if scheduled else "",
+        value=", %(schedule)s" if scheduled else "",
+        state=_state(version),
+        recent=_LATEST.format(dead="r.id IN (SELECT id FROM dead)", number=LATEST),
+    )
 
 
 BEGIN = """
@@ -155,20 +191,27 @@ LEAVE = """), noted AS (
                                     started_at, finished_at)
     SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, statement_timestamp(), statement_timestamp()
     FROM jsonb_to_recordset(%(actions)s) AS x (step int, operation text, target text, outcome text, reason text, numbers jsonb)
+), too_many AS MATERIALIZED (
+    SELECT run_id FROM maintenance.action ORDER BY id DESC OFFSET %(actions_kept)s LIMIT 1
 ), pruned AS (
     DELETE FROM maintenance.run WHERE id <> %(run_id)s AND (started_at < clock_timestamp() - make_interval(days => %(days)s)
-        OR id <= (SELECT run_id FROM maintenance.action ORDER BY id DESC OFFSET %(actions_kept)s LIMIT 1))
+        OR (id <= (SELECT run_id FROM too_many)
+            -- without its latest success a plan would be due again
+            AND id NOT IN (SELECT max(id) FROM maintenance.run WHERE status IN ('ok', 'partial') GROUP BY plan)))
+), pruned_action AS (
+    DELETE FROM maintenance.action WHERE run_id <> %(run_id)s AND run_id <= (SELECT run_id FROM too_many)
 )"""
 
 CLOSE = """
-UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp()
+UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp(){more}
 WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s) END
 """
 
 
 def close(version: int, findings: bool) -> str:
     """The end of a run: what was decided but not executed, what is to be remembered, the pruning and the lock."""
-    return f"WITH remembered AS ({_remember(version)}{LEAVE}{FINDINGS if findings else ''}{CLOSE}"
+    more = ", retries = %(retries)s" if version >= SCHEDULED else ""
+    return f"WITH remembered AS ({_remember(version)}{LEAVE}{FINDINGS if findings else ''}{CLOSE.format(more=more)}"
 
 
 # The end of the session would do it too, but a moment later: the next task would find the lock taken.
@@ -182,6 +225,9 @@ SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, r.messag
             'outcome', coalesce(a.outcome, 'running'), 'reason', a.reason, 'numbers', a.numbers || coalesce(a.measured, '{}'),
             'rows', a.row_count, 'statements', a.statements, 'seconds', extract(epoch FROM a.finished_at - a.started_at))
             ORDER BY a.id), '[]') FROM maintenance.action AS a WHERE a.run_id = r.id) AS actions"""
+
+_SCHEDULE = ", r.schedule, r.retries"
+_NO_SCHEDULE = ", NULL::jsonb AS schedule, NULL::integer AS retries"
 
 _FOUND = """,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('step', f.step, 'check', f.name, 'subject', f.subject, 'level', f.level,
@@ -197,6 +243,6 @@ ORDER BY r.id DESC LIMIT %(limit)s
 """
 
 
-def recent(findings: bool) -> str:
+def recent(version: int, findings: bool) -> str:
     """The latest runs with their actions and, where there is a table for them, findings."""
-    return f"{_RECENT}{_FOUND if findings else ''}{_WHICH}"
+    return f"{_RECENT}{_SCHEDULE if version >= SCHEDULED else _NO_SCHEDULE}{_FOUND if findings else ''}{_WHICH}"

@@ -19,7 +19,7 @@ from .._postgres.names import display, quote
 from .._postgres.server import Server
 
 SCHEMA = "maintenance"
-VERSION = 3
+VERSION = 4
 
 # Without IF NOT EXISTS: a schema that somebody has made meanwhile is not ours.
 NEW_SCHEMA = "CREATE SCHEMA maintenance;"
@@ -119,6 +119,12 @@ COMMENT ON COLUMN maintenance.state.size IS 'bytes of the target then';
 COMMENT ON COLUMN maintenance.state.deferred_since IS 'since when it has waited for a run that has time for it';
 COMMENT ON COLUMN maintenance.state.deferrals IS 'how many runs in a row have put it off before it began';
 COMMENT ON COLUMN maintenance.state.cut_off IS 'how many times in a row the budget ended while it ran';
+""",
+    """
+ALTER TABLE maintenance.run ADD COLUMN schedule jsonb, ADD COLUMN retries integer NOT NULL DEFAULT 0;
+COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 4';
+COMMENT ON COLUMN maintenance.run.schedule IS 'when the plan is due, as it says it: every or at; NULL where it does not';
+COMMENT ON COLUMN maintenance.run.retries IS 'attempts after the first ones: to connect, and at what waited for a lock in vain';
 """,
 )
 
@@ -240,6 +246,7 @@ ADDED: dict[int, dict[str, tuple[tuple[str, str], ...]]] = {
             ("column", "cut_off integer NOT NULL DEFAULT 0"),
         ),
     },
+    4: {"run": (("column", "schedule jsonb"), ("column", "retries integer NOT NULL DEFAULT 0"))},
 }
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._operations import OPERATIONS, Need, Operation
+from .._schedule import Schedule
 from .._window import Window
+from .due import ALWAYS
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Plan:
     on_error  continue | stop: what a failed step means for those after it
     history   whether the run is recorded
     window    the hours in which it may run, None for any
+    schedule  when it is to run, None where nothing says so
+    due       always: now, whatever the schedule says; auto: if it is due by that
     """
 
     name: str
@@ -66,6 +70,13 @@ class Plan:
     on_error: str = "continue"
     history: bool = True
     window: Window | None = None
+    schedule: Schedule | None = None
+    due: str = ALWAYS
+
+    @property
+    def rule(self) -> dict[str, str] | None:
+        """The schedule as the user wrote it."""
+        return self.schedule.as_dict() if self.schedule else None
 
     @property
     def read_only(self) -> bool:

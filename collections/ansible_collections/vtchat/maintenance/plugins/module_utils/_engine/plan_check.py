@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._schedule import read_schedule
 from .._window import read_window
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -22,7 +23,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
     "label": {"type": "str", "default": "plans"},
 }
-KEYS = ("steps", "budget", "on_error", "window", "endpoint")
+KEYS = ("steps", "budget", "on_error", "window", "every", "at", "endpoint")
 WINDOW_KEYS = ("not_before", "not_after", "timezone")
 ENDPOINT_KEYS = ("path", "health", "repeat")
 ON_ERROR = ("continue", "stop")
@@ -71,6 +72,7 @@ def _plan_faults(where: str, plan: Any) -> list[str]:
         faults.append(f"{where}.budget: {_must_be('a number of seconds above 0', budget)}")
     if plan.get("on_error", ON_ERROR[0]) not in ON_ERROR:
         faults.append(f"{where}.on_error: it must be {' or '.join(ON_ERROR)}")
+    read_schedule(plan, faults, f"{where}.")
     if window_shape(f"{where}.window", plan.get("window"), faults):
         read_window(plan["window"], faults, f"{where}.window")
     return faults + (_endpoint_faults(f"{where}.endpoint", endpoint) if endpoint is not None else [])

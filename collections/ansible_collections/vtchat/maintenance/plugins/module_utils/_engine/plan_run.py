@@ -16,8 +16,10 @@ from .._errors import OptionError
 from .._operations import OPERATIONS
 from .._postgres.connect import ConnectionOptions
 from .._result import Result
+from .._schedule import read_schedule
 from .._spec import Spec
 from .._window import OPTION, Window, read_window
+from .due import ALWAYS, DUE
 from .observer import Progress
 from .plan import Plan, Step
 from .run import run
@@ -31,6 +33,9 @@ SPEC = RUN + Spec({
     "plan": {"type": "str", "required": True},
     "steps": {"type": "list", "elements": "dict", "required": True},
     "on_error": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
+    "every": {"type": "str"},
+    "at": {"type": "str"},
+    "due": {"type": "str", "choices": list(DUE), "default": ALWAYS},
 })  # fmt: skip
 
 
@@ -43,6 +48,7 @@ def read(parameters: Mapping[str, Any]) -> Plan:
     """The plan. Raises OptionError."""
     faults: list[str] = []
     window = _read_limits(parameters, faults)
+    schedule = read_schedule(parameters, faults)
     if faults:
         raise OptionError(faults)
     return Plan(
@@ -52,6 +58,8 @@ def read(parameters: Mapping[str, Any]) -> Plan:
         parameters["on_error"],
         history=parameters["history"],
         window=window,
+        schedule=schedule,
+        due=parameters["due"],
     )
 
 

@@ -42,9 +42,11 @@ from .._result import (
     entry,
 )
 from . import hours
+from .due import ALWAYS, decide, decide_without, message
 from .execute import NOBODY_WAITS, Executor
 from .fair import Chance, Key, Memory, Predictions, Took, chance, cut_off
-from .history import NONE_YET, NOT_WANTED, Closing, History, lighten, shortened
+from .history import Closing, History, lighten, shortened
+from .notes import held, warnings
 from .observer import Observer, Progress
 from .order import Part, in_line, waits
 from .plan import Plan, Step
@@ -73,7 +75,7 @@ def run(
         opening(statement_timeout=max(1.0, budget.seconds), writes=not plan.read_only, standby=plan.read_only)
     ) as session:
         result = Result(plan.name, check, session.server.summary())
-        result.more = {"run_id": None, "budget": budget.seconds}
+        result.more = {"run_id": None, "budget": budget.seconds, "schedule": plan.rule, "retries": 0, "recent": []}
         sessions = Sessions(session, lambda: opening(statement_timeout=max(0.001, budget.left())))
         observer = Observer(lambda: opening(statement_timeout=LOOKING), progress)
         with closing(sessions), closing(observer):
@@ -83,7 +85,11 @@ def run(
                 if session.alive:
                     raise
                 result.status, result.message = FAILED, f"{LOST}: {error}"
-            result.seconds, result.turns = budget.spent(), sessions.round_trips
+            result.seconds, result.turns, result.more["retries"] = (
+                budget.spent(),
+                sessions.round_trips,
+                sessions.retries,
+            )
         return result
 
 
@@ -122,12 +128,15 @@ class Run:
             self._go()
 
     def _go(self) -> None:
-        steps = [{step.operation: step.given} for step in self.plan.steps]
-        self.history.enter(self.plan.name, steps, self.plan.history)
+        self.history.enter(self.plan.history)
         if not self.check and not self.history.may_act:
-            self._skip()
+            self._skip(held(self.history))
             return
-        self.result.more["run_id"] = self.history.run_id
+        if not self._is_due():
+            self.history.close(self.closing)
+            return
+        self.history.open(self.plan.name, [{step.operation: step.given} for step in self.plan.steps], self.plan.rule)
+        self.result.more.update(run_id=self.history.run_id, recent=self.history.recent)
         self.predictions = Predictions(self.history.memory)
         self._all_steps()
         self._conclude()
@@ -135,32 +144,27 @@ class Run:
             self.history.close(self.closing)
         self._warn()
 
-    def _skip(self) -> None:
-        holder = self.history.holder or {}
-        who = (
-            f"session {holder['pid']} of {holder.get('user') or 'another role'}"
-            if "pid" in holder
-            else "another session"
-        )
-        since = f" since {holder['since']}" if holder.get("since") else ""
-        client = f", from {holder['client']}" if holder.get("client") else ""
-        self.result.status = SKIPPED
-        self.result.message = f"another run has held the lock{since}: {who}{client}; nothing was done"
+    def _skip(self, message: str) -> None:
+        self.result.status, self.result.message = SKIPPED, message
+
+    def _is_due(self) -> bool:
+        """Whether there is something to do now, by the clock of the server."""
+        schedule = self.plan.schedule
+        if schedule is None or self.plan.due == ALWAYS:
+            return True
+        last, now = self.history.succeeded(self.plan.name)
+        unknown = self.history.unusable
+        due = decide_without(schedule, now, unknown) if unknown else decide(schedule, last, now)
+        self.result.warnings += [f"{self.plan.name}: {due.warning}."] if due.warning else []
+        self.result.more["due"] = due.reason
+        if not due.is_due:
+            self._skip(message(due))
+        return due.is_due
 
     def _warn(self) -> None:
-        warn = self.result.warnings.append
-        if self.history.note and self.history.note not in (NOT_WANTED, NONE_YET):
-            warn(f"No history: {self.history.note}. Lost without it: skipping of refreshes that are not needed, predicted "
-                 "durations, and the record of what was done.")  # fmt: skip
-        if self.history.limited and (self.result.findings or DEFERRED in self.result.totals):
-            warn(f"History: {self.history.limited}.")
+        self.result.warnings += warnings(self.history, self.plan, self.result, self.check)
         if self.sessions.note:
-            warn(self.session.scrub(self.sessions.note))
-        for run in self.history.abandoned:
-            at = f" in {run['at']}" if run["at"] else ""
-            warn(f"Run {run['run_id']} ({run['plan']}, {run['started']}) was abandoned{at}: its process died.")
-        if self.check and self.history.holder:
-            warn(f"A run is under way (session {self.history.holder.get('pid')}): what is predicted here may change.")
+            self.result.warnings.append(self.session.scrub(self.sessions.note))
 
     def _all_steps(self) -> None:
         """What has waited goes first, the longest first, whatever step it is of; then all steps as the plan has them."""
@@ -390,7 +394,7 @@ class Run:
         if gone:
             self.result.message += "; abandoned by its controller"
         self.closing.status, self.closing.message = self.result.status, self.result.message
-        self.closing.totals = self.result.totals
+        self.closing.totals, self.closing.retries = self.result.totals, self.sessions.retries
         self.closing.noted = shortened(self.closing.noted)
         lighten(self.result.actions)
         for key, memory in self._behind.items():

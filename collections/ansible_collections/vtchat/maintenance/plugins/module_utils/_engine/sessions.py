@@ -64,6 +64,11 @@ class Sessions:
         """Of all of them together."""
         return sum(session.round_trips for session in self._all)
 
+    @property
+    def retries(self) -> int:
+        """Attempts after the first ones, of all of them together."""
+        return sum(session.retries for session in self._all)
+
     def each(self, items: Iterable[Item], jobs: int, work: Callable[[Session, Item], None]) -> list[Item]:
         """Call ``work`` for each item in its order, up to ``jobs`` at once, each over a session of its own.
 

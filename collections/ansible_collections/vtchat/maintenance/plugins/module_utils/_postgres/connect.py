@@ -95,7 +95,9 @@ def open_session(
     standby: a server in recovery will do, as nothing is written.
     """
     dsn = options.dsn
-    session = Session(_connect(dsn, options.connect_deadline), dsn)
+    connection, retries = _connect(dsn, options.connect_deadline)
+    session = Session(connection, dsn)
+    session.retries = retries
     try:
         session.read_facts(application, statement_timeout, read_only, options.role)
         _refuse_unsuitable(session, dsn, writes, standby)
@@ -217,12 +219,12 @@ def _environment_without(name: str) -> Iterator[None]:
             os.environ[name] = value
 
 
-def _connect(dsn: _dsn.Dsn, deadline: float) -> extensions.connection:
-    """Connect, waiting for a server that is still waking up until the deadline."""
+def _connect(dsn: _dsn.Dsn, deadline: float) -> tuple[extensions.connection, int]:
+    """Connect, waiting for a server that is still waking up until the deadline; and how many attempts had failed before."""
     end = time.monotonic() + deadline
-    for pause in _pauses():
+    for failed, pause in enumerate(_pauses()):
         try:
-            return _open(dsn, end - time.monotonic())
+            return _open(dsn, end - time.monotonic()), failed
         except (psycopg2.Error, UnicodeError) as error:
             message = " ".join(dsn.scrub(str(error)).split())
         left = end - time.monotonic()

@@ -68,7 +68,9 @@ def concurrent_lock_timeout(seconds_left: float) -> float:
 
 
 class Limited(Protocol):
-    """What has limits: a session."""
+    """What has limits, and counts what is tried again: a session."""
+
+    retries: int
 
     def set(self, *, statement_timeout: float, lock_timeout: float) -> None:
         """Set both, in seconds."""
@@ -88,6 +90,7 @@ def with_lock_retries(
         except Contended:
             if pause is None or seconds_left() < pause + BLOCKING:
                 raise
+        session.retries += 1
         # Everybody who queued behind our request goes first.
         sleep(jittered(pause))
     raise AssertionError("the last try returns or raises")

@@ -45,6 +45,7 @@ class Session:
         self._foreign = False  # code of others has run since, which may have changed settings of the session
         self._watched = False
         self.round_trips = 0
+        self.retries = 0  # attempts after the first ones: to connect, and at what has waited for a lock in vain
         self._heard: list[str] = []
         self.server: Server  # from read_facts(), which is the first thing done
         # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.

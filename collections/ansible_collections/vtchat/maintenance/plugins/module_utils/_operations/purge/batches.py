@@ -205,6 +205,7 @@ class Progress:
         if attempt == BATCH_TRIES - 1 or self.context.seconds_left() < ROW:
             raise error
         self.retries += 1
+        self.session.retries += 1
         self.size = max(10, self.size // 2)
         if error.sqlstate != LOCK_NOT_AVAILABLE:  # a lock has been waited for already
             self.sleep(jittered(0.02 * 2**attempt))

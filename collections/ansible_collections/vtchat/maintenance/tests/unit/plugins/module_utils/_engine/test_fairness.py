@@ -87,7 +87,7 @@ class Lanes:
             server=SimpleNamespace(has=lambda _capability: False),
         )  # fmt: skip
 
-    round_trips, note = 0, ""
+    round_trips, retries, note = 0, 0, ""
 
     def cancel(self) -> None: ...
 
@@ -111,8 +111,11 @@ class Remembered:
         self.may_act, self.run_id, self.note, self.limited, self.opened = True, 7, "", "", year.week * WEEK
         self.abandoned: list[dict[str, Any]] = []
         self.holder = None
+        self.recent: list[dict[str, Any]] = []
 
     def enter(self, *_arguments: Any) -> None: ...
+
+    def open(self, *_arguments: Any) -> None: ...
 
     def recall(self, operation: str, target: str) -> Memory:
         return self.memory.get((operation, target)) or Memory()

@@ -39,8 +39,12 @@ class FakeHistory:
         self.may_act, self.run_id, self.note, self.limited, self.opened = True, 7, "", "", 1000.0
         self.abandoned: list[dict[str, Any]] = []
         self.holder: dict[str, Any] | None = None
+        self.unusable = ""
+        self.recent: list[dict[str, Any]] = []
 
     def enter(self, *_arguments: Any) -> None: ...
+
+    def open(self, *_arguments: Any) -> None: ...
 
     def recall(self, operation: str, target: str) -> Memory:
         return self.memory.get((operation, target)) or Memory()
@@ -124,6 +128,7 @@ class Stage:
             leave_transaction=lambda: None,
             scrub=lambda text: text.replace("Pa55word", "***"),
             listen=list,
+            retries=0,
             server=SimpleNamespace(has=lambda _capability: True),
         )
         result = Result("p", check)

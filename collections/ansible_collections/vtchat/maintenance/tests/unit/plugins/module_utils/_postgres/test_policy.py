@@ -18,6 +18,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.limits: list[dict[str, float]] = []
+        self.retries = 0
 
     def set(self, **limits: float) -> None:
         self.limits.append(limits)
@@ -84,6 +85,7 @@ def test_lock_retries_back_off() -> None:
     for pause, middle in zip(pauses, (0.5, 1.0, 2.0)):
         assert 0.75 * middle <= pause <= 1.25 * middle
     assert len(pauses) == 3
+    assert session.retries == 3
 
 
 def test_lock_retries_end() -> None:
