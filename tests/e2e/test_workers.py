@@ -25,6 +25,7 @@ STEPS: list[dict[str, dict[str, Any]]] = [
     {"vacuum": {"tables": ["users"]}},
     {"reindex": {"tables": ["users"]}},
     {"index": {"definition": "CREATE INDEX of_a_test ON users (name)"}},
+    {"health_info": {"fail_on": "never"}},
 ]
 FUNCTION = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 VIEW = "CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT user_id FROM user_subscriptions"

@@ -29,11 +29,12 @@ OUTCOMES = (PLANNED, DONE, UNCHANGED, SKIPPED, CONTENDED, DEFERRED, ABANDONED, F
 OK = "ok"
 PARTIAL = "partial"
 
-# How bad a finding is, from the least on.
+# How bad a finding is, from the least on: it is well, it could not be seen, and two degrees of bad.
 INFO = "info"
+UNKNOWN = "unknown"
 WARNING = "warning"
 CRITICAL = "critical"
-LEVELS = (INFO, WARNING, CRITICAL)
+LEVELS = (INFO, UNKNOWN, WARNING, CRITICAL)
 
 # So many failures are told in the message; the others stand in the entries.
 TOLD_FAILURES = 3
@@ -86,7 +87,7 @@ class Finding:
 
     check      what was looked at, such as "wraparound"
     subject    what it is about: a table, a role, the whole database
-    level      INFO, WARNING or CRITICAL
+    level      INFO, UNKNOWN, WARNING or CRITICAL
     message    one sentence for people
     value      what was measured, JSON-ready
     threshold  what it was compared with; None where nothing was

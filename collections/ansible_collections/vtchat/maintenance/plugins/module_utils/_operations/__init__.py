@@ -20,7 +20,7 @@ from .._result import DONE, Finding
 from .._spec import Spec
 
 # The only list of operations: the name of the file here, of the step in a plan and of the module.
-NAMES = ("analyze", "index", "purge", "refresh", "reindex", "vacuum")
+NAMES = ("analyze", "health_info", "index", "purge", "refresh", "reindex", "vacuum")
 
 Options = TypeVar("Options")
 Facts = TypeVar("Facts")
@@ -241,6 +241,6 @@ OPERATIONS = _Operations()
 
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
-    from . import analyze, index, purge, refresh, reindex, vacuum
+    from . import analyze, health_info, index, purge, refresh, reindex, vacuum
 
-    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, index, purge, refresh, reindex, vacuum)
+    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, health_info, index, purge, refresh, reindex, vacuum)

@@ -19,6 +19,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {"_engine": "run protocol: lock, history, budget, order, result"},
     {"_operations": "one file or folder an operation: facts, decide, execute"},
+    {"_checks": "what is measured of a database, with thresholds: one file a subject"},
     {
         "_postgres": "one server: driver, connection, session, names, SQL text, limits",
         "_services": "HTTP: GitHub, Fly, an application's endpoint",

@@ -24,7 +24,7 @@ from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
 from ..._spec import Spec
 from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
 from . import facts as table_facts
-from .batches import FIRST_BATCH, Progress, Purge, difference, expired
+from .batches import FIRST_BATCH, MOST_COUNTED, Progress, Purge, difference, expired
 from .facts import SMALL_TABLE, Options
 
 SPEC = Spec(
@@ -259,6 +259,7 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
             if not work.one_pass():
                 return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
             if work.full:
+                work.numbers["left"] = work.left()
                 return work.outcome(reason=f"{action.reason}; stopped at max_rows")
             left = work.left()
             if not left or work.rows == before:
@@ -272,7 +273,6 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
         return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{hint}")
     if left:
         work.numbers["left"] = left
-        return work.outcome(
-            reason=f"{action.reason}; {left}{'+' if left == 1000 else ''} rows left, locked by others or kept by a trigger"
-        )
+        number = f"{MOST_COUNTED}+" if left > MOST_COUNTED else str(left)
+        return work.outcome(reason=f"{action.reason}; {number} rows left, locked by others or kept by a trigger")
     return work.outcome()

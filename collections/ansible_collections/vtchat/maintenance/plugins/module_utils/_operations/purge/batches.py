@@ -28,6 +28,7 @@ from ..._units import rate, rows
 from .. import Action, Context, Difference, Outcome
 
 FIRST_BATCH = 1000  # rows
+MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
 LAG_LIMIT = 64 * 1024 * 1024  # bytes of WAL that a replica may be behind before a purge waits for it
 LAG_LOOK = 2.0  # seconds between looks at the replicas
 
@@ -170,8 +171,8 @@ class Progress:
         return True
 
     def left(self) -> int:
-        """Expired rows that are still there, up to 1000."""
-        return int(self.session.row(self.purge.count(1000), users_path=True)["rows"])
+        """Expired rows that are still there, up to one more than MOST_COUNTED."""
+        return int(self.session.row(self.purge.count(MOST_COUNTED + 1), users_path=True)["rows"])
 
     def _batch(self, beyond: sql.Composable) -> dict[str, Any]:
         """One batch. What somebody else's transaction spoils is tried again with smaller ones, a few times."""

@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Does the maintenance itself do its work? From the history of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from .._schedule import Every, Schedule, read_schedule
+from .._units import count, duration, rows
+from . import Asked, Check, Sample, Thresholds
+
+HOUR = 3600.0
+# A run that takes more than this share of the time from one to the next: five minutes of an hour.
+LARGEST_SHARE = 12
+# What is planned by the clock is late after this.
+LATE = 6 * HOUR
+
+# One row a plan. A run whose steps only read does no maintenance: that it fails says that the database is ill, and not that the
+# maintenance is. So does a failed step of that kind in another run. to_jsonb: older histories have fewer columns.
+RUNS = """
+WITH ended AS (
+    SELECT r.id, r.plan, r.started_at, r.status <> 'abandoned' AND (r.status <> 'failed' OR EXISTS (
+               SELECT FROM maintenance.action AS a WHERE a.run_id = r.id) AND NOT EXISTS (
+               SELECT FROM maintenance.action AS a WHERE a.run_id = r.id AND a.outcome = 'failed'
+               AND a.operation <> ALL (%(reading)s))) AS good
+    FROM maintenance.run AS r
+    WHERE r.finished_at IS NOT NULL AND EXISTS (
+        SELECT FROM pg_catalog.jsonb_array_elements(r.steps) AS step, pg_catalog.jsonb_object_keys(step) AS operation
+        WHERE operation <> ALL (%(reading)s))
+), plan AS (
+    SELECT plan, max(id) AS last_id, coalesce(max(id) FILTER (WHERE good), 0) AS good_id FROM ended GROUP BY plan
+)
+SELECT p.plan, extract(epoch FROM g.started_at)::float8 AS good, extract(epoch FROM clock_timestamp())::float8 AS now,
+       (SELECT count(*) FROM ended AS e WHERE e.plan = p.plan AND e.id > p.good_id) AS failures,
+       extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds, r.id AS run_id, r.status, r.message,
+       to_jsonb(r) -> 'schedule' AS schedule, coalesce((to_jsonb(r) ->> 'retries')::int, 0) AS retries
+FROM plan AS p JOIN maintenance.run AS r ON r.id = p.last_id LEFT JOIN maintenance.run AS g ON g.id = p.good_id
+ORDER BY p.plan
+"""
+
+# What the last purge of each table has left although it had expired. One that had no time left did not count it.
+LEFT = """
+SELECT DISTINCT ON (target) target, outcome, run_id, CASE WHEN outcome IN ('done', 'unchanged')
+           THEN coalesce((measured ->> 'left')::bigint, 0) END AS left
+FROM maintenance.action
+WHERE operation = 'purge' AND outcome IS NOT NULL AND started_at > clock_timestamp() - interval '30 days'
+ORDER BY target, id DESC
+"""
+
+
+def _plans(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[dict[str, Any]]:
+    """The plans that are to be looked at, with what the history knows of them and their schedules."""
+    known = {row["plan"]: dict(row) for row in found}
+    if asked.plans is None:
+        return list(known.values())
+    return [{**known.get(name, {"plan": name}), "schedule": schedule} for name, schedule in asked.plans.items()]
+
+
+def _schedule(row: Mapping[str, Any]) -> Schedule | None:
+    """None also for one that a newer release may have written, and that is not understood here."""
+    return read_schedule(row.get("schedule") or {}, [])
+
+
+def _times(schedule: Schedule, good: datetime) -> tuple[datetime, float]:
+    """When a plan is due again after a good run, and how many seconds there are from one time to the next."""
+    if isinstance(schedule, Every):
+        return good + schedule.interval, schedule.interval.total_seconds()
+    due = schedule.following(good)
+    return due, (schedule.following(due) - due).total_seconds()
+
+
+def overdue(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Seconds since each plan has been due."""
+    samples = []
+    for row in _plans(found, asked):
+        schedule = _schedule(row)
+        if schedule is None:
+            continue
+        if row.get("good") is None:
+            samples.append(Sample(row["plan"], None, f"no good run of it is known ({schedule})"))
+            continue
+        now, good = _moment(row["now"]), _moment(row["good"])
+        due, period = _times(schedule, good)
+        patience = period if isinstance(schedule, Every) else LATE
+        samples.append(
+            Sample(
+                row["plan"],
+                round(max(0.0, (now - due).total_seconds())),
+                f"the last good run began at {schedule.told(good)} ({schedule})",
+                {"last_good": good.isoformat(), "schedule": str(schedule)},
+                thresholds=Thresholds(patience, max(4 * patience, period)),
+            )
+        )
+    return samples
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def failures(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Runs in a row, up to now, that have failed or were abandoned."""
+    return [
+        Sample(
+            row["plan"],
+            row["failures"],
+            f"{count(row['failures'])} in a row failed, the last one: {row['message'] or row['status']}"
+            if row["failures"]
+            else "the last run was good",
+            {"run_id": row["run_id"], "status": row["status"]},
+        )
+        for row in _plans(found, asked)
+        if "failures" in row
+    ]
+
+
+def slow(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Seconds of the last run, against a share of the time until the next one."""
+    samples = []
+    for row in _plans(found, asked):
+        schedule = _schedule(row)
+        if row.get("seconds") is not None:
+            period = _times(schedule, _moment(row["now"]))[1] if schedule else HOUR
+            limits = Thresholds(period / LARGEST_SHARE)
+            said = f"the last run took {duration(row['seconds'])}"
+            samples.append(Sample(row["plan"], round(row["seconds"], 1), said, {"run_id": row["run_id"]}, "", limits))
+    return samples
+
+
+def retries(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Attempts beyond the first ones in the last run."""
+    return [
+        Sample(
+            row["plan"], row["retries"], f"{count(row['retries'])} attempts more than needed", {"run_id": row["run_id"]}
+        )
+        for row in _plans(found, asked)
+        if "retries" in row
+    ]
+
+
+def expired(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    """Rows that the last purge has left."""
+    return [
+        Sample(
+            row["target"],
+            row["left"],
+            f"the last purge ({row['outcome']}) has not counted what it left"
+            if row["left"] is None
+            else f"{rows(row['left'])} left by the last purge",
+            {"run_id": row["run_id"]},
+        )
+        for row in found
+    ]
+
+
+CHECKS = (
+    Check(
+        "maintenance-overdue",
+        "Plans that are late",
+        "seconds",
+        Thresholds(2 * HOUR),
+        "two periods of a plan that runs every so often; six hours after the time of one that runs at a time",
+        "look whether the scheduler still runs it, and at its last run",
+        overdue,
+        query=RUNS,
+        history=True,
+    ),
+    Check(
+        "maintenance-failures",
+        "Plans that fail again and again",
+        "runs in a row",
+        Thresholds(critical=3),
+        "three in a row are no accident",
+        "read the message of the last run: vtchat.maintenance.history_info shows it",
+        failures,
+        of="maintenance-overdue",
+        history=True,
+    ),
+    Check(
+        "maintenance-slow",
+        "Plans that take long",
+        "seconds",
+        Thresholds(HOUR / LARGEST_SHARE),
+        "a twelfth of the time from one run to the next: five minutes of an hour",
+        "see which target took so long: vtchat.maintenance.history_info shows it",
+        slow,
+        of="maintenance-overdue",
+        history=True,
+    ),
+    Check(
+        "maintenance-retries",
+        "Attempts that were in vain",
+        "attempts",
+        Thresholds(3),
+        "more than two: somebody is in the way in each run",
+        "find out who holds locks, or why the server does not answer at once",
+        retries,
+        of="maintenance-overdue",
+        history=True,
+    ),
+    Check(
+        "expired-rows",
+        "Rows that the last purge has left",
+        "rows",
+        Thresholds(1001),
+        "more than a thousand",
+        "give the plan a larger budget, or run it more often",
+        expired,
+        query=LEFT,
+        history=True,
+    ),
+)

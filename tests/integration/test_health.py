@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""health_info on databases that are well, and on some that were made ill on purpose: one check, and only that one, says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.runs import perform
+from tests.servers import Database
+
+PURGE = {"purge": {"table": "t", "column": "at"}}
+HEALTH: dict[str, dict[str, Any]] = {"health_info": {}}
+TABLE = """
+CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at);
+INSERT INTO t SELECT n, now() + interval '1 day' FROM generate_series(1, 100) AS n
+"""
+OF_HISTORY = {"maintenance-overdue", "maintenance-failures", "maintenance-slow", "maintenance-retries", "expired-rows"}
+
+
+def look(database: Database, dsn: str = "", **options: Any) -> dict[str, Any]:
+    return perform("health_info", dsn or database.dsn, **options)
+
+
+def levels(result: dict[str, Any]) -> dict[str, str]:
+    """check -> level of its worst finding."""
+    return {one["check"]: one["level"] for one in reversed(result["findings"])}
+
+
+def bad(result: dict[str, Any]) -> dict[str, str]:
+    return {check: level for check, level in levels(result).items() if level not in ("info", "unknown")}
+
+
+def hourly(database: Database, **options: Any) -> dict[str, Any]:
+    return perform("run", database.dsn, plan="hourly", steps=[PURGE], every="1h", **options)
+
+
+def test_an_empty_database_is_well_and_nothing_is_known_of_its_maintenance(database: Database) -> None:
+    result = look(database)
+    assert (result["status"], result["changed"]) == ("ok", False)
+    assert {check for check, level in levels(result).items() if level == "unknown"} == OF_HISTORY
+    assert set(levels(result).values()) == {"info", "unknown"}
+    assert result["actions"][0]["reason"] == "5 unknown, 4 well"
+    assert result["turns"] <= 6
+    assert result["run_id"] is None
+
+
+def test_a_maintained_database_is_well(database: Database) -> None:
+    database.sql(TABLE)
+    hourly(database)
+    result = look(database)
+    assert set(levels(result).values()) == {"info"}, result["findings"]
+    assert [one["level"] for one in result["findings"] if one["advice"]] == []
+
+
+def test_what_is_wrong_with_the_maintenance(database: Database) -> None:
+    database.sql(TABLE)
+    hourly(database)
+    database.sql(
+        "UPDATE maintenance.run SET started_at = started_at - interval '3 h', finished_at = finished_at - interval '3 h'"
+    )
+    late = look(database)
+    assert bad(late) == {"maintenance-overdue": "warning"}
+    assert late["findings"][0]["evidence"]["unit"] == "seconds"
+    assert 7100 < late["findings"][0]["value"] < 7400
+    # What only reads does not count as maintenance.
+    assert bad(look(database)) == {"maintenance-overdue": "warning"}
+    hourly(database)
+    assert bad(look(database)) == {}
+    database.sql("UPDATE maintenance.run SET finished_at = started_at + interval '301 s', retries = 3")
+    assert bad(look(database)) == {"maintenance-slow": "warning", "maintenance-retries": "warning"}
+
+
+def test_failures_in_a_row(database: Database) -> None:
+    database.sql(TABLE)
+    hourly(database)
+    database.sql("ALTER TABLE t RENAME TO elsewhere")
+    for expected in ({}, {}, {"maintenance-failures": "critical"}):
+        assert hourly(database)["status"] == "failed"
+        result = look(database)
+        assert bad(result) == expected
+    assert result["failed"]
+    assert result["actions"][0]["reason"] == "1 critical, 1 unknown, 7 well (fail_on: critical)"
+    assert look(database, fail_on="never")["status"] == "ok"
+    # The failures of health itself are none of the maintenance's: it is well as soon as the cause is gone.
+    database.sql("ALTER TABLE elsewhere RENAME TO t")
+    both = perform("run", database.dsn, plan="hourly", steps=[PURGE, HEALTH], every="1h")
+    assert both["status"] == "failed", "the run before was the third that failed"
+    assert bad(look(database)) == {}
+
+
+def test_rows_that_are_left_behind(database: Database) -> None:
+    database.sql(TABLE)
+    database.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1001, 3500) AS n")
+    left = perform("purge", database.dsn, table="t", column="at", max_rows=1000)
+    assert left["actions"][0]["numbers"]["left"] == 1001, "it is not counted any further"
+    assert bad(look(database)) == {"expired-rows": "warning"}
+    perform("purge", database.dsn, table="t", column="at")
+    assert bad(look(database)) == {}
+
+
+def test_an_index_that_is_not_valid(database: Database) -> None:
+    database.sql(TABLE)
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_at_idx'::regclass")
+    result = look(database)
+    assert bad(result) == {"invalid-indexes": "warning"}
+    assert result["findings"][0]["subject"] == "public.t_at_idx"
+    with being_built(database):
+        assert bad(look(database)) == {}, "whoever builds an index holds this lock on its table"
+
+
+@contextmanager
+def being_built(database: Database) -> Iterator[None]:
+    with database.connect() as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+        yield
+        cursor.execute("ROLLBACK")
+
+
+def test_thresholds_of_the_user(database: Database) -> None:
+    result = look(database, thresholds={"connections": {"warning": 0, "critical": None}, "freeze-age": {"critical": 0}})
+    assert bad(result) == {"connections": "warning", "freeze-age": "critical"}
+    assert result["failed"]
+
+
+def test_without_rights_nothing_is_taken_for_well_that_cannot_be_seen(database: Database) -> None:
+    database.sql(TABLE)
+    hourly(database)
+    result = look(database, database.dsn_as(database.role("NOSUPERUSER")))
+    assert {check for check, level in levels(result).items() if level == "unknown"} == OF_HISTORY
+    (unknown, *_more) = [one for one in result["findings"] if one["level"] == "unknown"]
+    assert "GRANT" in unknown["message"]
+    assert bad(result) == {}
+
+
+@pytest.mark.parametrize("name", ["a; DROP TABLE t", 'q"uote', "<b>", "%s", "\u202edrow"])
+def test_hostile_names(database: Database, name: str) -> None:
+    quoted = name.replace('"', '""').replace("%", "%%")
+    database.sql(TABLE)
+    database.sql(f'ALTER INDEX t_at_idx RENAME TO "{quoted}"'.replace("%%", "%"))
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indrelid = 't'::regclass AND NOT indisprimary")
+    assert bad(look(database)) == {"invalid-indexes": "warning"}
+
+
+def test_it_writes_nothing_but_its_own_record(database: Database) -> None:
+    before = database.value("SELECT pg_current_xact_id()::text::bigint")
+    look(database)
+    assert database.value("SELECT pg_current_xact_id()::text::bigint") == before + 1
