@@ -18,7 +18,7 @@ description:
     connection, user or interpreter ask for it.
 options:
   plan:
-    description: Name of the plan, a key of O(plans).
+    description: Name of the plan, a key of O(plans). V(health) is there without being one, with the step C(health_info) alone.
     type: str
     default: hourly
   plans:

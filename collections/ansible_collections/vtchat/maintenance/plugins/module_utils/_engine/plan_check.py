@@ -27,16 +27,38 @@ KEYS = ("steps", "budget", "on_error", "window", "every", "at", "endpoint")
 WINDOW_KEYS = ("not_before", "not_after", "timezone")
 ENDPOINT_KEYS = ("path", "health", "repeat")
 ON_ERROR = ("continue", "stop")
+# Plans that are there without being written.
+BUILT_IN: dict[str, Any] = {"health": {"steps": [{"health_info": {}}]}}
 
 
 def plan_info(given: Mapping[str, Any]) -> dict[str, Any]:
     """The result of the module of that name: one plan, and the steps of all; or every fault of every plan."""
     plans, name, option = given["plans"], given["name"], given["label"]
+    if name in BUILT_IN and isinstance(plans, Mapping):
+        plans = {**BUILT_IN, **plans}
     faults = _faults(plans, name, option, given["transport"])
     if faults:
         return {"failed": True, "changed": False, "msg": "; ".join(faults), "errors": faults}
     steps = [step for plan in plans.values() for step in plan.get("steps") or ()]
-    return {"changed": False, "plan": dict(plans[name]) if name is not None else {}, "steps": steps}
+    return {"changed": False, "plan": _informed(plans[name], plans) if name is not None else {}, "steps": steps}
+
+
+def _informed(plan: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan. Its step health_info is told which plans are to run, and when, unless it says so itself."""
+    schedules = {
+        name: {key: one[key] for key in ("every", "at") if one.get(key) is not None} for name, one in plans.items()
+    }
+    known = {"plans": {name: schedule for name, schedule in schedules.items() if schedule}}
+    if not known["plans"] or not any("health_info" in step for step in plan.get("steps") or ()):
+        return dict(plan)
+    return {**plan, "steps": [_told(step, known) for step in plan["steps"]]}
+
+
+def _told(step: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = step.get("health_info") or {}
+    if "health_info" not in step or not isinstance(given, Mapping):
+        return step
+    return {**step, "health_info": {**known, **given}}
 
 
 def _faults(plans: Any, name: str | None, option: str, transport: str) -> list[str]:

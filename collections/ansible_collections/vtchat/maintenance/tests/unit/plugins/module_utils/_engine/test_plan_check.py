@@ -33,6 +33,38 @@ def test_what_is_right_is_returned(name: str | None) -> None:
     assert told(PLANS, name) == []
 
 
+def chosen(plans: dict[str, Any], name: str) -> dict[str, Any]:
+    plan: dict[str, Any] = plan_check.plan_info(
+        {"plans": plans, "name": name, "transport": "direct", "label": "plans"}
+    )["plan"]
+    return plan
+
+
+def test_health_is_there_without_being_written() -> None:
+    assert chosen({}, "health") == {"steps": [{"health_info": {}}]}
+    assert chosen(PLANS, "health") == {"steps": [{"health_info": {}}]}, "no plan says when it is due"
+    own = {"steps": [{"health_info": {"fail_on": "never"}}]}
+    assert chosen({"health": own}, "health") == own
+    assert "there is no plan hourly; there are weekly" in told({"weekly": HOURLY})[0]
+
+
+@pytest.mark.parametrize("given", [None, {}, {"fail_on": "never"}])
+def test_health_is_told_which_plans_are_to_run(given: dict[str, str] | None) -> None:
+    plans = {
+        "hourly": {"steps": [STEP], "every": "1h"},
+        "weekly": {"steps": [STEP, {"health_info": given}], "at": "Sun 02:00"},
+    }
+    known = {"plans": {"hourly": {"every": "1h"}, "weekly": {"at": "Sun 02:00"}}}
+    assert chosen(plans, "weekly")["steps"] == [STEP, {"health_info": {**known, **(given or {})}}]
+    assert chosen(plans, "hourly")["steps"] == [STEP]
+    assert chosen(plans, "health")["steps"] == [{"health_info": known}]
+    own = {**plans, "health": {"steps": [{"health_info": {"plans": {}}}]}}
+    assert chosen(own, "health")["steps"] == [{"health_info": {"plans": {}}}]
+    # A step of the wrong shape is for whoever does it to complain about.
+    odd = {"odd": {"steps": [{"health_info": ["x"]}], "every": "1h"}}
+    assert chosen(odd, "odd")["steps"] == [{"health_info": ["x"]}]
+
+
 @pytest.mark.parametrize(
     ("plans", "said"),
     [
