@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ AS_MODULE = {"environment": {"NOTHING_SPECIAL": "1"}}
 def test_options_come_from_the_task_else_from_variables(database: Database, tmp_path: Path) -> None:
     database.sql("CREATE TABLE visits (at timestamptz); ANALYZE visits")
     closed = window(2, 4)
+    long_ago = f"{datetime.now(timezone.utc) - timedelta(days=3):%a %H:%M} UTC"
+    auto = {"vars": {"maintenance_due": "auto"}}
     known: dict[str, Any] = {
         "maintenance_dsn": database.dsn,
         "maintenance_plans": {
@@ -30,6 +33,7 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
             "weekly": {"steps": [ANALYZE], "on_error": "stop"},
             "nightly": {"steps": [ANALYZE], "window": closed, "endpoint": {"path": "/x"}},
             "always": {"steps": [ANALYZE], "window": {}},
+            "sundays": {"steps": [ANALYZE], "at": long_ago, "endpoint": {"path": "/x"}},
         },
         "maintenance_history": False,
         "ansible_python_interpreter": sys.executable,
@@ -54,6 +58,14 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         ({NAME: {"plan": "always", "window": closed}}, "always", "ok", "1 unchanged"),
         ({NAME: {"transport": "endpoint", **ENDPOINT}, "vars": {"maintenance_window": closed}}, "hourly", "skipped", "opens at "),
         ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "nightly"}}, "nightly", "skipped", "it opens at "),
+        ({NAME: {"plan": "sundays"}}, "sundays", "ok", "1 unchanged"),
+        ({NAME: {"plan": "sundays"}, **auto}, "sundays", "skipped", "not due: "),
+        ({NAME: {"plan": "sundays", "transport": "endpoint", **ENDPOINT}, **auto}, "sundays", "skipped", "not due: "),
+        ({NAME: {"plan": "sundays", "due": "always"}, **auto}, "sundays", "ok", "1 unchanged"),
+        ({NAME: {"plan": "weekly"}, **auto}, "weekly", "ok", "1 unchanged"),
+        ({NAME: {"due": "often"}}, "hourly", "failed", "due"),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "due": "often"}}, "hourly", "failed", "due: it must be always or auto"),
+        ({NAME: {"plans": {"hourly": {"steps": [ANALYZE], "every": 60}}}}, "hourly", "failed", "plans.hourly.every: '60' is no"),
     ]  # fmt: skip
     tasks = [{"name": "x", **task, "ignore_errors": True} for task, *_expected in cases]
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": known, "tasks": tasks}]

@@ -239,7 +239,11 @@ class CallbackModule(Default):
             _result(event).pop("exception", None)
 
     def _told_below(self, event: Any) -> bool:
-        return self._summary_tells() and _is_run(_result(event))
+        """Whether the summary tells what failed: a run, or of a loop each item that did."""
+        result = _result(event)
+        found = result.get("results") if _task(event).loop else None
+        failed = [one for one in found or () if isinstance(one, Mapping) and one.get("failed")] or [result]
+        return self._summary_tells() and all(_is_run(one) for one in failed)
 
     def _dump_results(self, result: Any, *args: Any, **kwargs: Any) -> str:
         if self._short and _is_run(result) and self._summary_tells():
