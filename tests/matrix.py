@@ -13,7 +13,9 @@ from pathlib import Path
 PYTHONS = {"2.18": "3.11", "2.19": "3.12", "2.20": "3.13", "2.21": "3.13"}
 # Of `make test`, what can run side by side.
 STAGES = ("lint", "test-python", "sanity", "galaxy", "molecule")
-LOCKS = Path(__file__).resolve().parents[1] / "requirements"
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ROOT / "requirements"
+COLLECTION = ROOT / "collections/ansible_collections/vtchat/maintenance"
 
 
 def versions() -> list[dict[str, str]]:
