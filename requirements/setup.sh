@@ -93,5 +93,6 @@ for file in "$lock" $core; do
 done
 
 # The development lock holds the runtime's, at the same versions.
-[ "$kind" = runtime ] || stamp runtime
+# With another ansible-core it does not, and then the next set-up begins anew.
+[ "$kind" = runtime ] || [ -n "$core" ] || stamp runtime
 stamp "$kind"
