@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import glob
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.checkout import ROOT
 from tests.workflows.hub import Event, Repository
 from tests.workflows.records import Artifact, Job, Run, Step
 from tests.workflows.shell import Place
@@ -44,7 +46,7 @@ def _needs(at: Surroundings, **permissions: str) -> None:
 
 
 def checkout(step: Step, at: Surroundings) -> None:
-    """The files of a commit, in the folder where the job works."""
+    """The files of a commit, in the folder where the job works or below it."""
     name = step.inputs.get("repository") or at.event_repository
     commit = step.inputs.get("ref") or at.event.commit
     if name not in at.repositories or commit not in at.repositories[name].commits:
@@ -52,23 +54,38 @@ def checkout(step: Step, at: Surroundings) -> None:
     _needs(at, contents="read")
     if step.inputs.get("persist-credentials", "true") != "false":
         raise AssertionError("persist-credentials: false is missing, any later step could read the token")
-    directory = at.repositories[name].directory
-    if directory is not None:
-        at.place.workspace = directory
+    repository = at.repositories[name]
     step.outputs = {"ref": at.event.ref, "commit": commit}
+    if repository.directory is None:
+        return
+    if "path" in step.inputs:
+        target = at.place.workspace / step.inputs["path"]
+        shutil.copytree(repository.directory, target, symlinks=True, dirs_exist_ok=True)
+    else:
+        target = at.place.workspace = repository.directory
+    for other in repository.commits.values():
+        for path in other:
+            shutil.copy2(ROOT / path, target / path) if (ROOT / path).exists() else (target / path).unlink(
+                missing_ok=True
+            )
+    for path, content in repository.commits[commit].items():
+        (target / path).write_text(content, encoding="utf-8")
 
 
 def setup_python(step: Step, at: Surroundings) -> None:
     """An interpreter in front of PATH; on this machine it is the one of the tests, whatever version was asked for."""
     version = step.inputs.get("python-version", "")
+    if "python-version-file" in step.inputs:
+        named = at.place.workspace / step.inputs["python-version-file"]
+        if not named.exists():
+            raise ActionError(f"The specified python version file at: {named} doesn't exist.")
+        version = named.read_text(encoding="utf-8").strip()
     if version not in PYTHONS:
         raise ActionError(f"The version '{version}' with architecture 'x64' was not found for Ubuntu 24.04.")
     if step.inputs.get("cache"):
-        patterns = step.inputs.get("cache-dependency-path", "").split("\n")
-        if not any(glob.glob(str(at.place.workspace / one)) for one in patterns if one):
-            raise ActionError(
-                f"No file in {at.place.workspace} matched to {patterns}, make sure you have checked out the target"
-            )
+        for pattern in filter(None, step.inputs.get("cache-dependency-path", "").split("\n")):
+            if not glob.glob(str(at.place.workspace / pattern)):
+                raise ActionError(f"No file in {at.place.workspace} matched to {pattern}")
     bin_directory = at.directory / f"python-{version}"
     bin_directory.mkdir(exist_ok=True)
     base = Path(sys.base_prefix) / "bin" / "python3"
@@ -84,7 +101,7 @@ def upload_artifact(step: Step, at: Surroundings) -> None:
     name = step.inputs.get("name", "artifact")
     found: dict[str, bytes] = {}
     for pattern in filter(None, step.inputs["path"].split("\n")):
-        for path in map(Path, glob.glob(str(at.place.workspace / pattern))):
+        for path in map(Path, glob.glob(str(at.place.workspace / pattern))):  # an absolute pattern stays one
             files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
             found |= {str(one.relative_to(path.parent)): one.read_bytes() for one in files}
     if not found:

@@ -17,7 +17,7 @@ from tests.workflows.language import Workflow, WorkflowError
 WORKFLOWS = ".github/workflows"
 # Invented, but of the right length: pins are full commit ids.
 COMMIT = "5ca1ab1e" * 5
-FORK_COMMIT = "f0c1d00d" * 5
+PROPOSED = "f0c1d00d" * 5
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Repository:
     """A repository: its files, and what its settings say."""
 
     name: str
-    files: Mapping[str, str]
+    files: Mapping[str, str]  # its workflows
     directory: Path | None = None  # what a checkout brings
     environments: Mapping[str, Environment] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
-    commits: tuple[str, ...] = (COMMIT, FORK_COMMIT)
+    # Its commits, each with the files in which it differs from the directory
+    commits: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {COMMIT: {}, PROPOSED: {}})
 
     def workflows(self) -> list[str]:
         """Paths of the workflows."""
@@ -96,7 +97,7 @@ def pull_request(
         "pull_request",
         payload,
         ref="refs/pull/7/merge",
-        commit=FORK_COMMIT if fork else COMMIT,
+        commit=PROPOSED,
         fork=fork,
         base="main",
         head=head,
@@ -136,10 +137,10 @@ def _matches(name: str, patterns: str | list[str]) -> bool:
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    assert not set("?+[]") & set(glob), f"the pattern {glob} has more than * in it, which is not known here"
-    parts = re.split(r"(\*\*/?|\*)", glob)
-    known = {"**": ".*", "**/": "(?:.*/)?", "*": "[^/]*"}
-    return re.compile("".join(known.get(part) or re.escape(part) for part in parts))
+    """GitHub's patterns: ** passes a slash and * does not, + ? and [] are as in regular expressions."""
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "+": "+", "?": "?"}
+    parts = re.split(r"(\*\*/?|\*|\+|\?|\[[^]]+\])", glob)
+    return re.compile("".join(part if part[:1] == "[" else known.get(part) or re.escape(part) for part in parts))
 
 
 def checked_inputs(workflow: Workflow, event: str, given: Mapping[str, Any]) -> dict[str, Any]:

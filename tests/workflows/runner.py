@@ -304,7 +304,7 @@ class _Running:
         }
 
     def _job_context(self, scope: Scope) -> dict[str, str]:
-        commit = scope.called_as.partition("@")[2] or scope.repository.commits[0]
+        commit = scope.called_as.partition("@")[2] or next(iter(scope.repository.commits))
         commit = self.event.commit if scope.repository is self.actions.repository else commit
         return {
             "workflow_repository": scope.repository.name,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,8 +184,16 @@ class Shell:
             step.outcome = "failure"
         place.path += files.lines("GITHUB_PATH")
         shown = "\n".join(line for line in step.output.splitlines() if not line.startswith("::add-mask::"))
-        found = leaks(files.paths["GITHUB_ENV"].parent, {*place.secrets, *masks}, shown)
+        hidden = {*place.secrets, *masks}
+        found = leaks(files.paths["GITHUB_ENV"].parent, hidden | set().union(*map(_passwords, hidden)), shown)
         assert not found, f"{step.name} shows a secret: {found}"
+
+
+def _passwords(secret: str) -> set[str]:
+    """The password in a connection string, as it is written there and as it is meant; GitHub itself masks only the whole."""
+    found = re.search(r"://[^:@/]*:([^@/]+)@|\bpassword=(\S+)", secret)
+    written = (found[1] or found[2]) if found else ""
+    return {written, urllib.parse.unquote(written)} - {""}
 
 
 def _kill_tree(pid: int) -> None:
