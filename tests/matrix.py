@@ -25,6 +25,10 @@ def versions() -> list[dict[str, str]]:
     return [{"postgresql": server, "core": core, "python": PYTHONS[core]} for server in servers for core in cores]
 
 
+def lines() -> list[str]:
+    """The outputs, as they are written to GITHUB_OUTPUT."""
+    return [f"versions={json.dumps(versions())}", f"stages={json.dumps(STAGES)}"]
+
+
 if __name__ == "__main__":
-    print(f"versions={json.dumps(versions())}")
-    print(f"stages={json.dumps(STAGES)}")
+    print(*lines(), sep="\n")

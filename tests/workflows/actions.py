@@ -176,15 +176,19 @@ ACTIONS = {
 }
 
 
-def use(step: Step, at: Surroundings) -> None:
-    """Let the action's stand-in do it."""
+def check(step: Step) -> None:
+    """Refuse inputs that the action does not know, and ask for those that it needs."""
     action = ACTIONS[step.uses.partition("@")[0]]
     unknown = set(step.inputs) - action.inputs
     assert not unknown, f"{step.uses} has no input {sorted(unknown)}"
     missing = action.required - set(step.inputs)
     assert not missing, f"{step.uses} requires {sorted(missing)}"
+
+
+def use(step: Step, at: Surroundings) -> None:
+    """Let the action's stand-in do it."""
     try:
-        action.perform(step, at)
+        ACTIONS[step.uses.partition("@")[0]].perform(step, at)
         step.outcome = "success"
     except ActionError as error:
         step.annotate("error", str(error))

@@ -74,9 +74,11 @@ class JobRunner:
             return step
         if step.uses:
             step.inputs = self.contexts.texts(settings.get("with"), **now)
+            actions.check(step)
+        if step.uses and self.performer.executes:
             actions.use(step, at)
         else:
-            step.script = text(self.contexts.resolved(settings["run"], **now))
+            step.script = text(self.contexts.resolved(settings.get("run"), **now))
             defaults = (self.settings.get("defaults") or self.workflow.tree.get("defaults") or {}).get("run", {})
             self.performer.perform(at.job, step, at.place, {**defaults, **settings})
         tolerated = self.contexts.resolved(settings.get("continue-on-error", False), **now)

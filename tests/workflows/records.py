@@ -116,6 +116,7 @@ class Run:
     """A workflow run."""
 
     workflow: str
+    title: str = ""
     concurrency: dict[str, Any] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     artifacts: dict[str, Artifact] = field(default_factory=dict)

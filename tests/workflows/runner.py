@@ -69,6 +69,7 @@ class Actions:
         run = Run(path)
         running = _Running(self, event, run, uuid.uuid4().int % 10**10)
         run.concurrency = running.concurrency(workflow.tree.get("concurrency"), running.contexts(scope))
+        run.title = text(running.contexts(scope).resolved(workflow.tree.get("run-name", "")))
         running.workflow(scope)
         return run
 

@@ -45,20 +45,26 @@ class Place:
 class Performer(Protocol):
     """What becomes of the script of a step."""
 
+    executes: bool  # whether actions do anything, too
+
     def perform(self, job: Job, step: Step, place: Place, settings: Mapping[str, Any]) -> None:
         """Set outcome, output and all that comes of it; settings are the step as it stands in the file."""
 
 
 class Pretended:
-    """Runs nothing: every step succeeds but those that are named."""
+    """Runs nothing: every step succeeds but those that are named, and has the outputs that are given for it."""
 
-    def __init__(self, *failing: str) -> None:
+    executes = False
+
+    def __init__(self, *failing: str, outputs: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self.failing = failing
+        self.outputs = outputs or {}
 
     def perform(self, job: Job, step: Step, place: Place, settings: Mapping[str, Any]) -> None:
         """Say how it went."""
         step.outcome = "failure" if step.name in self.failing else "success"
         step.exit_code = int(step.outcome == "failure")
+        step.outputs = dict(self.outputs.get(step.name, {}))
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Cancel:
 
 class Shell:
     """Runs it with bash on this machine."""
+
+    executes = True
 
     def __init__(self, directory: Path, cancel: Cancel | None = None, seconds: float = 120) -> None:
         self.directory = directory

@@ -1,0 +1,259 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the workflows of this repository must have and no linter looks at, and what each trigger makes of them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.checkout import ROOT
+from tests.workflows import hub, language, real
+from tests.workflows.hub import Environment, Event
+from tests.workflows.language import Workflow
+from tests.workflows.records import Run
+from tests.workflows.runner import Actions
+from tests.workflows.shell import Pretended
+
+PATHS = sorted(real.FILES)
+# The actions that are used, at these commits and no others. Dependabot's pull request changes them here, too.
+PINS = {
+    "actions/checkout": "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1",
+    "actions/setup-python": "5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0",
+    "actions/upload-artifact": "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0",
+    "actions/attest": "1e69f48acb82d1966a394da916b4c1698aa569d6 # v4.2.2",
+}
+# One call of make, whose options are fixed or one variable in quotes. What it prints may become an output.
+ONE_CALL = re.compile(r'make ([a-z-]+|"\$STAGE")( [A-Z]+=([a-z0-9]+|"(-[a-z] )?\$[A-Z]+"))*( >> "\$GITHUB_OUTPUT")?')
+
+
+def parsed(path: str) -> Workflow:
+    return language.load().parse(path, real.FILES)
+
+
+def steps(kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, job and step of all steps that run something, or use something."""
+    for path in PATHS:
+        for job_id, job in parsed(path).jobs.items():
+            for step in job.get("steps", []):
+                if kind in step:
+                    yield path, job_id, step
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_github_reads_it_without_a_word(path: str) -> None:
+    assert language.load().diagnose(path, real.FILES) == []
+    assert parsed(path).jobs
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_allowed_that_a_job_does_not_name_and_each_job_ends(path: str) -> None:
+    workflow = parsed(path)
+    assert workflow.tree["permissions"] == {}
+    for job_id, job in workflow.jobs.items():
+        assert isinstance(job["permissions"], dict), job_id
+        assert "uses" in job or "timeout-minutes" in job, job_id
+
+
+def test_events_that_give_strangers_our_secrets_are_not_used() -> None:
+    events = set().union(*(parsed(path).events for path in PATHS))
+    assert events <= {"schedule", "workflow_dispatch", "workflow_call", "pull_request", "push"}
+
+
+def test_actions_are_pinned_to_the_commits_of_one_table() -> None:
+    used = [line for path in PATHS for line in re.findall(r"(?m)^[ -]*uses: ([^.$\s]\S+) ?(.*)", real.FILES[path])]
+    assert {f"{action} {comment}".strip() for action, comment in used} == {
+        f"{name}@{pin}" for name, pin in PINS.items()
+    }
+    assert all(re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin) for pin in PINS.values())
+
+
+def test_logic_is_not_in_yaml() -> None:
+    for path, job_id, step in steps("run"):
+        assert isinstance(step["run"], str), f"{path}: {job_id} has an expression in its script"
+        assert ONE_CALL.fullmatch(step["run"]), f"{path}: {job_id} runs {step['run']}"
+        job = parsed(path).jobs[job_id]
+        known = {**(job.get("env") or {}), **(step.get("env") or {}), "GITHUB_OUTPUT": ""}
+        assert set(re.findall(r"\$([A-Z_]+)", step["run"])) <= set(known), f"{path}: {job_id}"
+
+
+def test_python_and_what_is_cached_come_from_one_place() -> None:
+    for path, job_id, step in steps("uses"):
+        if step["uses"].startswith("actions/setup-python"):
+            given = step["with"]
+            if job_id == "versions":
+                assert given["python-version"] == {"$": "matrix.python"}
+            else:
+                assert given["python-version-file"] == ".github/python-version"
+            files = given.get("cache-dependency-path", "").split("\n")
+            # What is released must not come from what another run has left
+            assert ("cache" in given) == (path != real.RELEASE)
+            assert all(list(ROOT.glob(one)) and one.startswith("requirements/") for one in files if one)
+            # The cache is that of the lock from which the job installs
+            installs = {"ci.yml": "requirements/dev.txt"}.get(Path(path).name, "requirements/runtime.txt")
+            assert installs in files or path == real.RELEASE, f"{path}: {job_id}"
+
+
+def test_schedule_is_that_of_the_original_and_one_run_at_a_time() -> None:
+    workflow = parsed(real.DATABASE)
+    assert workflow.schedule == [
+        {"cron": "0 * * * *", "timezone": "UTC"},
+        {"cron": "0 2 * * 0", "timezone": "UTC"},
+    ]
+    assert workflow.tree["concurrency"] == {"group": "database-maintenance-production", "cancel-in-progress": False}
+    # An equal group in caller and called would be a workflow that waits for itself
+    called = parsed(real.MAINTENANCE)
+    assert "concurrency" not in called.tree
+    assert not any("concurrency" in job for job in called.jobs.values())
+
+
+def test_secrets_are_passed_on_under_their_own_names() -> None:
+    """Under another one, GitHub would not look for them in the environment."""
+    declared = parsed(real.MAINTENANCE).events["workflow_call"]["secrets"]
+    (call,) = parsed(real.DATABASE).jobs.values()
+    assert call["secrets"] == {name: {"$": f"secrets.{name}"} for name in declared}
+    used = set(re.findall(r"secrets\.(\w+)", real.FILES[real.MAINTENANCE].split("\njobs:")[1]))
+    assert used == set(declared)
+    assert not any(one.get("required") for one in declared.values()), "a missing secret is to be our own message"
+
+
+def test_time_limit_is_above_what_the_plans_may_take() -> None:
+    inputs = parsed(real.MAINTENANCE).events["workflow_call"]["inputs"]
+    plans = yaml.safe_load((ROOT / "inventories/plans.yml").read_text(encoding="utf-8"))["maintenance_plans"]
+    budgets = sum(plan.get("budget", 0) for plan in plans.values())
+    assert inputs["timeout"]["default"] * 60 >= budgets + 600
+
+
+def test_dependabot_looks_at_everything_that_is_pinned() -> None:
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    ecosystems = {update["package-ecosystem"]: update.get("directories") or [update["directory"]] for update in updates}
+    assert set(ecosystems) == {"github-actions", "pip", "npm"}
+    locked = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "requirements").rglob("*.txt")}
+    assert {one.strip("/") for one in ecosystems["pip"]} == locked
+    assert (ROOT / ecosystems["npm"][0].strip("/") / "package-lock.json").exists()
+
+
+# --- What each trigger makes of them. Nothing is executed here, so that every combination can be looked at.
+
+
+def start(path: str, event: Event, directory: Path, *failing: str) -> Run:
+    repository = real.repository()
+    repository.secrets = {"MINE": "secret of the repository"}
+    repository.environments = {
+        name: Environment({"DATABASE_URL": f"secret of {name}"})
+        for name in ("production", "production-provisioning", "development")
+    }
+    pretended = Pretended(*failing, outputs=real.OUTPUTS)
+    run = Actions(language.load(), repository, directory, performer=pretended).run(path, event)
+    assert run is not None
+    return run
+
+
+CASES = [(path, event) for path, events in real.EVENTS.items() for event in events]
+P = "production / "
+BOTH = [f"{P}maintenance", f"{P}health"]
+EXPECTED: dict[str, dict[str, list[str]]] = {
+    real.DATABASE: {"schedule": BOTH, "hourly": BOTH, "weekly": BOTH, "health": [f"{P}health"]},
+    real.PROVISION: {"pull_request": ["review"], "push": ["development", "production"]},
+    real.SECRETS: {"workflow_dispatch": ["secrets"]},
+    real.RELEASE: {"push": ["build"]},
+}
+
+
+def titled(case: tuple[str, Event]) -> str:
+    path, event = case
+    inputs = " ".join(f"{name}={value}" for name, value in event.inputs.items())
+    return f"{Path(path).stem} {event.name} {event.payload.get('schedule', '')}{inputs}{' fork' if event.fork else ''}"
+
+
+def test_every_workflow_and_every_trigger_is_looked_at() -> None:
+    assert set(real.EVENTS) == set(PATHS) - {real.MAINTENANCE}
+    for path, events in real.EVENTS.items():
+        assert {event.name for event in events} == set(parsed(path).events), path
+        schedules = {event.payload["schedule"] for event in events if event.name == "schedule"}
+        assert schedules == {entry["cron"] for entry in parsed(path).schedule}
+
+
+@pytest.mark.parametrize("case", CASES, ids=titled)
+def test_jobs_of_each_trigger_whatever_fails(case: tuple[str, Event], tmp_path: Path) -> None:
+    path, event = case
+    well = start(path, event, tmp_path)
+    assert well.conclusion == "success"
+    if path != real.CI:
+        expected = EXPECTED[path]
+        assert well.ran == expected.get(event.name) or expected[str(event.inputs.get("maintenance_type"))]
+    looks(well, event)
+    names = {step.name for _job, step in well.steps() if step.script}
+    for failing in itertools.chain.from_iterable(itertools.combinations(sorted(names), size) for size in (1, 2)):
+        run = start(path, event, tmp_path, *failing)
+        assert run.conclusion == "failure", failing
+        looks(run, event)
+
+
+def looks(run: Run, event: Event) -> None:
+    """What holds for each run, however it went."""
+    for job, step in run.steps():
+        values = " ".join([*step.environment.values(), *step.inputs.values()])
+        if event.fork:
+            assert not job.environment
+            assert "secret of" not in values
+            assert "write" not in job.permissions.values()
+        if event.name == "schedule":
+            assert (job.environment, job.deployment) == ("production", False)
+        if "secret of" in values:
+            assert job.environment, f"{job.id} has a secret and no environment"
+            # What is used there is that environment's, and only a script sees it
+            assert f"secret of {job.environment}" in values
+            assert step.script
+
+
+def test_health_is_looked_at_when_the_maintenance_has_failed_and_not_when_it_was_cancelled(tmp_path: Path) -> None:
+    run = start(real.DATABASE, real.HOURLY, tmp_path, "Maintain")
+    assert run.job(f"{P}health").ran == run.job(f"{P}health").ran != []
+    assert (run.job(f"{P}maintenance").result, run.job(f"{P}health").result) == ("failure", "success")
+    assert run.job(f"{P}health").step("Look at the database, and tell").ran
+
+
+@pytest.mark.parametrize(
+    ("event", "plan", "check", "title"),
+    [
+        (real.HOURLY, "due", "false", "What is due"),
+        (real.WEEKLY, "due", "false", "What is due"),
+        (hub.dispatch(maintenance_type="hourly"), "hourly", "false", "hourly"),
+        (hub.dispatch(maintenance_type="weekly", check=True), "weekly", "true", "weekly (check)"),
+    ],
+)
+def test_plan_and_check_mode_reach_the_script(event: Event, plan: str, check: str, title: str, tmp_path: Path) -> None:
+    run = start(real.DATABASE, event, tmp_path)
+    environment = run.job(f"{P}maintenance").step("Maintain").environment
+    assert (environment["PLAN"], environment["CHECK"]) == (plan, check)
+    assert environment["INVENTORY"] == "production"
+    assert run.title == title
+
+
+def test_approval_is_waited_for_before_production_is_provisioned(tmp_path: Path) -> None:
+    repository = real.repository()
+    repository.environments = {
+        "development": Environment({"DATABASE_URL": "d"}),
+        "production-provisioning": Environment({"DATABASE_URL": "p"}, approved=False),
+    }
+    github = Actions(language.load(), repository, tmp_path)
+    run = github.run(real.PROVISION, hub.push(changed=["sql/objects.yml"]))
+    assert run is not None
+    assert [(job.id, job.result) for job in run.jobs if job.result != "skipped"] == [
+        ("development", "success"),
+        ("production", "waiting"),
+    ]
+    github.performer = Pretended("Provision")
+    run = github.run(real.PROVISION, hub.push(changed=["sql/objects.yml"]))
+    assert run is not None
+    assert run.ran == ["development"]
+    assert github.run(real.PROVISION, hub.push(changed=["README.md"])) is None
