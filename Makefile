@@ -146,7 +146,7 @@ build: setup ## The collection as a file in dist/; TAG=v1.2.3 must agree with ga
 	@$(BIN)/ansible-galaxy collection build $(COLLECTION) --output-path dist --force
 
 .PHONY: lint
-lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
+lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, actionlint, zizmor
 	$(call stage,ruff)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -156,6 +156,9 @@ lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/yamllint --strict .
 	$(call stage,ansible-lint)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
+	$(call stage,workflows)
+	$(BIN)/actionlint -shellcheck= -pyflakes=
+	$(BIN)/zizmor --quiet --offline --persona pedantic .github
 
 .PHONY: sanity
 sanity: setup-dev ## ansible-test sanity on the collection

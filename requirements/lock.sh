@@ -28,7 +28,11 @@ for release in 2.18:3.11 2.19:3.11 2.20:3.12 2.21:3.12; do
             --no-header --no-annotate - --output-file "requirements/core/${release%:*}.txt"
 done
 
-if grep -nE '://|^-' requirements/*.txt requirements/core/*.txt requirements/postgresql/*.txt; then
+# GitHub's parser of workflows, for tests; its versions are exact in package.json.
+(cd requirements/npm && npm install --silent --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts)
+
+if grep -nE '://|^-' requirements/*.txt requirements/core/*.txt requirements/postgresql/*.txt ||
+    grep -n '"resolved"' requirements/npm/package-lock.json; then
     echo 'lock: the lines above name an index or a file, they must not be published' >&2
     exit 1
 fi

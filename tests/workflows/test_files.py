@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,3 +258,13 @@ def test_approval_is_waited_for_before_production_is_provisioned(tmp_path: Path)
     assert run is not None
     assert run.ran == ["development"]
     assert github.run(real.PROVISION, hub.push(changed=["README.md"])) is None
+
+
+def test_lock_of_the_parser_has_a_checksum_for_each_package_and_no_address() -> None:
+    text = (ROOT / "requirements/npm/package-lock.json").read_text(encoding="utf-8")
+    packages = json.loads(text)["packages"]
+    assert all(one["integrity"].startswith("sha512-") for name, one in packages.items() if name)
+    assert "registry" not in text
+    assert "resolved" not in text
+    exact = json.loads((ROOT / "requirements/npm/package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert all(packages[f"node_modules/{name}"]["version"] == version for name, version in exact.items())
