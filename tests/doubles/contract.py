@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,14 @@ _NAME = "urn:github"
 _BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 _WANTED = re.compile(
     r"/(repos/\{owner\}/\{repo\}|orgs/\{org\})(/environments/\{environment_name\})?((/actions)?/(secrets|variables)(/.*)?)?"
+    r"|/repos/\{owner\}/\{repo\}/issues(/\{issue_number\}(/comments)?)?"
+)
+_EXAMPLES = (
+    "full-repository-default-response",
+    "organization-full",
+    "public-repository-paginated",
+    "issue",
+    "issue-comment",
 )
 
 
@@ -64,6 +73,9 @@ class Contract:
         for key, value in query.items():
             assert key in known, f"{method} {name} has no parameter {key}"
             assert known[key]["schema"]["type"] != "integer" or value.isdigit(), f"{key}={value} is not a number"
+            assert value in known[key]["schema"].get("enum", [value]), (
+                f"{key}={value} is not one of the values of {name}"
+            )
             most = re.search(r"max (\d+)", known[key].get("description", ""))
             assert not most or int(value) <= int(most[1]), f"{key}={value} is more than {most and most[1]}"
         described = operation.get("requestBody")
@@ -116,7 +128,9 @@ class Contract:
 def load() -> Contract:
     """The description, from the cache or the registry of npm; without either, the test is skipped (in CI it fails)."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    kept = CACHE / f"github-{PACKAGE.rpartition('@')[2]}.json"
+    # What is kept depends on what is wanted, too.
+    part = hashlib.sha256(f"{_WANTED.pattern}{_EXAMPLES}".encode()).hexdigest()[:8]
+    kept = CACHE / f"github-{PACKAGE.rpartition('@')[2]}-{part}.json"
     with open(CACHE / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
@@ -151,7 +165,7 @@ def _slice(document: dict[str, Any]) -> dict[str, Any]:
     """The wanted paths and every component that they refer to, as JSON Schema of today."""
     paths = {path: item for path, item in document["paths"].items() if _WANTED.fullmatch(path)}
     components: dict[str, dict[str, Any]] = {"examples": {}}
-    for name in ("full-repository-default-response", "organization-full", "public-repository-paginated"):
+    for name in _EXAMPLES:
         components["examples"][name] = document["components"]["examples"][name]
     todo = ["#/components/schemas/basic-error", *_references(paths)]
     while todo:

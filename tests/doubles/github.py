@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A stand-in for GitHub's secrets and variables, with a memory.
+"""A stand-in for GitHub's secrets, variables and issues, with a memory.
 
 Every request and every answer is checked against GitHub's own description (contract.py). What that does not contain is enforced
 here: the token and what it may do, that a key id belongs to the key of this very place, that the box can be opened, names,
@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
+from tests.doubles import issues
 from tests.doubles.contract import Contract
 from tests.doubles.service import Reply, Request, Service
 
@@ -32,6 +33,7 @@ EVERYTHING = {
     "administration": "write",
     "organization_secrets": "write",
     "organization_variables": "write",
+    "issues": "write",
 }
 _PLACE = re.compile(
     r"/(?:repos/([^/]+/[^/]+)|orgs/([^/]+))(?:/environments/([^/]+))?(?:/actions)?(?:/(secrets|variables)(/.+)?)?"
@@ -79,6 +81,7 @@ class GitHub(Service):
         self.repositories: dict[str, int] = {"example/app": 101, "example/worker": 102}
         self.moved: set[str] = set()
         self.places: dict[str, Place] = {}
+        self.issues = issues.Issues(contract, lambda: self.url, self.now)
         self._seconds = 0
         for name in (*self.repositories, "example"):
             self.add_place(name)
@@ -127,30 +130,48 @@ class GitHub(Service):
         return None
 
     def _answer_to(self, request: Request) -> Reply:
+        about = issues.PATH.fullmatch(request.path)
+        if about is not None:
+            return self._issues(request, unquote(about[1]).lower())
         match = _PLACE.fullmatch(request.path)
         assert match is not None, request.path
         repository, organization, environment, collection, rest = match.groups()
         home = unquote(repository or organization).lower()
         if home in self.moved:
-            return Reply(
-                301, {"message": "Moved Permanently", "url": f"{self.url}/repositories/101"}, {"Location": "/elsewhere"}
-            )
+            return self._moved()
         if home not in self.places:
             return _error(404, "Not Found")
         if collection is None and environment is None:
             return self._home(home, bool(repository))
         needed = self._needed(request.method, bool(repository), bool(environment), collection)
-        if not self._may(needed):
-            status, message = (
-                (404, "Not Found") if self.hides else (403, "Resource not accessible by personal access token")
-            )
-            return _error(status, message, {"X-Accepted-GitHub-Permissions": needed})
+        refused = self._refused(needed)
+        if refused:
+            return refused
         name = f"{home} {unquote(environment).lower()}" if environment else home
         if environment and collection is None:
             return self._environment(request.method, name, unquote(environment))
         if name not in self.places:
             return _error(404, "Not Found")
         return self._collection(request, self.places[name], collection, unquote(rest or "")[1:], bool(organization))
+
+    def _issues(self, request: Request, home: str) -> Reply:
+        if home in self.moved:
+            return self._moved()
+        if home not in self.places:
+            return _error(404, "Not Found")
+        refused = self._refused(f"issues={'read' if request.method == 'GET' else 'write'}")
+        return refused or self.issues.answer(request, self.page)
+
+    def _moved(self) -> Reply:
+        body = {"message": "Moved Permanently", "url": f"{self.url}/repositories/101"}
+        return Reply(301, body, {"Location": "/elsewhere"})
+
+    def _refused(self, needed: str) -> Reply | None:
+        """The refusal where the token lacks this permission."""
+        if self._may(needed):
+            return None
+        message = "Not Found" if self.hides else "Resource not accessible by personal access token"
+        return _error(404 if self.hides else 403, message, {"X-Accepted-GitHub-Permissions": needed})
 
     def _needed(self, method: str, repository: bool, environment: bool, collection: str | None) -> str:
         """The permission of this call, as GitHub names it."""

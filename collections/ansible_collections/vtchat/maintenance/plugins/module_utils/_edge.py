@@ -70,6 +70,7 @@ class Performer(Protocol[Wanted]):
 
 # Modules that are no operation, and the files that do what they say.
 _FILES = {
+    "alerts": "_alerts.alerts",
     "history_info": "_engine.history_info",
     "maintainer": "_rights.maintainer",
     "run": "_engine.plan_run",
@@ -78,12 +79,13 @@ _FILES = {
 
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
+    from ._alerts import alerts
     from ._engine import history_info, plan_run
     from ._engine.plan_run import OneStep
     from ._objects import sql_object
     from ._rights import maintainer
 
-    _CHECKED: tuple[Performer[Any], ...] = (history_info, maintainer, plan_run, sql_object, OneStep("purge"))
+    _CHECKED: tuple[Performer[Any], ...] = (alerts, history_info, maintainer, plan_run, sql_object, OneStep("purge"))
 
 
 class _Performers(Mapping[str, Performer[Any]]):
@@ -151,11 +153,11 @@ def validated(name: str, parameters: Mapping[str, Any]) -> Request:
     if faults:
         steps = values.get("steps")
         faults += _read_steps(steps)[1] if isinstance(steps, list) else []
-        raise OptionError(_without_secrets(faults, values.get("dsn")))
+        raise OptionError(_without_secrets(name, faults, values))
     try:
         return _read(name, values)
     except OptionError as error:
-        raise OptionError(_without_secrets(error.errors, values.get("dsn"))) from None
+        raise OptionError(_without_secrets(name, error.errors, values)) from None
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,14 +211,36 @@ def _connection(values: Mapping[str, Any]) -> ConnectionOptions:
 
 def _secrets(name: str, values: Mapping[str, Any], connection: ConnectionOptions) -> frozenset[str]:
     """The password and what else is not to be shown. A word that may be the name of anything is not masked everywhere."""
-    hidden = [option for option, how in PERFORMERS[name].SPEC.options.items() if how.get("no_log")]
-    texts = {str(values[option]) for option in hidden if values.get(option)}
-    return connection.dsn.secrets | hide(passwords=texts).everywhere
+    return connection.dsn.secrets | hide(passwords=_hidden_texts(PERFORMERS[name].SPEC.options, values)).everywhere
 
 
-def _without_secrets(faults: list[str], dsn: Any) -> list[str]:
-    """The faults without the password; Ansible repeats a value that it cannot convert, and people mix options up."""
-    text = dsn if isinstance(dsn, str) else ""
+def _hidden_texts(options: Mapping[str, Any], values: Any) -> set[str]:
+    """What stands in options that are not to be shown, at any depth, whatever it is."""
+    found: set[str] = set()
+    for option, how in options.items() if isinstance(values, Mapping) else ():
+        given = values.get(option)
+        if how.get("no_log"):
+            found |= set(_texts(given))
+        elif "options" in how:
+            for one in given if isinstance(given, list) else [given]:
+                found |= _hidden_texts(how["options"], one)
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value; of a mapping the values, and not their names."""
+    if isinstance(value, (Mapping, list)):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
+    elif value:
+        yield str(value)
+
+
+def _without_secrets(name: str, faults: list[str], values: Mapping[str, Any]) -> list[str]:
+    """The faults without the secrets; Ansible repeats a value that it cannot convert, and people mix options up."""
+    others = hide(passwords=_hidden_texts(PERFORMERS[name].SPEC.options, values))
+    faults = [others.scrub(fault) for fault in faults]
+    text = values["dsn"] if isinstance(values.get("dsn"), str) else ""
     if IMPORT_ERROR is not None:
         return [hide([text]).scrub(fault) for fault in faults]
     try:

@@ -378,3 +378,15 @@ def recent(session: Session, plan: str | None, target: str | None, limit: int) -
     parameters = {"plan": plan, "target": target, "limit": limit}
     query = history_sql.recent(version, findings=version > 1 and bool(row["may_read_findings"]))
     return session.rows(query, parameters)
+
+
+def unusable(session: Session, writes: bool) -> str:
+    """Why what is remembered beside the runs can be neither read nor written here; "" if it can. Raises MaintenanceError."""
+    history = History(session, check=True)
+    row = session.row(history_sql.ENTER, {"lock": False, **history_sql.KEYS})
+    version = history._version(row)
+    if history.note:
+        return history.note
+    if not version:
+        return f"{NONE_YET}: the next run of a plan, or provisioning, makes it"
+    return "" if row["may_read"] and (row["may_write"] or not writes) else history._no_right()

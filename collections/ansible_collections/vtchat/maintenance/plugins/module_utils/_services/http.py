@@ -162,8 +162,12 @@ class Client:
         query: Mapping[str, Any] | None = None,
         expect: Iterable[int] = (),
         repeat: bool | None = None,
+        any_answer: bool = False,
     ) -> Answer:
-        """The answer, if it is 2xx or its status is in ``expect``. ``path`` is already encoded (see join). Raises HttpError."""
+        """The answer, if it is 2xx or its status is in ``expect``. ``path`` is already encoded (see join). Raises HttpError.
+
+        any_answer: the body may be no JSON, and is None then.
+        """
         repeatable = method in REPEATABLE if repeat is None else repeat
         url = self.base_url + path + ("?" + urlencode(query) if query else "")
         until = min(self._waiting.clock() + self._network.patience, self._until)
@@ -174,7 +178,7 @@ class Client:
             answer = tried.answer
             if (
                 answer is not None
-                and not tried.not_json
+                and (any_answer or not tried.not_json)
                 and (answer.status // 100 == 2 or answer.status in set(expect))
             ):
                 return Answer(answer.status, answer.headers, answer.body, number)

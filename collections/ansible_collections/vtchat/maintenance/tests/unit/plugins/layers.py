@@ -14,6 +14,7 @@ from pathlib import Path
 LAYERS: tuple[dict[str, str], ...] = (
     {"_edge": "options, one parse, one way from parameters to a result"},
     {
+        "_alerts": "what has changed, told once, by issues, webhooks and mail",
         "_objects": "functions, views and the like as scripts define them",
         "_rights": "a role with the rights that plans need",
     },

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The module alerts: tell people what has changed, and nobody twice.
+
+Whatever a channel does, nothing fails: what it could not be told it is told next time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._errors import Contended, MaintenanceError
+from .._postgres.connect import ConnectionOptions
+from .._result import DEFERRED, DONE, PLANNED, SKIPPED, UNCHANGED, Result, entry
+from .conditions import RANK, UNREACHABLE, Condition, conditions
+from .decide import BETTER, KEEP, QUIET, REFRESH, Known, Record, after, decide, merged, now_known
+from .memory import Memory, remembering
+from .notice import Channel, Notice, NotTold, moment
+from .options import SPEC, Wanted, read_wanted
+
+__all__ = ["SPEC", "perform", "read", "with_files"]
+
+NOBODY = "no channels are given, so nobody is told"
+
+
+def with_files(arguments: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
+    """It has no files."""
+    return arguments
+
+
+def read(parameters: Mapping[str, Any]) -> Wanted:
+    """The options. Raises OptionError."""
+    return read_wanted(parameters)
+
+
+def perform(
+    connection: ConnectionOptions, wanted: Wanted, check: bool, progress: Callable[[str, str, float], None]
+) -> Result:
+    """Tell those who do not know yet."""
+    began = time.monotonic()
+    hidden = wanted.hidden | connection.dsn.hidden
+    found = conditions(wanted.results, wanted.name, connection.dsn.keywords.get("dbname", ""), hidden)
+    result = Result("alerts", check)
+    if not wanted.channels:
+        result.status, result.message = SKIPPED, f"alerts: {NOBODY}{_counted(found)}"
+        return result
+    if any(one.bad for one in found if one.check == UNREACHABLE):
+        connection = replace(connection, connect_deadline=0.0)  # somebody has waited for it already
+    try:
+        with remembering(connection, wanted.history, check) as memory:
+            teller = Teller(wanted, check, memory, found)
+            teller.tell()
+            result.server, result.actions, result.diff = memory.server, teller.actions, teller.diff
+    except Contended as error:
+        result.warnings.append(f"nobody is told of anything now, the next time does it: {error}")
+        return result
+    if memory.note:
+        result.warnings.append(f"what is told now is not remembered, and may be told again: {memory.note}")
+    result.turns, result.seconds = memory.turns, time.monotonic() - began
+    result.warnings = [hidden.scrub(warning) for warning in result.warnings]
+    return result
+
+
+def _counted(found: Sequence[Condition]) -> str:
+    bad = [one.key for one in found if one.bad]
+    return f" of {', '.join(bad)}" if bad else ""
+
+
+@dataclass
+class Teller:
+    """Goes through all conditions, and for each through all channels."""
+
+    wanted: Wanted
+    check: bool
+    memory: Memory
+    found: Sequence[Condition]
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    down: dict[str, str] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        """Tell, and remember what was told even if something stops it halfway."""
+        known = self._remembered()
+        seen = {one.key: one for one in self.found}
+        names = {one.name for one in self.found}
+        keys = [*seen, *(key for key, one in known.items() if key not in seen and one.name in names)]
+        changed: dict[str, Known] = {}
+        try:
+            for key in keys:
+                before = known.get(key)
+                now = now_known(before, seen[key], self.memory.now) if key in seen else known[key]
+                after_all = self._told(now, key in seen)
+                if after_all != self.memory.known.get(key) and (before or after_all.level != "info"):
+                    changed[key] = after_all
+        finally:
+            if not self.check:
+                self.memory.keep(changed.values())
+
+    def _remembered(self) -> dict[str, Known]:
+        """What the database and the channels remember, as one."""
+        known = dict(self.memory.known)
+        for channel in self.wanted.channels:
+            try:
+                for one in channel.remembered():
+                    both = merged(known.get(one.key), one)
+                    known.update({one.key: both} if both else {})
+            except MaintenanceError as error:
+                self.down[channel.name] = str(error)
+        return known
+
+    def _told(self, known: Known, seen: bool) -> Known:
+        """Tell all channels of one condition. Those that keep a copy of what is known come last."""
+        for channel in sorted(self.wanted.channels, key=lambda one: one.edits):
+            record = self._tell(channel, known, seen)
+            if record is not None:
+                known = replace(known, channels={**known.channels, channel.name: record})
+        return known
+
+    def _tell(self, channel: Channel, known: Known, seen: bool) -> Record | None:
+        """Tell one channel; what it was told last, None where that is nothing."""
+        record = known.channels.get(channel.name)
+        try:
+            if record is None and RANK[known.level] and channel.name not in self.down:
+                record = channel.recall(known.key)
+            verb = decide(known.level, record, seen, self.memory.now, self.wanted.remind)
+            now = after(verb, record, known.level, self.memory.now, record.ref if record else 0)
+            notice = self._notice(verb, known, channel, now)
+            if verb == KEEP and seen and channel.name not in self.down and channel.outdated(notice):
+                verb, notice = REFRESH, replace(notice, verb=REFRESH)
+            return self._carried_out(channel, notice, record, now)
+        except NotTold as error:
+            if error.down:
+                self.down[channel.name] = str(error)
+            self._note(channel, known.key, DEFERRED, f"not told: {error}")
+        except MaintenanceError as error:
+            self.down[channel.name] = str(error)
+            self._note(channel, known.key, DEFERRED, f"not told: {error}")
+        return record
+
+    def _notice(self, verb: str, known: Known, channel: Channel, now: Record) -> Notice:
+        """The condition as this channel is to keep it, with what the channel itself is told."""
+        channels = (
+            {**known.channels, channel.name: now}
+            if verb != KEEP or known.channels.get(channel.name)
+            else known.channels
+        )
+        return Notice(verb, replace(known, channels=channels), self.memory.now, self.wanted.link)
+
+    def _carried_out(self, channel: Channel, notice: Notice, record: Record | None, now: Record) -> Record | None:
+        verb, key = notice.verb, notice.known.key
+        if verb == KEEP or (verb in QUIET and not channel.edits):
+            if RANK[notice.level] and record is not None:
+                self._note(channel, key, UNCHANGED, f"{notice.level} {notice.since}, told {moment(record.told)}")
+            return now if verb == BETTER else record
+        if channel.name in self.down:
+            raise NotTold(self.down[channel.name], down=True)
+        if self.check:
+            self._note(channel, key, PLANNED, f"would be {'told' if verb not in QUIET else 'edited'}: {notice.title}")
+        else:
+            told = channel.tell(notice, record, self.wanted.remind)
+            now = after(verb, record, notice.level, self.memory.now, told.ref)
+            self._note(channel, key, DONE if told.sent else UNCHANGED, told.words)
+            if not told.sent:
+                return now
+        self.diff.append({"before_header": key, "after_header": f"{key}: {channel.label}", "before": "",
+                          "after": "\n".join([notice.title, *notice.lines]) + "\n"})  # fmt: skip
+        return now
+
+    def _note(self, channel: Channel, key: str, outcome: str, text: str) -> None:
+        self.actions.append(entry("alert", key, outcome, f"{channel.label}: {text}", changed=outcome in (DONE, PLANNED),
+                                  channel=channel.label))  # fmt: skip
