@@ -6,27 +6,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import ssl
 import stat
 import subprocess
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github as _github
 from ansible_collections.vtchat.maintenance.plugins.module_utils._services import github_secrets
 from tests.doubles import contract
+from tests.doubles.certificate import certificate
 from tests.doubles.github import GitHub
 from tests.doubles.service import CUT, CUT_AFTER, SILENCE, Reply, Request
 from tests.services import answer, impatient, reason
@@ -480,33 +475,15 @@ def test_somebody_else_creates_the_variable_first(github: GitHub, monkeypatch: p
 
 
 def test_only_a_trusted_certificate_gets_the_token(github: GitHub, tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
+    trusted, key = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(trusted, key)
     github._server.socket = context.wrap_socket(github._server.socket, server_side=True)
     api_url = github.url.replace("http:", "https:")
     with pytest.raises(MaintenanceError, match="certificate is not trusted"):
         run(github, api_url=api_url, **WANTED)
     assert github.requests == []
-    assert run(github, api_url=api_url, ca_path=str(certificate), **WANTED)["changed"]
-
-
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for the loopback address, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "double")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now = datetime.now(timezone.utc)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    signed = builder.add_extension(address, False).add_extension(x509.BasicConstraints(True, None), True)
-    signed = signed.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-    certificate = directory / "certificate.pem"
-    certificate.write_bytes(signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    private = directory / "key.pem"
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    private.write_bytes(key.private_bytes(*plain))
-    return certificate, private
+    assert run(github, api_url=api_url, ca_path=str(trusted), **WANTED)["changed"]
 
 
 def test_gh_leaves_the_same_state(github: GitHub, tmp_path: Path) -> None:
