@@ -36,6 +36,7 @@ _BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 _WANTED = re.compile(
     r"/(repos/\{owner\}/\{repo\}|orgs/\{org\})(/environments/\{environment_name\})?((/actions)?/(secrets|variables)(/.*)?)?"
     r"|/repos/\{owner\}/\{repo\}/issues(/\{issue_number\}(/comments)?)?"
+    r"|/repos/\{owner\}/\{repo\}/actions/workflows(/\{workflow_id\}(/(enable|dispatches|runs))?)?"
 )
 _EXAMPLES = (
     "full-repository-default-response",
@@ -43,6 +44,8 @@ _EXAMPLES = (
     "public-repository-paginated",
     "issue",
     "issue-comment",
+    "workflow",
+    "workflow-run-paginated",
 )
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A stand-in for GitHub's secrets, variables and issues, with a memory.
+"""A stand-in for GitHub's secrets, variables, issues and workflows, with a memory.
 
 Every request and every answer is checked against GitHub's own description (contract.py). What that does not contain is enforced
 here: the token and what it may do, that a key id belongs to the key of this very place, that the box can be opened, names,
@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
-from tests.doubles import issues
+from tests.doubles import issues, workflows
 from tests.doubles.contract import Contract
 from tests.doubles.service import Reply, Request, Service
 
@@ -29,7 +29,7 @@ EVERYTHING = {
     "secrets": "write",
     "variables": "write",
     "environments": "write",
-    "actions": "read",
+    "actions": "write",
     "administration": "write",
     "organization_secrets": "write",
     "organization_variables": "write",
@@ -82,6 +82,7 @@ class GitHub(Service):
         self.moved: set[str] = set()
         self.places: dict[str, Place] = {}
         self.issues = issues.Issues(contract, lambda: self.url, self.now)
+        self.workflows = workflows.Workflows(contract)
         self._seconds = 0
         for name in (*self.repositories, "example"):
             self.add_place(name)
@@ -104,12 +105,14 @@ class GitHub(Service):
         self.places[place].of(collection)[name] = Entry(value, now, now)
 
     def handle(self, request: Request) -> Reply:
+        if request.path == workflows.GRAPHQL:
+            return self._stranger(request) or self.workflows.branch(request.body["variables"])
         try:
             self.contract.check_request(request.method, request.path, request.query, request.body)
         except AssertionError as fault:
             self.violations.append(str(fault))
             return _error(422, str(fault))
-        reply = self._stranger(request) or self._answer_to(request)
+        reply = self._stranger(request) or self._workflows(request) or self._answer_to(request)
         try:
             self.contract.check_answer(request.method, request.path, reply.status, reply.body)
         except AssertionError as fault:
@@ -153,6 +156,12 @@ class GitHub(Service):
         if name not in self.places:
             return _error(404, "Not Found")
         return self._collection(request, self.places[name], collection, unquote(rest or "")[1:], bool(organization))
+
+    def _workflows(self, request: Request) -> Reply | None:
+        if not workflows.PATH.fullmatch(request.path):
+            return None
+        needed = f"actions={'read' if request.method == 'GET' else 'write'}"
+        return self._refused(needed) or self.workflows.answer(request)
 
     def _issues(self, request: Request, home: str) -> Reply:
         if home in self.moved:

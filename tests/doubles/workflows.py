@@ -60,10 +60,10 @@ class Workflows:
             return Reply(200, self._shown(found))
         return self._changed(found, action, request.body)
 
-    def branch(self, repository: str) -> Reply:
+    def branch(self, variables: dict[str, str]) -> Reply:
         """What GRAPHQL says of a repository."""
-        owner, name = repository.split("/")
-        known = {"id": "R_1", "name": name, "owner": {"login": owner}, "defaultBranchRef": {"name": "main"}}
+        owner = {"login": variables["owner"]}
+        known = {"id": "R_1", "name": variables["name"], "owner": owner, "defaultBranchRef": {"name": "main"}}
         return Reply(200, {"data": {"repository": {**known, "hasIssuesEnabled": True, "viewerPermission": "ADMIN"}}})
 
     def _changed(self, workflow: Workflow, action: str, body: Any) -> Reply:

