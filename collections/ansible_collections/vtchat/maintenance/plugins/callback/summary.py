@@ -24,7 +24,9 @@ description:
   - The statements and the number of round trips are shown with C(-v) only.
   - Under GitHub Actions (the environment variable E(GITHUB_ACTIONS) is V(true)) also writes up to 10 warning
     annotations (targets contended or deferred, warnings of a run) and up to 10 error annotations (targets and runs
-    failed), and appends a table to the file named by E(GITHUB_STEP_SUMMARY).
+    failed, other tasks that failed), of which the last says how many more there are.
+  - There it also appends to the file named by E(GITHUB_STEP_SUMMARY) what was done and why, the worst first, how earlier runs of
+    the plan went, and with C(--diff) the differences, within the megabyte that GitHub shows.
 requirements:
   - enable in configuration
 options:
@@ -41,6 +43,18 @@ options:
     ini:
       - section: callback_vtchat_maintenance_summary
         key: json_file
+  junit_file:
+    description:
+      - File that receives the findings of the playbook as JUnit XML, for the pages of a CI system that show tests. One case for
+        each finding; V(info) passes, V(unknown) is skipped, V(warning) and V(critical) fail. A run that failed without a finding
+        is a case with an error. No file is written when this is not set.
+      - It is written like O(json_file).
+    type: path
+    env:
+      - name: VTCHAT_MAINTENANCE_JUNIT
+    ini:
+      - section: callback_vtchat_maintenance_summary
+        key: junit_file
 """
 
 EXAMPLES = r"""
@@ -59,12 +73,13 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, model, text
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, junit, model, text
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import (
     ABANDONED,
     CONTENDED,
@@ -86,7 +101,7 @@ _MARKER = ("actions", "status", "plan")
 _LOG_COLUMNS = 140
 _ANNOTATIONS = 10  # per level; GitHub shows no more of one step
 # Not part of the result of a run: what Ansible adds, and the loop variables, which may hold a password.
-_NOT_OURS = {"invocation", "diff", "exception", "deprecations", "item", "results", "censored", "attempts", "retries"}
+_NOT_OURS = {"invocation", "diff", "exception", "deprecations", "item", "results", "censored", "attempts"}
 
 
 class CallbackModule(CallbackBase):
@@ -100,7 +115,9 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._runs: list[tuple[str, dict[str, Any]]] = []
-        self._annotated: dict[str, int] = {}
+        self._differences: list[Any] = []  # of each run, for the summary of a job alone
+        self._failures: list[github.Failure] = []
+        self._annotations: dict[str, list[str]] = {}
 
     # Ansible's events. A loop reports its items first and then the task, whose result has no actions of its own.
 
@@ -111,6 +128,12 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed; what was done before that is in its result."""
         self._take(result)
+        if not ignore_errors:
+            self._note_failure(result)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host cannot be reached."""
+        self._note_failure(result)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
         """One item of a loop succeeded."""
@@ -124,25 +147,51 @@ class CallbackModule(CallbackBase):
         """The playbook ended."""
         if self._runs:
             self._show(text.totals_lines(self._runs, self._columns()))
-            if _under_github() and os.environ.get("GITHUB_STEP_SUMMARY"):
-                self._write(self._append_summary, os.environ["GITHUB_STEP_SUMMARY"])
-        json_file = self.get_option("json_file")
-        if json_file:
-            self._write(self._write_json, json_file)
+        if _under_github():
+            self._report_to_github(stats)
+        for option, made in (("json_file", self._json), ("junit_file", lambda: junit.document(self._runs))):
+            path = self.get_option(option)
+            if path:
+                self._write(partial(_replace, made()), path)
+
+    def _report_to_github(self, stats: Any) -> None:
+        """The summary of the job, and the annotations that are left. What failed and was rescued is no failure."""
+        lost = {host for name in ("failures", "dark") for host in getattr(stats, name, {})}
+        failures = [one for one in self._failures if one.host in lost]
+        for one in failures:
+            self._annotate([github.failed(one)])
+        for level, waiting in self._annotations.items():
+            left = waiting[_ANNOTATIONS - 1 :]
+            if left:
+                self._display.display(left[0] if len(left) == 1 else github.more(level, len(left)))
+        if os.environ.get("GITHUB_STEP_SUMMARY") and (self._runs or failures):
+            self._write(partial(self._append_summary, failures), os.environ["GITHUB_STEP_SUMMARY"])
 
     def _take(self, event: Any) -> None:
-        # ansible-core 2.18 has only the underscored names; 2.23 removes those that are underscored.
-        result = event.result if hasattr(event, "result") else event._result
-        task = event.task if hasattr(event, "task") else event._task
-        host = event.host if hasattr(event, "host") else event._host
+        result, task, name = _parts(event)
         if not _is_run(task, result):
             return
-        name = host.get_name()
         run = {**_run_only(result), "module": _action(task).removeprefix(_OURS)}
         self._runs.append((name, run))
+        self._differences.append(result.get("diff") if getattr(task, "diff", False) is True else None)
         self._show(text.run_lines(name, run, self._columns(), self._display.verbosity > 0))
         if _under_github():
-            self._annotate(name, run)
+            self._annotate(github.commands(name, run))
+
+    def _note_failure(self, event: Any) -> None:
+        """A task that failed and that no run tells of, or items of its loop."""
+        result, task, name = _parts(event)
+        if not isinstance(result, Mapping) or not _under_github():
+            return
+        found = result.get("results")
+        items = (
+            [one for one in found if isinstance(one, Mapping) and one.get("failed")] if isinstance(found, list) else []
+        )
+        for one in items or [result]:
+            if not _is_run(task, one):
+                hidden = "censored" in one or one.get("_ansible_no_log")
+                said = "its result is hidden (no_log)" if hidden else str(one.get("msg") or FAILED)
+                self._failures.append(github.Failure(name, str(task.get_name(include_role_fqcn=False)), said))
 
     def _show(self, lines: list[text.Line]) -> None:
         for line in lines:
@@ -155,10 +204,12 @@ class CallbackModule(CallbackBase):
             return _LOG_COLUMNS
         return min(getattr(self._display, "columns", None) or 79, 160)
 
-    def _annotate(self, host: str, run: Mapping[str, Any]) -> None:
-        for level, command in github.commands(host, run):
-            self._annotated[level] = self._annotated.get(level, 0) + 1
-            if self._annotated[level] <= _ANNOTATIONS:
+    def _annotate(self, commands: list[tuple[str, str]]) -> None:
+        """Show all but the last that GitHub would show of a level: in its place may come how many more there are."""
+        for level, command in commands:
+            known = self._annotations.setdefault(level, [])
+            known.append(command)
+            if len(known) < _ANNOTATIONS:
                 self._display.display(command)
 
     def _write(self, write: Callable[[str], None], path: str) -> None:
@@ -168,30 +219,36 @@ class CallbackModule(CallbackBase):
         except OSError as error:
             self._display.warning(f"The maintenance summary was not written to {path}: {error.strerror or error}")
 
-    def _append_summary(self, path: str) -> None:
+    def _append_summary(self, failures: list[github.Failure], path: str) -> None:
         # The limit is for the file, and earlier commands of the same step may have written to it.
         used = os.path.getsize(path) if os.path.exists(path) else 0
+        told = [(host, {**run, "diff": one}) for (host, run), one in zip(self._runs, self._differences)]
+        text = github.markdown(told, github.SUMMARY_LIMIT - used, github.run_link(os.environ), failures)
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(github.markdown(self._runs, github.SUMMARY_LIMIT - used))
+            file.write(text)
 
-    def _write_json(self, path: str) -> None:
+    def _json(self) -> str:
         document = {
             "format": 1,
             "runs": [{"inventory_host": host, **run} for host, run in self._runs],
             "totals": model.totals(self._runs),
         }
-        directory, name = os.path.split(os.path.abspath(path))
-        _remove_leftovers(directory, name)
-        # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", suffix=".tmp", dir=directory)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2, sort_keys=True, default=str)
-                file.write("\n")
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        return json.dumps(document, indent=2, sort_keys=True, default=str) + "\n"
+
+
+def _replace(text: str, path: str) -> None:
+    """Put a text into a file, which is the old or the new one as a whole. Raises OSError."""
+    directory, name = os.path.split(os.path.abspath(path))
+    _remove_leftovers(directory, name)
+    # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _remove_leftovers(directory: str, name: str) -> None:
@@ -205,6 +262,15 @@ def _remove_leftovers(directory: str, name: str) -> None:
                 os.unlink(os.path.join(directory, found))
             except PermissionError:
                 continue  # it lives, and is somebody else's
+
+
+def _parts(event: Any) -> tuple[Any, Any, str]:
+    """The result, the task, and the name of the host."""
+    # ansible-core 2.18 has only the underscored names; 2.23 removes those that are underscored.
+    result = event.result if hasattr(event, "result") else event._result
+    task = event.task if hasattr(event, "task") else event._task
+    host = event.host if hasattr(event, "host") else event._host
+    return result, task, host.get_name()
 
 
 def _is_run(task: Any, result: Any) -> bool:

@@ -13,13 +13,18 @@ import unicodedata
 from typing import Any
 
 
+def visible(value: Any) -> str:
+    r"""The text on one line, control, format and separator characters made visible as \n, \x1b, \u202e."""
+    return "".join(_visible(character) for character in str(value))
+
+
 def clean(value: Any) -> str:
-    r"""The text on one line, control, format and separator characters made visible as \n, \x1b, \u202e.
+    r"""The same, fit for a log.
 
     The two marks of GitHub workflow commands are broken up as well: ``::`` at the start of a word (a wrapped line may
     begin there, and the runner trims lines before it looks) and ``##[``, which the runner takes anywhere.
     """
-    text = "".join(_visible(character) for character in str(value))
+    text = visible(value)
     # Runs of three and more go altogether, so that _pieces can always step back over a pair.
     text = re.sub(r":{3,}", lambda run: "\\x3a" * len(run.group()), text)
     text = re.sub(r"(?<!\S)::", r"\\x3a:", text)

@@ -105,8 +105,8 @@ def subject(result: RunResult) -> str:
     return "service" if where.get("target") else _SUBJECTS.get(str(result.get("module")), "database")
 
 
-def rows(result: RunResult, verbose: bool = False) -> list[Row]:
-    """One row a target, then the findings.
+def rows(result: RunResult, verbose: bool = False, levels: Sequence[str] = (WARNING, CRITICAL)) -> list[Row]:
+    """One row a target, then the findings of these levels, or with verbose all.
 
     Unless verbose, what nothing happened to in a database is told together: all objects, and targets of one operation for which
     the reasons differ in their numbers only.
@@ -121,7 +121,7 @@ def rows(result: RunResult, verbose: bool = False) -> list[Row]:
         elif what not in shown:
             shown[what] = _alike(what, counts[what], action)
     objects = shown.pop(OBJECTS, None)
-    levels = LEVELS if verbose else (WARNING, CRITICAL)
+    levels = LEVELS if verbose else levels
     findings = [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
     return [*shown.values(), *([objects] if objects else []), *findings]
 

@@ -42,14 +42,13 @@ class FakeDisplay:
 class Callback(summary.CallbackModule):
     """The callback with its option set directly; loading it by name is the business of ansible-core."""
 
-    def __init__(self, json_file: str | None = None) -> None:
+    def __init__(self, json_file: str | None = None, junit_file: str | None = None) -> None:
         self.screen = FakeDisplay()
         super().__init__(display=self.screen)
-        self.json_file = json_file
+        self.options = {"json_file": json_file, "junit_file": junit_file}
 
     def get_option(self, k: str, hostvars: Any = None) -> Any:
-        assert k == "json_file"
-        return self.json_file
+        return self.options[k]
 
 
 def run_result(*outcomes: str, **more: Any) -> dict[str, Any]:
@@ -67,8 +66,10 @@ def run_result(*outcomes: str, **more: Any) -> dict[str, Any]:
     return {"actions": actions, "status": "ok", "plan": "hourly", "server": {"database": "vtchat"}, **more}
 
 
-def event(result: Any, action: str = "vtchat.maintenance.run", old: bool = False, host: str = "db1") -> Any:
-    task = SimpleNamespace(action="run", resolved_action=action)
+def event(
+    result: Any, action: str = "vtchat.maintenance.run", old: bool = False, host: str = "db1", diff: bool = False
+) -> Any:
+    task = SimpleNamespace(action="run", resolved_action=action, diff=diff, get_name=lambda **_how: "Run it")
     prefix = "_" if old else ""
     return SimpleNamespace(
         **{f"{prefix}result": result, f"{prefix}task": task, f"{prefix}host": SimpleNamespace(get_name=lambda: host)}
@@ -156,6 +157,14 @@ def test_annotations_only_under_github_and_at_most_ten_of_each(monkeypatch: pyte
     assert sum(line.startswith("::error title=") for line in commands) == 10
     assert sum(line.startswith("::warning title=") for line in commands) == 10
     assert len(commands) == 20
+    assert commands[-2:] == [
+        "::error title=5 more errors::they are in the summary and in the log of this job",
+        "::warning title=7 more warnings::they are in the summary and in the log of this job",
+    ]
+    full = Callback()
+    full.v2_runner_on_failed(event(run_result(*["failed"] * 10)))
+    full.v2_playbook_on_stats(None)
+    assert [line for line in full.screen.lines if "t9" in line and line.startswith("::error")]
 
 
 def test_step_summary_is_appended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -245,3 +254,77 @@ def test_what_a_killed_run_left_beside_the_file_is_removed(tmp_path: Path) -> No
         path.touch()
     Callback(str(tmp_path / "last.json")).v2_playbook_on_stats(None)
     assert set(tmp_path.iterdir()) == {tmp_path / "last.json", *others}
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The summary of a job on GitHub."""
+    for name, value in {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITHUB_RUN_ID": "17",
+                        "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/n"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return tmp_path / "summary.md"
+
+
+DIFF = [{"before": "", "after": "new words"}]
+
+
+def test_differences_are_in_the_summary_where_they_are_asked_for_and_in_no_other_report(
+    page: Path, tmp_path: Path
+) -> None:
+    callback = Callback(str(tmp_path / "last.json"))
+    callback.v2_runner_on_ok(event(run_result("done", diff=[{"before": "", "after": "not asked for"}])))
+    callback.v2_runner_on_failed(event(run_result("failed", diff=DIFF), diff=True))
+    callback.v2_playbook_on_stats(None)
+    text = page.read_text(encoding="utf-8")
+    assert "+new words" in text
+    assert "not asked for" not in text
+    assert "[PostgreSQL maintenance](https://github.com/o/n/actions/runs/17)" in text
+    assert "new words" not in (tmp_path / "last.json").read_text(encoding="utf-8")
+
+
+def test_tasks_that_fail_and_are_no_runs_are_told_on_github(page: Path) -> None:
+    callback = Callback()
+    shell, stats = "ansible.builtin.command", SimpleNamespace(failures={"db1": 1}, dark={"db2": 1})
+    callback.v2_runner_on_failed(event({"failed": True, "msg": "set DATABASE_URL"}))
+    callback.v2_runner_on_failed(event({"failed": True, "msg": "was ignored"}, shell), ignore_errors=True)
+    callback.v2_runner_on_failed(event({"failed": True, "msg": "was rescued"}, shell, host="db3"))
+    callback.v2_runner_on_failed(event({"failed": True, "censored": "x", "msg": "s3cret"}, shell))
+    callback.v2_runner_on_unreachable(event({"unreachable": True, "msg": "no route"}, shell, host="db2"))
+    items = [run_result("failed", failed=True), {"failed": True, "msg": "no such plan"}, {"msg": "fine"}]
+    callback.v2_runner_on_failed(event({"failed": True, "msg": "One or more items failed", "results": items}))
+    callback.v2_playbook_on_stats(stats)
+    said = ["set DATABASE_URL", "its result is hidden (no_log)", "no route", "no such plan"]
+    errors = [line for line in callback.screen.lines if line.startswith("::error title=Run it failed on db")]
+    assert [line.rpartition("::")[2] for line in errors] == said
+    text = page.read_text(encoding="utf-8").replace("\u200b", "")
+    assert all(
+        f"Run it on db{2 if words == 'no route' else 1}: {words}" in text.replace("&#95;", "_") for words in said
+    )
+    assert not [words for words in ("ignored", "rescued", "s3cret", "One or more") if words in text + "".join(errors)]
+
+
+def test_nothing_of_that_elsewhere(tmp_path: Path) -> None:
+    callback = Callback()
+    callback.v2_runner_on_failed(event({"failed": True, "msg": "words"}))
+    callback.v2_playbook_on_stats(SimpleNamespace(failures={"db1": 1}, dark={}))
+    assert callback.screen.shown == []
+
+
+def test_junit_file(tmp_path: Path) -> None:
+    file = tmp_path / "health.xml"
+    one = {"check": "freeze-age", "subject": "vtchat", "level": "critical", "message": "old", "advice": ""}
+    for findings, expected in (([], "<testsuites"), ([one], '<failure type="critical" message="old">')):
+        callback = Callback(junit_file=str(file))
+        callback.v2_runner_on_ok(event(run_result(findings=findings)))
+        callback.v2_playbook_on_stats(None)
+        assert expected in file.read_text(encoding="utf-8")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["health.xml"]
+
+
+def test_how_often_a_run_tried_again_is_part_of_its_result(tmp_path: Path) -> None:
+    file = tmp_path / "last.json"
+    callback = Callback(str(file))
+    callback.v2_runner_on_ok(event(run_result("done", retries=3)))
+    callback.v2_playbook_on_stats(None)
+    assert json.loads(file.read_text(encoding="utf-8"))["runs"][0]["retries"] == 3
