@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs of the workflows that are executed, against a database of the test and a double of GitHub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.checkout import Checkout
+from tests.servers import Database, Server
+from tests.workflows import hub, language, real
+from tests.workflows.hub import Environment, Event
+from tests.workflows.records import Run
+from tests.workflows.runner import Actions
+from tests.workflows.shell import Cancel, Shell
+
+PASSWORD = "PASSzq7#with'odd@characters"
+
+
+@dataclass
+class Site:
+    """A checkout, and what is at GitHub; each test has its own settings, all tests of a file share the checkout."""
+
+    checkout: Checkout
+    directory: Path
+    api_url: str = "http://127.0.0.1:9"
+    secrets: dict[str, str] = field(default_factory=dict)  # of the environment production
+    variables: dict[str, str] = field(default_factory=dict)
+    environments: dict[str, Environment] = field(default_factory=dict)
+
+    def github(self, cancel: Cancel | None = None) -> Actions:
+        """GitHub with this repository, whose runs execute."""
+        repository = real.repository(self.checkout.directory)
+        production = Environment(self.secrets, self.variables)
+        repository.environments = {"production": production, **self.environments}
+        performer = Shell(self.directory, cancel)
+        return Actions(language.load(), repository, self.directory, performer=performer, api_url=self.api_url)
+
+    def run(self, path: str, event: Event, cancel: Cancel | None = None) -> Run:
+        """What the event makes of the workflow."""
+        run = self.github(cancel).run(path, event)
+        assert run is not None
+        return run
+
+    def maintain(self, event: Event, cancel: Cancel | None = None) -> Run:
+        """A run of database-maintenance.yml."""
+        return self.run(real.DATABASE, event, cancel)
+
+
+def by_hand(kind: str = "hourly", check: bool = False) -> Event:
+    """gh workflow run database-maintenance.yml -f maintenance_type=hourly"""
+    return hub.dispatch(maintenance_type=kind, check=str(check).lower())
+
+
+def provisioned(server: Server, site: Site) -> Database:
+    """A database with VTChat's objects, installed by the workflow that installs them: a template for those of the tests."""
+    database = server.create_database(server.vtchat_template())
+    owner = Environment({"DATABASE_URL": database.dsn})
+    site.environments = {"development": owner, "production-provisioning": owner}
+    run = site.run(real.PROVISION, hub.push(changed=["sql/objects.yml"]))
+    assert run.conclusion == "success", [step.output for _job, step in run.steps()]
+    database.close_connection()
+    return database
+
+
+def history(database: Database) -> list[tuple[str, str]]:
+    """Plan and status of all runs, in their order. Nobody stays connected: a run waits for what others have not yet counted."""
+    found = database.sql("SELECT plan, status FROM maintenance.run ORDER BY started_at")
+    database.close_connection()
+    return [(plan, status) for plan, status in found]
+
+
+def url(role: str, password: str, port: int, database: str) -> str:
+    """A connection string as people write them, with a password that has to be escaped there."""
+    return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}"
