@@ -92,6 +92,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
     PLANNED,
     SKIPPED,
     UNCHANGED,
+    UNKNOWN,
     WARNING,
 )
 
@@ -304,7 +305,7 @@ def _color(kind: str) -> str | None:
     colors = {
         **dict.fromkeys((OK, UNCHANGED), constants.COLOR_OK),
         **dict.fromkeys((DONE, PLANNED), constants.COLOR_CHANGED),
-        SKIPPED: constants.COLOR_SKIP,
+        **dict.fromkeys((SKIPPED, UNKNOWN), constants.COLOR_SKIP),
         **dict.fromkeys((PARTIAL, CONTENDED, DEFERRED, ABANDONED, WARNING), constants.COLOR_WARN),
         **dict.fromkeys((FAILED, CRITICAL), constants.COLOR_ERROR),
     }

@@ -45,12 +45,15 @@ FROM plan AS p JOIN maintenance.run AS r ON r.id = p.last_id LEFT JOIN maintenan
 ORDER BY p.plan
 """
 
-# What the last purge of each table has left although it had expired. One that had no time left did not count it.
+# What the last purges of each plan have left although it had expired. One that had no time left did not count it.
 LEFT = """
+WITH last AS (
+    SELECT max(a.run_id) AS run_id FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a.run_id
+    WHERE a.operation = 'purge' AND a.outcome IS NOT NULL GROUP BY r.plan
+)
 SELECT DISTINCT ON (target) target, outcome, run_id, CASE WHEN outcome IN ('done', 'unchanged')
            THEN coalesce((measured ->> 'left')::bigint, 0) END AS left
-FROM maintenance.action
-WHERE operation = 'purge' AND outcome IS NOT NULL AND started_at > clock_timestamp() - interval '30 days'
+FROM maintenance.action WHERE operation = 'purge' AND outcome IS NOT NULL AND run_id IN (SELECT run_id FROM last)
 ORDER BY target, id DESC
 """
 

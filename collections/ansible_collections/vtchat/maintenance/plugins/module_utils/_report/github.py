@@ -42,7 +42,6 @@ _MARKDOWN = re.compile(r"[&<>|`\\*\[\]~#!$]|(?<![^\W_])_|_(?![^\W_])")
 _LINKED = re.compile(r"@(?=[\w-])|#(?=\d)|:(?=//|[\w+-]+:)|(?<=\bwww)\.(?=\w)")
 # The worst first; within one of them as it happened.
 _ORDER = (FAILED, CRITICAL, ABANDONED, WARNING, CONTENDED, DEFERRED, UNKNOWN, PLANNED, DONE, SKIPPED, UNCHANGED, INFO)
-_SHOWN_LEVELS = (UNKNOWN, WARNING, CRITICAL)
 MOST_WARNINGS = 20  # of a run, in the summary
 NOTES = 400  # bytes for what did not fit
 _LEVELS = {FAILED: "error", **dict.fromkeys(WARN, "warning"), CRITICAL: "error", WARNING: "warning"}
@@ -164,7 +163,7 @@ def markdown(runs: Runs, limit: int = SUMMARY_LIMIT, link: str = "", failures: S
         page.add(f"\n**{markdown_text(FAILED)}** {markdown_text(text)}\n", "failure")
     ordered = sorted(runs, key=lambda run: _rank(run[1]))
     for host, result in ordered:
-        rows = sorted(model.rows(result, levels=_SHOWN_LEVELS), key=lambda row: _position(row.outcome))
+        rows = sorted(model.rows(result), key=lambda row: _position(row.outcome))
         page.add(_markdown_head(host, result, bool(rows) and not page.dropped), "run")
         for row in rows:
             page.add(_markdown_row(row), "target")

@@ -33,6 +33,7 @@ from .._result import (
     PLANNED,
     SKIPPED,
     UNCHANGED,
+    UNKNOWN,
     WARNING,
 )
 
@@ -43,6 +44,8 @@ Runs = Sequence[tuple[str, RunResult]]
 # These three are counted even when they are zero.
 ALWAYS = (DONE, UNCHANGED, FAILED)
 # Capital letters: they must be seen in a log without colours as well.
+# Levels of findings that are worth a line; the others are told with -v.
+SHOWN = (UNKNOWN, WARNING, CRITICAL)
 LOUD = (CONTENDED, DEFERRED, ABANDONED, FAILED, WARNING, CRITICAL)
 WARN = (CONTENDED, DEFERRED)
 
@@ -105,8 +108,8 @@ def subject(result: RunResult) -> str:
     return "service" if where.get("target") else _SUBJECTS.get(str(result.get("module")), "database")
 
 
-def rows(result: RunResult, verbose: bool = False, levels: Sequence[str] = (WARNING, CRITICAL)) -> list[Row]:
-    """One row a target, then the findings of these levels, or with verbose all.
+def rows(result: RunResult, verbose: bool = False) -> list[Row]:
+    """One row a target, then the findings that are worth a line, or with verbose all.
 
     Unless verbose, what nothing happened to in a database is told together: all objects, and targets of one operation for which
     the reasons differ in their numbers only.
@@ -121,7 +124,7 @@ def rows(result: RunResult, verbose: bool = False, levels: Sequence[str] = (WARN
         elif what not in shown:
             shown[what] = _alike(what, counts[what], action)
     objects = shown.pop(OBJECTS, None)
-    levels = LEVELS if verbose else levels
+    levels = LEVELS if verbose else SHOWN
     findings = [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
     return [*shown.values(), *([objects] if objects else []), *findings]
 
