@@ -27,18 +27,20 @@ class MailServer:
     def __init__(self, directory: Path, tls: str = "none", login: bool = False) -> None:
         self.messages: list[EmailMessage] = []
         self.recipients: list[str] = []
+        self.logins = 0
         self.refuses: set[str] = set()
         self.certificate, key = certificate(directory)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        options: dict[str, Any] = {"authenticator": self._authenticated, "auth_required": login}
+        # With TLS from the first byte aiosmtpd does not know that it is encrypted, and warns.
+        options: dict[str, Any] = {"authenticator": self._authenticated, "auth_required": login and tls == "starttls"}
         options |= {"tls_context": context, "require_starttls": True} if tls == "starttls" else {}
-        options |= {"auth_require_tls": tls != "none"}
+        options |= {"auth_require_tls": tls == "starttls"}
         self._controller = _Controller(
             self, hostname="127.0.0.1", port=0, ssl_context=context if tls == "tls" else None, **options
         )
         self._controller.start()
-        self.port: int = self._controller.server.sockets[0].getsockname()[1]
+        self.port = self._controller.port
 
     def close(self) -> None:
         self._controller.stop()
@@ -58,13 +60,14 @@ class MailServer:
 
     def _authenticated(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         given = isinstance(data, LoginPassword) and (data.login, data.password)
-        return AuthResult(success=given == (USER.encode(), PASSWORD.encode()))
+        self.logins += 1
+        return AuthResult(success=given == (USER.encode(), PASSWORD.encode()), handled=False)
 
 
 class _Controller(Controller):
     def _trigger_server(self) -> None:
         """Not by the port that it was given, which is 0."""
-        self.hostname, self.port = self.server.sockets[0].getsockname()[:2]
+        self.port = getattr(self.server, "sockets")[0].getsockname()[1]  # noqa: B009 - the type checker knows no sockets
         super()._trigger_server()
 
     def factory(self) -> SMTP:

@@ -193,7 +193,7 @@ def test_without_a_memory_the_issues_are_one(github: GitHub) -> None:
 
     def told(*results: dict[str, Any], **options: Any) -> dict[str, Any]:
         dsn = "postgresql://u@127.0.0.1:9/app"
-        return tell(dsn, "down", *results, channels=[channel(github)], **options)
+        return tell(dsn, "down", *results, channels=[channel(github)], connect_deadline=0, **options)
 
     first = told(refused())
     assert "opened #1" in reasons(first)

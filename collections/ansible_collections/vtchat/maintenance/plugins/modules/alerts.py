@@ -14,8 +14,8 @@ description:
     mail when a check gets worse, and when it is well again. Nobody is told twice of what has not changed.
   - All findings of one check are one alert, by the key C(name/check), of the worst level among them. A result that failed
     before it reached its database is an alert of its own, C(name/unreachable).
-  - Told is the first V(warning) or V(critical), whatever is worse than that, the same again after O(remind), and the recovery. What
-    gets better and is not well changes an issue and sends no message. A check is well when it says so by a finding of the
+  - Told is the first V(warning) or V(critical), whatever is worse than that, the same again after O(remind), and the recovery.
+    What gets better and is not well changes an issue and sends no message. A check is well when it says so by a finding of the
     level V(info); one that is missing, or could not look (V(unknown)), leaves everything as it is.
   - What was told is kept in the history of the database, so that it does not matter which machine tells. Issues keep it as well,
     for the time when the database cannot be reached. Other channels are told again in each run then.
@@ -229,8 +229,8 @@ actions:
       returned: always
     outcome:
       description:
-        - V(done), told; V(unchanged), nothing was to be told; V(planned), would be told; V(deferred), the channel cannot be reached,
-          and is told by the next run.
+        - V(done), told; V(unchanged), nothing was to be told; V(planned), would be told; V(deferred), the channel could not be
+          told, and is told by the next run.
       type: str
       returned: always
     reason:

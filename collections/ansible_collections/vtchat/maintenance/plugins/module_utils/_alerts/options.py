@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import OptionError
@@ -26,6 +26,8 @@ from .mail import PORTS, Mail
 from .notice import Channel
 from .webhook import Webhook
 
+# Seconds after which a channel has had its time, however slowly it answers.
+LONGEST = 180.0
 KINDS = ("github", "webhook", "mail")
 ONE_OF = [list(KINDS)]
 
@@ -98,7 +100,7 @@ class Wanted:
 def read_wanted(parameters: Mapping[str, Any]) -> Wanted:
     """The options. Raises OptionError with every fault."""
     faults = options.seconds_faults(parameters)
-    network, secrets = options.network(parameters), _hidden(parameters["channels"])
+    network, secrets = replace(options.network(parameters), deadline=LONGEST), _hidden(parameters["channels"])
     channels: list[Channel] = []
     for number, given in enumerate(parameters["channels"], 1):
         try:

@@ -1,0 +1,313 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Alerts by webhooks and mail, against doubles that refuse what the services refuse; and options that are wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import options as alert_options
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, WARNING
+from ansible_collections.vtchat.maintenance.plugins.modules import alerts as module
+from tests.alerts import HOSTILE, TOKEN, looked, outcomes, reasons, refused, tell
+from tests.doubles.mail import PASSWORD, USER, MailServer
+from tests.doubles.service import CUT, SILENCE, TRICKLE
+from tests.doubles.webhook import PATHS, Hooks
+from tests.services import printed
+
+CHECK = "expired-rows"
+NOWHERE = "postgresql://u@127.0.0.1:9/app"
+CHAT = ("slack", "discord", "teams")
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    double = Hooks()
+    yield double
+    double.close()
+
+
+@pytest.fixture
+def servers_of_mail(tmp_path: Path) -> Iterator[Callable[..., MailServer]]:
+    made: list[MailServer] = []
+
+    def make(tls: str = "none", login: bool = False) -> MailServer:
+        made.append(MailServer(tmp_path, tls, login))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def hook(hooks: Hooks, kind: str, **options: Any) -> dict[str, Any]:
+    return {"webhook": {"url": hooks.address(kind), "format": kind, **options}}
+
+
+def mail(server: MailServer, **options: Any) -> dict[str, Any]:
+    base = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "tls": "none",
+        "from": "db@example.com",
+        "to": ["team@example.com"],
+    }
+    return {"mail": {**base, **options}}
+
+
+def told(name: str, *results: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return tell(NOWHERE, name, *results, history=False, **options)
+
+
+def texts(value: Any) -> list[str]:
+    """All texts in a message."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in texts(one)]
+    return (
+        [text for one in value for text in texts(one)]
+        if isinstance(value, list)
+        else [value]
+        if isinstance(value, str)
+        else []
+    )
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_each_service_gets_what_it_takes(hooks: Hooks, kind: str) -> None:
+    result = told(
+        "production",
+        looked(CHECK, CRITICAL, "sessions", advice="run purge"),
+        channels=[hook(hooks, kind)],
+        link="https://github.example/owner/name/actions/runs/1?pr=2&x=(3)".replace("(3)", "3"),
+    )
+    assert outcomes(result) == [(CHECK, "done")]
+    (message,) = hooks.got[kind]
+    said = "\n".join(texts(message))
+    plain = said.replace("\\", "")
+    for part in (f"critical: {CHECK} on production", "sessions", "12 are left", "run purge", "runs/1?pr=2&"):
+        assert part in plain.replace("&amp;", "&"), said
+
+
+@pytest.mark.parametrize("value", [HOSTILE, "`" * 900, "🔥" * 900, "\\" * 900, "<" * 900, "x" * 9000, "\0\ud800\u202e"])
+def test_whatever_stands_in_a_database_is_text_everywhere(hooks: Hooks, value: str) -> None:
+    """The double's checks of each format are the test."""
+    result = told(
+        value,
+        looked(value, WARNING, *(f"{number}{value}" for number in range(14)), message=value, advice=value),
+        channels=[hook(hooks, kind) for kind in PATHS],
+    ) if len(value) <= 120 else tell(
+        NOWHERE, "db", looked(value, WARNING, *(f"{number}{value}" for number in range(14)), message=value, advice=value),
+        channels=[hook(hooks, kind) for kind in PATHS], history=False,
+    )  # fmt: skip
+    assert result["totals"] == {"done": len(PATHS)}
+
+
+def test_headers_go_with_the_message_and_are_not_shown(hooks: Hooks) -> None:
+    told("db", refused(), channels=[hook(hooks, "json", headers={"X-Key": "KEYzq7 value"})])
+    assert hooks.requests[-1].headers["x-key"] == "KEYzq7 value"
+    assert hooks.got["json"][0]["event"] == "raised"
+    assert hooks.got["json"][0]["key"] == "db/unreachable"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"status": 500, "body": "no"}, "500"),
+        ({"status": 404, "body": {"message": "Unknown Webhook", "code": 10015}}, "Unknown Webhook"),
+        ({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}, "302"),
+        ({"kind": CUT}, "lost"),
+        ({"kind": SILENCE}, "no answer in time"),
+    ],
+)
+def test_a_webhook_that_is_down_is_asked_once(hooks: Hooks, fault: dict[str, Any], said: str) -> None:
+    """Not for each alert: whoever is silent for ten seconds is so for all of them. And nothing of its address is shown."""
+    hooks.fail(times=9, **fault)
+    result = told("db", looked("a", WARNING), looked("b", CRITICAL), channels=[hook(hooks, "slack")], timeout=1)
+    assert outcomes(result) == [("b", "deferred"), ("a", "deferred")]
+    assert said in reasons(result)
+    assert len(hooks.requests) == 1
+
+
+def test_a_message_that_is_refused_does_not_stop_the_next(hooks: Hooks) -> None:
+    hooks.fail(400, "invalid_blocks")
+    result = told("db", looked("a", WARNING), looked("b", CRITICAL), channels=[hook(hooks, "slack")])
+    assert outcomes(result) == [("b", "deferred"), ("a", "done")]
+
+
+def test_an_answer_without_an_end_keeps_nobody_waiting(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_options, "LONGEST", 0.3)
+    hooks.fail(kind=TRICKLE)
+    assert told("db", refused(), channels=[hook(hooks, "slack")])["totals"] == {"deferred": 1}
+
+
+@pytest.mark.parametrize(("tls", "login"), [("none", False), ("starttls", True), ("tls", True)])
+def test_a_message_by_mail(servers_of_mail: Callable[..., MailServer], tls: str, login: bool) -> None:
+    server = servers_of_mail(tls, login)
+    options: dict[str, Any] = {"tls": tls, "to": ["team@example.com", "boss@example.com"]}
+    options |= {"username": USER, "password": PASSWORD} if login else {}
+    found = looked(CHECK, WARNING, "Bücher", message=HOSTILE, advice="x" * 2000)
+    result = told(
+        "production", found, channels=[mail(server, **options)], ca_path=str(server.certificate), link="https://h/r/1"
+    )
+    assert outcomes(result) == [(CHECK, "done")], result
+    (message,) = server.messages
+    assert server.logins == login
+    assert server.recipients == ["team@example.com", "boss@example.com"]
+    assert message["Subject"] == f"warning: {CHECK} on production"
+    assert (message["From"], message["To"]) == ("db@example.com", "team@example.com, boss@example.com")
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Bcc"] is None
+    assert message["Date"].datetime.year > 2000
+    text = message.get_content()
+    assert "warning: Bücher: x` ```" in text
+    assert "https://h/r/1" in text
+    assert "\n\nhttps://evil" not in text.replace("\r", "")
+
+
+def test_names_make_no_headers(servers_of_mail: Callable[..., MailServer]) -> None:
+    server = servers_of_mail()
+    name = "db\r\nBcc: evil@example.com\r\n\r\ntext"
+    told(name, looked(f"a\nSubject: b{'é' * 200}", CRITICAL), channels=[mail(server)])
+    (message,) = server.messages
+    assert [field.lower() for field in message if field.lower() in ("bcc", "subject")] == ["subject"]
+    assert "evil@example.com" in message["Subject"]
+    assert server.recipients == ["team@example.com"]
+
+
+def test_all_of_one_incident_are_one_thread(servers_of_mail: Callable[..., MailServer]) -> None:
+    server = servers_of_mail()
+    told("db", looked("a", WARNING), looked("b", CRITICAL), channels=[mail(server)])
+    assert len({message["References"] for message in server.messages}) == 2
+    assert len({message["Message-ID"] for message in server.messages}) == 2
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("wrong password", "535"),
+        ("no such user", "550 no such user"),
+        ("not trusted", "certificate is not trusted"),
+        ("closed", "refused"),
+        ("no starttls", "STARTTLS"),
+    ],
+)
+def test_mail_that_cannot_be_sent(servers_of_mail: Callable[..., MailServer], case: str, said: str) -> None:
+    server = servers_of_mail("none" if case == "no starttls" else "starttls", login=case != "no starttls")
+    options: dict[str, Any] = {"tls": "starttls", "username": USER, "password": PASSWORD}
+    if case == "wrong password":
+        options["password"] = "PASSzq7-another one"
+    elif case == "no such user":
+        server.refuses = {"team@example.com"}
+    elif case == "closed":
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            options["port"] = unused.getsockname()[1]
+    trusted = {} if case == "not trusted" else {"ca_path": str(server.certificate)}
+    found = [looked("a", WARNING), looked("b", CRITICAL)]
+    result = told("db", *found, channels=[mail(server, **options)], **trusted)
+    assert outcomes(result) == [("b", "deferred"), ("a", "deferred")]
+    assert said.lower() in reasons(result).lower()
+    assert server.messages == []
+
+
+def test_one_recipient_that_is_refused_is_told_of(servers_of_mail: Callable[..., MailServer]) -> None:
+    server = servers_of_mail()
+    server.refuses = {"gone@example.com"}
+    result = told("db", refused(), channels=[mail(server, to=["team@example.com", "gone@example.com"])])
+    assert outcomes(result) == [("unreachable", "done")]
+    assert "not gone@example.com" in reasons(result)
+
+
+def test_without_channels_it_says_so() -> None:
+    result = told("db", refused(), channels=[])
+    assert (result["status"], result["actions"]) == ("skipped", [])
+    assert result["msg"] == "alerts: no channels are given, so nobody is told of db/unreachable"
+
+
+GITHUB = {"repository": "example/app", "token": TOKEN}
+WEBHOOK = {"url": "https://hooks.example.com/services/SECRETzq7"}
+MAIL = {"host": "smtp.example.com", "to": ["a@example.com"], "from": "b@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"channels": [{}]}, "one of the following is required: github, webhook, mail"),
+        ({"channels": [{"github": GITHUB, "webhook": WEBHOOK}]}, "mutually exclusive: github|webhook|mail"),
+        ({"channels": [{"slack": WEBHOOK}]}, "slack"),
+        ({"channels": [{"github": {**GITHUB, "repository": "app"}}]}, "github.repository: it must have the form owner/name"),
+        ({"channels": [{"github": {"repository": "a/b"}}]}, "token"),
+        ({"channels": [{"github": {**GITHUB, "labels": []}}]}, "channels[1].github.labels"),
+        ({"channels": [{"github": {**GITHUB, "labels": ["a,b"]}}]}, "channels[1].github.labels"),
+        ({"channels": [{"github": {**GITHUB, "api_url": "http://github.example"}}]}, "channels[1].github.api_url"),
+        ({"channels": [{"webhook": {"url": "SECRETzq7 no url"}}]}, "channels[1].webhook.url: it must be an address"),
+        ({"channels": [{"webhook": {"url": "http://hooks.example.com/SECRETzq7"}}]}, "must begin with https://"),
+        ({"channels": [{"webhook": {"url": "https://SECRETzq7:x@h.example/"}}]}, "without user"),
+        ({"channels": [{"webhook": {**WEBHOOK, "format": "telegram"}}]}, "value of format must be one of"),
+        ({"channels": [{"webhook": {**WEBHOOK, "headers": "X: SECRETzq7"}}]}, "webhook.headers: it must be a mapping"),
+        ({"channels": [{"webhook": {**WEBHOOK, "headers": {"X": "SECRETzq7\r\nY: z"}}}]}, "channels[1].webhook.headers"),
+        ({"channels": [{"mail": {**MAIL, "to": ["x\r\nBcc: y@z"]}}]}, "channels[1].mail.to"),
+        ({"channels": [{"mail": {**MAIL, "to": []}}]}, "channels[1].mail.to: there are no addresses"),
+        ({"channels": [{"mail": {**MAIL, "from": "Me <b@example.com>"}}]}, "channels[1].mail.from"),
+        ({"channels": [{"mail": {**MAIL, "username": "u"}}]}, "channels[1].mail.username: it and password need each other"),
+        ({"channels": [{"mail": {**MAIL, "tls": "none"}}]}, "channels[1].mail.tls: none is for a server on this machine"),
+        ({"channels": [{"mail": {**MAIL, "port": 0}}]}, "channels[1].mail.port"),
+        ({"channels": [{"webhook": WEBHOOK}, {"webhook": WEBHOOK}]}, "is given twice"),
+        ({"remind": "soon"}, "remind: write a number and a unit"),
+        ({"remind": "0d"}, "remind: write a number and a unit"),
+        ({"link": "javascript:alert(1)"}, "link: it must be an address"),
+        ({"link": "https://x/)[y](z"}, "link: it must be an address"),
+        ({"name": "x" * 121}, "name: it has at most 120 characters"),
+        ({"timeout": 0}, "timeout: it must be more than 0 seconds"),
+        ({"results": "SECRETzq7"}, "results"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_told_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], said: str
+) -> None:
+    for name in ("GH_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OptionError) as caught:
+        _edge.validated("alerts", {"dsn": NOWHERE, "results": [], "channels": [{"webhook": WEBHOOK}], **options})
+    assert said in str(caught.value)
+    assert "zq7" not in str(caught.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    wrong = {"mail": {**MAIL, "to": ["x"], "from": "y", "port": 70000}}
+    with pytest.raises(OptionError) as caught:
+        _edge.validated("alerts", {"dsn": NOWHERE, "results": [], "channels": [wrong, {"mail": MAIL}], "remind": "x"})
+    assert len(caught.value.errors) == 4
+
+
+def test_the_module_shows_no_secret_at_any_verbosity(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a module of its own, where Ansible repeats all options; and with texts of results that hold what must not be told."""
+    channels = [
+        hook(hooks, "discord"),
+        hook(hooks, "json", headers={"X-Key": "KEYzq7 value"}),
+        {"mail": {**MAIL, "host": "127.0.0.1", "port": 9, "username": "u", "password": PASSWORD}},
+        {"github": {**GITHUB, "api_url": "http://127.0.0.1:9"}},
+    ]
+    secrets = [hooks.address("discord"), "KEYzq7 value", PASSWORD, TOKEN, "PASSWORDzq7"]
+    found = looked(CHECK, WARNING, *secrets, message=" ".join(secrets), advice=" ".join(secrets))
+    dsn = "postgresql://u:PASSWORDzq7@127.0.0.1:9/app"
+    shown = printed(
+        module.main, monkeypatch, capsys,
+        dsn=dsn, connect_deadline=0, name="db", results=[found], channels=channels, patience=0,
+    )  # fmt: skip
+    result = json.loads(shown.splitlines()[-1])
+    assert result["totals"] == {"done": 2, "deferred": 2}
+    assert "zq7" not in shown
+    assert "zq7" not in json.dumps(hooks.got)
