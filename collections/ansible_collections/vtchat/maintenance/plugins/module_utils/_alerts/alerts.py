@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._engine.history import NOT_WANTED
 from .._errors import Contended, MaintenanceError
 from .._postgres.connect import ConnectionOptions
 from .._result import DEFERRED, DONE, PLANNED, SKIPPED, UNCHANGED, Result, entry
@@ -51,10 +52,8 @@ def perform(
     if not wanted.channels:
         result.status, result.message = SKIPPED, f"alerts: {NOBODY}{_counted(found)}"
         return result
-    if any(one.bad for one in found if one.check == UNREACHABLE):
-        connection = replace(connection, connect_deadline=0.0)  # somebody has waited for it already
     try:
-        with remembering(connection, wanted.history, check) as memory:
+        with remembering(connection, _without(wanted, found), check) as memory:
             teller = Teller(wanted, check, memory, found)
             teller.tell()
             result.server, result.actions, result.diff = memory.server, teller.actions, teller.diff
@@ -66,6 +65,14 @@ def perform(
     result.turns, result.seconds = memory.turns, time.monotonic() - began
     result.warnings = [hidden.scrub(warning) for warning in result.warnings]
     return result
+
+
+def _without(wanted: Wanted, found: Sequence[Condition]) -> str:
+    """Why no database is asked what it remembers; "" where one is."""
+    reached = [one.bad for one in found if one.check == UNREACHABLE]
+    if reached and all(reached):  # somebody has tried already, and waited for it
+        return "the database was not reached"
+    return "" if wanted.history else NOT_WANTED
 
 
 def _counted(found: Sequence[Condition]) -> str:

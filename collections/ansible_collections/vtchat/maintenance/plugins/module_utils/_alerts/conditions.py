@@ -18,10 +18,9 @@ from typing import Any
 
 from .._clean import clean
 from .._masking import NOTHING, Hidden
-from .._result import CRITICAL, INFO, LEVELS, WARNING
+from .._result import CRITICAL, INFO, UNKNOWN, WARNING
 
-# A check that could not look says nothing about how things are.
-UNKNOWN = "unknown"
+# How bad it is. A check that could not look (UNKNOWN) says nothing about that.
 RANK = {level: number for number, level in enumerate((INFO, WARNING, CRITICAL))}
 # The check of a database that could not be looked at.
 UNREACHABLE = "unreachable"
@@ -127,7 +126,7 @@ def _fact(one: Mapping[str, Any], hidden: Hidden) -> Fact:
         one_line(one.get(key) or "", longest, hidden)
         for key, longest in (("subject", LONGEST_NAME), ("message", LONGEST_TEXT), ("advice", LONGEST_TEXT))
     )
-    return Fact(subject, str(level) if level in LEVELS else UNKNOWN, message, advice)
+    return Fact(subject, level if isinstance(level, str) and level in RANK else UNKNOWN, message, advice)
 
 
 def _flat(results: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

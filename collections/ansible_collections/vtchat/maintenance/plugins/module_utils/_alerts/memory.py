@@ -73,13 +73,13 @@ class Memory:
 
 
 @contextmanager
-def remembering(connection: ConnectionOptions, wanted: bool, check: bool) -> Iterator[Memory]:
+def remembering(connection: ConnectionOptions, without: str, check: bool) -> Iterator[Memory]:
     """The memory of this database, for as long as somebody tells. Raises Contended where another is telling for too long.
 
-    wanted: False where nothing is to be remembered, and no database is asked.
+    without: why no database is to be asked; "" where it is.
     """
-    if not wanted:
-        yield Memory(history.NOT_WANTED)
+    if without:
+        yield Memory(without)
         return
     try:
         session = open_session(
