@@ -105,6 +105,9 @@ class GitHub(Service):
         self.places[place].of(collection)[name] = Entry(value, now, now)
 
     def handle(self, request: Request) -> Reply:
+        about = self.issues.for_gh(request.body) if request.path == workflows.GRAPHQL else None
+        if about is not None:
+            return self._stranger(request) or about
         if request.path == workflows.GRAPHQL:
             return self._stranger(request) or self.workflows.branch(request.body["variables"])
         try:

@@ -79,6 +79,25 @@ class Issues:
             else self._shown(repository, issue)
         )
 
+    def for_gh(self, body: Any) -> Reply | None:
+        """What ``gh issue list`` and ``gh issue view`` ask; they do not use the REST API. None for other questions."""
+        variables = body["variables"] if isinstance(body, dict) and "IssueSearch" in str(body.get("query")) else None
+        if variables is not None:
+            wanted = dict(word.split(":", 1) for word in variables["query"].split())
+            found = [one for one in self.of.get(wanted["repo"], []) if one.state == wanted["state"]
+                     and wanted.get("label", one.labels[:1] and one.labels[0]) in one.labels]  # fmt: skip
+            search = {"issueCount": len(found), "nodes": [_for_gh(one) for one in found],
+                      "pageInfo": {"hasNextPage": False, "endCursor": ""}}  # fmt: skip
+            return Reply(200, {"data": {"repository": {"hasIssuesEnabled": True}, "search": search}})
+        if not isinstance(body, dict) or "IssueByNumber" not in str(body.get("query")):
+            return None
+        variables = body["variables"]
+        (issue,) = (
+            one for one in self.of[f"{variables['owner']}/{variables['repo']}"] if one.number == variables["number"]
+        )
+        shown = {"__typename": "Issue", **_for_gh(issue)}
+        return Reply(200, {"data": {"repository": {"hasIssuesEnabled": True, "issue": shown}}})
+
     def _list(self, repository: str, request: Request, page: int) -> Reply:
         query = request.query
         wanted = {label.lower() for label in query.get("labels", "").split(",") if label}
@@ -150,6 +169,18 @@ class Issues:
             "updated_at": issue.updated_at,
             "html_url": f"{self._url()}/{repository}/issues/{issue.number}",
         }
+
+
+def _for_gh(issue: Issue) -> dict[str, Any]:
+    labels = [{"id": name, "name": name, "description": "", "color": "f29513"} for name in issue.labels]
+    return {
+        "id": f"I_{issue.number}",
+        "number": issue.number,
+        "title": issue.title,
+        "body": issue.body,
+        "state": issue.state.upper(),
+        "labels": {"nodes": labels, "totalCount": len(labels)},
+    }
 
 
 def _too_long(body: dict[str, Any]) -> Reply | None:

@@ -224,17 +224,22 @@ def test_what_other_channels_were_told_stands_in_the_issue(github: GitHub, hooks
 
 
 def test_an_issue_is_ours_by_label_and_mark_and_never_by_its_title(github: GitHub, kept: Database) -> None:
+    tell(kept.dsn, "another", looked(CHECK, WARNING), channels=[channel(github)], history=False)
+    body_of_another = only_issue(github).body
+    github.issues.of.clear()
     tell(kept.dsn, "marks", looked(CHECK, WARNING), channels=[channel(github)], history=False)
     ours = only_issue(github)
     ours.gone = True
-    forged = ours.body.replace("marks", "other")  # the key does not belong to its digest any more
+    digest, other = (body.partition("alert ")[2][:32] for body in (ours.body, body_of_another))
+    forged = body_of_another.replace(other, digest)  # the key does not belong to its digest any more
     github.issues.add(APP, ours.title, "by a person, with the same title", LABEL)
     github.issues.add(APP, "a stranger's", ours.body)  # whoever may only open issues cannot set labels
     github.issues.add(APP, "changed", forged, LABEL)
     github.issues.add(APP, "a pull request", ours.body, LABEL, is_pull_request=True)
-    github.issues.add(APP, "broken", "<!-- vtchat.maintenance alert " + "0" * 32 + " {} -->", LABEL)
+    for mark in ("e30=", "x", "====", "bnVsbA=="):  # {}, nonsense, nonsense, null
+        github.issues.add(APP, "broken", f"<!-- vtchat.maintenance alert {digest} {mark} -->", LABEL)
     github.page = 2  # and more than a page of others
-    assert "opened #7" in reasons(
+    assert "opened #10" in reasons(
         tell(kept.dsn, "marks", looked(CHECK, WARNING), channels=[channel(github)], history=False)
     )
     copy = github.issues.add(APP, "renamed by somebody", issues(github)[-1].body, LABEL.upper(), "more")
@@ -429,7 +434,14 @@ def test_gh_sees_what_we_wrote(github: GitHub, kept: Database, tmp_path: Path) -
         "https_proxy": "http://127.0.0.1:9",
         "NO_PROXY": "",
     }
-    command = [gh, "api", f"repos/{APP}/issues?labels={LABEL}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    (seen,) = json.loads(done.stdout)
+
+    def asked(*arguments: str) -> Any:
+        command = [gh, "issue", *arguments, "-R", f"github.localhost/{APP}"]
+        return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    (seen,) = asked("list", "--label", LABEL, "--json", "number,title,labels")
     assert (seen["title"], seen["labels"][0]["name"]) == (f"warning: {CHECK} on gh", LABEL)
+    viewed = asked("view", str(seen["number"]), "--json", "body,state")
+    assert viewed == {"body": only_issue(github).body, "state": "OPEN"}
+    tell(kept.dsn, "gh", looked(CHECK), channels=[channel(github)])
+    assert asked("list", "--label", LABEL, "--json", "number") == []

@@ -12,6 +12,7 @@ HTML. The first line of the body is a comment that nobody sees: the mark by whic
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -25,7 +26,7 @@ from .notice import Notice, shortened
 LONGEST_TITLE = 250
 LONGEST_TEXT = 30_000
 
-_MARK = re.compile(r"<!-- vtchat\.maintenance alert ([0-9a-f]{32}) (\{[^\n]*\}) -->")
+_MARK = re.compile(r"<!-- vtchat\.maintenance alert ([0-9a-f]{32}) ([A-Za-z0-9+/=]+) -->")
 _FOOT = (
     "vtchat.maintenance keeps this issue: it is edited while things change, and closed once the check is well. "
     "Closed by hand, it stays closed until it gets worse, or comes again after it was well."
@@ -50,8 +51,8 @@ def body(notice: Notice) -> str:
     """The whole body."""
     # Not the facts: the block below has them, and in JSON they may be longer than a body.
     known = {**replace(notice.known, facts=()).as_dict(), "words": words(notice)}
-    # Inside a comment of HTML a hyphen may be the beginning of its end.
-    data = json.dumps(known, sort_keys=True).replace("-", "\\u002d").replace("<", "\\u003c").replace(">", "\\u003e")
+    # Nothing in it may end the comment, and no program on the way may take it for something to be quoted.
+    data = base64.b64encode(json.dumps(known, sort_keys=True, separators=(",", ":")).encode()).decode()
     mark = f"<!-- vtchat.maintenance alert {digest(notice.known.key)} {data} -->"
     return "\n\n".join(filter(None, [mark, _words(notice), _link(notice), _FOOT]))
 
@@ -76,7 +77,7 @@ def read_mark(text: str) -> Mark | None:
     if found is None:
         return None
     try:
-        value = json.loads(found[2])
+        value = json.loads(base64.b64decode(found[2], validate=True))
     except (ValueError, RecursionError):
         return None
     known = read_known(value)
