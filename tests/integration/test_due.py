@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.runs import perform, until
@@ -106,7 +106,7 @@ def test_a_missed_moment_is_caught_up_once(table: Database) -> None:
 
 def test_the_clock_of_the_server_decides(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for year in (1999, 2099):  # that of the runner is wrong
-        monkeypatch.setattr(_run, "_now", lambda year=year: datetime(year, 1, 1, tzinfo=timezone.utc))
+        monkeypatch.setattr(start, "_now", lambda year=year: datetime(year, 1, 1, tzinfo=timezone.utc))
         monkeypatch.setattr(time, "time", lambda year=year: (year - 1970) * 31_557_600.0)
         assert ask(table, plan=f"{year}")["status"] == "ok"
         assert ask(table, plan=f"{year}")["status"] == "skipped"

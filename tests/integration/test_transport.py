@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.app import HEALTH, HOURLY, WEEKLY, Application
+from tests.doubles.monitor import KEY, Monitor
 from tests.leaks import leaks
 from tests.runs import playbook
 from tests.servers import Server
@@ -42,6 +43,7 @@ class Case:
     keywords: dict[str, Any] = field(default_factory=dict)
     application: Application = field(default_factory=lambda: Application(HEADER_TOKEN))
     result: dict[str, Any] = field(default_factory=dict)
+    monitor: Monitor | None = None
 
     def task(self) -> dict[str, Any]:
         """The role. A failure does not end the play."""
@@ -104,7 +106,16 @@ def played(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         **{said: Case(variables) for variables, said in MISSING},
     }
     cases["no repetition"].application.fail(503, "<html>", method="POST")
+    monitor = Monitor()
+    for name, due in (("endpoint", "1h"), ("check", None), ("no repetition", None)):
+        cases[name].monitor = monitor
+        cases[name].variables = {
+            "maintenance_ping_url": f"{monitor.url}/{KEY}/{name.replace(' ', '-')}-{{plan}}",
+            **({"maintenance_due": "auto", "maintenance_plans": {"hourly": {**PLAN, "every": due}}} if due else {}),
+            **cases[name].variables,
+        }
     yield run(tmp_path_factory.mktemp("transport"), list(cases.values())), cases
+    monitor.close()
     database.close()
 
 
@@ -117,6 +128,24 @@ def test_endpoint_has_the_form_of_a_direct_run(played: tuple[str, dict[str, Case
     assert set(direct) - {"run_id", "warnings"} <= set(far) | {"run_id", "warnings"}
     assert set(direct["actions"][0]) <= set(far["actions"][0])
     assert (far["plan"], far["budget"]) == (direct["plan"], direct["budget"]) == ("hourly", 60)
+
+
+def test_an_endpoint_has_no_history_and_is_watched_by_a_monitor_too(played: tuple[str, dict[str, Case]]) -> None:
+    _output, cases = played
+    far, monitor = cases["endpoint"].result, cases["endpoint"].monitor
+    assert (far["schedule"], far["retries"], far["recent"]) == ({"every": "1h"}, 0, [])
+    [warning] = far["warnings"]
+    assert (
+        "hourly: it is not known when it last succeeded (transport: endpoint), so it counts as due each time" in warning
+    )
+    assert monitor is not None
+    assert monitor.heard() == [
+        "endpoint-hourly/start",
+        "endpoint-hourly",
+        "no-repetition-hourly/start",
+        "no-repetition-hourly/fail",
+    ]
+    assert KEY not in _output
 
 
 def test_check_mode_asks_only_for_the_health(played: tuple[str, dict[str, Case]]) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS, prepared
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import due, hours, plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED
 from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import read_schedule
+from ansible_collections.vtchat.maintenance.plugins.module_utils._services.ping import Ping
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_window
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
@@ -22,7 +24,7 @@ LOADED = prepared("run")
 
 # Options that the task does not have come from variables: a template for each option is compiled anew in each worker.
 PREFIX = "maintenance_"
-CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history", "window", "due")
+CONNECTION = ("dsn", "tls", "connect_deadline", "role", "pooler", "history", "window", "due", "ping_url")
 ENDPOINT = ("endpoint_url", "endpoint_token")
 OPTIONS = ("plan", "plans", "transport", *CONNECTION, *ENDPOINT)
 
@@ -69,6 +71,8 @@ class ActionModule(DatabaseAction):
         warning, skipped = ("", closed) if closed else self._due(plan, task_vars)
         if skipped:
             return skipped
+        ping_url = str(self._option("ping_url", task_vars) or "")
+        Ping(ping_url, plan["plan"], self._called("ping_url"))
         application, endpoint = str(url).rstrip("/"), plan["endpoint"]
         health = endpoint.get("health")
         arguments = {
@@ -79,8 +83,14 @@ class ActionModule(DatabaseAction):
             "repeat": endpoint.get("repeat"),
             "token": token,
         }
+        ping = Ping("" if self._task.check_mode else ping_url, plan["plan"])
+        ping.start()
         result = self._module("endpoint", _stated(arguments), task_vars)
-        return {**result, "warnings": [*(result.get("warnings") or []), warning]} if warning else result
+        ping.end(str(result.get("status") or FAILED))
+        warnings = [*(result.get("warnings") or []), *([warning] if warning else []), *ping.warnings]
+        rule = {key: plan[key] for key in ("every", "at") if plan.get(key) is not None}
+        result |= {"warnings": warnings} if warnings else {}
+        return result | ({"schedule": rule} if rule and "schedule" in result else {})
 
     def _due(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """What to warn of, and the result where the plan is not due. An application tells nothing about earlier runs."""

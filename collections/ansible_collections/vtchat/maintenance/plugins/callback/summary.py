@@ -192,7 +192,9 @@ class CallbackModule(CallbackBase):
             if not _is_run(task, one):
                 hidden = "censored" in one or one.get("_ansible_no_log")
                 said = "its result is hidden (no_log)" if hidden else str(one.get("msg") or FAILED)
-                self._failures.append(github.Failure(name, str(task.get_name(include_role_fqcn=False)), said))
+                failure = github.Failure(name, str(task.get_name(include_role_fqcn=False)), said)
+                if failure not in self._failures:  # the items of a loop often fail alike
+                    self._failures.append(failure)
 
     def _show(self, lines: list[text.Line]) -> None:
         for line in lines:

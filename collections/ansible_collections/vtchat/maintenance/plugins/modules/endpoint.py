@@ -167,6 +167,18 @@ run_id:
   description: Always V(null), as there is no entry in a history.
   returned: when options are right
   type: int
+schedule:
+  description: C(every) or C(at) of the plan, where M(vtchat.maintenance.plan) has had it done; V(null) otherwise.
+  returned: when options are right
+  type: dict
+retries:
+  description: Requests after the first ones.
+  returned: when options are right
+  type: int
+recent:
+  description: Always empty, as nothing is known of earlier runs.
+  returned: when options are right
+  type: list
 findings:
   description: Always empty.
   returned: when options are right

@@ -56,6 +56,11 @@ options:
     type: str
     choices: [always, auto]
     default: always
+  ping_url:
+    description:
+      - Address of a monitor that notices silence, for whichever plan runs; see M(vtchat.maintenance.run). C({plan}) in it becomes
+        the name of the plan, so that each plan can have a check of its own.
+    type: str
   window:
     description:
       - The hours of each day in which plans without a C(window) of their own may run, a mapping of C(not_before), C(not_after)

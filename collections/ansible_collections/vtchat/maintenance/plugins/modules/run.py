@@ -62,6 +62,14 @@ options:
     type: str
     choices: [always, auto]
     default: always
+  ping_url:
+    description:
+      - Address of a monitor that notices silence, such as a check of healthchecks.io. It is asked for with C(/start) at the end
+        of its path when the run begins, as it is when it ends V(ok) or V(partial), and with C(/fail) when it fails. C({plan}) in
+        it becomes the name of the plan. A query stays at the end.
+      - Nothing is told in check mode, of a run that is V(skipped), or where another run holds the lock.
+      - Never shown. A monitor that is down is a warning and costs a few seconds; the run goes on meanwhile.
+    type: str
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run

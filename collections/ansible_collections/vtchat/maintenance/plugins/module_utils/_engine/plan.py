@@ -62,6 +62,7 @@ class Plan:
     window    the hours in which it may run, None for any
     schedule  when it is to run, None where nothing says so
     due       always: now, whatever the schedule says; auto: if it is due by that
+    ping_url  who is told that it has begun, succeeded or failed; "" for nobody
     """
 
     name: str
@@ -72,6 +73,7 @@ class Plan:
     window: Window | None = None
     schedule: Schedule | None = None
     due: str = ALWAYS
+    ping_url: str = field(default="", repr=False)
 
     @property
     def rule(self) -> dict[str, str] | None:

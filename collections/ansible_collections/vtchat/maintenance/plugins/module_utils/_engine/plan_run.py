@@ -17,12 +17,13 @@ from .._operations import OPERATIONS
 from .._postgres.connect import ConnectionOptions
 from .._result import Result
 from .._schedule import read_schedule
+from .._services.ping import Ping
 from .._spec import Spec
 from .._window import OPTION, Window, read_window
 from .due import ALWAYS, DUE
 from .observer import Progress
 from .plan import Plan, Step
-from .run import run
+from .start import run
 
 RUN = Spec({
     "budget": {"type": "float", "default": 600.0},
@@ -36,6 +37,7 @@ SPEC = RUN + Spec({
     "every": {"type": "str"},
     "at": {"type": "str"},
     "due": {"type": "str", "choices": list(DUE), "default": ALWAYS},
+    "ping_url": {"type": "str", "no_log": True},
 })  # fmt: skip
 
 
@@ -49,6 +51,10 @@ def read(parameters: Mapping[str, Any]) -> Plan:
     faults: list[str] = []
     window = _read_limits(parameters, faults)
     schedule = read_schedule(parameters, faults)
+    try:
+        Ping(parameters["ping_url"] or "", parameters["plan"])
+    except OptionError as error:
+        faults += error.errors
     if faults:
         raise OptionError(faults)
     return Plan(
@@ -60,6 +66,7 @@ def read(parameters: Mapping[str, Any]) -> Plan:
         window=window,
         schedule=schedule,
         due=parameters["due"],
+        ping_url=parameters["ping_url"] or "",
     )
 
 

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timezone
-from functools import partial
 from typing import Any
 
-from .._errors import MaintenanceError
 from .._operations import (
     Action,
     Context,
@@ -25,7 +21,6 @@ from .._operations import (
     Outcome,
     Verdict,
 )
-from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.policy import Budget
 from .._postgres.session import Session
 from .._postgres.watch import Watch
@@ -41,56 +36,19 @@ from .._result import (
     Result,
     entry,
 )
-from . import hours
 from .due import ALWAYS, decide, decide_without, message
 from .execute import NOBODY_WAITS, Executor
 from .fair import Chance, Key, Memory, Predictions, Took, chance, cut_off
 from .history import Closing, History, lighten, shortened
 from .notes import held, warnings
-from .observer import Observer, Progress
+from .observer import Observer
 from .order import Part, in_line, waits
 from .plan import Plan, Step
 from .reader import Reader
 from .sessions import Sessions
 
-LOOKING = 5.0  # seconds that a look at the progress of statements may take
 STOPPED = "a step before it failed (on_error: stop)"
 LOST = "the connection was lost"
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def run(
-    plan: Plan, connection: ConnectionOptions, check: bool, progress: Progress, now: Callable[[], datetime] = _now
-) -> Result:
-    """Execute a plan, or in check mode only decide it. Raises OptionError and ConnectError before anything was touched."""
-    began = now()
-    if plan.window and not plan.window.is_open(began):
-        return hours.skipped(plan.name, check, plan.window, began)
-    budget = Budget(hours.seconds(plan.budget, plan.window, began))
-    opening = partial(open_session, connection, f"vtchat.maintenance {plan.name}", read_only=check)
-    with closing(
-        opening(statement_timeout=max(1.0, budget.seconds), writes=not plan.read_only, standby=plan.read_only)
-    ) as session:
-        result = Result(plan.name, check, session.server.summary())
-        result.more = {"run_id": None, "budget": budget.seconds, "schedule": plan.rule, "retries": 0, "recent": []}
-        sessions = Sessions(session, lambda: opening(statement_timeout=max(0.001, budget.left())))
-        observer = Observer(lambda: opening(statement_timeout=LOOKING), progress)
-        with closing(sessions), closing(observer):
-            try:
-                Run(sessions, plan, check, budget, observer, result).go()
-            except MaintenanceError as error:
-                if session.alive:
-                    raise
-                result.status, result.message = FAILED, f"{LOST}: {error}"
-            result.seconds, result.turns, result.more["retries"] = (
-                budget.spent(),
-                sessions.round_trips,
-                sessions.retries,
-            )
-        return result
 
 
 class Run:
@@ -104,9 +62,12 @@ class Run:
         budget: Budget,
         observer: Observer,
         result: Result,
+        *,
+        started: Callable[[], None] = lambda: None,
     ) -> None:
+        """started: called when it is certain that there is something to do."""
         self.sessions, self.session, self.plan, self.check, self.budget = sessions, sessions.first, plan, check, budget
-        self.observer, self.result = observer, result
+        self.observer, self.result, self.started = observer, result, started
         self.watch = Watch(budget.end, sessions.cancel)
         self.executor = Executor(budget, self.watch)
         self.reader = Reader(self.session, self.watch)
@@ -137,6 +98,7 @@ class Run:
             return
         self.history.open(self.plan.name, [{step.operation: step.given} for step in self.plan.steps], self.plan.rule)
         self.result.more.update(run_id=self.history.run_id, recent=self.history.recent)
+        self.started()
         self.predictions = Predictions(self.history.memory)
         self._all_steps()
         self._conclude()

@@ -156,7 +156,7 @@ def markdown(runs: Runs, limit: int = SUMMARY_LIMIT, link: str = "", failures: S
     """All runs as GitHub Markdown of at most ``limit`` bytes (UTF-8), the worst first; says how much did not fit."""
     page = _Page(limit)
     title = f"[PostgreSQL maintenance]({link})" if link else "PostgreSQL maintenance"
-    if not page.add(f"### {title}\n\n{markdown_text(model.summed(runs).text)}\n"):
+    if not page.add("\n\n".join([f"### {title}", *([markdown_text(model.summed(runs).text)] if runs else [])]) + "\n"):
         return ""
     for one in failures:
         text = f"{one.task} on {one.host}: {one.message}"

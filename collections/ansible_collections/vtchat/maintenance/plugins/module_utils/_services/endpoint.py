@@ -113,7 +113,7 @@ class _Run:
         self.began = waiting.clock()
         self.actions: list[dict[str, Any]] = []
         self.warnings: list[str] = []
-        self.turns = 0
+        self.turns = self.retries = 0
 
     def go(self) -> Result:
         healthy = True
@@ -207,6 +207,7 @@ class _Run:
 
     def _done_with(self, client: Client) -> None:
         self.turns += client.requests
+        self.retries += max(0, client.requests - 1)
         self.warnings += client.warnings
 
     def _text(self, value: Any) -> str:
@@ -253,7 +254,13 @@ class _Run:
             turns=self.turns,
             actions=self.actions,
             warnings=self.warnings,
-            more={"run_id": None, "budget": self.request.budget},
+            more={
+                "run_id": None,
+                "budget": self.request.budget,
+                "schedule": None,
+                "retries": self.retries,
+                "recent": [],
+            },
         )
 
 

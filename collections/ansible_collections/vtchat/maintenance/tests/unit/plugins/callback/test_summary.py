@@ -290,7 +290,8 @@ def test_tasks_that_fail_and_are_no_runs_are_told_on_github(page: Path) -> None:
     callback.v2_runner_on_failed(event({"failed": True, "msg": "was rescued"}, shell, host="db3"))
     callback.v2_runner_on_failed(event({"failed": True, "censored": "x", "msg": "s3cret"}, shell))
     callback.v2_runner_on_unreachable(event({"unreachable": True, "msg": "no route"}, shell, host="db2"))
-    items = [run_result("failed", failed=True), {"failed": True, "msg": "no such plan"}, {"msg": "fine"}]
+    wrong = {"failed": True, "msg": "no such plan"}
+    items = [run_result("failed", failed=True), wrong, dict(wrong), {"msg": "fine"}]
     callback.v2_runner_on_failed(event({"failed": True, "msg": "One or more items failed", "results": items}))
     callback.v2_playbook_on_stats(stats)
     said = ["set DATABASE_URL", "its result is hidden (no_log)", "no route", "no such plan"]
