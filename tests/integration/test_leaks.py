@@ -9,12 +9,14 @@ import base64
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.doubles.monitor import KEY, Monitor
 from tests.runs import REPOSITORY, playbook
 from tests.servers import Database
 
@@ -87,6 +89,7 @@ def variables(database: Database, login: str) -> dict[str, Any]:
         "other_scheme": f"mysql://u:{secret}@h/d",
         "unreadable": f"host=127.0.0.1 password={SECRET}",
         "as_list": [good],
+        "not_https": f"http://hc.example/{secret}",
         "as_mapping": {"url": good},
         "pooled": f"postgresql://u:{secret}@ep-x-pooler.neon.tech/d",
         "dsns": {"one": good, "two": f"{good}?application_name=x"},
@@ -101,8 +104,12 @@ def tasks() -> list[dict[str, Any]]:
     made = [
         task("purge", {"dsn": "{{ good }}", **PURGE}, check_mode=True, diff=True),
         task("purge", {"dsn": "{{ keywords }}", **PURGE}, diff=True),
-        task("run", {"dsn": "{{ keywords }}", **steps}),
-        task("run", {"dsn": "{{ good }}", **steps}, **AS_MODULE),
+        task("run", {"dsn": "{{ keywords }}", "ping_url": "{{ ping }}", **steps}),
+        task("run", {"dsn": "{{ good }}", "ping_url": "{{ ping }}", **steps}, **AS_MODULE),
+        *(
+            task("run", {"dsn": "{{ good }}", "ping_url": f"{{{{ {name} }}}}", **steps})
+            for name in ("not_https", "as_list")
+        ),
         task("history_info", {"dsn": "{{ good }}"}, register="history"),
         {"ansible.builtin.debug": {"var": "history"}},
         task("purge", {"dsn": "{{ dsns[item] }}", **PURGE}, loop="{{ dsns | list }}"),
@@ -153,14 +160,16 @@ def wait_for_ansible(directory: Path) -> None:
 
 @pytest.mark.slow
 def test_password_is_nowhere(database: Database, login: str, tmp_path: Path) -> None:
-    given = variables(database, login)
-    process = playbook(
-        tmp_path,
-        play(*tasks()),
-        given,
-        "-vvvv",
-        environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")},
-    )
+    with closing(Monitor()) as monitor:
+        given = {**variables(database, login), "ping": f"{monitor.url}/{KEY}/{quote(SECRET, safe='')}"}
+        process = playbook(
+            tmp_path,
+            play(*tasks()),
+            given,
+            "-vvvv",
+            environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")},
+        )
+    assert len(monitor.heard()) == 4
     assert database.value("SELECT count(*) FROM maintenance.run") >= 5, process.stdout  # it did connect
     assert database.value("SELECT count(*) FROM t") == 0
     assert "password authentication failed" in process.stdout
