@@ -34,6 +34,10 @@ class Surroundings:
     directory: Path
 
 
+# In each folder that is used again, the files in which the last commit there differed from this repository
+_changed: dict[Path, set[str]] = {}
+
+
 class ActionError(Exception):
     """The action would end the step with this message."""
 
@@ -62,14 +66,14 @@ def checkout(step: Step, at: Surroundings) -> None:
         target = at.place.workspace / step.inputs["path"]
         shutil.copytree(repository.directory, target, symlinks=True, dirs_exist_ok=True)
     else:
+        again = at.place.workspace == repository.directory
+        assert not again or step.inputs.get("clean") == "false", "clean: false is missing: .venv and .embedded would go"
         target = at.place.workspace = repository.directory
-    for other in repository.commits.values():
-        for path in other:
-            shutil.copy2(ROOT / path, target / path) if (ROOT / path).exists() else (target / path).unlink(
-                missing_ok=True
-            )
+    for path in _changed.pop(target, ()):
+        shutil.copy2(ROOT / path, target / path) if (ROOT / path).exists() else (target / path).unlink()
     for path, content in repository.commits[commit].items():
         (target / path).write_text(content, encoding="utf-8")
+    _changed[target] = set(repository.commits[commit])
 
 
 def setup_python(step: Step, at: Surroundings) -> None:

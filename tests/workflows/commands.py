@@ -36,11 +36,11 @@ def commands(output: str) -> Iterator[Command]:
     """The commands in what a step printed to standard output and standard error."""
     stopped = ""
     for line in re.split(r"\r\n|\r|\n", output):
-        found = _command(line, KNOWN | REFUSED | ({stopped} if stopped else set()))
+        found = _command(line, KNOWN | REFUSED | ({stopped.lower()} if stopped else set()))
         if found is None:
             continue
         if stopped:
-            stopped = "" if found.name == stopped else stopped
+            stopped = "" if found.name == stopped.lower() else stopped
         elif found.name == "stop-commands":
             stopped = found.data
         else:
@@ -48,14 +48,14 @@ def commands(output: str) -> Iterator[Command]:
 
 
 def _command(line: str, known: set[str]) -> Command | None:
-    """The form with colons at the start of a line, or the older one with brackets anywhere in it."""
+    """The form with colons at the start of a line, or the older one with brackets anywhere in it; names in any case."""
     if found := re.match(r"\s*::([^\s:]+)(?: ((?:(?!::).)*))?::(.*)", line):
-        name, properties, data = found[1], found[2] or "", found[3]
+        name, properties, data = found[1].lower(), found[2] or "", found[3]
         pairs = [part.split("=", 1) for part in properties.strip().split(",") if "=" in part]
         if name in known:
             return Command(name, _unescaped(data), {key: _unescaped(value, "%3A", "%2C") for key, value in pairs})
-    if (found := re.search(r"##\[([^\s\]]+)(?: ([^\]]*))?\](.*)", line)) and found[1] in known:
-        return Command(found[1], _unescaped(found[3]), {})
+    if (found := re.search(r"##\[([^\s\]]+)(?: ([^\]]*))?\](.*)", line)) and found[1].lower() in known:
+        return Command(found[1].lower(), _unescaped(found[3]), {})
     return None
 
 

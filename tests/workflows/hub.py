@@ -90,7 +90,7 @@ def pull_request(
             "number": 7,
             "title": title,
             "head": {"ref": head, "repo": {"fork": fork}},
-            "base": {"ref": "main"},
+            "base": {"ref": "main", "sha": COMMIT},
         },
     }
     return Event(

@@ -124,7 +124,8 @@ def test_secret_that_is_shown_is_a_failure(github: Actions, text: str) -> None:
     [
         ("::error title=a%2Cb,file=x::text%0Amore", Command("error", "text\nmore", {"title": "a,b", "file": "x"})),
         ("  ::warning::%25 %3A", Command("warning", "% %3A", {})),
-        ("before ##[error]text", Command("error", "text", {})),
+        ("::ERROR::text", Command("error", "text", {})),
+        ("before ##[Error]text", Command("error", "text", {})),
         ("name\r::notice::hidden behind a carriage return", Command("notice", "hidden behind a carriage return", {})),
         ("before ::error::text", None),
         ("::unknown::text", None),
