@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ from tests.workflows.site import Site
 CHANGED = "sql/functions/cleanup_expired_sessions.sql"
 TEXT = (ROOT / CHANGED).read_text(encoding="utf-8")
 # What could end the block that the difference is shown in, or be a command of the runner
-HOSTILE = "/*\n::error::injected\n##[error]injected\n```\n</details><img src=x>\n*/ LIMIT 40000"
+HOSTILE = "/*\n  ::error::injected\n##[error]injected\n```\n</details><img src=x>\n*/ LIMIT 40000"
 LIMIT = "SELECT prosrc ~ 'LIMIT 40000' FROM pg_proc WHERE proname = 'cleanup_expired_sessions'"
 
 
@@ -50,7 +51,10 @@ def test_review_shows_the_change_on_a_server_of_its_own(site: Site, fork: bool) 
     assert "public.cleanup_expired_sessions()" in shown
     assert "+" in shown
     assert "LIMIT 40000" in shown, "the difference is in the summary"
-    assert "<img" not in shown
+    outside = re.sub(r"^(`{3,})diff$.*?^\1$", "", shown, flags=re.DOTALL | re.MULTILINE)
+    assert "<img" in shown
+    assert "<img" not in outside, "what is in a block of code is no markup"
+    assert outside.count("<details>") == outside.count("</details>") == 1
     # Nothing was changed, and nothing is left that runs
     assert not (site.checkout.directory / ".embedded" / "data" / "postmaster.pid").exists()
 

@@ -71,6 +71,7 @@ ansible.cfg: |
 import json
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -119,8 +120,15 @@ class CallbackModule(CallbackBase):
         self._differences: list[Any] = []  # of each run, for the summary of a job alone
         self._failures: list[github.Failure] = []
         self._annotations: dict[str, list[str]] = {}
+        self._token = ""  # ends the time in which GitHub's runner obeys nothing that is printed
 
     # Ansible's events. A loop reports its items first and then the task, whose result has no actions of its own.
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """The playbook begins. What others print, differences above all, is text to GitHub and never a command."""
+        if _under_github():
+            self._token = secrets.token_hex(16)
+            self._display.display(github.stopped(self._token))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task succeeded."""
@@ -161,10 +169,11 @@ class CallbackModule(CallbackBase):
         failures = [one for one in self._failures if one.host in lost]
         for one in failures:
             self._annotate([github.failed(one)])
-        for level, waiting in self._annotations.items():
-            left = waiting[_ANNOTATIONS - 1 :]
-            if left:
-                self._display.display(left[0] if len(left) == 1 else github.more(level, len(left)))
+        left = {level: waiting[_ANNOTATIONS - 1 :] for level, waiting in self._annotations.items()}
+        self._command([one[0] if len(one) == 1 else github.more(level, len(one)) for level, one in left.items() if one])
+        if self._token:
+            self._display.display(github.obeyed(self._token))
+            self._token = ""
         if os.environ.get("GITHUB_STEP_SUMMARY") and (self._runs or failures):
             self._write(partial(self._append_summary, failures), os.environ["GITHUB_STEP_SUMMARY"])
 
@@ -209,11 +218,20 @@ class CallbackModule(CallbackBase):
 
     def _annotate(self, commands: list[tuple[str, str]]) -> None:
         """Show all but the last that GitHub would show of a level: in its place may come how many more there are."""
+        shown = []
         for level, command in commands:
             known = self._annotations.setdefault(level, [])
             known.append(command)
             if len(known) < _ANNOTATIONS:
-                self._display.display(command)
+                shown.append(command)
+        self._command(shown)
+
+    def _command(self, commands: list[str]) -> None:
+        """Print what the runner is to obey."""
+        around = [github.obeyed(self._token)], [github.stopped(self._token)]
+        before, after = around if self._token and commands else ([], [])
+        for line in [*before, *commands, *after]:
+            self._display.display(line)
 
     def _write(self, write: Callable[[str], None], path: str) -> None:
         """A report that cannot be written is a warning: the maintenance itself was done."""

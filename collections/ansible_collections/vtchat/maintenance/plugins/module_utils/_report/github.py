@@ -60,6 +60,16 @@ def _command(text: str, in_property: bool = False) -> str:
     return text
 
 
+def stopped(token: str) -> str:
+    """The command after which the runner takes all that is printed for text, until it finds obeyed(token)."""
+    return f"::stop-commands::{token}"
+
+
+def obeyed(token: str) -> str:
+    """The command after which the runner looks for commands again."""
+    return f"::{token}::"
+
+
 def commands(host: str, result: RunResult) -> list[tuple[str, str]]:
     """(level, workflow command) for what needs a look: failed, contended and deferred targets, findings, warnings."""
     found: list[tuple[str, str]] = []

@@ -167,6 +167,25 @@ def test_annotations_only_under_github_and_at_most_ten_of_each(monkeypatch: pyte
     assert [line for line in full.screen.lines if "t9" in line and line.startswith("::error")]
 
 
+def test_what_others_print_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between these lines GitHub's runner takes everything for text; only our own annotations are outside."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    callback, other = Callback(), Callback()
+    for one in (callback, other):
+        one.v2_playbook_on_start(None)
+        one.v2_runner_on_failed(event(run_result("failed")))
+        one.v2_playbook_on_stats(None)
+    stop, *between, resume = callback.screen.lines
+    token = stop.removeprefix("::stop-commands::")
+    assert len(token) == 32
+    assert token not in str(other.screen.lines)
+    assert resume == f"::{token}::"
+    first, second = between.index(resume), between.index(stop)
+    assert first == second - 2
+    assert between[first + 1].startswith("::error title=")
+    assert not [line for line in between[:first] + between[second + 1 :] if line.startswith("::")]
+
+
 def test_step_summary_is_appended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     file.write_text("before\n", encoding="utf-8")
