@@ -407,6 +407,45 @@ def test_without_a_history_or_rights_it_is_told_all_the_same(
     assert outcomes(result) == [(CHECK, "done")]
 
 
+def test_a_database_that_goes_away_meanwhile_loses_no_message(
+    hooks: Hooks, kept: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = hooks.handle
+
+    def gone(request: Any) -> Any:
+        kept.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vtchat.maintenance alerts'"
+        )
+        return handle(request)
+
+    channels = [{"webhook": {"url": hooks.address("json")}}]
+    monkeypatch.setattr(hooks, "handle", gone)
+    result = tell(kept.dsn, "away", looked(CHECK, WARNING), channels=channels)
+    assert outcomes(result) == [(CHECK, "done")]
+    assert "could not be written" in result["warnings"][0]
+    monkeypatch.setattr(hooks, "handle", handle)
+    assert outcomes(tell(kept.dsn, "away", looked(CHECK, WARNING), channels=channels)) == [(CHECK, "done")]
+    assert outcomes(tell(kept.dsn, "away", looked(CHECK, WARNING), channels=channels)) == [(CHECK, "unchanged")]
+
+
+def test_what_somebody_has_written_into_the_memory_stops_nothing(hooks: Hooks, kept: Database) -> None:
+    kept.sql("""INSERT INTO maintenance.state (operation, target, value) VALUES ('alerts', 'memory/a', '7'),
+                ('alerts', 'memory/expired-rows', '{"level": "info", "since": "NaN", "name": 1}')""")
+    channels = [{"webhook": {"url": hooks.address("json")}}]
+    told = [outcomes(tell(kept.dsn, "memory", looked(CHECK, WARNING), channels=channels)) for _round in range(2)]
+    assert told == [[(CHECK, "done")], [(CHECK, "unchanged")]]
+
+
+def test_what_has_been_well_for_long_is_forgotten(hooks: Hooks, kept: Database) -> None:
+    channels = [{"webhook": {"url": hooks.address("json")}}]
+    for level in (WARNING, INFO):
+        tell(kept.dsn, "old", looked(CHECK, level), looked("other", WARNING), channels=channels)
+    kept.sql("UPDATE maintenance.state SET updated_at = now() - interval '91 days' WHERE target LIKE 'old/%'")
+    tell(kept.dsn, "old", looked("third", WARNING), channels=channels)
+    left = kept.sql("SELECT target FROM maintenance.state WHERE target LIKE 'old/%' ORDER BY target")
+    assert left == [("old/other",), ("old/third",)]
+
+
 def test_alerts_of_other_databases_are_left_alone(github: GitHub, kept: Database) -> None:
     """Two databases have their issues in one repository."""
     tell(kept.dsn, "blue", looked(CHECK, CRITICAL), channels=[channel(github)])

@@ -97,7 +97,8 @@ def conditions(
         about = one_line(name or _name(result) or fallback or "database", LONGEST_NAME, hidden)
         findings = _list(result, "findings")
         for one in findings:
-            check = one_line(one.get("check") or "?", LONGEST_NAME, hidden)
+            # Without a slash: the last one in a key is before the check, whatever stands in the name.
+            check = one_line(one.get("check") or "?", LONGEST_NAME, hidden).replace("/", "-")
             found.setdefault((about, check), []).append(_fact(one, hidden))
         if _reached(result) or findings:
             reached[about] = None

@@ -23,6 +23,8 @@ BETTER = "better"  # and not well: without a new message
 REFRESH = "refreshed"  # other words for the same: without a new message
 RECOVER = "recovered"
 KEEP = "kept"
+# Seconds since 1970, in the year 5138.
+LAST_MOMENT = 1e11
 # For these a channel has to be able to change what it has told before.
 QUIET = (BETTER, REFRESH)
 
@@ -81,7 +83,7 @@ def read_known(value: Any) -> Known | None:
         )
         channels = {str(name): _record(one) for name, one in value["channels"].items()}
         name, check, level = (str(value[key]) for key in ("name", "check", "level"))
-        known = Known(name, check, level, float(value["since"]), facts, int(value["more"]), channels)
+        known = Known(name, check, level, _seconds(value["since"]), facts, abs(int(value["more"])), channels)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     levels = {known.level, *(fact.level for fact in facts), *(record.level for record in channels.values())}
@@ -89,7 +91,15 @@ def read_known(value: Any) -> Known | None:
 
 
 def _record(value: Any) -> Record:
-    return Record(str(value["level"]), float(value["told"]), int(value["ref"]))
+    return Record(str(value["level"]), _seconds(value["told"]), abs(int(value["ref"])))
+
+
+def _seconds(value: Any) -> float:
+    """A moment that a calendar knows. Raises ValueError."""
+    seconds = float(value)
+    if not 0 <= seconds < LAST_MOMENT:  # nan is not, either
+        raise ValueError
+    return seconds
 
 
 def merged(one: Known | None, other: Known | None) -> Known | None:

@@ -117,6 +117,12 @@ def test_the_name_is_that_of_the_task_the_host_or_the_database() -> None:
     }  # fmt: skip
 
 
+def test_keys_of_two_alerts_are_two() -> None:
+    found = conditions([{**looked(("b/c", "x", WARNING)), "inventory_host": "a"},
+                        {**looked(("c", "x", WARNING)), "inventory_host": "a/b"}])  # fmt: skip
+    assert len({one.key for one in found}) == len(found) == 4
+
+
 def test_results_of_a_loop_are_taken_one_by_one() -> None:
     loop = {
         "results": [looked(("age", "x", WARNING)), failure("health", "no")],

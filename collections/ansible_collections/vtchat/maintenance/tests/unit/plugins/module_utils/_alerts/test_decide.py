@@ -133,7 +133,12 @@ def test_what_is_none_of_ours_is_nothing(broken: Any) -> None:
     [
         {"level": "high"},
         {"since": "soon"},
-        {"since": "1e999x"},
+        {"since": float("nan")},
+        {"since": float("inf")},
+        {"since": -1},
+        {"since": 1e12},
+        {"more": float("inf")},
+        {"channels": {"a": {"level": "info", "told": "NaN", "ref": 1}}},
         {"channels": []},
         {"channels": {"a": {"level": "info"}}},
         {"channels": {"a": {"level": "awful", "told": 1, "ref": 1}}},
