@@ -37,13 +37,14 @@ class Issue:
 
 
 class Issues:
-    """Those of all repositories. ``switched_off``: repositories without issues; ``may_label``: the token may set labels."""
+    """Of all repositories. ``switched_off``: without issues; ``may_label``: the token sets labels; ``assignable``: people."""
 
     def __init__(self, contract: Contract, url: Callable[[], str], now: Callable[[], str]) -> None:
         self.contract = contract
         self.of: dict[str, list[Issue]] = {}
         self.switched_off: set[str] = set()
         self.may_label = True
+        self.assignable = {"octocat"}
         self._url, self._now = url, now
 
     def add(self, repository: str, title: str, body: str, *labels: str, **more: Any) -> Issue:
@@ -117,6 +118,8 @@ class Issues:
         fault = _too_long(body)
         if fault:
             return fault
+        if set(body.get("assignees", [])) - self.assignable:
+            return _error(422, "Validation Failed")
         labels = [str(label) for label in body.get("labels", [])] if self.may_label else []
         issue = self.add(
             repository, body["title"], body.get("body") or "", *labels, assignees=body.get("assignees", [])

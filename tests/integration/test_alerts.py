@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import memory, webhook
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, INFO, WARNING
 from tests.alerts import HOSTILE, LABEL, TOKEN, later, looked, outcomes, reasons, refused, tell
 from tests.doubles import contract
@@ -319,6 +319,42 @@ def test_one_issue_that_is_refused_does_not_stop_the_others(github: GitHub, kept
     result = tell(kept.dsn, "one", looked("a", CRITICAL), looked("b", WARNING), channels=[channel(github)])
     assert outcomes(result) == [("a", "deferred"), ("b", "done")]
     assert "Validation Failed" in reasons(result)
+
+
+def test_one_that_is_locked_does_not_stop_the_others(github: GitHub, kept: Database) -> None:
+    tell(kept.dsn, "locked", looked("a", WARNING), channels=[channel(github)])
+    only_issue(github).locked = True
+    result = tell(kept.dsn, "locked", looked("a", CRITICAL), looked("b", WARNING), channels=[channel(github)])
+    assert outcomes(result) == [("a", "deferred"), ("b", "done")]
+    assert "locked" in reasons(result)
+
+
+def test_assignees_that_do_not_exist_keep_nobody_from_being_told(github: GitHub, kept: Database) -> None:
+    result = tell(kept.dsn, "who", looked(CHECK, WARNING), channels=[channel(github, assignees=["nobody"])])
+    assert outcomes(result) == [(CHECK, "done")]
+    assert "without its assignees, as GitHub refuses nobody" in reasons(result)
+
+
+def test_two_issues_about_the_same_end_together(github: GitHub, kept: Database) -> None:
+    tell(kept.dsn, "twins", looked(CHECK, WARNING), channels=[channel(github)], history=False)
+    for _copy in range(2):
+        github.issues.add(APP, "a copy", issues(github)[0].body, LABEL)
+    tell(kept.dsn, "twins", looked(CHECK), channels=[channel(github)], history=False)
+    assert [one.state for one in issues(github)] == ["closed"] * 3
+
+
+def test_a_fault_of_ours_in_one_channel_does_not_stop_the_others(
+    github: GitHub, hooks: Hooks, kept: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_anything: Any) -> Any:
+        raise ZeroDivisionError("with a password in it")
+
+    monkeypatch.setattr(webhook.Webhook, "tell", broken)
+    channels = [{"webhook": {"url": hooks.address("json")}}, channel(github)]
+    result = tell(kept.dsn, "fault", looked("a", CRITICAL), looked("b", WARNING), channels=channels)
+    assert result["totals"] == {"done": 2, "deferred": 2}
+    assert "ZeroDivisionError in test_alerts.py" in reasons(result)
+    assert "password" not in reasons(result)
 
 
 @pytest.mark.parametrize(

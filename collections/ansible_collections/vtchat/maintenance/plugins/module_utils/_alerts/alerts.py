@@ -18,8 +18,9 @@ from typing import Any
 
 from .._engine.history import NOT_WANTED
 from .._errors import Contended, MaintenanceError
+from .._module import unexpected
 from .._postgres.connect import ConnectionOptions
-from .._result import DEFERRED, DONE, PLANNED, SKIPPED, UNCHANGED, Result, entry
+from .._result import DEFERRED, DONE, INFO, PLANNED, SKIPPED, UNCHANGED, Result, entry
 from .conditions import RANK, UNREACHABLE, Condition, conditions
 from .decide import BETTER, KEEP, QUIET, REFRESH, Known, Record, after, decide, merged, now_known
 from .memory import Memory, remembering
@@ -104,7 +105,7 @@ class Teller:
                 before = known.get(key)
                 now = now_known(before, seen[key], self.memory.now) if key in seen else known[key]
                 after_all = self._told(now, key in seen)
-                if after_all != self.memory.known.get(key) and (before or after_all.level != "info"):
+                if after_all != self.memory.known.get(key) and (before or after_all.level != INFO):
                     changed[key] = after_all
         finally:
             if not self.check:
@@ -149,16 +150,14 @@ class Teller:
         except MaintenanceError as error:
             self.down[channel.name] = str(error)
             self._note(channel, known.key, DEFERRED, f"not told: {error}")
+        except Exception as error:  # a fault of ours in one channel must not keep the others from being told
+            self._note(channel, known.key, DEFERRED, f"not told: {unexpected(error)}")
         return record
 
     def _notice(self, verb: str, known: Known, channel: Channel, now: Record) -> Notice:
         """The condition as this channel is to keep it, with what the channel itself is told."""
-        channels = (
-            {**known.channels, channel.name: now}
-            if verb != KEEP or known.channels.get(channel.name)
-            else known.channels
-        )
-        return Notice(verb, replace(known, channels=channels), self.memory.now, self.wanted.link)
+        kept = replace(known, channels={**known.channels, channel.name: now})
+        return Notice(verb, kept, self.memory.now, self.wanted.link)
 
     def _carried_out(self, channel: Channel, notice: Notice, record: Record | None, now: Record) -> Record | None:
         verb, key = notice.verb, notice.known.key

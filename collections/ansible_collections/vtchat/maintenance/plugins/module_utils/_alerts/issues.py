@@ -26,8 +26,8 @@ PAGE = 100
 # So many closed issues are looked through for one that nobody remembers: the ones that changed last.
 MOST_CLOSED = 300
 LONGEST_LABEL = 50
-# After these the next issue would fail as well.
-HOPELESS = (0, 401, 403, 429)
+# After these the next issue would fail as well. Not after 403: a single issue may be locked.
+HOPELESS = (0, 401, 429)
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Issues:
         self._path = f"{where.home}/issues"
         self._open: dict[str, Issue] = {}
         self._closed: dict[str, Issue] | None = None
+        # Older open issues that are about the same: two have told at once, without a memory that keeps them apart.
+        self._twins: dict[str, list[int]] = {}
         self.name = f"github:{where}".lower()
         self.label = f"github {where}"
 
@@ -84,7 +86,7 @@ class Issues:
         try:
             return self._tell(notice, record or Record(), remind)
         except HttpError as error:
-            down = error.status in HOPELESS or error.status >= 500
+            down = error.status in HOPELESS or error.status >= 500 or error.limited
             raise NotTold(str(self._explained(error)), down) from None
         except MaintenanceError as error:
             raise NotTold(str(error), down=False) from None
@@ -108,11 +110,18 @@ class Issues:
         return self._told_again(notice, number, state)
 
     def _create(self, notice: Notice) -> Told:
-        more = {"assignees": self._assignees} if self._assignees else {}
-        content = {"title": title(notice), "body": body(notice), "labels": self._labels, **more}
-        made = self._client.request("POST", self._path, body=content).body
+        content = {"title": title(notice), "body": body(notice), "labels": self._labels}
+        note = ""
+        try:
+            more = {"assignees": self._assignees} if self._assignees else {}
+            made = self._client.request("POST", self._path, body={**content, **more}).body
+        except HttpError as error:
+            if error.status != 422 or not self._assignees:
+                raise
+            made = self._client.request("POST", self._path, body=content).body
+            note = f"; without its assignees, as GitHub refuses {', '.join(self._assignees)}"
         number = _number(made)
-        note = "" if self._labels[0].lower() in _labels(made) else (
+        note += "" if self._labels[0].lower() in _labels(made) else (
             f"; the token may not set the label {self._labels[0]}, without which the issue is not found again")  # fmt: skip
         return Told(f"opened #{number}: {notice.title}{note}", number)
 
@@ -128,6 +137,8 @@ class Issues:
             return Told(f"#{number} was closed by hand: {notice.title}", number, sent=False)
         self._comment(notice, number)
         self._patch(notice, number, {"state": "closed", "state_reason": "completed"})
+        for twin in self._twins.get(digest(notice.known.key), []):
+            self._patch(notice, twin, {"state": "closed", "state_reason": "not_planned"})
         return Told(f"closed #{number}: {notice.title}", number)
 
     def _edited(self, notice: Notice, number: int, what: str) -> Told:
@@ -160,12 +171,19 @@ class Issues:
                 mark = read_mark(str(_member(one, "body"))) if _member(one, "pull_request") is None else None
                 if mark is None or self._labels[0].lower() not in _labels(one):
                     continue
-                known = found.get(digest(mark.known.key))
-                if known is None or _number(one) > known.number:
-                    found[digest(mark.known.key)] = Issue(_number(one), mark)
+                self._found(found, Issue(_number(one), mark), state)
             if 'rel="next"' not in answer.headers.get("link", ""):
                 break
         return found
+
+    def _found(self, found: dict[str, Issue], issue: Issue, state: str) -> None:
+        """Keep the newest of those that are about the same."""
+        key = digest(issue.mark.known.key)
+        known = found.get(key)
+        newest = issue if known is None or issue.number > known.number else known
+        if known is not None and state == "open":
+            self._twins.setdefault(key, []).append(known.number if newest is issue else issue.number)
+        found[key] = newest
 
     def _page(self, query: Mapping[str, Any]) -> Answer:
         try:
