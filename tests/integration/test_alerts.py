@@ -305,6 +305,23 @@ def test_a_channel_that_is_down_is_told_next_time(
     assert {one.state for one in issues(github)} == {"closed"}
 
 
+def test_what_was_not_looked_at_stays_as_it_was_written(github: GitHub, kept: Database) -> None:
+    """An issue remembers the level, and not what it says."""
+    tell(kept.dsn, "unseen", looked("a", WARNING), channels=[channel(github)], history=False)
+    before = only_issue(github).body
+    result = tell(kept.dsn, "unseen", looked("b"), channels=[channel(github)], history=False)
+    assert outcomes(result) == [("a", "unchanged")]
+    assert only_issue(github).body == before
+
+
+def test_each_getting_worse_is_told_also_after_it_was_better(hooks: Hooks, kept: Database) -> None:
+    channels = [{"webhook": {"url": hooks.address("json")}}]
+    for level in (CRITICAL, WARNING, WARNING, CRITICAL, CRITICAL, INFO, INFO):
+        tell(kept.dsn, "swings", looked(CHECK, level), channels=channels)
+    told = [(one["event"], one["level"]) for one in hooks.got["json"]]
+    assert told == [("raised", CRITICAL), ("worse", CRITICAL), ("recovered", INFO)]
+
+
 def test_an_answer_that_was_lost_makes_no_second_issue(github: GitHub, kept: Database) -> None:
     github.fail(kind=CUT_AFTER, method="POST")
     lost = tell(kept.dsn, "lost", looked(CHECK, WARNING), channels=[channel(github)])
