@@ -499,6 +499,14 @@ def test_what_has_been_well_for_long_is_forgotten(hooks: Hooks, kept: Database) 
     assert left == [("old/other",), ("old/third",)]
 
 
+def test_results_of_several_databases_have_one_memory(hooks: Hooks, kept: Database) -> None:
+    channels = [{"webhook": {"url": hooks.address("json")}}]
+    results = [{**refused(), "inventory_host": "gone"}, {**looked(CHECK, WARNING), "inventory_host": "there"}]
+    for outcome in ("done", "unchanged"):
+        assert tell(kept.dsn, "", *results, channels=channels)["totals"] == {outcome: 2}
+    assert [one["key"] for one in hooks.got["json"]] == ["gone/unreachable", f"there/{CHECK}"]
+
+
 def test_alerts_of_other_databases_are_left_alone(github: GitHub, kept: Database) -> None:
     """Two databases have their issues in one repository."""
     tell(kept.dsn, "blue", looked(CHECK, CRITICAL), channels=[channel(github)])

@@ -311,3 +311,28 @@ def test_the_module_shows_no_secret_at_any_verbosity(
     assert result["totals"] == {"done": 2, "deferred": 2}
     assert "zq7" not in shown
     assert "zq7" not in json.dumps(hooks.got)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        "https://hooks.example.com/SECRETzq7",
+        ["SECRETzq7"],
+        [{"webhook": "https://hooks.example.com/SECRETzq7"}],
+        [{"webhook": {"uri": "SECRETzq7"}}],
+        [{"webhook": {**WEBHOOK, "headers": ["SECRETzq7"]}}],
+        [{"github": {**GITHUB, "tokne": "SECRETzq7"}}],
+        [{"mail": {**MAIL, "password": {"x": "SECRETzq7"}}}],
+        [{"slack": {"url": "SECRETzq7"}}],
+    ],
+)
+def test_what_was_mistyped_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], channels: Any
+) -> None:
+    """A name that does not exist, or a text in the place of a mapping, has a secret in it as well."""
+    shown = printed(module.main, monkeypatch, capsys, dsn=NOWHERE, results=[], channels=channels)
+    assert '"failed": true' in shown
+    assert "zq7" not in shown
+    with pytest.raises(OptionError) as caught:
+        _edge.validated("alerts", {"dsn": NOWHERE, "results": [], "channels": channels})
+    assert "zq7" not in str(caught.value)

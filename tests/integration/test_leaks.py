@@ -130,6 +130,18 @@ def tasks() -> list[dict[str, Any]]:
         "pooled",
     ):
         made.append(task("purge", {"dsn": f"{{{{ {name} }}}}", **PURGE, **short}))
+    told = {
+        "results": [{"failed": True, "msg": "{{ good }}"}, {"server": {"database": "d"}, "findings": []}],
+        "channels": [{"webhook": {"url": "{{ ping }}", "headers": {"X-Key": "{{ unreadable }}"}}},
+                     {"mail": {"host": "127.0.0.1", "port": 1, "to": ["a@b.c"], "from": "a@b.c", "username": "u",
+                               "password": "{{ unreadable }}"}}],
+        "patience": 0,
+    }  # fmt: skip
+    for name in ("good", "wrong"):
+        made.append(task("alerts", {"dsn": f"{{{{ {name} }}}}", **told, **short}, diff=True))
+        made.append(task("alerts", {"dsn": f"{{{{ {name} }}}}", **told, **short}, **AS_MODULE))
+    made.append(task("alerts", {**told, "channels": [{"webhook": {"uri": "{{ good }}"}}]}, **AS_MODULE))
+    made.append(task("alerts", {**told, "channels": "{{ unreadable }}"}, **AS_MODULE))
     made.append(task("history_info", {"dsn": "{{ wrong }}", "limit": "{{ as_list }}", **short}))
     for name in ("good", "wrong", "unencoded"):
         dsn = {"dsn": f"{{{{ {name} }}}}", **short}

@@ -93,6 +93,7 @@ def shipped() -> list[dict[str, str]]:
     return [{"name": name, "sql": Template(text).render(**variables)} for name, text in texts.items()]
 
 
+FOUND = {"server": {"database": "x"}, "findings": [{"check": "c", "subject": "s", "level": "warning", "message": "m"}]}
 FUNCTIONS = "cleanup_expired_sessions", "get_database_health_stats", "refresh_subscription_summary"
 
 
@@ -109,6 +110,9 @@ def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, 
         yield did(module, **options)
     yield did("maintainer", name="strangers_maintainer", steps=[*STEPS[:3], *STEPS[4:8]], exclusive=True)
     yield did("history_info", limit=3)
+    # Told to nobody there; what it asks of the database is the same.
+    nobody = {"webhook": {"url": "http://127.0.0.1:9"}}
+    yield did("alerts", results=[FOUND], channels=[nobody], patience=0)
 
 
 def everything(database: Database, turn: int, rounds: tuple[bool, ...] = (True, False, True, False)) -> list[Any]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +68,8 @@ class Module(AnsibleModule):
             # Ansible repeats all options with -vvv, and a mistyped one has no no_log.
             if name not in known and not str(name).startswith("_ansible_"):
                 self.params[name] = HIDDEN
+            elif "options" in self.argument_spec.get(name, {}):
+                self.params[name] = _without_unknown(self.params[name], self.argument_spec[name]["options"])
 
     def fail_json(self, msg: str, **result: Any) -> NoReturn:
         """As usual; a missing option is told with the variables of the environment that may hold it."""
@@ -111,6 +114,27 @@ class Module(AnsibleModule):
         """A text as it may reach a terminal: without secrets, without control characters."""
         self._spell_out()
         return clean(Hidden(frozenset(map(str, self.no_log_values))).scrub(text))
+
+
+def _without_unknown(value: Any, options: Mapping[str, Any]) -> Any:
+    """The same inside of an option: without values of what does not exist there, and without what is no mapping."""
+    if isinstance(value, (list, tuple)):
+        return [_without_unknown(one, options) for one in value]
+    if not isinstance(value, Mapping):
+        return value if value is None or _is_json(value) else HIDDEN
+    shown = {}
+    for name, one in value.items():
+        inside = options[name].get("options") if name in options else None
+        shown[name] = _without_unknown(one, inside) if inside else one if name in options else HIDDEN
+    return shown
+
+
+def _is_json(value: Any) -> bool:
+    """Whether Ansible would read a text as a mapping or a list: the values in it have names."""
+    try:
+        return isinstance(json.loads(value), (Mapping, list))
+    except (TypeError, ValueError):
+        return False
 
 
 def unexpected(error: Exception) -> str:

@@ -108,8 +108,7 @@ class Teller:
                 if after_all != self.memory.known.get(key) and (before or after_all.level != INFO):
                     changed[key] = after_all
         finally:
-            if not self.check:
-                self.memory.keep(changed.values())
+            self.memory.keep(changed.values())
 
     def _remembered(self) -> dict[str, Known]:
         """What the database and the channels remember, as one."""

@@ -50,6 +50,7 @@ class Memory:
     """What is known, and where more may be kept.
 
     note    why nothing is remembered; "" where it is
+    session over which it is kept; None where it is not
     server  what a result says of the server; empty where there is none
     now     seconds since 1970, by the server's clock where there is one
     """
@@ -62,7 +63,7 @@ class Memory:
     session: Session | None = None
 
     def keep(self, known: Iterable[Known]) -> None:
-        """Remember. What cannot be kept is told in ``note``."""
+        """Remember, unless nothing is to change. What cannot be kept is told in ``note``."""
         rows = {one.key: one.as_dict() for one in known}
         if self.session is None or not rows:
             return
