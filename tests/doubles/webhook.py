@@ -65,6 +65,7 @@ def units(text: str) -> int:
 def check_slack(body: dict[str, Any]) -> None:
     """Block Kit: which blocks there are, how long their texts may be, and nothing that calls anybody."""
     assert 0 < units(body["text"]) <= 4000
+    assert body["mrkdwn"] is False, "names in the text of notifications would be formatted"
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", body["text"]), "markup in the text of notifications"
     assert 0 < len(body["blocks"]) <= 50
     for block in body["blocks"]:
