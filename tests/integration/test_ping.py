@@ -111,6 +111,7 @@ def test_what_passes_is_tried_again(table: Database, monitor: Monitor) -> None:
         (f"https://hc.example/{KEY} x", "ping_url: it is not a URL of the form"),
         (f"https://hc.example/{KEY}\n", "ping_url: it is not a URL of the form"),
         (f"https://[hc.example/{KEY}", "ping_url: it is not a URL"),
+        (f"https://hc.example/{KEY}/{{paln}}", "ping_url: braces mean something as {plan} only"),
         (f"https://hc.example:x/{KEY}", "ping_url: it is not a URL"),
     ],
 )

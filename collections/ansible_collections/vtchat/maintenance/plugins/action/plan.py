@@ -13,10 +13,10 @@ from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PERFORMERS, prepared
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import due, hours, plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.listener import listener
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED
 from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import read_schedule
-from ansible_collections.vtchat.maintenance.plugins.module_utils._services.ping import Ping
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_window
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
@@ -72,7 +72,7 @@ class ActionModule(DatabaseAction):
         if skipped:
             return skipped
         ping_url = str(self._option("ping_url", task_vars) or "")
-        Ping(ping_url, plan["plan"], self._called("ping_url"))
+        listener(ping_url, plan["plan"], self._called("ping_url"))
         application, endpoint = str(url).rstrip("/"), plan["endpoint"]
         health = endpoint.get("health")
         arguments = {
@@ -83,7 +83,7 @@ class ActionModule(DatabaseAction):
             "repeat": endpoint.get("repeat"),
             "token": token,
         }
-        ping = Ping("" if self._task.check_mode else ping_url, plan["plan"])
+        ping = listener("" if self._task.check_mode else ping_url, plan["plan"])
         ping.start()
         result = self._module("endpoint", _stated(arguments), task_vars)
         ping.end(str(result.get("status") or FAILED))

@@ -17,10 +17,10 @@ from .._operations import OPERATIONS
 from .._postgres.connect import ConnectionOptions
 from .._result import Result
 from .._schedule import read_schedule
-from .._services.ping import Ping
 from .._spec import Spec
 from .._window import OPTION, Window, read_window
 from .due import ALWAYS, DUE
+from .listener import listener
 from .observer import Progress
 from .plan import Plan, Step
 from .start import run
@@ -52,7 +52,7 @@ def read(parameters: Mapping[str, Any]) -> Plan:
     window = _read_limits(parameters, faults)
     schedule = read_schedule(parameters, faults)
     try:
-        Ping(parameters["ping_url"] or "", parameters["plan"])
+        listener(parameters["ping_url"] or "", parameters["plan"])
     except OptionError as error:
         faults += error.errors
     if faults:

@@ -18,8 +18,8 @@ from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.policy import Budget
 from .._postgres.session import Session
 from .._result import FAILED, Result
-from .._services.ping import Ping
 from . import hours
+from .listener import listener
 from .observer import Observer, Progress
 from .plan import Plan
 from .run import LOST, Run
@@ -38,7 +38,7 @@ def run(plan: Plan, connection: ConnectionOptions, check: bool, progress: Progre
     if plan.window and not plan.window.is_open(began):
         return hours.skipped(plan.name, check, plan.window, began)
     budget = Budget(hours.seconds(plan.budget, plan.window, began))
-    ping = Ping("" if check else plan.ping_url, plan.name)
+    ping = listener("" if check else plan.ping_url, plan.name)
     try:
         result = _connected(plan, connection, check, progress, budget, ping.start)
     except MaintenanceError:

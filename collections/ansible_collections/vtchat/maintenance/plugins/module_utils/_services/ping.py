@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from .._errors import MaintenanceError, OptionError
 from .._masking import hide
 from .._result import ABANDONED, FAILED, OK, PARTIAL
+from .http import Client, HttpError, Network
 
 START, SUCCESS, FAIL = "/start", "", "/fail"
 _END = {OK: SUCCESS, PARTIAL: SUCCESS, FAILED: FAIL, ABANDONED: FAIL}
@@ -29,7 +30,7 @@ LONGEST = 5.0  # seconds that anybody waits for one sign, whatever the system do
 
 
 class Ping:
-    """Signs of life of one run. Without an address it is silent. ``warnings`` says which of them nobody has heard."""
+    """Signs of life of one run. ``warnings`` says which of them nobody has heard."""
 
     def __init__(self, url: str, plan: str, option: str = "ping_url") -> None:
         """Raises OptionError for an address that cannot be used. ``{plan}`` in it becomes the name of the plan."""
@@ -50,10 +51,9 @@ class Ping:
             self._wait()
 
     def _send(self, sign: str) -> None:
-        if self._base:
-            # A name that is looked up cannot be given up; a thread that does it can.
-            self._sending = threading.Thread(target=self._try, args=(sign,), name=sign, daemon=True)
-            self._sending.start()
+        # A name that is looked up cannot be given up; a thread that does it can.
+        self._sending = threading.Thread(target=self._try, args=(sign,), name=sign, daemon=True)
+        self._sending.start()
 
     def _wait(self) -> None:
         if self._sending is not None:
@@ -63,8 +63,6 @@ class Ping:
             self._sending = None
 
     def _try(self, sign: str) -> None:
-        from .http import Client, HttpError, Network  # loaded by runs that have somebody to tell
-
         path = self._path.rstrip("/") + sign if sign else self._path
         network = Network(timeout=SILENCE, patience=PATIENCE, deadline=PATIENCE)
         try:
@@ -84,16 +82,14 @@ class Ping:
 
 def _parts(url: str, option: str) -> tuple[str, str, str]:
     """Scheme and host, the path, and the query with its question mark. Raises OptionError, without any part of the address."""
-    if not url:
-        return "", "", ""
     if not url.isascii() or not url.isprintable() or " " in url or "#" in url:
         raise OptionError([f"{option}: it is not a URL of the form https://host/path"])
+    if "{" in url or "}" in url:
+        raise OptionError([f"{option}: braces mean something as {{plan}} only, which becomes the name of the plan"])
     try:
         parts = urlsplit(url)
     except ValueError:
         raise OptionError([f"{option}: it is not a URL of the form https://host/path"]) from None
-    from .http import Client
-
     base = f"{parts.scheme}://{parts.netloc}"
     Client(base, option=option)
     return base, parts.path, f"?{parts.query}" if parts.query else ""
