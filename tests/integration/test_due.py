@@ -201,6 +201,17 @@ def test_what_earlier_runs_did_is_told_newest_first(table: Database) -> None:
     assert [run["run_id"] for run in ask(table, check=True, due="always")["recent"]] == list(range(12, 2, -1))
 
 
+def test_a_plan_that_only_reads_is_due_by_the_same_rule(table: Database) -> None:
+    """It creates no history, so that without one it is due each time."""
+    health: dict[str, Any] = {"plan": "health", "steps": [{"health_info": {"fail_on": "never"}}]}
+    for _time in range(2):
+        alone = ask(table, **health)
+        assert (alone["status"], "there is no history yet" in alone["warnings"][0]) == ("ok", True)
+    ask(table)
+    assert ask(table, **health)["status"] == "ok"
+    assert ask(table, **health)["status"] == "skipped"
+
+
 def test_the_latest_success_outlives_the_pruning_of_many_actions(
     table: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

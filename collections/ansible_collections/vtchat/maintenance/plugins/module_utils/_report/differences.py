@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,6 +43,8 @@ def _lines(one: Mapping[str, Any]) -> Iterator[str]:
     if max(len(before), len(after)) > MOST_LINES:
         yield from (f"--- {first}", f"+++ {second}", *(f"-{line}" for line in before), *(f"+{line}" for line in after))
         return
+    import difflib  # where there is something to compare
+
     yield from difflib.unified_diff(before, after, first, second, lineterm="")
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from typing import Any
 
 import pytest
@@ -121,6 +122,11 @@ def test_why_it_ran_and_how_it_went_before() -> None:
     assert "\n\nok 2 of the last 4 (1 failed, 1 partial); median 900 ms, this one 1.2 s; median 5 rows\n" in text
     skipped = github.markdown([("h", result(status="skipped", msg="not due: it ran", due="it ran"))])
     assert skipped.count("it ran") == 1
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_median(numbers: list[float]) -> None:
+    assert trend._median(numbers) == pytest.approx(statistics.median(numbers))
 
 
 @pytest.mark.parametrize(
