@@ -15,7 +15,13 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import 
 
 STEP = {"purge": {"table": "t", "column": "at"}}
 WINDOW = {"not_before": "22:00", "not_after": "05:30", "timezone": "Europe/Berlin"}
-HOURLY = {"steps": [STEP], "budget": 60, "window": WINDOW, "endpoint": {"path": "/x", "health": "/y", "repeat": True}}
+HOURLY = {
+    "steps": [STEP],
+    "every": "1h",
+    "budget": 60,
+    "window": WINDOW,
+    "endpoint": {"path": "/x", "health": "/y", "repeat": True},
+}
 PLANS = {"hourly": HOURLY, "weekly": {"steps": [STEP], "on_error": "stop", "window": {}}}
 
 
@@ -31,6 +37,7 @@ def test_what_is_right_is_returned(name: str | None) -> None:
     result = plan_check.plan_info({"plans": PLANS, "name": name, "transport": "direct", "label": "plans"})
     assert result == {"changed": False, "plan": PLANS[name] if name else {}, "steps": [STEP, STEP]}
     assert told(PLANS, name) == []
+    assert told({"hourly": {**HOURLY, "every": "1h"}, "weekly": {**HOURLY, "at": "Sun 02:00 UTC"}}, name) == []
 
 
 def chosen(plans: dict[str, Any], name: str) -> dict[str, Any]:
@@ -95,6 +102,14 @@ def test_health_is_told_which_plans_are_to_run(given: dict[str, str] | None) -> 
         ),
         ({"hourly": {"steps": [STEP], "endpoint": {"path": "/x", "repeat": "no"}}}, "repeat: it must be true or false"),
         ({"hourly": HOURLY, "weekly": {"step": []}}, "maintenance_plans.weekly: there is no step"),
+        ({"hourly": {**HOURLY, "every": 60}}, "maintenance_plans.hourly.every: '60' is no interval"),
+        ({"hourly": {**HOURLY, "every": ["1h"]}}, "maintenance_plans.hourly.every: \"['1h']\" is no interval"),
+        ({"hourly": HOURLY, "weekly": {"at": 120}}, "maintenance_plans.weekly.at: '120' is no moment of the week"),
+        (
+            {"hourly": {**HOURLY, "at": "02:00", "every": "1h"}},
+            "maintenance_plans.hourly.every and maintenance_plans.hourly.at: only one",
+        ),
+        ({"hourly": {**HOURLY, "evry": "1h"}}, "there is no evry, did you mean every?"),
         (
             {"hourly": {"window": "22:00"}},
             "hourly.window: it must be a mapping with not_before and not_after, and it is text",
