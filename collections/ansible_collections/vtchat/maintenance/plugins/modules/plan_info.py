@@ -18,8 +18,8 @@ options:
   plans:
     description:
       - Plans by name. Each has C(steps) and may have C(budget) (seconds), C(on_error) (V(continue) or V(stop)), C(every) or C(at)
-        (when it is due, such as V(1h) or V(Sun 02:00 UTC)), C(window), a mapping of C(not_before), C(not_after) and C(timezone), and
-        C(endpoint), a mapping of C(path), C(health) and C(repeat).
+        (when it is due, such as V(1h) or V(Sun 02:00 UTC)), C(window), a mapping of C(not_before), C(not_after) and C(timezone),
+        and C(endpoint), a mapping of C(path), C(health) and C(repeat).
     type: raw
     required: true
   name:

@@ -15,13 +15,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import 
 
 STEP = {"purge": {"table": "t", "column": "at"}}
 WINDOW = {"not_before": "22:00", "not_after": "05:30", "timezone": "Europe/Berlin"}
-HOURLY = {
-    "steps": [STEP],
-    "every": "1h",
-    "budget": 60,
-    "window": WINDOW,
-    "endpoint": {"path": "/x", "health": "/y", "repeat": True},
-}
+HOURLY = {"steps": [STEP], "budget": 60, "window": WINDOW, "endpoint": {"path": "/x", "health": "/y", "repeat": True}}
 PLANS = {"hourly": HOURLY, "weekly": {"steps": [STEP], "on_error": "stop", "window": {}}}
 
 
