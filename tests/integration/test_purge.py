@@ -731,8 +731,10 @@ def test_a_moved_row_is_tried_again(database: Database) -> None:
         "'tuple to be locked was already moved to another partition due to concurrent update' USING ERRCODE = '40001'; "
         "END IF; RETURN OLD; END$$; CREATE TRIGGER moved BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION moved()"
     )
-    action = only(purge(database))
+    result = purge(database)
+    action = only(result)
     assert (action["outcome"], action["rows"], action["numbers"]["retries"]) == ("done", 20, 2)
+    assert result["retries"] == 2
 
 
 # Settings of the database or the role

@@ -37,6 +37,7 @@ class Sessions:
     def __init__(self, first: Session, open_one: Callable[[], Session]) -> None:
         self._open_one = open_one
         self._all = [first]
+        self._lost: list[Session] = []  # what they did counts all the same
         self._lock = threading.Lock()
         self.note = ""
 
@@ -62,12 +63,12 @@ class Sessions:
     @property
     def round_trips(self) -> int:
         """Of all of them together."""
-        return sum(session.round_trips for session in self._all)
+        return sum(session.round_trips for session in (*self._all, *self._lost))
 
     @property
     def retries(self) -> int:
         """Attempts after the first ones, of all of them together."""
-        return sum(session.retries for session in self._all)
+        return sum(session.retries for session in (*self._all, *self._lost))
 
     def each(self, items: Iterable[Item], jobs: int, work: Callable[[Session, Item], None]) -> list[Item]:
         """Call ``work`` for each item in its order, up to ``jobs`` at once, each over a session of its own.
@@ -102,6 +103,7 @@ class Sessions:
 
     def _some(self, number: int) -> list[Session]:
         """So many sessions that live, or as many as the server can spare: half of what it has left stays for the application."""
+        self._lost += [session for session in self._all[1:] if not session.alive]
         self._all = [self._all[0], *(session for session in self._all[1:] if session.alive)]
         more = number - len(self._all)
         spare = max(0, self.first.row(SPARE)["spare"]) if more > 0 else 0
