@@ -71,8 +71,8 @@ def checkout(directory: Path) -> Checkout:
     return made
 
 
-def link_tools(directory: Path, programs: Iterable[Path] | None = None) -> None:
-    """Make a .venv of links, with the stamps that requirements/setup.sh would write."""
+def link_tools(directory: Path, programs: Iterable[Path] = ()) -> None:
+    """Make a .venv of links, to these programs or to those of the tests."""
     venv = directory / ".venv"
     venv.mkdir()
     for name in ("lib", "pyvenv.cfg"):
@@ -80,7 +80,16 @@ def link_tools(directory: Path, programs: Iterable[Path] | None = None) -> None:
     (venv / "bin").mkdir()
     for program in programs or (Path(sys.prefix) / "bin").iterdir():
         (venv / "bin" / program.name).symlink_to(program)
-    implementation = f"{platform.python_implementation()} {sys.version_info.major} {sys.version_info.minor}"
+    stamp_tools(directory)
+
+
+def stamp_tools(directory: Path, core: str = "") -> None:
+    """Write the stamps by which requirements/setup.sh knows what is installed; core: a release of ansible-core, too."""
+    requirements = directory / "requirements"
+    lines = (
+        f"{directory.resolve()}\n{platform.python_implementation()} {sys.version_info.major} {sys.version_info.minor}\n"
+    )
+    more = (requirements / "core" / f"{core}.txt").read_text(encoding="utf-8") if core else ""
     for kind in ("runtime", "dev"):
-        lock = (directory / "requirements" / f"{kind}.txt").read_text(encoding="utf-8")
-        (venv / f"stamp-{kind}").write_text(f"{directory.resolve()}\n{implementation}\n{lock}", encoding="utf-8")
+        lock = (requirements / f"{kind}.txt").read_text(encoding="utf-8")
+        (directory / ".venv" / f"stamp-{kind}").write_text(lines + lock + more, encoding="utf-8")

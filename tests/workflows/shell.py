@@ -82,10 +82,13 @@ class Shell:
 
     executes = True
 
-    def __init__(self, directory: Path, cancel: Cancel | None = None, seconds: float = 120) -> None:
+    def __init__(
+        self, directory: Path, cancel: Cancel | None = None, seconds: float = 120, first: tuple[Path, ...] = ()
+    ) -> None:
         self.directory = directory
         self.cancel = cancel
         self.seconds = seconds
+        self.first = first  # folders with programs that stand in for others
         self.home = directory / "home"
         self.home.mkdir(parents=True, exist_ok=True)
 
@@ -118,7 +121,7 @@ class Shell:
             "CI": "true",
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
-            "PATH": os.pathsep.join([*reversed(place.path), *usual]),
+            "PATH": os.pathsep.join([*map(str, self.first), *reversed(place.path), *usual]),
             **step.environment,
             **place.github,
             "GITHUB_JOB": job.id.rpartition(" / ")[2],
