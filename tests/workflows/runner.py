@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Actions:
     others: list[Repository] = field(default_factory=list)
     performer: Performer = field(default_factory=Pretended)
     api_url: str = "http://127.0.0.1:9"
-    tokens: dict[str, dict[str, str]] = field(default_factory=dict)  # of jobs, with what each may do
+    grant: Callable[[dict[str, str]], str] = lambda _rights: f"ghs_{uuid.uuid4().hex}"  # a token that may do this
 
     def files(self) -> dict[str, str]:
         """All files of workflows, those of other repositories with their name in front."""
@@ -143,8 +143,7 @@ class _Running:
         environment = self._environment(job, settings, contexts)
         if environment is None:
             return job.result, {}
-        job.token = f"ghs_{uuid.uuid4().hex}"
-        self.actions.tokens[job.token] = job.permissions
+        job.token = self.actions.grant(job.permissions)
         secrets = self._secrets(scope, environment, job.token)
         more = {
             "secrets": secrets,

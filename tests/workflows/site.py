@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tests.checkout import Checkout
+from tests.doubles import contract
+from tests.doubles.github import GitHub
+from tests.doubles.issues import Issue
 from tests.servers import Database, Server
 from tests.workflows import hub, language, real
 from tests.workflows.hub import Environment, Event
@@ -27,28 +33,52 @@ class Site:
 
     checkout: Checkout
     directory: Path
-    api_url: str = "http://127.0.0.1:9"
+    api: GitHub | None = None
     secrets: dict[str, str] = field(default_factory=dict)  # of the environment production
     variables: dict[str, str] = field(default_factory=dict)
     environments: dict[str, Environment] = field(default_factory=dict)
+    shell: dict[str, Any] = field(default_factory=dict)
 
-    def github(self, cancel: Cancel | None = None) -> Actions:
+    def actions(self, cancel: Cancel | None = None) -> Actions:
         """GitHub with this repository, whose runs execute."""
         repository = real.repository(self.checkout.directory)
         production = Environment(self.secrets, self.variables)
         repository.environments = {"production": production, **self.environments}
-        performer = Shell(self.directory, cancel)
-        return Actions(language.load(), repository, self.directory, performer=performer, api_url=self.api_url)
+        performer = Shell(self.directory, cancel, **self.shell)
+        made = Actions(language.load(), repository, self.directory, performer=performer)
+        if self.api is not None:
+            made.api_url, made.grant = self.api.url, self._grant
+        return made
+
+    def _grant(self, rights: dict[str, str]) -> str:
+        """The token of a job, which may do with the double what the job may."""
+        assert self.api is not None
+        self.api.rights = dict(rights)
+        return self.api.token
 
     def run(self, path: str, event: Event, cancel: Cancel | None = None) -> Run:
         """What the event makes of the workflow."""
-        run = self.github(cancel).run(path, event)
+        run = self.actions(cancel).run(path, event)
         assert run is not None
         return run
 
     def maintain(self, event: Event, cancel: Cancel | None = None) -> Run:
         """A run of database-maintenance.yml."""
         return self.run(real.DATABASE, event, cancel)
+
+    def issues(self, state: str = "open") -> dict[str, Issue]:
+        """The issues of the repository, by their titles."""
+        assert self.api is not None
+        return {one.title: one for one in self.api.issues.of.get(real.NAME, []) if one.state == state}
+
+
+def github() -> Iterator[GitHub]:
+    """The double of GitHub's API, with this repository."""
+    double = GitHub(contract.load(), f"ghs_{uuid.uuid4().hex}")
+    double.repositories[real.NAME] = 103
+    double.add_place(real.NAME)
+    yield double
+    double.close()
 
 
 def by_hand(kind: str = "hourly", check: bool = False) -> Event:
@@ -68,8 +98,11 @@ def provisioned(server: Server, site: Site) -> Database:
 
 
 def history(database: Database) -> list[tuple[str, str]]:
-    """Plan and status of all runs, in their order. Nobody stays connected: a run waits for what others have not yet counted."""
-    found = database.sql("SELECT plan, status FROM maintenance.run ORDER BY started_at")
+    """Plan and status of all runs that maintain, in their order.
+
+    Nobody stays connected: a run waits for what others have not yet counted.
+    """
+    found = database.sql("SELECT plan, status FROM maintenance.run WHERE plan <> 'health' ORDER BY started_at")
     database.close_connection()
     return [(plan, status) for plan, status in found]
 

@@ -2,33 +2,41 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The maintenance as GitHub runs it, executed: every trigger, and what can go wrong with each."""
+"""The maintenance as GitHub runs it, executed: every trigger, what can go wrong with each, and who is told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_sql import LOCK_KEYS
 from tests import runs
+from tests.doubles.github import GitHub
+from tests.doubles.monitor import KEY, Monitor
+from tests.doubles.webhook import Hooks
 from tests.servers import Database, Server, free_port
 from tests.workflows import real
 from tests.workflows.hub import Event
 from tests.workflows.records import Job, Run
 from tests.workflows.shell import Cancel
-from tests.workflows.site import PASSWORD, Site, by_hand, history, provisioned, url
+from tests.workflows.site import PASSWORD, Site, by_hand, github, history, provisioned, url
 
 MAINTENANCE = "production / maintenance"
 HEALTH = "production / health"
+LOOK = "Look at the database, and tell"
+UNREACHABLE = "critical: unreachable on vtchat_production"
+OVERDUE = "critical: maintenance-overdue on vtchat_production"
 # Nobody waits half a minute for a server that is down
 IMPATIENT = "maintenance_connect_deadline: 1\n"
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The checkout that all tests of this file share."""
     directory = tmp_path_factory.mktemp("runner")
     made = Site(real.checkout(directory / "work"), directory)
@@ -38,9 +46,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture(scope="module")
-def template(server: Server, checkout: Site) -> Iterator[Database]:
+def template(server: Server, shared: Site) -> Iterator[Database]:
     """A database with VTChat's objects; it has never been maintained."""
-    database = provisioned(server, checkout)
+    database = provisioned(server, shared)
     yield database
     database.close()
 
@@ -54,124 +62,191 @@ def database(server: Server, template: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def site(checkout: Site, database: Database) -> Site:
-    """GitHub with that database as production."""
-    return Site(checkout.checkout, checkout.directory, secrets={"DATABASE_URL": database.dsn})
+def api() -> Iterator[GitHub]:
+    """GitHub's API."""
+    yield from github()
+
+
+@pytest.fixture
+def site(shared: Site, database: Database, api: GitHub) -> Site:
+    """GitHub with that database as production, and both jobs executed."""
+    return Site(shared.checkout, shared.directory, api, secrets={"DATABASE_URL": database.dsn})
+
+
+@pytest.fixture
+def half(site: Site) -> Site:
+    """The same, without looking at the database afterwards, for tests of the maintenance alone."""
+    site.shell["pretended"] = (LOOK,)
+    return site
 
 
 def maintenance(run: Run) -> Job:
     return run.job(MAINTENANCE)
 
 
-def test_hourly_trigger_does_what_is_due_and_the_next_one_finds_it_done(site: Site, database: Database) -> None:
-    first = maintenance(site.maintain(real.HOURLY))
-    assert (first.result, first.told("error")) == ("success", [])
-    assert (first.environment, first.deployment) == ("production", False)
-    assert "| done | purge | public.sessions | 3 000 rows |" in first.summary.replace("\u202f", " ")
-    # Nothing is known of an earlier weekly run, and it is not its hour: only the hourly plan has been run
-    done = history(database)
-    assert ("hourly", "ok") in done
-    second = maintenance(site.maintain(real.HOURLY))
-    assert second.result == "success"
-    assert "not due" in second.summary
-    assert history(database) == done
-    # By hand it runs in any case
-    third = maintenance(site.maintain(by_hand("hourly")))
-    assert third.result == "success"
-    assert history(database) == [*done, ("hourly", "ok")]
+def results(run: Run) -> list[str]:
+    """How maintenance and health went."""
+    return [run.job(name).result for name in (MAINTENANCE, HEALTH)]
 
 
-def test_weekly_run_that_was_missed_is_caught_up_by_the_next_hourly_trigger(site: Site, database: Database) -> None:
-    for plan in ("hourly", "weekly"):
-        maintenance(site.maintain(by_hand(plan)))
-    database.sql("UPDATE maintenance.run SET started_at = started_at - interval '8 days'")
+def wait_a_week(database: Database) -> None:
+    """What the history knows was eight days ago."""
+    database.sql("UPDATE maintenance.run SET started_at = started_at - interval '8 days', "
+                 "finished_at = finished_at - interval '8 days'")  # fmt: skip
     database.close_connection()
-    late = maintenance(site.maintain(real.HOURLY))
+
+
+def test_each_trigger_does_what_is_due_and_nothing_twice(half: Site, database: Database) -> None:
+    first = maintenance(half.maintain(real.HOURLY))
+    assert (first.result, first.environment, first.deployment, first.told("error")) == (
+        "success",
+        "production",
+        False,
+        [],
+    )
+    assert "| done | purge | public.sessions | 3 000 rows |" in first.summary.replace("\u202f", " ")
+    done = [("hourly", "ok"), ("weekly", "ok")]
+    assert history(database) == done, "no weekly run is known since the last Sunday"
+    second = maintenance(half.maintain(real.WEEKLY))
+    assert second.result == "success"
+    assert second.summary.count("not due") == 2
+    assert history(database) == done
+    assert maintenance(half.maintain(by_hand("hourly"))).result == "success"
+    assert history(database) == [*done, ("hourly", "ok")], "by hand it runs in any case"
+    wait_a_week(database)
+    late = maintenance(half.maintain(real.HOURLY))
     assert late.result == "success"
-    assert [plan for plan, _status in history(database)] == ["hourly", "weekly", "hourly", "weekly"]
+    assert history(database)[3:] == done, "what was missed is caught up"
 
 
-def test_check_mode_changes_nothing(site: Site, database: Database) -> None:
-    job = maintenance(site.maintain(by_hand("hourly", check=True)))
-    assert job.result == "success"
-    assert "check mode, nothing was changed" in job.summary
-    assert database.value("SELECT count(*) FROM sessions") == 9000
-    assert history(database) == []
+def test_somebody_is_told_when_it_changes_and_by_all_channels(site: Site, database: Database) -> None:
+    """The server is down, comes back, and is then forgotten by the scheduler for a week."""
+    with closing(Hooks()) as hooks, closing(Monitor()) as monitor:
+        site.secrets["MAINTENANCE_PING_URL"] = f"{monitor.url}/{KEY}/{{plan}}"
+        site.secrets["ALERT_WEBHOOK_URL"] = hooks.address("slack")
+        site.variables["ALERT_WEBHOOK_FORMAT"] = "slack"
+        site.secrets["DATABASE_URL"] = url("maintainer", PASSWORD, free_port(), database.name)
+        down = site.maintain(real.HOURLY)
+        assert results(down) == ["failure", "failure"]
+        assert maintenance(down).step("Maintain").exit_code == 2
+        assert len([one for one in maintenance(down).told("error") if "cannot connect" in one]) == 2
+        assert all("cannot connect" in job.summary for job in down.jobs)
+        assert UNREACHABLE in site.issues()
+        assert "cannot connect" in hooks.got["slack"][0]["text"] + str(hooks.got["slack"][0]["blocks"])
+        assert monitor.heard()[-1] == "weekly/fail"
+        assert ElementTree.fromstring(down.artifacts["health"].files["health.xml"]).get("errors") == "1"  # noqa: S314
+
+        site.secrets["DATABASE_URL"] = database.dsn
+        back = site.maintain(real.HOURLY)
+        assert (results(back), back.job(HEALTH).told("error")) == (["success", "success"], [])
+        assert site.issues() == {}
+        assert len(site.issues("closed")) == 1
+        assert len(hooks.got["slack"]) == 2
+        assert monitor.heard()[-4:] == ["hourly/start", "hourly", "weekly/start", "weekly"]
+
+        wait_a_week(database)
+        critical = site.maintain(by_hand("health"))
+        assert [(job.id, job.result) for job in critical.jobs] == [(MAINTENANCE, "skipped"), (HEALTH, "failure")]
+        job = critical.job(HEALTH)
+        assert any(message.startswith("maintenance-overdue critical: hourly") for message in job.told("error"))
+        assert "| **critical** | maintenance-overdue | hourly |" in job.summary
+        assert int(ElementTree.fromstring(critical.artifacts["health"].files["health.xml"]).get("failures", 0)) >= 1  # noqa: S314
+        assert site.issues()[OVERDUE].labels == ["database-maintenance"]
+        assert job.permissions == {"contents": "read", "issues": "write"}
+        told = len(hooks.got["slack"])
+
+        caught_up = site.maintain(real.HOURLY)
+        assert results(caught_up) == ["success", "success"]
+        assert OVERDUE not in site.issues()
+        assert len(hooks.got["slack"]) > told
 
 
-@pytest.mark.parametrize("event", [real.HOURLY, by_hand("hourly")], ids=["schedule", "by hand"])
-def test_second_workflow_at_the_same_time_ends_green_and_says_so(site: Site, database: Database, event: Event) -> None:
-    with database.connect().cursor() as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", LOCK_KEYS)
-        job = maintenance(site.maintain(event))
-    assert (job.result, job.told("error")) == ("success", [])
-    assert "skipped" in job.summary
-    assert "another run" in job.summary
+def test_channel_that_is_down_does_not_make_the_run_red(site: Site, api: GitHub) -> None:
+    site.secrets["ALERT_WEBHOOK_URL"] = f"http://127.0.0.1:{free_port()}/hook"
+    api.issues.switched_off.add(real.NAME)
+    run = site.maintain(by_hand())
+    assert results(run) == ["success", "success"]
 
 
 def test_missing_secret(site: Site) -> None:
     site.secrets = {}
-    job = maintenance(site.maintain(real.HOURLY))
-    assert job.result == "failure"
-    assert any("set PRODUCTION_DATABASE_URL, or DATABASE_URL" in message for message in job.told("error"))
-    assert "set PRODUCTION_DATABASE_URL, or DATABASE_URL" in job.summary
-    assert "Traceback" not in job.output
+    run = site.maintain(real.HOURLY)
+    assert results(run) == ["failure", "failure"]
+    for job in run.jobs:
+        assert any("set PRODUCTION_DATABASE_URL, or DATABASE_URL" in message for message in job.told("error"))
+        assert "set PRODUCTION_DATABASE_URL, or DATABASE_URL" in job.summary
+        assert "Traceback" not in job.output
+    assert UNREACHABLE in site.issues()
 
 
-def test_wrong_secret(site: Site, database: Database) -> None:
+def test_wrong_secret(half: Site, database: Database) -> None:
     role = database.role("maintainer", password=PASSWORD)
-    site.secrets = {"DATABASE_URL": url(role, PASSWORD + "x", database.server.port, database.name)}
-    job = maintenance(site.maintain(by_hand()))
+    half.secrets = {"DATABASE_URL": url(role, PASSWORD + "x", database.server.port, database.name)}
+    job = maintenance(half.maintain(by_hand()))
     assert job.result == "failure"
     assert job.step("Maintain").exit_code == 2
     assert f'password authentication failed for user "{role}"' in job.summary
     assert [message for message in job.told("error") if "password authentication failed" in message]
 
 
-def test_database_that_is_down(site: Site, database: Database) -> None:
-    site.secrets = {"DATABASE_URL": url("maintainer", PASSWORD, free_port(), database.name)}
-    job = maintenance(site.maintain(real.HOURLY))
-    assert job.result == "failure"
-    assert "cannot connect" in job.summary
-    assert len([message for message in job.told("error") if "cannot connect" in message]) == 2
+def test_check_mode_changes_nothing_and_tells_nobody(site: Site, database: Database) -> None:
+    wait_a_week(database)
+    run = site.maintain(by_hand("hourly", check=True))
+    assert maintenance(run).result == "success"
+    assert "check mode, nothing was changed" in maintenance(run).summary
+    assert database.value("SELECT count(*) FROM sessions") == 9000
+    assert history(database) == []
+    assert site.issues() == {}
 
 
-def test_failed_step_does_not_stop_the_others(site: Site, database: Database) -> None:
-    database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
-    job = maintenance(site.maintain(by_hand()))
-    assert job.result == "failure"
-    assert job.told("error")[0].startswith(
-        "refresh failed: user_subscription_summary on vtchat_production: there is no"
-    )
-    assert job.summary.index("**failed** | refresh") < job.summary.index("done | analyze")
-    assert history(database) == [("hourly", "partial")] or history(database) == [("hourly", "failed")]
+@pytest.mark.parametrize("event", [real.HOURLY, by_hand("hourly")], ids=["schedule", "by hand"])
+def test_second_workflow_at_the_same_time_ends_green_and_says_so(half: Site, database: Database, event: Event) -> None:
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", LOCK_KEYS)
+        job = maintenance(half.maintain(event))
+    assert (job.result, job.told("error")) == ("success", [])
+    assert "skipped" in job.summary
+    assert "another run" in job.summary
 
 
-def test_names_in_the_database_are_text_wherever_they_are_shown(site: Site, database: Database) -> None:
+def test_failed_step_does_not_stop_the_others_and_texts_of_the_database_are_no_commands(
+    half: Site, database: Database
+) -> None:
     hostile = (
-        "x'; ::error::injected\n::error::injected\r##[error]injected `$(touch /tmp/injected)` | <b> [a](b) @octocat"[
-            :60
-        ]
+        "a\n::error::injected\r##[error]injected\n::stop-commands::x\n| <img src=x> [a](b) `c` $(touch /tmp/injected)"
     )
-    database.sql(SQL("ALTER INDEX idx_sessions_expires_at RENAME TO {}").format(Identifier(hostile)))
-    job = maintenance(site.maintain(by_hand("weekly")))
-    assert job.result == "success"
-    assert not [message for message in job.told("error") if message.startswith("injected")]
+    database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
+    database.sql("CREATE FUNCTION hostile() RETURNS int LANGUAGE plpgsql AS "
+                 "$$BEGIN RAISE EXCEPTION '%', current_setting('my.text'); END$$")  # fmt: skip
+    database.sql("CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT public.hostile() WITH NO DATA")
+    database.sql(SQL("ALTER DATABASE {} SET my.text = {}").format(Identifier(database.name), Literal(hostile)))
+    database.close_connection()
+    job = maintenance(half.maintain(by_hand()))
+    assert job.result == "failure"
+    first, last = job.told("error")
+    assert first.startswith("refresh failed: public.user_subscription_summary on vtchat_production: ")
+    assert "injected" in first
+    assert last == "Process completed with exit code 2."
+    assert job.summary.index("**failed** | refresh") < job.summary.index("done | analyze")
+    assert "injected" in job.summary
+    assert not [text for text in ("<img", "[a](b)", "`c`", "\n::", "$(") if text in job.summary]
+    assert history(database) == [("hourly", "failed")]
 
 
-def test_cancelled_run_leaves_nothing_that_goes_on(site: Site, database: Database, tmp_path: Path) -> None:
+def test_cancelled_run_leaves_nothing_that_goes_on(half: Site, database: Database, tmp_path: Path) -> None:
     """The runner ends the shell, then what it has started; the server ends what nobody waits for any more."""
     database.sql("CREATE FUNCTION slowly() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(60)'")
     database.sql("DROP MATERIALIZED VIEW user_subscription_summary CASCADE")
     database.sql("CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT public.slowly() WITH NO DATA")
     working = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-    run = site.maintain(by_hand(), Cancel("Maintain", lambda: bool(database.value(working)), (0.3, 0.3, 0.3)))
+    run = half.maintain(by_hand(), Cancel("Maintain", lambda: bool(database.value(working)), (0.3, 0.3, 0.3)))
     assert [(job.id, job.result) for job in run.jobs] == [(MAINTENANCE, "cancelled"), (HEALTH, "skipped")]
     runs.until(lambda: not database.value(working), seconds=15)
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND database = "
     assert (
-        database.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", [LOCK_KEYS[0]])
-        == 0
+        database.value(held + "(SELECT oid FROM pg_database WHERE datname = current_database())", [LOCK_KEYS[0]]) == 0
     )
     database.sql("CREATE OR REPLACE FUNCTION slowly() RETURNS int LANGUAGE sql AS 'SELECT 1'")
-    assert maintenance(site.maintain(by_hand())).result == "success"
+    database.close_connection()
+    assert maintenance(half.maintain(by_hand())).result == "success"
     assert history(database) == [("hourly", "abandoned"), ("hourly", "ok")]

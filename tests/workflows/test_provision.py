@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("fork", [False, True], ids=["of the repository", "of a fork"])
 def test_review_shows_the_change_on_a_server_of_its_own(site: Site, fork: bool) -> None:
-    github = site.github()
+    github = site.actions()
     secret = {"DATABASE_URL": "postgresql://production:PASSzq7@db.example.com/app"}
     github.repository.secrets = secret
     github.repository.environments = {name: Environment(secret) for name in ("development", "production-provisioning")}
@@ -60,7 +60,7 @@ def test_review_shows_the_change_on_a_server_of_its_own(site: Site, fork: bool) 
 
 
 def test_review_of_what_does_not_work_is_red(site: Site) -> None:
-    github = site.github()
+    github = site.actions()
     github.repository.commits = {hub.COMMIT: {}, hub.PROPOSED: {CHANGED: TEXT.replace("SELECT id", "SELECT idd")}}
     run = github.run(real.PROVISION, hub.pull_request([CHANGED], fork=True))
     assert run is not None
