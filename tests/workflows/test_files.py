@@ -126,11 +126,30 @@ def test_secrets_are_passed_on_under_their_own_names() -> None:
     assert not any(one.get("required") for one in declared.values()), "a missing secret is to be our own message"
 
 
-def test_time_limit_is_above_what_the_plans_may_take() -> None:
+@pytest.mark.parametrize("inventory", ["inventories/plans.yml", "inventories/example/hosts.yml"])
+def test_time_limit_is_above_what_the_plans_may_take(inventory: str) -> None:
     inputs = parsed(real.MAINTENANCE).events["workflow_call"]["inputs"]
-    plans = yaml.safe_load((ROOT / "inventories/plans.yml").read_text(encoding="utf-8"))["maintenance_plans"]
-    budgets = sum(plan.get("budget", 0) for plan in plans.values())
-    assert inputs["timeout"]["default"] * 60 >= budgets + 600
+    text = (ROOT / inventory).read_text(encoding="utf-8")
+    budgets = sum(map(int, re.findall(r"^ *budget: (\d+)$", text, re.MULTILINE)))
+    assert budgets > 0
+    assert inputs["timeout"]["default"] * 60 >= budgets + 600, "ten minutes for what is around it"
+
+
+def test_what_playbooks_take_from_the_environment_is_there() -> None:
+    """Every variable that the inventory of production or the role that tells looks for, in the step that runs it."""
+    (maintain,) = [step for _path, _job, step in steps("run") if step["run"].startswith("make maintain")]
+    (tell,) = [step for _path, _job, step in steps("run") if step["run"].startswith("make alerts")]
+    # The environment's own DATABASE_URL is that of production; the platform's token has the other of its two names
+    others = {"PRODUCTION_DATABASE_URL", "GH_TOKEN"}
+    wanted = _looked_up("inventories/production/group_vars/production") - others
+    assert wanted <= set(maintain["env"])
+    wanted = (wanted - {"MAINTENANCE_PING_URL"}) | _looked_up("roles/alerts/defaults") - others
+    assert {name for name in wanted if not name.startswith("GITHUB_")} | {"GITHUB_TOKEN"} <= set(tell["env"])
+
+
+def _looked_up(folder: str) -> set[str]:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / folder).glob("*.yml")]
+    return {name for text in texts for name in re.findall(r"'ansible\.builtin\.env', '([A-Z_]+)'", text)}
 
 
 def test_dependabot_looks_at_everything_that_is_pinned() -> None:
@@ -221,6 +240,21 @@ def test_health_is_looked_at_when_the_maintenance_has_failed_and_not_when_it_was
     assert run.job(f"{P}health").ran == run.job(f"{P}health").ran != []
     assert (run.job(f"{P}maintenance").result, run.job(f"{P}health").result) == ("failure", "success")
     assert run.job(f"{P}health").step("Look at the database, and tell").ran
+
+
+def test_one_workflow_may_maintain_several_environments(tmp_path: Path) -> None:
+    job = """
+      permissions: {contents: read, issues: write}
+      uses: $/.github/workflows/maintenance.yml
+      with: {inventory: NAME, environment: NAME}"""
+    jobs = "".join(f"\n  {name}:{job.replace('NAME', name)}" for name in ("staging", "production"))
+    repository = real.repository(ROOT)
+    repository.files = {**real.FILES, "all.yml": f"on: push\npermissions: {{}}\njobs:{jobs}\n"}
+    run = Actions(language.load(), repository, tmp_path).run("all.yml", hub.push())
+    assert run is not None
+    assert [job.environment for job in run.jobs] == ["staging", "staging", "production", "production"]
+    kept = [step.inputs["name"] for _job, step in run.steps() if step.name == "Keep the checks"]
+    assert kept == ["health-staging", "health-production"]
 
 
 @pytest.mark.parametrize(
