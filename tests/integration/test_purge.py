@@ -16,7 +16,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import batches
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import only, perform, until
@@ -549,7 +549,7 @@ def test_budget_ends_and_the_next_run_goes_on(database: Database, monkeypatch: p
     def hour_later(target: str, said: str, seconds: float) -> None:
         now[0] += 3600
 
-    monkeypatch.setattr(run, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
+    monkeypatch.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
     parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 7000})
     result = _edge.perform(parameters, False, hour_later)
     action = only(result)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, plan_run, run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import history_info, plan_run, start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan_run import RUN, SPEC
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
@@ -149,7 +149,7 @@ def test_a_run_that_did_not_begin_has_the_form_of_one(
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(run, "open_session", refuse)
+    monkeypatch.setattr(start, "open_session", refuse)
     monkeypatch.setattr(history_info, "open_session", refuse)
     parameters = PURGE if module == "purge" else {}
     result = _edge.perform(_edge.validated(module, {"dsn": LOCAL, **parameters}), True)
