@@ -20,7 +20,7 @@ LONGEST_TITLE, LONGEST_BODY = 256, 65536
 
 @dataclass
 class Issue:
-    """An issue; ``comments`` are their texts, ``gone``: it was deleted."""
+    """An issue; ``comments`` are their texts, ``gone``: it was deleted, ``moved``: transferred."""
 
     number: int
     title: str
@@ -33,6 +33,7 @@ class Issue:
     updated_at: str = ""
     is_pull_request: bool = False
     gone: bool = False
+    moved: bool = False
     locked: bool = False
 
 
@@ -70,6 +71,8 @@ class Issues:
         if not found:
             return _error(404, "Not Found")
         issue = found[0]
+        if issue.moved:
+            return Reply(301, {"message": "Moved Permanently", "url": f"{self._url()}/repositories/7/issues/1"})
         if issue.gone:
             return _error(410, "This issue was deleted")
         if comments:
@@ -103,7 +106,7 @@ class Issues:
         query = request.query
         wanted = {label.lower() for label in query.get("labels", "").split(",") if label}
         state = query.get("state", "open")
-        found = [one for one in self.of.get(repository, []) if state in ("all", one.state) and not one.gone
+        found = [one for one in self.of.get(repository, []) if state in ("all", one.state) and not one.gone and not one.moved
                  and wanted <= {label.lower() for label in one.labels}]  # fmt: skip
         found.sort(
             key=lambda one: one.updated_at if query.get("sort") == "updated" else f"{one.number:09}", reverse=True

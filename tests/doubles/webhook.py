@@ -87,6 +87,7 @@ def check_discord(body: dict[str, Any]) -> None:
     assert 0 < units(body["content"]) <= 2000
     assert body["allowed_mentions"] == {"parse": []}
     assert body["flags"] & 4, "links in names would unfold"
+    assert body["content"].count("```") in (0, 2), "a name ends the block"
     outside = re.sub(r"\n```\n.*?\n```", "", body["content"], flags=re.DOTALL)
     outside = re.sub(r"\n<https?://[^<>\s]+>$", "", outside)
     plain = re.sub(r"\\.", "", outside.replace("**", "", 2))

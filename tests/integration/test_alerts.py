@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import issues as alert_issues
 from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import memory, webhook
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, INFO, WARNING
 from tests.alerts import HOSTILE, LABEL, TOKEN, later, looked, outcomes, reasons, refused, tell
@@ -170,17 +171,13 @@ def test_one_that_somebody_closed_stays_closed_until_it_is_worse_or_was_well(
     assert "reopened #1" in reasons(told(WARNING))
 
 
-@pytest.mark.parametrize("gone", ["deleted", "moved"])
+@pytest.mark.parametrize("gone", ["gone", "moved"])
 def test_one_that_is_gone_is_opened_anew(github: GitHub, kept: Database, gone: str) -> None:
     def told(level: str) -> str:
         return reasons(tell(kept.dsn, f"gone {gone}", looked(CHECK, level), channels=[channel(github)]))
 
     told(WARNING)
-    if gone == "deleted":
-        only_issue(github).gone = True
-    else:
-        issues(github)[0].number = 99
-        issues(github)[0].labels = []
+    setattr(only_issue(github), gone, True)
     assert "opened #2" in told(CRITICAL)
     for issue in issues(github):
         issue.gone = True
@@ -242,6 +239,9 @@ def test_an_issue_is_ours_by_label_and_mark_and_never_by_its_title(github: GitHu
     assert "opened #10" in reasons(
         tell(kept.dsn, "marks", looked(CHECK, WARNING), channels=[channel(github)], history=False)
     )
+    opened = tell(kept.dsn, "another", looked(CHECK, WARNING), channels=[channel(github)], history=False)
+    assert "opened #11" in reasons(opened)
+    issues(github).pop()
     copy = github.issues.add(APP, "renamed by somebody", issues(github)[-1].body, LABEL.upper(), "more")
     issues(github)[-2].gone = True
     well = tell(kept.dsn, "marks", looked(CHECK), channels=[channel(github)], history=False)
@@ -357,7 +357,23 @@ def test_two_issues_about_the_same_end_together(github: GitHub, kept: Database) 
     for _copy in range(2):
         github.issues.add(APP, "a copy", issues(github)[0].body, LABEL)
     tell(kept.dsn, "twins", looked(CHECK), channels=[channel(github)], history=False)
-    assert [one.state for one in issues(github)] == ["closed"] * 3
+    assert [(one.state, len(one.comments)) for one in issues(github)] == [("closed", 0), ("closed", 0), ("closed", 1)]
+
+
+def test_of_many_closed_issues_those_that_changed_last_are_looked_at(
+    github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> dict[str, Any]:
+        return tell("host=/nowhere", "many", looked(CHECK, WARNING), channels=[channel(github)], history=False)
+
+    monkeypatch.setattr(alert_issues, "PAGE", 1)
+    monkeypatch.setattr(alert_issues, "MOST_CLOSED", 2)
+    told()
+    for _other in range(3):
+        github.issues.add(APP, "somebody's", "", LABEL, state="closed")
+    issues(github)[0].state, issues(github)[0].updated_at = "closed", github.now()
+    assert outcomes(told()) == [(CHECK, "unchanged")]
+    assert len(issues(github)) == 4
 
 
 def test_a_fault_of_ours_in_one_channel_does_not_stop_the_others(

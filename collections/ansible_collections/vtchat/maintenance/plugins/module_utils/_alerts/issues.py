@@ -169,9 +169,8 @@ class Issues:
                 raise MaintenanceError(f"GET {self._path}: the answer is no list of issues; is this GitHub's API?")
             for one in answer.body:
                 mark = read_mark(str(_member(one, "body"))) if _member(one, "pull_request") is None else None
-                if mark is None or self._labels[0].lower() not in _labels(one):
-                    continue
-                self._found(found, Issue(_number(one), mark), state)
+                if mark is not None:
+                    self._found(found, Issue(_number(one), mark), state)
             if 'rel="next"' not in answer.headers.get("link", ""):
                 break
         return found

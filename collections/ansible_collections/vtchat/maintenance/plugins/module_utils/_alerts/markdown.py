@@ -93,12 +93,9 @@ def _words(notice: Notice) -> str:
 
 
 def _block(notice: Notice) -> str:
+    # Only a line that begins with backticks would end it, and each line begins with a word of ours.
     text = notice.text(LONGEST_TEXT)
-    if not text:
-        return ""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
+    return f"```text\n{text}\n```" if text else ""
 
 
 def _link(notice: Notice) -> str:
