@@ -9,20 +9,39 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import markdown
 from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import options as alert_options
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.conditions import conditions
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.decide import (
+    RAISE,
+    RECOVER,
+    REMIND,
+    WORSE,
+    Record,
+    now_known,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.formats import FORMATS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.mail import written
+from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.notice import Notice
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, WARNING
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, INFO, WARNING, Finding
 from ansible_collections.vtchat.maintenance.plugins.modules import alerts as module
 from tests.alerts import HOSTILE, TOKEN, looked, outcomes, reasons, refused, tell
 from tests.doubles.mail import PASSWORD, USER, MailServer
 from tests.doubles.service import CUT, SILENCE, TRICKLE
-from tests.doubles.webhook import PATHS, Hooks
+from tests.doubles.webhook import CHECKS, PATHS, Hooks
 from tests.services import printed
 
 CHECK = "expired-rows"
@@ -110,6 +129,44 @@ def test_whatever_stands_in_a_database_is_text_everywhere(hooks: Hooks, value: s
         channels=[hook(hooks, kind) for kind in PATHS], history=False,
     )  # fmt: skip
     assert result["totals"] == {"done": len(PATHS)}
+
+
+TEXT = st.text(max_size=40) | st.text("`*_<>@#[]()!|\\~\r\n: -&\u202e🔥", max_size=300)
+
+
+@given(
+    TEXT, TEXT, st.lists(st.tuples(TEXT, st.sampled_from([WARNING, CRITICAL, INFO]), TEXT, TEXT), max_size=13),
+    st.sampled_from([RAISE, WORSE, REMIND, RECOVER]), st.sampled_from(["", "https://h.example/run/1?x=y&z=%20"]),
+)  # fmt: skip
+def test_any_text_is_text_in_every_format(
+    name: str, check: str, found: list[tuple[str, str, str, str]], verb: str, link: str
+) -> None:
+    findings = [Finding(check, subject, level, text, advice=advice).as_dict() for subject, level, text, advice in found]
+    condition = conditions([{"server": {"database": "d"}, "findings": findings}], name)[0]
+    known = replace(now_known(None, condition, 1.8e9), channels={"webhook:x": Record(WARNING, 1.8e9)})
+    notice = Notice(verb, known, 1.8e9 + 60, link)
+    for kind, form in FORMATS.items():
+        CHECKS[kind](form(notice))
+    written_body = markdown.body(notice)
+    assert len(written_body) < 65536
+    assert len(markdown.title(notice)) <= 256
+    mark = markdown.read_mark(written_body)
+    assert mark is not None
+    assert mark.known == replace(known, facts=())
+    for text in (written_body, markdown.comment(notice)):
+        tokens = MarkdownIt().parse(text)
+        assert [token.type for token in tokens if token.type == "html_block"] == ["html_block"] * (text == written_body)
+        assert len([token for token in tokens if token.type == "fence"]) == (known.level != INFO)
+        assert {token.type for token in tokens} <= {
+            "html_block",
+            "paragraph_open",
+            "inline",
+            "paragraph_close",
+            "fence",
+        }
+    message = message_from_bytes(written(notice, "a@b.example", ["c@d.example"]).as_bytes(), policy=default)
+    assert [field for field in message if field.lower() in ("subject", "to", "bcc", "cc")] == ["Subject", "To"]
+    assert not message.defects
 
 
 def test_headers_go_with_the_message_and_are_not_shown(hooks: Hooks) -> None:
