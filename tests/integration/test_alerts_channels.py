@@ -180,6 +180,7 @@ def test_headers_go_with_the_message_and_are_not_shown(hooks: Hooks) -> None:
     ("fault", "said"),
     [
         ({"status": 500, "body": "no"}, "500"),
+        ({"status": 410, "body": {"message": f"nothing listens at {PATHS['slack']}"}}, "nothing listens at ********"),
         ({"status": 404, "body": {"message": "Unknown Webhook", "code": 10015}}, "Unknown Webhook"),
         ({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}, "302"),
         ({"kind": CUT}, "lost"),

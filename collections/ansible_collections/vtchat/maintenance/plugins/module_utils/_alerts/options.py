@@ -121,7 +121,7 @@ def read_wanted(parameters: Mapping[str, Any]) -> Wanted:
     if len(name) > LONGEST_NAME:
         faults.append(f"name: it has at most {LONGEST_NAME} characters")
     if faults or not seconds:
-        raise OptionError([secrets.scrub(fault) for fault in faults])
+        raise OptionError(faults)
     every = int(seconds[1]) * _SECONDS[seconds[2]]
     return Wanted(parameters["results"], tuple(channels), name, every, link, parameters["history"], secrets)
 
