@@ -515,6 +515,23 @@ def test_what_has_been_well_for_long_is_forgotten(hooks: Hooks, kept: Database) 
     assert left == [("old/other",), ("old/third",)]
 
 
+@pytest.mark.parametrize(
+    ("dsn", "environment", "key"),
+    [
+        ("postgresql://u@127.0.0.1:9/app", "other", "app/unreachable"),
+        ("postgresql://u@127.0.0.1:9", "other", "other/unreachable"),
+        ("postgresql://u@127.0.0.1:9", "", "u/unreachable"),
+    ],
+)
+def test_the_name_of_a_database_that_is_away(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch, dsn: str, environment: str, key: str
+) -> None:
+    """The one that the server would say: so that it is the same when it is back."""
+    monkeypatch.setenv("PGDATABASE", environment)
+    tell(dsn, "", refused(), channels=[{"webhook": {"url": hooks.address("json")}}])
+    assert hooks.got["json"][0]["key"] == key
+
+
 def test_results_of_several_databases_have_one_memory(hooks: Hooks, kept: Database) -> None:
     channels = [{"webhook": {"url": hooks.address("json")}}]
     results = [{**refused(), "inventory_host": "gone"}, {**looked(CHECK, WARNING), "inventory_host": "there"}]

@@ -326,6 +326,8 @@ MAIL = {"host": "smtp.example.com", "to": ["a@example.com"], "from": "b@example.
         ({"link": "javascript:alert(1)"}, "link: it must be an address"),
         ({"link": "https://x/)[y](z"}, "link: it must be an address"),
         ({"name": "x" * 121}, "name: it has at most 120 characters"),
+        ({"ca_path": "/nowhere/ca.pem"}, "ca_path: cannot read /nowhere/ca.pem"),
+        ({"channels": [{"mail": MAIL}], "ca_path": "/dev/null"}, "ca_path: /dev/null holds no certificate"),
         ({"timeout": 0}, "timeout: it must be more than 0 seconds"),
         ({"results": "SECRETzq7"}, "results"),
     ],

@@ -11,6 +11,7 @@ Whatever a channel does, nothing fails: what it could not be told it is told nex
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ def perform(
     """Tell those who do not know yet."""
     began = time.monotonic()
     hidden = wanted.hidden | connection.dsn.hidden
-    found = conditions(wanted.results, wanted.name, connection.dsn.keywords.get("dbname", ""), hidden)
+    found = conditions(wanted.results, wanted.name, _database(connection), hidden)
     result = Result("alerts", check)
     if not wanted.channels:
         result.status, result.message = SKIPPED, f"alerts: {NOBODY}{_counted(found)}"
@@ -66,6 +67,12 @@ def perform(
     result.turns, result.seconds = memory.turns, time.monotonic() - began
     result.warnings = [hidden.scrub(warning) for warning in result.warnings]
     return result
+
+
+def _database(connection: ConnectionOptions) -> str:
+    """The name that the server would say, of a database that cannot be asked: that of the user where nobody names another."""
+    named = connection.dsn.keywords.get
+    return named("dbname") or os.environ.get("PGDATABASE") or named("user") or os.environ.get("PGUSER") or ""
 
 
 def _without(wanted: Wanted, found: Sequence[Condition]) -> str:

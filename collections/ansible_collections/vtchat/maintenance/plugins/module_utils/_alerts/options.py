@@ -17,6 +17,7 @@ from .._errors import OptionError
 from .._masking import NOTHING, Hidden, hide
 from .._services import options
 from .._services.http import Network
+from .._services.http_faults import check_roots
 from .._spec import Spec
 from . import webhook
 from .conditions import LONGEST_NAME
@@ -101,6 +102,11 @@ def read_wanted(parameters: Mapping[str, Any]) -> Wanted:
     """The options. Raises OptionError with every fault."""
     faults = options.seconds_faults(parameters)
     network, secrets = replace(options.network(parameters), deadline=LONGEST), _hidden(parameters["channels"])
+    try:
+        check_roots(network.ca_path)
+    except OptionError as error:  # once, and not for each channel
+        faults += error.errors
+        network = replace(network, ca_path="")
     channels: list[Channel] = []
     for number, given in enumerate(parameters["channels"], 1):
         try:
