@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts import memory
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import INFO, Finding, Result, failure
+from tests.doubles import contract
+from tests.doubles.github import GitHub
+from tests.doubles.issues import Issue
 
 TOKEN = "github_pat_11TOKENzq7-of-the-issues"
 LABEL = "database-maintenance"
@@ -23,6 +27,39 @@ HOSTILE = (
     "--> <!-- :: ##[error] \\ $(id)"
     "\r\nBcc: evil@example.com\r\n\r\nhttps://evil.example \x1b[31m \u202e"
 )
+
+
+APP = "example/app"
+CHECK = "expired-rows"
+
+
+def github_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """The body of a fixture: GitHub, and nothing of it in the environment."""
+    for name in ("GH_TOKEN", "GITHUB_TOKEN", "GITHUB_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    double = GitHub(contract.load(), TOKEN)
+    yield double
+    double.close()
+
+
+def channel(github: GitHub, **options: Any) -> dict[str, Any]:
+    return {"github": {"repository": APP, "token": TOKEN, "api_url": github.url, **options}}
+
+
+def issues(github: GitHub) -> list[Issue]:
+    return github.issues.of.get(APP, [])
+
+
+def only_issue(github: GitHub) -> Issue:
+    (issue,) = issues(github)
+    return issue
+
+
+def writes(github: GitHub) -> list[str]:
+    """The requests that change something, since this was asked the last time."""
+    changing = [one for one in github.requests if one.method != "GET"]
+    github.requests.clear()
+    return [f"{one.method} {one.path.rpartition('/issues')[2]}".strip() for one in changing]
 
 
 def looked(

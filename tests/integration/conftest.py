@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.objects import TABLE
+from tests.runs import perform
 from tests.servers import Database, Server
 from tests.tables import MAKE_CROWD
 
@@ -23,6 +26,16 @@ def crowd(server: Server) -> Database:
     made.sql("CREATE SCHEMA many")
     made.sql(MAKE_CROWD)
     return made
+
+
+@pytest.fixture(scope="module")
+def kept(server: Server) -> Iterator[Database]:
+    """A database with a history, for tests of alerts: each is about a name of its own."""
+    made = server.create_database()
+    made.sql("CREATE TABLE t (id int)")
+    perform("analyze", made.dsn, tables=["t"])
+    yield made
+    made.close()
 
 
 @pytest.fixture
