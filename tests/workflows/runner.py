@@ -154,7 +154,12 @@ class _Running:
         inside = Contexts(
             {**contexts.known, **more, "github": {**self.github(scope), "token": job.token}}, contexts.language
         )
-        place = Place(self._workspace(), self._variables_of_runner(scope), tuple(filter(None, secrets.values())))
+        place = Place(
+            self._folder("workspace"),
+            self._folder("home"),
+            self._variables_of_runner(scope),
+            tuple(filter(None, secrets.values())),
+        )
         at = Surroundings(
             {one.name: one for one in [self.actions.repository, *self.actions.others]},
             self.actions.repository.name,
@@ -270,8 +275,8 @@ class _Running:
             return {}
         return {**self.actions.repository.variables, **(environment.variables if environment else {})}
 
-    def _workspace(self) -> Path:
-        directory = self.actions.directory / f"workspace-{uuid.uuid4().hex[:8]}"
+    def _folder(self, name: str) -> Path:
+        directory = self.actions.directory / f"{name}-{uuid.uuid4().hex[:8]}"
         directory.mkdir(parents=True)
         return directory
 

@@ -35,6 +35,7 @@ class Place:
     """What the steps of a job share: the folder, what earlier steps have put into PATH and environment, what is secret."""
 
     workspace: Path
+    home: Path  # empty at first, as the whole machine is new
     github: Mapping[str, str]  # the runner's own variables
     secrets: tuple[str, ...]
     exported: dict[str, str] = field(default_factory=dict)
@@ -95,8 +96,6 @@ class Shell:
         self.seconds = seconds
         self.first = first
         self.pretended = pretended
-        self.home = directory / "home"
-        self.home.mkdir(parents=True, exist_ok=True)
 
     def perform(self, job: Job, step: Step, place: Place, settings: Mapping[str, Any]) -> None:
         """Run it, then read what it wrote."""
@@ -127,7 +126,7 @@ class Shell:
         usual = [str(Path(sys.executable).resolve().parent), "/usr/local/bin", "/usr/bin", "/bin"]
         return {
             "CI": "true",
-            "HOME": str(self.home),
+            "HOME": str(place.home),
             "LANG": "C.UTF-8",
             "PATH": os.pathsep.join([*map(str, self.first), *reversed(place.path), *usual]),
             **step.environment,

@@ -33,7 +33,8 @@ class Site:
 
     checkout: Checkout
     directory: Path
-    api: GitHub | None = None
+    api: GitHub | None = None  # takes the tokens of jobs
+    api_url: str = ""  # of an API that takes another token
     secrets: dict[str, str] = field(default_factory=dict)  # of the environment production
     variables: dict[str, str] = field(default_factory=dict)
     environments: dict[str, Environment] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Site:
         repository.environments = {"production": production, **self.environments}
         performer = Shell(self.directory, cancel, **self.shell)
         made = Actions(language.load(), repository, self.directory, performer=performer)
+        made.api_url = self.api_url or made.api_url
         if self.api is not None:
             made.api_url, made.grant = self.api.url, self._grant
         return made
