@@ -129,6 +129,9 @@ def _install(modules: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(LOCK, work)
     try:
+        version = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout
+        if int(version.lstrip("v").partition(".")[0]) < 20:
+            raise OSError(f"Node is {version.strip()}, and 20 is the oldest that has what they need")
         # With a cache of its own: npm fails where the home cannot be written.
         command = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(work / "npm")]
         subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=240)
