@@ -53,8 +53,8 @@ endef
 
 stage = @printf '\n=== %s ===\n' '$(1)'
 
-# Tests start make themselves: they must not inherit the options of this one.
-clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
+# Tests start make themselves: they must not inherit the options of this one. What they break on purpose is not for GitHub to show.
+clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY
 
 .PHONY: help
 help: ## This list

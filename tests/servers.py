@@ -55,7 +55,9 @@ SETTINGS = {
 def scrub_environment() -> None:
     """Remove everything from the environment that would change what a connection or a playbook does."""
     for name in list(os.environ):
-        if re.match(r"PG|LC_|ANSIBLE_|(DATABASE_URL|TZ|LANGUAGE)$", name):
+        if re.match(
+            r"PG|LC_|(ANSIBLE|GITHUB|GH|RUNNER|FLY|ALERT|MAINTENANCE|VTCHAT)_|(DATABASE_URL|TZ|LANGUAGE)$", name
+        ):
             del os.environ[name]
     os.environ["LANG"] = "C.UTF-8"
 

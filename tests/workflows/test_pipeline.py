@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from tests import matrix
 from tests.checkout import ROOT, Checkout
+from tests.servers import scrub_environment
 from tests.workflows import hub, language, real
 from tests.workflows.records import Job, Step
 from tests.workflows.runner import Actions
@@ -119,6 +121,16 @@ def test_a_failed_stage_is_red_and_does_not_hide_the_others(tmp_path: Path) -> N
     assert run.conclusion == "failure"
     assert run.concurrency == {"group": "ci-refs/heads/main", "cancel-in-progress": False}
     assert [job.id for job in run.jobs if job.result != "success"] == ["stages (lint)"]
+
+
+def test_tests_know_nothing_of_the_runner_that_they_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GitHub, playbooks that fail on purpose would write into the summary of CI, and what they print would be another text."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_REPOSITORY", "RUNNER_TEMP", "FLY_APP"):
+        monkeypatch.setenv(name, "x")
+    scrub_environment()
+    assert not [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "FLY_"))]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^clean_env := .* -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY$", makefile, re.MULTILINE)
 
 
 # --- A release
