@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,6 +83,10 @@ def _without(wanted: Wanted, found: Sequence[Condition]) -> str:
     return "" if wanted.history else NOT_WANTED
 
 
+def _told_bad(known: Known, channel: Channel) -> bool:
+    return RANK[known.channels.get(channel.name, Record()).level] > 0
+
+
 def _counted(found: Sequence[Condition]) -> str:
     bad = [one.key for one in found if one.bad]
     return f" of {', '.join(bad)}" if bad else ""
@@ -102,10 +106,10 @@ class Teller:
 
     def tell(self) -> None:
         """Tell, and remember what was told even if something stops it halfway."""
-        known = self._remembered()
         seen = {one.key: one for one in self.found}
         names = {one.name for one in self.found}
-        keys = [*seen, *(key for key, one in known.items() if key not in seen and one.name in names)]
+        known = self._remembered(seen, names)
+        keys = [*seen, *(key for key in known if key not in seen)]
         changed: dict[str, Known] = {}
         try:
             for key in keys:
@@ -117,14 +121,19 @@ class Teller:
         finally:
             self.memory.keep(changed.values())
 
-    def _remembered(self) -> dict[str, Known]:
-        """What the database and the channels remember, as one."""
-        known = dict(self.memory.known)
+    def _remembered(self, seen: Mapping[str, Condition], names: Collection[str]) -> dict[str, Known]:
+        """What the database and the channels remember of these, as one."""
+        known = {key: one for key, one in self.memory.known.items() if one.name in names}
         for channel in self.wanted.channels:
             try:
                 for one in channel.remembered():
-                    both = merged(known.get(one.key), one)
-                    known.update({one.key: both} if both else {})
+                    if one.name in names:
+                        known[one.key] = merged(known.get(one.key), one)
+                bad = {key for key, one in seen.items() if one.bad}
+                for key in sorted(bad | {key for key, one in known.items() if _told_bad(one, channel)}):
+                    found = channel.recall(key)
+                    if found:
+                        known[key] = merged(known.get(key), found)
             except MaintenanceError as error:
                 self.down[channel.name] = str(error)
         return known
@@ -141,8 +150,6 @@ class Teller:
         """Tell one channel; what it was told last, None where that is nothing."""
         record = known.channels.get(channel.name)
         try:
-            if record is None and RANK[known.level] and channel.name not in self.down:
-                record = channel.recall(known.key)
             verb = decide(known.level, record, seen, self.memory.now, self.wanted.remind)
             now = after(verb, record, known.level, self.memory.now, record.ref if record else 0)
             notice = self._notice(verb, known, channel, now)

@@ -102,10 +102,10 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
-def merged(one: Known | None, other: Known | None) -> Known | None:
+def merged(one: Known | None, other: Known) -> Known:
     """Two memories of one condition as one: of each channel, what it was told last."""
-    if one is None or other is None:
-        return one or other
+    if one is None:
+        return other
     channels = dict(one.channels)
     for name, record in other.channels.items():
         mine = channels.get(name)

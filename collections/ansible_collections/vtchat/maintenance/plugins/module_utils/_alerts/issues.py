@@ -69,12 +69,14 @@ class Issues:
         self._open = self._listed("open", PAGE * MOST_PAGES)
         return [self._own(issue) for issue in self._open.values()]
 
-    def recall(self, key: str) -> Record | None:
+    def recall(self, key: str) -> Known | None:
         """What a closed issue says of a condition that has no open one. Raises MaintenanceError."""
+        if digest(key) in self._open:
+            return None
         if self._closed is None:
             self._closed = self._listed("closed", MOST_CLOSED)
         issue = self._closed.get(digest(key))
-        return self._own(issue).channels[self.name] if issue else None
+        return self._own(issue) if issue else None
 
     def outdated(self, notice: Notice) -> bool:
         """Whether an open issue says something else than it would now."""

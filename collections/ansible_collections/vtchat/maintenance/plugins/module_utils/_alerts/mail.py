@@ -53,7 +53,7 @@ class Mail:
         """What was sent cannot be read again."""
         return []
 
-    def recall(self, key: str) -> Record | None:
+    def recall(self, key: str) -> Known | None:
         """Nothing, likewise."""
         return None
 

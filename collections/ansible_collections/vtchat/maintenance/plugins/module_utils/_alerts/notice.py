@@ -105,8 +105,8 @@ class Channel(Protocol):
     def remembered(self) -> list[Known]:
         """What the channel itself remembers of what it was told. Raises MaintenanceError."""
 
-    def recall(self, key: str) -> Record | None:
-        """What it was told of a condition that nobody else remembers. Raises MaintenanceError."""
+    def recall(self, key: str) -> Known | None:
+        """What it remembers of a condition that is not among ``remembered``: it was over, or put away. Raises MaintenanceError."""
 
     def outdated(self, notice: Notice) -> bool:
         """Whether what it has told before reads differently now."""

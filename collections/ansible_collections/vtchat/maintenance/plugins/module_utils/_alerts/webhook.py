@@ -45,7 +45,7 @@ class Webhook:
         """A webhook answers nothing that could be read again."""
         return []
 
-    def recall(self, key: str) -> Record | None:
+    def recall(self, key: str) -> Known | None:
         """Nothing, likewise."""
         return None
 
