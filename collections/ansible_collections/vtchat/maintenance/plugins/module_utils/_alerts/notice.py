@@ -106,7 +106,7 @@ class Channel(Protocol):
         """What the channel itself remembers of what it was told. Raises MaintenanceError."""
 
     def recall(self, key: str) -> Known | None:
-        """What it remembers of a condition that is not among ``remembered``: it was over, or put away. Raises MaintenanceError."""
+        """What it remembers of a condition that is not ``remembered``: it was over, or put away. Raises MaintenanceError."""
 
     def outdated(self, notice: Notice) -> bool:
         """Whether what it has told before reads differently now."""
