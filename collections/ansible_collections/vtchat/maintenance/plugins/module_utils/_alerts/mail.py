@@ -45,7 +45,7 @@ class Mail:
         self._network = network
         self._hidden = hidden
         self._port = options["port"] or PORTS[options["tls"]]
-        self._to = [address.strip() for address in options["to"]]
+        self._to = _addresses(options["to"])
         self.name = f"mail:{digest(' '.join([options['host'], *sorted(self._to)]))[:12]}"
         self.label = f"mail to {self._to[0]}" + (f" and {len(self._to) - 1} more" if len(self._to) > 1 else "")
 
@@ -109,10 +109,11 @@ def written(notice: Notice, sender: str, to: list[str]) -> EmailMessage:
 
 def _faults(options: Mapping[str, Any]) -> list[str]:
     faults = []
-    for option, addresses in (("from", [options["from"]]), ("to", options["to"])):
+    to = _addresses(options["to"])
+    for option, addresses in (("from", [options["from"]]), ("to", to)):
         faults += [f"mail.{option}: {clean(one)} is not an address such as team@example.com"
                    for one in addresses if not _is_address(one.strip())]  # fmt: skip
-    faults += [] if options["to"] else ["mail.to: there are no addresses"]
+    faults += [] if to else ["mail.to: there are no addresses"]
     if bool(options["username"]) != bool(options["password"]):
         faults.append("mail.username: it and password need each other")
     if options["tls"] == "none" and not is_loopback(options["host"]):
@@ -120,6 +121,11 @@ def _faults(options: Mapping[str, Any]) -> list[str]:
     if options["port"] is not None and not 0 < options["port"] < 65536:
         faults.append("mail.port: it is a number from 1 to 65535")
     return faults
+
+
+def _addresses(given: list[str]) -> list[str]:
+    """Those of a list that may have been made of a text with commas."""
+    return [address.strip() for address in given if address.strip()]
 
 
 def _is_address(text: str) -> bool:

@@ -66,13 +66,15 @@ def hidden(options: Mapping[str, Any]) -> Hidden:
     """What no message may show of these options, whatever is in them."""
     url = str(options.get("url") or "").strip()
     headers = options.get("headers")
-    secrets = [url, *(str(value) for value in headers.values())] if isinstance(headers, Mapping) else [url]
+    # Words like "production" are values of headers as well, and stand in messages.
+    values = [str(value) for value in headers.values() if value] if isinstance(headers, Mapping) else []
+    secrets = [url] if url else []
     try:
         parts = urlsplit(url)
     except ValueError:
-        return hide(filter(None, secrets))
+        return hide(secrets, passwords=values)
     secrets += [text for text in (parts.path, parts.query, f"{parts.path}?{parts.query}") if len(text) >= HIDDEN_PATH]
-    return hide(filter(None, secrets))
+    return hide(secrets, passwords=values)
 
 
 def _parts(url: str) -> Any:
