@@ -286,6 +286,17 @@ def test_what_is_wrong_with_the_place_is_said(
     assert said in reasons(result)
 
 
+def test_a_channel_that_would_fail_is_told_of_before_it_matters(github: GitHub, kept: Database) -> None:
+    github.token = "another"  # that of the options has expired
+    well = tell(kept.dsn, "expired", looked(CHECK), channels=[channel(github)])
+    assert (well["status"], well["actions"]) == ("ok", [])
+    assert well["warnings"] == [
+        f"github {APP}: GitHub does not accept the token, it is wrong, revoked or expired: 401 Bad credentials"
+    ]
+    bad = tell(kept.dsn, "expired", looked(CHECK, WARNING), channels=[channel(github)])
+    assert (outcomes(bad), bad["warnings"]) == ([(CHECK, "deferred")], [])
+
+
 def test_a_label_that_may_not_be_set_is_said(github: GitHub, kept: Database) -> None:
     github.issues.may_label = False
     result = tell(kept.dsn, "label", looked(CHECK, WARNING), channels=[channel(github)])

@@ -59,6 +59,7 @@ def perform(
             teller = Teller(wanted, check, memory, found)
             teller.tell()
             result.server, result.actions, result.diff = memory.server, teller.actions, teller.diff
+            result.warnings += teller.silent()
     except Contended as error:
         result.warnings.append(f"nobody is told of anything now, the next time does it: {error}")
         return result
@@ -120,6 +121,12 @@ class Teller:
                     changed[key] = after_all
         finally:
             self.memory.keep(changed.values())
+
+    def silent(self) -> list[str]:
+        """Which channels are down that were to be told nothing: nobody would notice until it matters."""
+        late = {one["channel"] for one in self.actions if one["outcome"] == DEFERRED}
+        return [f"{channel.label}: {self.down[channel.name]}" for channel in self.wanted.channels
+                if channel.name in self.down and channel.label not in late]  # fmt: skip
 
     def _remembered(self, seen: Mapping[str, Condition], names: Collection[str]) -> dict[str, Known]:
         """What the database and the channels remember of these, as one."""
