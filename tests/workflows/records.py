@@ -76,6 +76,7 @@ class Job:
     runs_on: Any = ""
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
+    orphans: list[str] = field(default_factory=list)  # what was still running when the job had ended
     token: str = ""
 
     def step(self, name: str) -> Step:

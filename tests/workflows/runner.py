@@ -146,34 +146,31 @@ class _Running:
         job.token = self.actions.grant(job.permissions)
         secrets = self._secrets(scope, environment, job.token)
         more = {
+            "github": {**self.github(scope), "token": job.token},
             "secrets": secrets,
             "vars": self._variables(environment),
             "job": self._job_context(scope),
             "runner": runner_context(self.actions.directory),
         }
-        inside = Contexts(
-            {**contexts.known, **more, "github": {**self.github(scope), "token": job.token}}, contexts.language
-        )
-        place = Place(
-            self._folder("workspace"),
-            self._folder("home"),
-            self._variables_of_runner(scope),
-            tuple(filter(None, secrets.values())),
-        )
-        at = Surroundings(
+        at = self._surroundings(scope, job, tuple(filter(None, secrets.values())))
+        inside = Contexts({**contexts.known, **more}, contexts.language)
+        JobRunner(inside, scope.workflow, job_id, self.actions.performer).run(at)
+        if isinstance(self.actions.performer, Shell):
+            job.orphans = self.actions.performer.end_orphans()
+        self.cancelled = self.cancelled or at.place.cancelled
+        return job.result, job.outputs
+
+    def _surroundings(self, scope: Scope, job: Job, secrets: tuple[str, ...]) -> Surroundings:
+        """A new machine."""
+        return Surroundings(
             {one.name: one for one in [self.actions.repository, *self.actions.others]},
             self.actions.repository.name,
             self.event,
             self.run,
             job,
-            place,
+            Place(self._folder("workspace"), self._folder("home"), self._variables_of_runner(scope), secrets),
             self.actions.directory,
         )
-        JobRunner(inside, scope.workflow, job_id, self.actions.performer).run(at)
-        if isinstance(self.actions.performer, Shell):
-            self.actions.performer.end_orphans()
-        self.cancelled = self.cancelled or place.cancelled
-        return job.result, job.outputs
 
     def _call(
         self, scope: Scope, job_id: str, settings: dict[str, Any], contexts: Contexts

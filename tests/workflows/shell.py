@@ -96,6 +96,7 @@ class Shell:
         self.seconds = seconds
         self.first = first
         self.pretended = pretended
+        self._left: list[subprocess.Popen[bytes]] = []
 
     def perform(self, job: Job, step: Step, place: Place, settings: Mapping[str, Any]) -> None:
         """Run it, then read what it wrote."""
@@ -108,18 +109,16 @@ class Shell:
         shell = SHELLS[settings.get("shell", "")].replace("{0}", shlex.quote(str(script)))
         cwd = place.workspace / settings.get("working-directory", "")
         environment = self._environment(job, step, place, files)
-        with subprocess.Popen(
+        process = subprocess.Popen(
             shlex.split(shell),
             cwd=cwd,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
             start_new_session=True,
-        ) as process:
-            self._wait(process, step, place)
+        )
+        self._wait(process, step, place)
         return self._read(step, place, files)
 
     def _environment(self, job: Job, step: Step, place: Place, files: Files) -> dict[str, str]:
@@ -139,26 +138,30 @@ class Shell:
             **{name: str(path) for name, path in files.paths.items()},
         }
 
-    def _wait(self, process: subprocess.Popen[str], step: Step, place: Place) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], step: Step, place: Place) -> None:
         deadline = time.monotonic() + self.seconds
         cancel = self.cancel if self.cancel and self.cancel.step == step.name else None
         while True:
             try:
-                step.output, _nothing = process.communicate(timeout=0.1 if cancel else self.seconds)
+                output, _nothing = process.communicate(timeout=0.1 if cancel else self.seconds)
                 break
             except subprocess.TimeoutExpired:
                 if cancel and cancel.when():
                     place.cancelled = True
-                    step.output = self._end(process, cancel)
+                    output = self._end(process, cancel)
                     break
                 if time.monotonic() > deadline:
                     self._end(process, Cancel(step.name, lambda: True, (0, 0, 0)))
+                    self.end_orphans()
                     raise
+        step.output = output.decode("utf-8", "replace")
         step.exit_code = process.returncode
 
-    def _end(self, process: subprocess.Popen[str], cancel: Cancel) -> str:
-        """What the runner does: signals to the shell alone, which does not pass them on; then the tree that hangs on it."""
-        output = None
+    def _end(self, process: subprocess.Popen[bytes], cancel: Cancel) -> bytes:
+        """What the runner does: signals to the shell alone, which does not pass them on; then the tree that hangs on it.
+
+        Whatever is left after that goes on until the job ends, with its output open.
+        """
         for number, seconds in zip((signal.SIGINT, signal.SIGTERM), cancel.waits[:2], strict=True):
             process.send_signal(number)
             try:
@@ -169,11 +172,10 @@ class Shell:
         else:
             _kill_tree(process.pid)
         try:
-            output, _nothing = process.communicate(timeout=cancel.waits[2])
-        except subprocess.TimeoutExpired:
-            self.end_orphans()
-            output, _nothing = process.communicate(timeout=10)
-        return output
+            return process.communicate(timeout=cancel.waits[2])[0]
+        except subprocess.TimeoutExpired as error:
+            self._left.append(process)
+            return error.output or b""
 
     def end_orphans(self) -> list[str]:
         """At the end of a job: kill what it has left behind, found by the variable that only its processes have."""
@@ -186,6 +188,9 @@ class Shell:
                     os.kill(int(entry.name), signal.SIGKILL)
             except (OSError, ProcessLookupError):
                 continue
+        for process in self._left:
+            process.communicate(timeout=10)
+        self._left.clear()
         return killed
 
     def _read(self, step: Step, place: Place, files: Files) -> None:

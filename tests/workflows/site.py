@@ -62,6 +62,8 @@ class Site:
         """What the event makes of the workflow."""
         run = self.actions(cancel).run(path, event)
         assert run is not None
+        left = [job.orphans for job in run.jobs if job.orphans]
+        assert bool(left) == (cancel is not None), "only what is cancelled leaves something behind"
         return run
 
     def maintain(self, event: Event, cancel: Cancel | None = None) -> Run:

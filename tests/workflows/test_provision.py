@@ -58,7 +58,8 @@ def test_review_shows_a_strangers_change_on_a_server_of_its_own(site: Site) -> N
     assert "<img" not in outside, "what is in a block of code is no markup"
     assert outside.count("<details>") == outside.count("</details>") == 1
     assert not list(site.directory.rglob("title")) + list(site.directory.rglob("head"))
-    # Nothing was changed, and nothing is left that runs
+    # Nothing is left that runs
+    assert job.orphans == []
     assert not (site.checkout.directory / ".embedded" / "data" / "postmaster.pid").exists()
 
 
@@ -72,6 +73,7 @@ def test_review_of_what_does_not_work_is_red(site: Site) -> None:
     assert job.step("Show what would change").outcome == "failure"
     assert any("idd" in message for message in job.told("error"))
     assert job.step("Stop the server").outcome == "success"
+    assert job.orphans == []
 
 
 def test_push_changes_development_and_then_production_and_a_failure_stops_in_between(

@@ -234,6 +234,7 @@ def test_cancelled_step_is_ended_and_its_orphans_too(github: Actions, tmp_path: 
     assert "not reached" not in job.output
     assert job.ran == ["It", "Afterwards"]
     assert run.conclusion == "cancelled"
+    assert job.orphans == ["sleep 60 "]
     runs.until(lambda: ended(int(started.read_text())))
 
 
