@@ -102,6 +102,15 @@ def wait_a_week(database: Database) -> None:
     database.close_connection()
 
 
+def hostile_index(database: Database) -> None:
+    """An index that is not valid, with a name that could be a command, markup, or a call to somebody."""
+    name = "a\n::error::injected\r##[error]injected <img> [a](b) `c` @octocat"
+    database.sql(SQL("CREATE INDEX {} ON sessions (id)").format(Identifier(name)))
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = "
+                 "(SELECT oid FROM pg_class WHERE relname = %s)", [name])  # fmt: skip
+    database.close_connection()
+
+
 def test_each_trigger_does_what_is_due_and_nothing_twice(half: Site, database: Database) -> None:
     first = maintenance(half.maintain(real.HOURLY))
     assert (first.result, first.environment, first.deployment, first.told("error")) == (
@@ -110,6 +119,7 @@ def test_each_trigger_does_what_is_due_and_nothing_twice(half: Site, database: D
         False,
         [],
     )
+    assert "### [PostgreSQL maintenance](https://github.com/vtchat/maintenance/actions/runs/" in first.summary
     assert "| done | purge | public.sessions | 3 000 rows |" in first.summary.replace("\u202f", " ")
     done = [("hourly", "ok"), ("weekly", "ok")]
     assert history(database) == done, "no weekly run is known since the last Sunday"
@@ -122,6 +132,7 @@ def test_each_trigger_does_what_is_due_and_nothing_twice(half: Site, database: D
     wait_a_week(database)
     late = maintenance(half.maintain(real.HOURLY))
     assert late.result == "success"
+    assert "ok 2 of the last 2; median" in late.summary, "the trend of the weekly plan"
     assert history(database)[3:] == done, "what was missed is caught up"
 
 
@@ -151,6 +162,7 @@ def test_somebody_is_told_when_it_changes_and_by_all_channels(site: Site, databa
         assert monitor.heard()[-4:] == ["hourly/start", "hourly", "weekly/start", "weekly"]
 
         wait_a_week(database)
+        hostile_index(database)
         critical = site.maintain(by_hand("health"))
         assert [(job.id, job.result) for job in critical.jobs] == [(MAINTENANCE, "skipped"), (HEALTH, "failure")]
         job = critical.job(HEALTH)
@@ -160,6 +172,9 @@ def test_somebody_is_told_when_it_changes_and_by_all_channels(site: Site, databa
         assert site.issues()[OVERDUE].labels == ["database-maintenance"]
         assert job.permissions == {"contents": "read", "issues": "write"}
         told = len(hooks.got["slack"])
+        assert any("injected" in message for message in job.told("warning") + job.told("error"))
+        assert not [message for message in job.told("warning") + job.told("error") if message.startswith("injected")]
+        assert not [text for text in ("<img", "[a](b)", "`c`", "\n::", " @octocat") if text in job.summary]
 
         caught_up = site.maintain(real.HOURLY)
         assert results(caught_up) == ["success", "success"]
