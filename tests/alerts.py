@@ -31,6 +31,10 @@ HOSTILE = (
 
 APP = "example/app"
 CHECK = "expired-rows"
+NOWHERE = "postgresql://u@127.0.0.1:9/app"
+GITHUB = {"repository": "example/app", "token": TOKEN}
+WEBHOOK = {"url": "https://hooks.example.com/services/SECRETzq7"}
+MAIL = {"host": "smtp.example.com", "to": ["a@example.com"], "from": "b@example.com"}
 
 
 def github_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:

@@ -38,7 +38,7 @@ def found(level: str | None) -> list[dict[str, Any]]:
 
 
 @given(st.lists(STEP, min_size=1, max_size=7), st.sampled_from([INFO, WARNING, CRITICAL]))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_in_the_end_everybody_knows(kept: Database, course: list[tuple[Any, ...]], last: str) -> None:
     name = f"course {next(NUMBER)}"
     with closing(GitHub(contract.load(), TOKEN)) as github, closing(Hooks()) as hooks:

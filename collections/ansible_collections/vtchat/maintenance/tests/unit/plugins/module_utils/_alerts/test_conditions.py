@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.conditions import (
@@ -164,6 +164,7 @@ RESULT = st.fixed_dictionaries(
 
 
 @given(st.lists(RESULT, max_size=3))
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_whatever_somebody_registers_makes_clean_conditions(results: list[dict[str, Any]]) -> None:
     for one in conditions(results):
         assert isinstance(one, Condition)

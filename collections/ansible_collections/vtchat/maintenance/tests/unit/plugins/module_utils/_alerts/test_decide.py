@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._alerts.conditions import RANK, Condition, Fact
@@ -160,6 +160,7 @@ def test_what_somebody_has_changed_is_nothing(change: dict[str, Any]) -> None:
         max_size=30,
     )
 )
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_whatever_happens_a_channel_is_told_each_change_once(course: list[tuple[str | None, bool, float]]) -> None:
     now, state, record = NOW, None, None
     told: list[tuple[float, str, str]] = []  # (when, verb, level) of messages
