@@ -221,10 +221,10 @@ def _passwords(secret: str) -> set[str]:
 
 def _kill_tree(pid: int) -> None:
     """Kill a process and all that hang on it, children first."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    children = [child for child, parent in parents if parent == pid]
-    for child in children:
-        _kill_tree(child)
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # After the name in parentheses: the state, then the parent
+            if int(entry.read_text(encoding="utf-8").rpartition(")")[2].split()[1]) == pid:
+                _kill_tree(int(entry.parent.name))
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

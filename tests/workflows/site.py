@@ -90,14 +90,10 @@ def by_hand(kind: str = "hourly", check: bool = False) -> Event:
     return hub.dispatch(maintenance_type=kind, check=str(check).lower())
 
 
-def provisioned(server: Server, site: Site) -> Database:
-    """A database with VTChat's objects, installed by the workflow that installs them: a template for those of the tests."""
+def provisioned(server: Server, checkout: Checkout) -> Database:
+    """A database with VTChat's objects, and nothing done yet: a template for those of the tests."""
     database = server.create_database(server.vtchat_template())
-    owner = Environment({"DATABASE_URL": database.dsn})
-    site.environments = {"development": owner, "production-provisioning": owner}
-    run = site.run(real.PROVISION, hub.push(changed=["sql/objects.yml"]))
-    assert run.conclusion == "success", [step.output for _job, step in run.steps()]
-    database.close_connection()
+    checkout.run("make provision INVENTORY=production", DATABASE_URL=database.dsn)
     return database
 
 

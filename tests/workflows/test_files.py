@@ -248,6 +248,20 @@ def looks(run: Run, event: Event) -> None:
             assert step.script
 
 
+@pytest.mark.parametrize("of_environment", ["", "secret of production"])
+def test_secret_of_the_environment_goes_first_and_one_of_the_repository_does(
+    of_environment: str, tmp_path: Path
+) -> None:
+    repository = real.repository(ROOT)
+    repository.secrets = {"DATABASE_URL": "secret of the repository"}
+    own = {"DATABASE_URL": of_environment} if of_environment else {}
+    repository.environments = {"production": Environment(own)}
+    run = Actions(language.load(), repository, tmp_path).run(real.DATABASE, real.HOURLY)
+    assert run is not None
+    seen = {step.environment["DATABASE_URL"] for _job, step in run.steps() if step.script}
+    assert seen == {of_environment or "secret of the repository"}
+
+
 def test_health_is_looked_at_when_the_maintenance_has_failed_and_not_when_it_was_cancelled(tmp_path: Path) -> None:
     run = start(real.DATABASE, real.HOURLY, tmp_path, "Maintain")
     assert run.job(f"{P}health").ran == run.job(f"{P}health").ran != []

@@ -48,7 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="module")
 def template(server: Server, shared: Site) -> Iterator[Database]:
     """A database with VTChat's objects; it has never been maintained."""
-    database = provisioned(server, shared)
+    database = provisioned(server, shared.checkout)
     yield database
     database.close()
 
