@@ -235,10 +235,10 @@ faults := $(faults)$(if $(unknown),$(newline)there is no option $(unknown); $(us
 faults := $(faults)$(foreach name,$(filter $(OPTIONS),$(typed)),$(foreach goal,$(filter-out $(TAKES_$(name)),$(filter $(targets),$(goals))),$(newline)$(goal) does not take $(name)))
 
 # These become words of a shell. A dollar sign would make make itself look for a variable, so the text is looked at as it was typed.
-unquotable = $(strip $(foreach character,$$ ` " \,$(findstring $(character),$(value $(1))))$(if $(findstring $(newline),$(value $(1))),line break))
+unquotable = $(strip $(foreach character,$$ ` " ' \,$(findstring $(character),$(value $(1))))$(if $(findstring $(newline),$(value $(1))),line break))
 wrong := $(foreach name,INVENTORY LIMIT PLAN TAG CORE,$(if $(filter $(name),$(typed)),$(if $(call unquotable,$(name)),$(name))))
 ifneq ($(strip $(wrong)),)
-$(error nothing was done: $(strip $(wrong)) must have no $$, `, ", \ or line break in it)
+$(error nothing was done: $(strip $(wrong)) must have no $$, `, ", ', \ or line break in it)
 endif
 
 # From the environment they are refused where they would count: a variable lying about must not choose a database or make a

@@ -58,6 +58,8 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         ({NAME: {"plan": "always", "window": closed}}, "always", "ok", "1 unchanged"),
         ({NAME: {"transport": "endpoint", **ENDPOINT}, "vars": {"maintenance_window": closed}}, "hourly", "skipped", "opens at "),
         ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "nightly"}}, "nightly", "skipped", "it opens at "),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health"}}, "health", "skipped", "only the application reaches"),
+        ({NAME: {"plan": "health"}}, "health", "ok", "health: 1 unchanged"),
         ({NAME: {"plan": "sundays"}}, "sundays", "ok", "1 unchanged"),
         ({NAME: {"plan": "sundays"}, **auto}, "sundays", "skipped", "not due: "),
         ({NAME: {"plan": "sundays", "transport": "endpoint", **ENDPOINT}, **auto}, "sundays", "skipped", "not due: "),

@@ -15,7 +15,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import PE
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import due, hours, plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.listener import listener
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, SKIPPED, Result
 from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import read_schedule
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_window
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
@@ -40,10 +40,10 @@ class ActionModule(DatabaseAction):
         transport = self._option("transport", task_vars) or "direct"
         if transport not in ("direct", "endpoint"):
             raise OptionError([f"{self._called('transport')}: it must be direct or endpoint, and it is {transport}"])
-        label = self._called("plans")
-        checked = plan_check.plan_info(
-            {"plans": self._option("plans", task_vars), "name": name, "transport": transport, "label": label}
-        )
+        label, plans = self._called("plans"), self._option("plans", task_vars)
+        if transport == "endpoint" and name in plan_check.BUILT_IN and name not in (plans or ()):
+            return self._out_of_reach(name)
+        checked = plan_check.plan_info({"plans": plans, "name": name, "transport": transport, "label": label})
         if checked.get("failed"):
             raise OptionError(checked["errors"])
         plan = {"plan": name, **checked["plan"]}
@@ -58,6 +58,14 @@ class ActionModule(DatabaseAction):
             return self._perform("run", {**plan, **_stated(given)}, task_vars)
         except OptionError as error:
             raise OptionError([self._placed(fault, f"{label}.{name}.") for fault in error.errors]) from None
+
+    def _out_of_reach(self, plan: str) -> dict[str, Any]:
+        """The result of a plan that nobody has written and that no application does."""
+        message = (
+            f"the plan {plan} looks at the database itself, and only the application reaches that "
+            f"({self._called('transport')}=endpoint): nothing was done"
+        )
+        return Result(plan, self._task.check_mode, status=SKIPPED, message=message).as_dict()
 
     def _by_endpoint(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The application does its own maintenance."""

@@ -18,7 +18,8 @@ description:
     connection, user or interpreter ask for it.
 options:
   plan:
-    description: Name of the plan, a key of O(plans). V(health) is there without being one, with the step C(health_info) alone.
+    description: Name of the plan, a key of O(plans). V(health) is there without being one, with the step C(health_info) alone,
+      for O(transport=direct); with V(endpoint) it is V(skipped).
     type: str
     default: hourly
   plans:
