@@ -66,7 +66,15 @@ FOR_PLAYBOOKS = {
     "TAG=v1.0.0": "does not take TAG",
 }
 # A shell, or make itself, would do something with these. They are refused before anything looks at them.
-ACTIVE = ("$(shell touch pwned)", "$$(touch pwned)", "`touch pwned`", 'a";touch pwned;"', "a\\", "a\ntouch pwned", "a' x=1")
+ACTIVE = (
+    "$(shell touch pwned)",
+    "$$(touch pwned)",
+    "`touch pwned`",
+    'a";touch pwned;"',
+    "a\\",
+    "a\ntouch pwned",
+    "a' x=1",
+)
 
 
 @pytest.fixture(scope="module")
