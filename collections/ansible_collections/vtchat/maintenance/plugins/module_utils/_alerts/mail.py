@@ -24,17 +24,15 @@ from .._hosts import is_loopback
 from .._masking import Hidden
 from .._services.http import Network
 from .conditions import digest
-from .decide import Known, Record
-from .notice import Notice, NotTold, Told
+from .decide import Record
+from .notice import Notice, NotTold, OneWay, Told
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 LONGEST_SUBJECT = 180
 
 
-class Mail:
+class Mail(OneWay):
     """One message for each notice, to all recipients, over a connection of its own."""
-
-    edits = False
 
     def __init__(self, options: Mapping[str, Any], network: Network, hidden: Hidden) -> None:
         """Raises OptionError with every fault."""
@@ -48,18 +46,6 @@ class Mail:
         self._to = _addresses(options["to"])
         self.name = f"mail:{digest(' '.join([options['host'], *sorted(self._to)]))[:12]}"
         self.label = f"mail to {self._to[0]}" + (f" and {len(self._to) - 1} more" if len(self._to) > 1 else "")
-
-    def remembered(self) -> list[Known]:
-        """What was sent cannot be read again."""
-        return []
-
-    def recall(self, key: str) -> Known | None:
-        """Nothing, likewise."""
-        return None
-
-    def outdated(self, notice: Notice) -> bool:
-        """What was sent stays as it is."""
-        return False
 
     def tell(self, notice: Notice, record: Record | None, remind: float) -> Told:
         """Send it. Raises NotTold."""

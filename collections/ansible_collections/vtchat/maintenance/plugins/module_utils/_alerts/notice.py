@@ -115,6 +115,24 @@ class Channel(Protocol):
         """Tell; remind: seconds within which what comes again is the same as before. Raises NotTold."""
 
 
+class OneWay:
+    """What channels have in common that answer nothing which could be read again: what was sent stays as it is."""
+
+    edits = False
+
+    def remembered(self) -> list[Known]:
+        """Nothing."""
+        return []
+
+    def recall(self, key: str) -> Known | None:
+        """Nothing, likewise."""
+        return None
+
+    def outdated(self, notice: Notice) -> bool:
+        """Never."""
+        return False
+
+
 def moment(seconds: float) -> str:
     """A moment for people."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

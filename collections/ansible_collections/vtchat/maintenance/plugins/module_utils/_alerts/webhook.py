@@ -16,19 +16,17 @@ from .._errors import OptionError
 from .._masking import Hidden, hide
 from .._services.http import Client, HttpError, Network
 from .conditions import digest
-from .decide import Known, Record
+from .decide import Record
 from .formats import FORMATS
-from .notice import Notice, NotTold, Told
+from .notice import Notice, NotTold, OneWay, Told
 
 # With these a message is refused for what is in it; everything else stands in the way of all.
 ONE_MESSAGE = (400, 413, 422)
 HIDDEN_PATH = 8  # a shorter path is no secret: masking it would mask ordinary words
 
 
-class Webhook:
+class Webhook(OneWay):
     """The address is the secret of most services: neither messages nor the memory hold it."""
-
-    edits = False
 
     def __init__(self, options: Mapping[str, Any], network: Network, hidden: Hidden) -> None:
         """Raises OptionError."""
@@ -40,18 +38,6 @@ class Webhook:
         self._client = Client(base, hidden=hidden, headers=_headers(headers), network=network, option="webhook.url")
         self.name = f"webhook:{digest(url)[:12]}"
         self.label = f"{options['format']} webhook at {parts.hostname}"
-
-    def remembered(self) -> list[Known]:
-        """A webhook answers nothing that could be read again."""
-        return []
-
-    def recall(self, key: str) -> Known | None:
-        """Nothing, likewise."""
-        return None
-
-    def outdated(self, notice: Notice) -> bool:
-        """What was sent stays as it is."""
-        return False
 
     def tell(self, notice: Notice, record: Record | None, remind: float) -> Told:
         """Send it. Raises NotTold."""
