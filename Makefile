@@ -107,8 +107,12 @@ setup: ## Make or update .venv; does nothing when it is up to date
 setup-dev: ## The same, with the tools for the tests
 	@PYTHON="$(PYTHON)" CORE="$(CORE)" sh requirements/setup.sh dev
 
+# These use one processor each.
+BESIDE := sanity galaxy molecule
+
 .PHONY: test
-test: lint test-python sanity galaxy molecule ## Everything that CI runs
+test: lint test-python ## Everything that CI runs
+	@$(clean_env) sh tests/beside.sh $(BESIDE)
 	$(call stage,all stages passed)
 
 .PHONY: test-fast

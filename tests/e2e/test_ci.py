@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,7 +37,9 @@ def test_the_matrix_has_all_that_is_supported() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     of_test = re.search(r"^test: (.*?) ##", makefile, re.MULTILINE)
     assert of_test
-    assert json.loads(outputs["stages"]) == of_test[1].split()
+    beside = re.search(r"^BESIDE := (.*)$", makefile, re.MULTILINE)
+    assert beside
+    assert json.loads(outputs["stages"]) == [*of_test[1].split(), *beside[1].split()]
 
 
 def test_locks_of_ansible_core_have_the_release_that_their_name_says() -> None:
@@ -104,3 +107,24 @@ def test_the_programs_are_installed_where_that_is_allowed(tmp_path: Path) -> Non
     done = packages(tmp_path, ["true", "npm", "ip"], CI="true")
     assert done.returncode == 0, done.stderr
     assert "apt-get install -y -qq --no-install-recommends pgbouncer gh" in log.read_text(encoding="utf-8")
+
+
+def beside(directory: Path, *targets: str) -> subprocess.CompletedProcess[str]:
+    (directory / "Makefile").write_text(
+        "good:\n\t@echo good begins; echo good ends\nbad:\n\t@echo it is bad >&2; exit 3\nlast:\n\t@echo last\n",
+        encoding="utf-8",
+    )
+    command = ["sh", str(ROOT / "tests/beside.sh"), *targets]
+    known = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)}
+    return subprocess.run(command, cwd=directory, env=known, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_stages_at_once_say_what_they_say_one_after_the_other(tmp_path: Path) -> None:
+    well = beside(tmp_path, "good", "last")
+    assert (well.returncode, well.stdout, well.stderr) == (0, "good begins\ngood ends\nlast\n", "")
+    ill = beside(tmp_path, "bad", "good", "last")
+    assert ill.returncode == 1
+    assert ill.stderr == "failed: bad\n"
+    assert "it is bad" in ill.stdout
+    assert ill.stdout.endswith("good begins\ngood ends\nlast\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"], "nothing is left"
