@@ -240,3 +240,15 @@ def test_what_is_wrong_is_told_with_all_other_faults(wrong: dict[str, Any], said
     with pytest.raises(OptionError) as refused:
         _edge.validated("run", {"plan": "p", "steps": STEPS, "budget": -1, "dsn": "", **wrong})
     assert any(said in error for error in refused.value.errors)
+
+
+def test_a_database_that_is_ill_is_not_made_well_by_doing_it_again(table: Database) -> None:
+    ill = {"health_info": {"thresholds": {"connections": {"critical": 0}}}}
+    assert ask(table, steps=[*STEPS, ill])["status"] == "failed"
+    assert ask(table, steps=[*STEPS, ill])["status"] == "skipped"
+    assert weekly(table, 1, plan="weekly", steps=[ill])["status"] == "failed"
+    assert weekly(table, 1, plan="weekly", steps=[ill])["status"] == "skipped"
+    # What was to be done has failed: that is tried again.
+    age(table, 60)
+    assert ask(table, steps=[{"analyze": {"tables": ["gone"]}}, ill])["status"] == "failed"
+    assert ask(table, steps=[*STEPS, ill])["status"] == "failed"

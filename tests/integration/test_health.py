@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.runs import perform
-from tests.servers import Database
+from tests.servers import Database, PrivateServer
 
 PURGE = {"purge": {"table": "t", "column": "at"}}
 HEALTH: dict[str, dict[str, Any]] = {"health_info": {}}
@@ -95,14 +95,44 @@ def test_failures_in_a_row(database: Database) -> None:
     assert bad(look(database)) == {}
 
 
+def test_which_runs_count(database: Database) -> None:
+    """Those that have ended and had something to do; abandoned ones have failed."""
+    database.sql(TABLE)
+    hourly(database)
+    perform("run", database.dsn, plan="looks", steps=[HEALTH], every="1h")
+    database.sql(
+        "UPDATE maintenance.run SET retries = 9, started_at = started_at - interval '3 h' WHERE plan = 'looks'"
+    )
+    assert bad(look(database)) == {}, "what only reads is no maintenance"
+    for _number in range(3):
+        hourly(database)
+    failing = (
+        "UPDATE maintenance.run SET status = {} WHERE plan = 'hourly' AND id > (SELECT min(id) FROM maintenance.run)"
+    )
+    database.sql(failing.format("'abandoned'"))
+    assert bad(look(database)) == {"maintenance-failures": "critical"}
+    at_work = (
+        "NULL, finished_at = NULL, backend_pid = a.pid, backend_start = a.backend_start FROM pg_stat_activity AS a"
+    )
+    database.sql(failing.format(at_work) + " AND a.pid = pg_backend_pid()")
+    assert bad(look(database)) == {}, "they have not ended"
+    database.sql("DELETE FROM maintenance.action WHERE run_id > (SELECT min(id) FROM maintenance.run)")
+    database.sql(failing.format("'failed', finished_at = now()"))
+    assert bad(look(database)) == {"maintenance-failures": "critical"}, "they came to nothing"
+
+
 def test_rows_that_are_left_behind(database: Database) -> None:
     database.sql(TABLE)
     database.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1001, 3500) AS n")
     left = perform("purge", database.dsn, table="t", column="at", max_rows=1000)
     assert left["actions"][0]["numbers"]["left"] == 1001, "it is not counted any further"
     assert bad(look(database)) == {"expired-rows": "warning"}
+    hourly(database)
+    assert bad(look(database)) == {}, "what another plan did later counts"
+    assert perform("purge", database.dsn, table="gone", column="at")["status"] == "failed"
+    assert levels(look(database))["expired-rows"] == "unknown"
     perform("purge", database.dsn, table="t", column="at")
-    assert bad(look(database)) == {}
+    assert levels(look(database))["expired-rows"] == "info", "nobody purges the other any more"
 
 
 def test_an_index_that_is_not_valid(database: Database) -> None:
@@ -113,6 +143,29 @@ def test_an_index_that_is_not_valid(database: Database) -> None:
     assert result["findings"][0]["subject"] == "public.t_at_idx"
     with being_built(database):
         assert bad(look(database)) == {}, "whoever builds an index holds this lock on its table"
+
+
+def test_a_partitioned_index_waits_for_its_parts(database: Database) -> None:
+    database.sql(
+        "CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)"
+    )
+    database.sql("CREATE INDEX ON ONLY p (id)")
+    assert database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 1
+    assert bad(look(database)) == {}
+
+
+def test_numbers_of_a_server_of_its_own(private_server: PrivateServer) -> None:
+    private_server.restart(max_connections="30", superuser_reserved_connections="4", reserved_connections="6")
+    database = private_server.create_database()
+    found = {one["check"]: one for one in look(database)["findings"]}
+    # One of ours may still be about to end. Processes of the server itself are more than that.
+    assert 1 <= found["connections"]["evidence"]["used"] <= 2
+    assert found["connections"]["evidence"]["available"] == 20
+    ages = database.sql(
+        "SELECT age(datfrozenxid), mxid_age(datminmxid) FROM pg_database WHERE datname = current_database()"
+    )
+    assert found["multixact-age"]["value"] == ages[0][1] < found["freeze-age"]["value"] <= ages[0][0]
+    database.close()
 
 
 @contextmanager

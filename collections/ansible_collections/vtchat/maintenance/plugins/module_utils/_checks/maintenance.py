@@ -22,14 +22,17 @@ LARGEST_SHARE = 12
 # What is planned by the clock is late after this.
 LATE = 6 * HOUR
 
-# One row a plan. A run whose steps only read does no maintenance: that it fails says that the database is ill, and not that the
-# maintenance is. So does a failed step of that kind in another run. to_jsonb: older histories have fewer columns.
-RUNS = """
-WITH ended AS (
-    SELECT r.id, r.plan, r.started_at, r.status <> 'abandoned' AND (r.status <> 'failed' OR EXISTS (
+# Whether the run r, which has ended, has done its work. A failed step that only reads says that the database is ill, and not that
+# the maintenance is. ``reading``: the operations that only read.
+GOOD = """(r.status <> 'abandoned' AND (r.status <> 'failed' OR EXISTS (
                SELECT FROM maintenance.action AS a WHERE a.run_id = r.id) AND NOT EXISTS (
                SELECT FROM maintenance.action AS a WHERE a.run_id = r.id AND a.outcome = 'failed'
-               AND a.operation <> ALL (%(reading)s))) AS good
+               AND a.operation <> ALL (%(reading)s))))"""
+
+# One row a plan. A run whose steps only read does no maintenance. to_jsonb: older histories have fewer columns.
+RUNS = f"""
+WITH ended AS (
+    SELECT r.id, r.plan, r.started_at, {GOOD} AS good
     FROM maintenance.run AS r
     WHERE r.finished_at IS NOT NULL AND EXISTS (
         SELECT FROM pg_catalog.jsonb_array_elements(r.steps) AS step, pg_catalog.jsonb_object_keys(step) AS operation
@@ -43,7 +46,7 @@ SELECT p.plan, extract(epoch FROM g.started_at)::float8 AS good, extract(epoch F
        to_jsonb(r) -> 'schedule' AS schedule, coalesce((to_jsonb(r) ->> 'retries')::int, 0) AS retries
 FROM plan AS p JOIN maintenance.run AS r ON r.id = p.last_id LEFT JOIN maintenance.run AS g ON g.id = p.good_id
 ORDER BY p.plan
-"""
+"""  # noqa: S608 - made of constants
 
 # What the last purges of each plan have left although it had expired. One that had no time left did not count it.
 LEFT = """

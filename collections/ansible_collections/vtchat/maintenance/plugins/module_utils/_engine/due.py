@@ -7,7 +7,8 @@
 """Whether a plan is due. Pure.
 
 Triggers come late, twice, or not at all. So a trigger only asks, and what counts is when the plan was last done: the start of its
-latest run that was ``ok`` or ``partial``, by the server's clock, which is the same for whoever asks.
+latest run that succeeded, by the server's clock, which is the same for whoever asks. ``partial`` is success, and so is a run in
+which nothing failed but steps that read: a database that is ill does not become well by vacuuming it each hour.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from .._errors import ConnectError, Contended, MaintenanceError, SqlError
-from .._operations import Action, Outcome
+from .._operations import Action, Outcome, reading
 from .._postgres.names import quote
 from .._postgres.session import Session
 from .._result import UNCHANGED
@@ -140,7 +140,7 @@ class History:
         row: dict[str, Any] = {}
         if self._version_found and not self.unusable:
             try:
-                row = self._session.row(history_sql.SUCCEEDED, {"plan": plan})
+                row = self._session.row(history_sql.SUCCEEDED, {"plan": plan, "reading": reading()})
             except (SqlError, Contended) as error:
                 self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {error}"
                 self._version_found = 0

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from .._checks.maintenance import GOOD
 from .history_tables import FOUND
 
 # Two int4 keys of a session advisory lock: one run at a time in one database. "vtcm", and which lock of ours.
@@ -101,9 +102,9 @@ def state(version: int) -> str:
 # The clock of the server, and when the latest run that succeeded began by it. What seems to come from the future was written
 # while the clock was wrong.
 CLOCK = "SELECT clock_timestamp() AS now, NULL::timestamptz AS last"
-SUCCEEDED = """
-SELECT clock_timestamp() AS now, (SELECT max(started_at) FROM maintenance.run
-    WHERE plan = %(plan)s AND status IN ('ok', 'partial') AND started_at <= clock_timestamp()) AS last
+SUCCEEDED = f"""
+SELECT clock_timestamp() AS now, (SELECT max(r.started_at) FROM maintenance.run AS r
+    WHERE r.plan = %(plan)s AND r.finished_at IS NOT NULL AND {GOOD} AND r.started_at <= clock_timestamp()) AS last
 """
 
 

@@ -239,6 +239,12 @@ class _Operations(Mapping[str, Operation[Any, Any, Any]]):
 
 OPERATIONS = _Operations()
 
+
+def reading() -> list[str]:
+    """The operations that write nothing."""
+    return [name for name, operation in OPERATIONS.items() if operation.READ_ONLY]
+
+
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
     from . import analyze, health_info, index, purge, refresh, reindex, vacuum

@@ -21,7 +21,7 @@ from .._result import CRITICAL, FAILED, INFO, LEVELS, UNCHANGED, UNKNOWN, WARNIN
 from .._schedule import read_schedule
 from .._spec import Spec
 from .._units import count
-from . import Action, Context, Decision, Need, Outcome, Verdict
+from . import Action, Context, Decision, Need, Outcome, Verdict, reading
 
 NEVER = "never"
 SPEC = Spec({
@@ -32,9 +32,6 @@ SPEC = Spec({
 DIVISIBLE = False
 READ_ONLY = True
 COUNTED_AS = ""
-
-# Their failures say that the database is ill, and not that the maintenance does not work.
-READING = ("health_info",)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def facts(session: Session, options: Options, context: Context) -> list[Finding]
     """All checks, in one round trip."""
     history = "" if context.history else context.history_note
     asked = Asked(session.server.database, options.plans)
-    return ask(session, asked, options.thresholds, history, READING)
+    return ask(session, asked, options.thresholds, history, reading())
 
 
 def decide(facts: Sequence[Finding], options: Options, context: Context) -> list[Decision[None] | Finding]:
