@@ -103,6 +103,16 @@ def test_a_database_that_goes_away_and_comes_back(job: Job, vtchat_database: Dat
     assert set(job.result()["totals"]) <= {"unchanged"}
 
 
+def test_a_database_that_only_the_application_reaches_is_not_taken_for_one_that_is_away(job: Job) -> None:
+    """Its connection string, which may be that of another network, is not looked at."""
+    done = job.run("-e", "maintenance_transport=endpoint", DATABASE_URL="elsewhere", CRON_SECRET_TOKEN="x" * 32)
+    assert done.returncode == 0, done.stdout
+    assert "only the application reaches" in done.stdout
+    assert job.result()["actions"] == []
+    assert not any(job.hooks.got.values())
+    assert job.github.issues.of == {}
+
+
 def test_nobody_is_told_of_the_demo_and_it_is_said_that_nobody_is() -> None:
     """By its variables: the playbook itself is run for the demo elsewhere."""
     listed = subprocess.run(

@@ -55,6 +55,7 @@ options:
       - V(auto) runs it if it is due. By O(every) it is when the interval has passed since the latest run that was V(ok) or
         V(partial) began; by O(at) when there has been none since the last such moment. So a missed run is caught up by the next
         trigger, and nothing is done twice. Otherwise the status is V(skipped), and the message says when it is due again.
+      - A run in which nothing failed but steps that only read, such as C(health_info), counts like one that was V(ok).
       - The history decides, by the clock of the server, under the lock of the run, so it does not matter who asks, and how often.
         Without a history that can be read and written it is always due by O(every) and in the hour after each moment by O(at),
         with a warning.
