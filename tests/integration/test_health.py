@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import registry
+from tests.health import bad, levels, look
 from tests.runs import perform
 from tests.servers import Database, PrivateServer
 
@@ -22,19 +25,6 @@ CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t 
 INSERT INTO t SELECT n, now() + interval '1 day' FROM generate_series(1, 100) AS n
 """
 OF_HISTORY = {"maintenance-overdue", "maintenance-failures", "maintenance-slow", "maintenance-retries", "expired-rows"}
-
-
-def look(database: Database, dsn: str = "", **options: Any) -> dict[str, Any]:
-    return perform("health_info", dsn or database.dsn, **options)
-
-
-def levels(result: dict[str, Any]) -> dict[str, str]:
-    """check -> level of its worst finding."""
-    return {one["check"]: one["level"] for one in reversed(result["findings"])}
-
-
-def bad(result: dict[str, Any]) -> dict[str, str]:
-    return {check: level for check, level in levels(result).items() if level not in ("info", "unknown")}
 
 
 def hourly(database: Database, **options: Any) -> dict[str, Any]:
@@ -207,3 +197,34 @@ def test_it_reads_only(database: Database) -> None:
     hourly(database)
     result = look(database, check=True)
     assert (result["status"], set(levels(result).values())) == ("ok", {"info"})
+
+
+def test_one_query_that_fails_does_not_take_the_others_with_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider may forbid what every server allows, and one query may be slow: the others are asked each by itself."""
+    broken = [replace(registry.BY_ID["connections"], query="SELECT 1 / 0 AS used, 1 AS available")]
+    broken += [replace(registry.BY_ID["invalid-indexes"], query="SELECT pg_sleep(60) IS NULL AS schema")]
+    monkeypatch.setattr(registry, "ALONE", 0.2)
+    monkeypatch.setattr(registry, "TOGETHER", 0.2)
+    monkeypatch.setattr(registry, "BY_ID", {**registry.BY_ID, **{one.id: one for one in broken}})
+    result = look(database)
+    found = levels(result)
+    assert {found["connections"], found["invalid-indexes"]} == {"unknown"}
+    assert found["freeze-age"] == "info"
+    said = {one["check"]: one["message"] for one in result["findings"]}
+    assert said["connections"] == "Connections in use: division by zero"
+    assert "statement timeout" in said["invalid-indexes"]
+
+
+def test_what_is_asked_alone_and_what_is_ignored(database: Database) -> None:
+    database.sql(TABLE)
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_at_idx'::regclass")
+    assert set(levels(look(database, checks=["indexes", "freeze-age"]))) >= {"invalid-indexes", "freeze-age"}
+    assert set(levels(look(database, checks=["freeze-age"]))) == {"freeze-age"}
+    known = {"check": "invalid-indexes", "object": "public.t_*", "reason": "rebuilt on Sunday", "until": "2999-12-31"}
+    result = look(database, checks=["invalid-indexes"], ignore=[known], fail_on="warning")
+    assert (result["status"], result["actions"][0]["reason"]) == ("ok", "1 well, 1 ignored")
+    assert "rebuilt on Sunday" in result["findings"][0]["message"]
+    over = {**known, "until": "2001-01-01"}
+    assert bad(look(database, checks=["invalid-indexes"], ignore=[over])) == {"invalid-indexes": "warning"}

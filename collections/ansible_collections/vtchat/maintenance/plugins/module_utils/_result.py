@@ -93,6 +93,9 @@ class Finding:
     threshold  what it was compared with; None where nothing was
     evidence   what else was seen, JSON-ready
     advice     what to do about it, with the SQL
+    meaning    why it matters
+    group      what it is told together with, "" where it stands for itself
+    keep       whether the history keeps it
     """
 
     check: str
@@ -103,10 +106,15 @@ class Finding:
     threshold: Any = None
     evidence: dict[str, Any] = field(default_factory=dict)
     advice: str = ""
+    meaning: str = ""
+    group: str = ""
+    keep: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """One entry of ``findings``."""
-        return asdict(self)
+        told = asdict(self)
+        del told["keep"]
+        return told
 
 
 @dataclass

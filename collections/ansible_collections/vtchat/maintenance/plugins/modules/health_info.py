@@ -24,11 +24,24 @@ options:
     type: str
     choices: [never, critical, warning]
     default: critical
+  checks:
+    description: The checks that are wanted, by their names or those of their groups. Without it, all of them.
+    type: list
+    elements: str
   thresholds:
     description:
       - Other thresholds, by check, such as C(connections), each a mapping of C(warning) and C(critical). A level that is left
         out keeps its default, V(null) means never. Values from the threshold on are bad.
+      - C(objects) are thresholds of some subjects alone, by a shell-style pattern of their names, such as C(public.events) or
+        C(audit.*). The first that fits counts.
     type: dict
+  ignore:
+    description:
+      - Findings that are known, and are not to be told for a while. Each has C(check), C(reason), C(until) (the last day, in UTC,
+        such as V(2027-03-31)) and may have C(object), a shell-style pattern of subjects.
+      - What is ignored has the level V(info), and says so. After that day it is told again, with the reason that it had.
+    type: list
+    elements: dict
   plans:
     description:
       - The plans that are to run, by name, each with its C(every) or C(at), as in M(vtchat.maintenance.run). Without it, the
@@ -59,6 +72,14 @@ EXAMPLES = r"""
     thresholds:
       connections: {warning: 60, critical: 90}
       maintenance-slow: {warning: null}
+      dead-rows:
+        objects:
+          public.queue: {warning: 60}
+    ignore:
+      - check: invalid-indexes
+        object: audit.*
+        reason: They are rebuilt with the move to the new server
+        until: "2027-03-31"
     plans:
       hourly: {every: 1h}
       weekly: {at: Sun 02:00 UTC}
@@ -105,6 +126,14 @@ findings:
       returned: always
     advice:
       description: What to do about it.
+      type: str
+      returned: always
+    meaning:
+      description: Why it matters, where it is bad.
+      type: str
+      returned: always
+    group:
+      description: What the check is about, such as V(wraparound) or V(indexes).
       type: str
       returned: always
     step:

@@ -4,41 +4,65 @@
 
 # Private to this collection: may change in any release.
 
-"""What a check of a database is, and how what it has measured becomes findings. Pure.
+"""What a check of a database is. Pure.
 
-A check measures subjects, such as tables or plans, and has two thresholds. Each file here has the checks of one subject.
+A check measures subjects, such as tables or plans, and has two thresholds. Each file here has the checks of one group;
+``registry`` asks all of them at once, and ``judge`` makes findings of what they have measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Union
 
-from .._result import CRITICAL, INFO, UNKNOWN, WARNING, Finding
-from .._units import count
+from .._postgres.server import Server
+from .._result import CRITICAL, INFO, WARNING
 
-MOST_FINDINGS = 20  # subjects of one check that are told one by one, the worst first
+# In the order in which groups that are equally bad are told.
+GROUPS = {
+    "wraparound": "Transaction IDs and multixacts",
+    "server": "The server",
+    "sessions": "Sessions and locks",
+    "replication": "Replication and archiving",
+    "vacuum": "Vacuum and statistics",
+    "tables": "Tables, constraints, sequences, materialized views",
+    "indexes": "Indexes",
+    "storage": "Size and bloat",
+    "maintenance": "The maintenance itself",
+}
+
+# SQL: whether the role sees what other roles' sessions do, and the settings and statistics that not everybody may see.
+SEES_ALL = "pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
+MONITOR = "pg_monitor"
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which value on it is bad; None: never. The higher the value, the worse."""
+    """From which value on it is bad; None: never. The higher the value, the worse; with ``below`` the lower."""
 
     warning: float | None = None
     critical: float | None = None
+    below: bool = False
 
     def level(self, value: float) -> str:
         """INFO, WARNING or CRITICAL."""
-        if self.critical is not None and value >= self.critical:
+        if self._reached(self.critical, value):
             return CRITICAL
-        return WARNING if self.warning is not None and value >= self.warning else INFO
+        return WARNING if self._reached(self.warning, value) else INFO
 
     def passed(self, value: float) -> float | None:
         """The threshold that the value has reached; the nearest one if it has reached none."""
-        reached = [one for one in (self.critical, self.warning) if one is not None and value >= one]
+        reached = [one for one in (self.critical, self.warning) if one is not None and self._reached(one, value)]
         known = [one for one in (self.warning, self.critical) if one is not None]
         return reached[0] if reached else known[0] if known else None
+
+    def badness(self, value: float) -> float:
+        """A number that is the higher the worse the value is."""
+        return -value if self.below else value
+
+    def _reached(self, limit: float | None, value: float) -> bool:
+        return limit is not None and (value <= limit if self.below else value >= limit)
 
 
 @dataclass(frozen=True)
@@ -60,76 +84,62 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What whoever asks knows.
+
+    plans    the plans that are to run, with their schedules; None: those that the history has
+    history  why the history cannot be read, "" if it can
+    earlier  whether the findings of earlier runs can be read
+    """
+
+    server: Server
+    plans: Mapping[str, Mapping[str, str]] | None = None
+    history: str = ""
+    earlier: bool = False
+
+    @property
+    def database(self) -> str:
+        """The database that is looked at."""
+        return self.server.database
+
+
+Samples = Callable[[Sequence[Mapping[str, Any]], Asked], Sequence[Sample]]
+Query = Union[str, Callable[[Asked], str]]
+
+
+@dataclass(frozen=True)
 class Check:
     """One check.
 
     id          in kebab-case, as it is called in findings and options
+    group       one of GROUPS
     title       what it is about, for people
     unit        of the value
     thresholds  defaults
     source      where they come from
+    meaning     why it matters
     remedy      what to do
-    query       rows as one SELECT, asked together with those of the other checks; "" where ``of`` says whose rows it reads
     samples     what the rows say
+    query       rows as one SELECT, asked together with those of the other checks; "" where ``of`` says whose rows it reads
     of          the check whose rows it reads as well
     history     whether it reads the history of the maintenance
+    right       the role that one must be a member of to see it, "" if everybody may
+    trend       whether the history keeps what it measures of what is well, too
+    since       server_version_num from which on there is something to see
     """
 
     id: str
+    group: str
     title: str
     unit: str
     thresholds: Thresholds
     source: str
+    meaning: str
     remedy: str
-    samples: Callable[[Sequence[Mapping[str, Any]], Asked], Sequence[Sample]]
-    query: str = ""
+    samples: Samples
+    query: Query = ""
     of: str = ""
     history: bool = False
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What whoever asks knows. plans: the plans that are to run, with their schedules; None: those that the history has."""
-
-    database: str
-    plans: Mapping[str, Mapping[str, str]] | None = None
-
-
-def findings(check: Check, samples: Sequence[Sample], thresholds: Thresholds | None, database: str) -> list[Finding]:
-    """What is bad, the worst first; or that all is well, or cannot be seen, as one finding. thresholds: the user's."""
-    measured = [sample for sample in samples if sample.value is not None]
-    judged = [(_of(check, sample, thresholds), sample) for sample in measured]
-    bad = [(limits, one) for limits, one in judged if limits.level(one.value or 0.0) != INFO]
-    bad.sort(
-        key=lambda pair: (pair[0].level(pair[1].value or 0.0) != CRITICAL, -(pair[1].value or 0.0), pair[1].subject)
-    )
-    if bad:
-        found = [_finding(check, one, limits) for limits, one in bad[:MOST_FINDINGS]]
-        return [*found, *_more(check, bad[MOST_FINDINGS:], database)]
-    hidden = [sample for sample in samples if sample.value is None]
-    if hidden:
-        return [Finding(check.id, one.subject, UNKNOWN, one.message, advice=one.advice) for one in hidden[:1]]
-    if not measured:
-        return [Finding(check.id, database, INFO, f"{check.title}: nothing to look at")]
-    limits, worst = max(judged, key=lambda pair: pair[1].value or 0.0)
-    return [replace(_finding(check, worst, limits), level=INFO, advice="")]
-
-
-def _of(check: Check, sample: Sample, thresholds: Thresholds | None) -> Thresholds:
-    return thresholds or sample.thresholds or check.thresholds
-
-
-def _finding(check: Check, sample: Sample, limits: Thresholds) -> Finding:
-    value = sample.value or 0.0
-    evidence = {"unit": check.unit, **sample.evidence}
-    advice = sample.advice or check.remedy
-    return Finding(
-        check.id, sample.subject, limits.level(value), sample.message, value, limits.passed(value), evidence, advice
-    )
-
-
-def _more(check: Check, left: Sequence[tuple[Thresholds, Sample]], database: str) -> list[Finding]:
-    if not left:
-        return []
-    worst = CRITICAL if any(limits.level(one.value or 0.0) == CRITICAL for limits, one in left) else WARNING
-    return [Finding(check.id, f"{count(len(left))} more", worst, "likewise", evidence={"database": database})]
+    right: str = ""
+    trend: bool = False
+    since: int = 0

@@ -35,10 +35,12 @@ def _invalid(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
 CHECKS = (
     Check(
         "invalid-indexes",
+        "indexes",
         "Indexes that are not valid",
         "indexes",
         Thresholds(1),
-        "each is one too many",
+        "check_pgactivity, PgHero: each is one too many",
+        "It costs every write as much as a valid one, and no query can use it. A unique one enforces nothing.",
         "the step reindex rebuilds it or removes it: it is what an interrupted CREATE INDEX or REINDEX has left",
         _invalid,
         query=INVALID,

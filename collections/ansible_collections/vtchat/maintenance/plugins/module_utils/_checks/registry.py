@@ -4,35 +4,104 @@
 
 # Private to this collection: may change in any release.
 
-"""All checks, and how they are asked: one statement, which reads only."""
+"""All checks, and how they are asked: in one statement, which reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
 
+from .._errors import Contended, SqlError
 from .._postgres.session import Session
-from .._result import UNKNOWN, Finding
-from . import Asked, Check, Thresholds, findings, indexes, maintenance, server, wraparound
+from .._result import Finding
+from . import Asked, Check, indexes, maintenance, server, wraparound
+from .judge import Judge
 
-CHECKS: tuple[Check, ...] = (*maintenance.CHECKS, *wraparound.CHECKS, *server.CHECKS, *indexes.CHECKS)
+CHECKS: tuple[Check, ...] = (*wraparound.CHECKS, *server.CHECKS, *indexes.CHECKS, *maintenance.CHECKS)
 BY_ID = {check.id: check for check in CHECKS}
+
+# Seconds for all queries together, and for each by itself where that fails.
+TOGETHER = 20.0
+ALONE = 5.0
+
+
+@dataclass
+class Answers:
+    """What the server has said. rows: by check. failed: why there are none. now: its clock."""
+
+    rows: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
 def ask(
-    session: Session, asked: Asked, thresholds: Mapping[str, Thresholds], history: str, reading: Sequence[str]
-) -> list[Finding]:
-    """What all checks have found, in one round trip. history: why it cannot be read, "" if it can; reading: operations that only
-    read. Raises SqlError, Contended."""
-    seen = [check for check in CHECKS if not (check.history and history)]
-    queries = {check.id: check.query for check in seen if check.query}
-    rows = "'{}', (SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({}) AS x)"
-    parts = (rows.format(name, query) for name, query in queries.items())
-    found = session.row(f"SELECT jsonb_build_object({', '.join(parts)}) AS found", {"reading": list(reading)})["found"]
+    session: Session,
+    checks: Sequence[Check],
+    asked: Asked,
+    reading: Sequence[str],
+    seconds_left: Callable[[], float],
+) -> Answers:
+    """The rows of all checks: in one round trip, or in one for each of them where that fails. reading: operations that only read.
+
+    Raises SqlError when the connection is lost.
+    """
+    reachable = [
+        check for check in checks if not _out_of_reach(check, asked) and asked.server.version_num >= check.since
+    ]
+    wanted = dict.fromkeys(check.of or check.id for check in reachable)
+    queries = {name: _query(BY_ID[name], asked) for name in wanted}
+    answers = Answers()
+    try:
+        session.set(statement_timeout=max(0.001, min(TOGETHER, seconds_left())))
+        _read(session, queries, reading, answers)
+    except (SqlError, Contended):
+        for name, query in queries.items():
+            _read_alone(session, {name: query}, reading, answers, seconds_left())
+    return answers
+
+
+def judged(checks: Sequence[Check], asked: Asked, answers: Answers, judge: Judge) -> list[Finding]:
+    """What the checks make of the answers."""
     told: list[Finding] = []
-    for check in CHECKS:
-        if check in seen:
-            samples = check.samples(found[check.of or check.id], asked)
-            told += findings(check, samples, thresholds.get(check.id), asked.database)
+    for check in checks:
+        if asked.server.version_num < check.since:
+            told += judge.absent(check)
+            continue
+        why = _out_of_reach(check, asked) or answers.failed.get(check.of or check.id, "")
+        if why:
+            told += judge.unknown(check, why)
         else:
-            told.append(Finding(check.id, asked.database, UNKNOWN, f"{check.title}: {history}"))
+            told += judge.findings(check, check.samples(answers.rows[check.of or check.id], asked))
     return told
+
+
+def _out_of_reach(check: Check, asked: Asked) -> str:
+    return asked.history if check.history else ""
+
+
+def _query(check: Check, asked: Asked) -> str:
+    return check.query if isinstance(check.query, str) else check.query(asked)
+
+
+def _read(session: Session, queries: Mapping[str, str], reading: Sequence[str], answers: Answers) -> None:
+    """Raises SqlError, Contended."""
+    one = "(SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({}) AS x) AS \"{}\""
+    columns = ", ".join(["clock_timestamp() AS now", *(one.format(query, name) for name, query in queries.items())])
+    row = session.row(f"SELECT {columns}", {"reading": list(reading)})
+    answers.now = row.pop("now")
+    answers.rows.update(row)
+
+
+def _read_alone(
+    session: Session, query: Mapping[str, str], reading: Sequence[str], answers: Answers, seconds_left: float
+) -> None:
+    """One query. Raises SqlError when the connection is lost."""
+    try:
+        session.set(statement_timeout=max(0.001, min(ALONE, seconds_left)))
+        _read(session, query, reading, answers)
+    except (SqlError, Contended) as error:
+        if not session.alive:
+            raise
+        answers.failed.update(dict.fromkeys(query, str(error)))

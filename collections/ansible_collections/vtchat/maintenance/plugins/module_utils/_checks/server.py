@@ -37,10 +37,12 @@ def _connections(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sampl
 CHECKS = (
     Check(
         "connections",
+        "sessions",
         "Connections in use",
         "percent",
         Thresholds(80, 95),
-        "80 % as the mixin of postgres_exporter warns",
+        "the mixin of postgres_exporter warns at 80 %",
+        "When none is left, the application is refused, and so is whoever wants to look why.",
         "use a connection pooler, or raise max_connections",
         _connections,
         query=CONNECTIONS,

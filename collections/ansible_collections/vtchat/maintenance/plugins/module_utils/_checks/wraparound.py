@@ -17,6 +17,7 @@ from . import Asked, Check, Sample, Thresholds
 
 # Half and three quarters of the 2^31 that there are, as pgMonitor has them.
 HALF = Thresholds(2**30, 3 * 2**29)
+MEANING = "When they run out, the server refuses every write until everything has been frozen."
 SOURCE = "half and three quarters of 2^31, as pgMonitor warns"
 
 AGES = """
@@ -32,20 +33,24 @@ def _ages(what: str, found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[
 CHECKS = (
     Check(
         "freeze-age",
+        "wraparound",
         "Age of the oldest transaction ID",
         "transactions",
         HALF,
         SOURCE,
+        MEANING,
         "have autovacuum or the plan weekly freeze the oldest tables, and end what holds old rows back",
         partial(_ages, "transactions"),
         query=AGES,
     ),
     Check(
         "multixact-age",
+        "wraparound",
         "Age of the oldest multixact",
         "multixacts",
         HALF,
         SOURCE,
+        MEANING,
         "have autovacuum or the plan weekly freeze the oldest tables, and end what holds old rows back",
         partial(_ages, "multixacts"),
         of="freeze-age",

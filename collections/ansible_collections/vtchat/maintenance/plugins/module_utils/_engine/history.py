@@ -98,6 +98,7 @@ class History:
     unusable  why this run is not recorded in it, or in check mode would not be; "" where it is
     opened    when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
     recent    the latest runs of the plan, newest first
+    tells_findings  those of earlier runs can be read
     """
 
     def __init__(self, session: Session, check: bool, reads: bool = False) -> None:
@@ -107,6 +108,7 @@ class History:
         self._reads = reads
         self._locks = not check and not reads and not session.shared
         self._findings = False
+        self.tells_findings = False
         self._row: dict[str, Any] = {}
         self._version_found = 0  # 0 without a history
         self._version_used = VERSION
@@ -196,6 +198,7 @@ class History:
         """Check mode, or a standby: read what there is, write nothing."""
         if self._version_found and self._row["may_read"]:
             self._version_used = self._version_found
+            self.tells_findings = self._version_found > 1 and bool(self._row["may_read_findings"])
             self._remember(self._session.row(history_sql.state(self._version_found), parameters))
         elif not self.note:
             self.note = NONE_YET if not self._version_found else self._no_right()
@@ -207,6 +210,7 @@ class History:
         self._version_used = self._upgraded(self._row, self._version_found)
         opened = self._session.row(history_sql.opening(self._version_used), parameters)
         self.run_id, self.opened = opened["run_id"], opened["now"]
+        self.tells_findings = self._version_found > 1 and bool(self._row["may_read_findings"])
         self.abandoned = opened["abandoned"] or []
         self._remember(opened)
         for operation, target in (action for run in self.abandoned for action in run["actions"]):

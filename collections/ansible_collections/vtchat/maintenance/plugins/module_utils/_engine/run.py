@@ -188,6 +188,7 @@ class Run:
             warn=self._warn_once,
             history=not self.history.note,
             history_note=self.history.note,
+            earlier=self.history.tells_findings,
         )
 
     def _warn_once(self, text: str) -> None:
@@ -307,7 +308,8 @@ class Run:
     def _find(self, number: int, finding: Finding) -> None:
         found = {"step": number, **finding.as_dict()}
         self.result.findings.append(found)
-        self.closing.findings.append(found)
+        if finding.keep:
+            self.closing.findings.append(found)
 
     def _record(
         self,

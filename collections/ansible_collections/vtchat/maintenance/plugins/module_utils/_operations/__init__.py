@@ -144,6 +144,7 @@ class Context:
                  ``with context.observe(target, look)``, look(session) -> text
     warn         what is worth knowing although nothing failed
     history      whether state will be remembered; False says why through history_note
+    earlier      whether the findings of earlier runs can be read, in maintenance.finding
     """
 
     check: bool
@@ -157,6 +158,7 @@ class Context:
     warn: Callable[[str], None] = lambda text: None
     history: bool = True
     history_note: str = ""
+    earlier: bool = False
 
 
 @dataclass(frozen=True)

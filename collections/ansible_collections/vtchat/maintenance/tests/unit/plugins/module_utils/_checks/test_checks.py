@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import (
-    MOST_FINDINGS,
+    GROUPS,
     Check,
     Sample,
     Thresholds,
-    findings,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.judge import (
+    MOST_FINDINGS,
+    Ignored,
+    Judge,
+    Limits,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID, CHECKS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
@@ -29,43 +35,93 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations imp
     health_info,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import Finding
+from ansible_collections.vtchat.maintenance.tests.unit.plugins.module_utils._checks.asked import ASKED, NOW
 
-CHECK = Check("size", "Sizes", "bytes", Thresholds(10, 100), "none", "make it smaller", lambda rows, asked: [])
+CHECK = Check(
+    "size",
+    "storage",
+    "Sizes",
+    "bytes",
+    Thresholds(10, 100),
+    "none",
+    "it costs",
+    "make it smaller",
+    lambda rows, asked: [],
+    right="pg_monitor",
+)
 values = st.lists(st.one_of(st.none(), st.integers(0, 200)), max_size=40)
 
 
-@given(values)
-def test_findings(given_values: list[int | None]) -> None:
+def judge(limits: Limits | None = None, *ignored: Ignored) -> Judge:
+    return Judge(ASKED, NOW, {CHECK.id: limits} if limits else {}, ignored)
+
+
+@given(values, st.booleans())
+def test_findings(given_values: list[int | None], below: bool) -> None:
     samples = [Sample(f"s{number}", value, "said") for number, value in enumerate(given_values)]
-    found = findings(CHECK, samples, None, "app")
-    bad = [value for value in given_values if value is not None and value >= 10]
+    limits = Thresholds(50, 10, below=True) if below else Thresholds(10, 100)
+    found = judge().findings(replace(CHECK, thresholds=limits), samples)
+    bad = [value for value in given_values if value is not None and (value <= 50 if below else value >= 10)]
+    unknown = [one for one in found if one.level == "unknown"]
     assert found, "a check is never silent"
+    assert len(unknown) == (None in given_values), "what cannot be seen is told beside what is bad"
+    assert all(one.advice == "GRANT pg_monitor TO me;" for one in unknown)
     if not bad:
         (only,) = found
-        assert (only.level == "unknown") == (None in given_values)
-        assert only.advice == ""
+        assert (only.advice, only.meaning) == (unknown[0].advice if unknown else "", "")
         return
     told = [one for one in found if one.value is not None]
-    assert [one.value for one in told] == sorted(bad, reverse=True)[:MOST_FINDINGS]
-    assert all((one.level == "critical") == (one.value >= 100) for one in told)
-    assert all(one.advice == "make it smaller" for one in told)
+    assert [one.value for one in told] == sorted(bad, reverse=not below)[:MOST_FINDINGS]
+    assert all((one.level == "critical") == (one.value <= 10 if below else one.value >= 100) for one in told)
+    assert all((one.advice, one.meaning, one.group) == ("make it smaller", "it costs", "storage") for one in told)
     left = len(bad) - len(told)
-    assert [one.subject for one in found[len(told) :]] == ([f"{left} more"] if left else [])
+    assert [one.subject for one in found if one.message == "likewise"] == ([f"{left} more"] if left else [])
 
 
 def test_whose_threshold_counts() -> None:
     own = Sample("a", 50, "said", thresholds=Thresholds(60))
-    assert [one.level for one in findings(CHECK, [own], None, "app")] == ["info"]
-    assert [one.level for one in findings(CHECK, [own], Thresholds(critical=50), "app")] == ["critical"]
-    (found,) = findings(replace(CHECK, thresholds=Thresholds()), [replace(own, thresholds=None)], None, "app")
+    assert [one.level for one in judge().findings(CHECK, [own])] == ["info"]
+    assert [one.level for one in judge(Limits(Thresholds(critical=50))).findings(CHECK, [own])] == ["critical"]
+    special = Limits(Thresholds(1), (("a*", Thresholds(70)), ("*", Thresholds(critical=1))))
+    both = judge(special).findings(CHECK, [own, replace(own, subject="b")])
+    assert [(one.subject, one.level) for one in both] == [("b", "critical")]
+    (found,) = judge().findings(replace(CHECK, thresholds=Thresholds()), [replace(own, thresholds=None)])
     assert (found.level, found.threshold) == ("info", None)
+
+
+def test_what_is_ignored() -> None:
+    bad = [Sample("a", 50, "said"), Sample("b", 200, "said")]
+
+    def told(until: datetime) -> list[tuple[str, str, str]]:
+        ignored = Ignored(CHECK.id, "b", "known", until)
+        return [(one.subject, one.level, one.message) for one in judge(None, ignored).findings(CHECK, bad)]
+
+    later, over = NOW + timedelta(days=1), NOW
+    assert told(later) == [("a", "warning", "said"), ("b", "info", "said (ignored until 2026-11-27: known)")]
+    assert told(over)[0] == ("b", "critical", "said (ignored until 2026-11-26, which is over: known)")
+    other = Ignored("another", "*", "known", later)
+    assert [one.level for one in judge(None, other).findings(CHECK, bad)] == ["critical", "warning"]
+
+
+def test_what_the_history_keeps() -> None:
+    """What is well is kept only where the trend is wanted: forty rows each hour that say nothing would be most of it."""
+    well, ill = Sample("a", 1, "said"), Sample("a", 50, "said")
+    assert [judge().findings(CHECK, [one])[0].keep for one in (well, ill)] == [False, True]
+    assert judge().findings(replace(CHECK, trend=True), [well])[0].keep
+    assert "keep" not in judge().findings(CHECK, [well])[0].as_dict()
+
+
+def test_a_server_that_is_too_old() -> None:
+    (found,) = judge().absent(replace(CHECK, since=170000))
+    assert (found.level, found.message) == ("info", "Sizes: PostgreSQL 17 is the first to have it")
 
 
 def test_the_registry() -> None:
     assert len(BY_ID) == len(CHECKS)
     for check in CHECKS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", check.id)
-        assert all((check.title, check.unit, check.source, check.remedy))
+        assert check.group in GROUPS
+        assert all((check.title, check.unit, check.source, check.meaning, check.remedy))
         assert bool(check.query) != bool(check.of)
         assert not check.of or BY_ID[check.of].query
 
@@ -107,17 +163,33 @@ def test_what_it_comes_to() -> None:
     [
         (
             {"thresholds": {"conections": {"warning": 1}}},
-            "thresholds.conections: there is no such check; there are maintenance-",
+            "thresholds.conections: there is no check conections, did you mean connections?",
         ),
-        ({"thresholds": {"connections": 90}}, "thresholds.connections: it must be a mapping of warning and critical"),
+        (
+            {"thresholds": {"connections": 90}},
+            "thresholds.connections: it must be a mapping of warning, critical and objects",
+        ),
         (
             {"thresholds": {"connections": {"warn": 1}}},
-            "thresholds.connections: it must be a mapping of warning and critical",
+            "thresholds.connections: it must be a mapping of warning, critical and objects",
         ),
         (
             {"thresholds": {"connections": {"warning": "90"}}},
             "thresholds.connections.warning: it must be a number, or null",
         ),
+        (
+            {"thresholds": {"connections": {"warning": 90, "critical": 80}}},
+            "thresholds.connections: 90 is worse than 80: as a warning it would never be told",
+        ),
+        (
+            {"thresholds": {"connections": {"objects": {"app": {"warning": "many"}}}}},
+            "thresholds.connections.objects.app.warning: it must be a number",
+        ),
+        ({"checks": ["sesions"]}, "checks: there is no check sesions, did you mean sessions?"),
+        ({"ignore": [{"check": "connection", "reason": "x", "until": "2027-01-01"}]}, "ignore[1].check: there is no"),
+        ({"ignore": [{"check": "connections", "until": "2027-01-01"}]}, "ignore[1].reason: say why"),
+        ({"ignore": [{"check": "connections", "reason": "x"}]}, "ignore[1].until: say until which day"),
+        ({"ignore": [{"chek": "connections"}]}, "ignore[1]: there is no chek; there are check,"),
         ({"plans": {"hourly": "1h"}}, "plans.hourly: it must be a mapping with every or at"),
         ({"plans": {"hourly": {"every": "soon"}}}, "plans.hourly.every: 'soon' is no interval"),
     ],
@@ -130,5 +202,15 @@ def test_wrong_options(options: dict[str, object], fault: str) -> None:
 
 def test_a_threshold_that_is_left_out_keeps_its_default() -> None:
     read = health_info.read({"thresholds": {"connections": {"warning": 60}, "freeze-age": {"critical": None}}})
-    assert read.thresholds["connections"] == Thresholds(60, 95)
-    assert read.thresholds["freeze-age"] == Thresholds(2**30, None)
+    assert read.limits["connections"].all == Thresholds(60, 95)
+    assert read.limits["freeze-age"].all == Thresholds(2**30, None)
+    objects = {"connections": {"objects": {"app": {"warning": 60}}}}
+    limits = health_info.read({"thresholds": objects}).limits["connections"]
+    assert (limits.of("app"), limits.of("other")) == (Thresholds(60, 95), None)
+
+
+def test_until_when_something_is_ignored() -> None:
+    one = {"check": "connections", "reason": "a load test", "until": "2026-12-31"}
+    (read,) = health_info.read({"ignore": [one]}).ignored
+    assert (read.object, read.until) == ("*", datetime(2027, 1, 1, tzinfo=timezone.utc))
+    assert health_info.read({"ignore": [{**one, "until": date(2026, 12, 31)}]}).ignored[0] == read

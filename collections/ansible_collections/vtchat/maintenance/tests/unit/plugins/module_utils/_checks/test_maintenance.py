@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import Asked, findings
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import Asked
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID
+from ansible_collections.vtchat.maintenance.tests.unit.plugins.module_utils._checks.asked import ASKED, JUDGE, SERVER
 
 HOURLY, WEEKLY = {"every": "1h"}, {"at": "Sun 02:00 UTC"}
-ASKED = Asked("app")
 
 
 def at(text: str) -> float:
@@ -32,7 +32,7 @@ def row(**known: Any) -> dict[str, Any]:
 def levels(check: str, *rows: dict[str, Any], asked: Asked = ASKED) -> list[tuple[str, str]]:
     """(subject, level) of the findings."""
     samples = BY_ID[check].samples(rows, asked)
-    return [(one.subject, one.level) for one in findings(BY_ID[check], samples, None, asked.database)]
+    return [(one.subject, one.level) for one in JUDGE.findings(BY_ID[check], samples)]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_plan_is_late(schedule: dict[str, str], good: str, now: str, level: st
 
 def test_a_plan_that_never_ran_is_not_known_to_be_well() -> None:
     assert levels("maintenance-overdue", row(good=None, failures=2)) == [("hourly", "unknown")]
-    asked = Asked("app", {"hourly": HOURLY, "nightly": {"at": "03:00"}})
+    asked = Asked(SERVER, {"hourly": HOURLY, "nightly": {"at": "03:00"}})
     assert levels("maintenance-overdue", row(), asked=asked) == [("nightly", "unknown")]
     assert levels("maintenance-overdue", asked=asked) == [("hourly", "unknown")]
 
@@ -67,14 +67,14 @@ def test_a_plan_that_never_ran_is_not_known_to_be_well() -> None:
 def test_plans_that_are_no_more_are_left_out_where_it_is_said_which_there_are() -> None:
     old = row(plan="old", good=at("2026-10-01 00:00"))
     assert levels("maintenance-overdue", old, row()) == [("old", "critical")]
-    assert levels("maintenance-overdue", old, row(), asked=Asked("app", {"hourly": HOURLY})) == [("hourly", "info")]
-    assert levels("maintenance-failures", {**old, "failures": 9}, asked=Asked("app", {})) == [("app", "info")]
+    assert levels("maintenance-overdue", old, row(), asked=Asked(SERVER, {"hourly": HOURLY})) == [("hourly", "info")]
+    assert levels("maintenance-failures", {**old, "failures": 9}, asked=Asked(SERVER, {})) == [("app", "info")]
 
 
 def test_the_schedule_of_now_counts_and_not_that_of_the_last_run() -> None:
     late = row(now=at("2026-11-25 15:00"))
     assert levels("maintenance-overdue", late) == [("hourly", "warning")]
-    assert levels("maintenance-overdue", late, asked=Asked("app", {"hourly": {"every": "1d"}})) == [("hourly", "info")]
+    assert levels("maintenance-overdue", late, asked=Asked(SERVER, {"hourly": {"every": "1d"}})) == [("hourly", "info")]
 
 
 def test_a_schedule_that_is_not_understood_is_not_judged() -> None:

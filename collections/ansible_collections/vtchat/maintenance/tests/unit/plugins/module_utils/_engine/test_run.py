@@ -41,6 +41,7 @@ class FakeHistory:
         self.holder: dict[str, Any] | None = None
         self.unusable = ""
         self.recent: list[dict[str, Any]] = []
+        self.tells_findings = True
 
     def enter(self, *_arguments: Any) -> None: ...
 

@@ -1,0 +1,194 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The options of health_info: which checks, with which thresholds, and what is known and ignored for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from ..._errors import OptionError
+from ..._result import CRITICAL, WARNING
+from ..._schedule import read_schedule
+from ..._spec import Spec
+
+if TYPE_CHECKING:
+    from ..._checks import Check, Thresholds
+    from ..._checks.judge import Ignored, Limits
+
+NEVER = "never"
+OBJECTS = "objects"
+LEVELS = (WARNING, CRITICAL)
+SPEC = Spec({
+    "fail_on": {"type": "str", "choices": [NEVER, CRITICAL, WARNING], "default": CRITICAL},
+    "checks": {"type": "list", "elements": "str"},
+    "thresholds": {"type": "dict"},
+    "ignore": {"type": "list", "elements": "dict"},
+    "plans": {"type": "dict"},
+})  # fmt: skip
+IGNORE_KEYS = ("check", "object", "reason", "until")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted.
+
+    fail_on  the level that fails the run
+    checks   ids and groups; empty: all
+    limits   the user's thresholds, by check
+    ignored  what is not to be told for a while
+    plans    schedules by name, None for those of the history
+    """
+
+    fail_on: str = CRITICAL
+    checks: Sequence[str] = ()
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    ignored: Sequence[Ignored] = ()
+    plans: Mapping[str, Mapping[str, str]] | None = None
+
+    def chosen(self) -> list[Check]:
+        """The checks that are wanted, in the order of the registry."""
+        from ..._checks.registry import CHECKS
+
+        return [check for check in CHECKS if not self.checks or {check.id, check.group} & set(self.checks)]
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options. Raises OptionError."""
+    faults: list[str] = []
+    options = Options(
+        given.get("fail_on") or CRITICAL,
+        _read_checks(given.get("checks") or [], faults),
+        _read_thresholds(given.get("thresholds") or {}, faults),
+        _read_ignored(given.get("ignore") or [], faults),
+        _read_plans(given.get("plans"), faults),
+    )
+    if faults:
+        raise OptionError(faults)
+    return options
+
+
+def _read_checks(given: Sequence[str], faults: list[str]) -> Sequence[str]:
+    if not given:
+        return ()
+    from ..._checks import GROUPS
+    from ..._checks.registry import BY_ID
+
+    faults += [f"checks: {_no_such(name, [*BY_ID, *GROUPS])}" for name in given if name not in {*BY_ID, *GROUPS}]
+    return tuple(given)
+
+
+def _no_such(name: object, known: Sequence[str]) -> str:
+    import difflib  # in runs without a fault it would be loaded for nothing
+
+    near = difflib.get_close_matches(str(name), known, 1, 0.6)
+    return f"there is no check {name}" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
+
+
+def _read_thresholds(given: Mapping[str, Any], faults: list[str]) -> dict[str, Limits]:
+    if not given:
+        return {}
+    from ..._checks.judge import Limits
+    from ..._checks.registry import BY_ID
+
+    read = {}
+    for name, limits in given.items():
+        where = f"thresholds.{name}"
+        if name not in BY_ID:
+            faults.append(f"{where}: {_no_such(name, list(BY_ID))}")
+            continue
+        own = BY_ID[name].thresholds
+        shape = isinstance(limits, Mapping)
+        objects = limits.get(OBJECTS) or {} if shape else {}
+        if not shape or set(limits) - {*LEVELS, OBJECTS} or not isinstance(objects, Mapping):
+            faults.append(
+                f"{where}: it must be a mapping of warning, critical and objects, as {{warning: 5, critical: null, "
+                f"objects: {{public.events: {{warning: 50}}}}}}"
+            )
+            continue
+        everywhere = {key: limits[key] for key in LEVELS if key in limits}
+        general = _read_limits(where, everywhere, own, faults) if everywhere else None
+        special = [
+            (str(pattern), _read_limits(f"{where}.{OBJECTS}.{pattern}", one, general or own, faults))
+            for pattern, one in objects.items()
+        ]
+        read[name] = Limits(general, tuple((pattern, one) for pattern, one in special if one))
+    return read
+
+
+def _read_limits(where: str, given: object, own: Thresholds, faults: list[str]) -> Thresholds | None:
+    """Thresholds, of which those that are not given stay as they are."""
+    from ..._checks import Thresholds
+
+    if not isinstance(given, Mapping) or set(given) - set(LEVELS):
+        faults.append(f"{where}: it must be a mapping of warning and critical, as {{warning: 5, critical: null}}")
+        return None
+    wrong = [
+        key
+        for key, value in given.items()
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None)))
+    ]
+    faults += [f"{where}.{key}: it must be a number, or null for never" for key in wrong]
+    if wrong:
+        return None
+    read = Thresholds(given.get(WARNING, own.warning), given.get(CRITICAL, own.critical), own.below)
+    both = [value for value in (read.warning, read.critical) if value is not None and len(given) == len(LEVELS)]
+    if len(both) == len(LEVELS) and read.badness(both[0]) > read.badness(both[1]):
+        faults.append(f"{where}: {both[0]:g} is worse than {both[1]:g}: as a warning it would never be told")
+        return None
+    return read
+
+
+def _read_ignored(given: Sequence[Mapping[str, Any]], faults: list[str]) -> Sequence[Ignored]:
+    if not given:
+        return ()
+    from ..._checks.judge import Ignored
+    from ..._checks.registry import BY_ID
+
+    read = []
+    for number, one in enumerate(given, 1):
+        where = f"ignore[{number}]"
+        before = len(faults)
+        faults += [
+            f"{where}: there is no {key}; there are {', '.join(IGNORE_KEYS)}" for key in one if key not in IGNORE_KEYS
+        ]
+        check, reason = str(one.get("check") or ""), str(one.get("reason") or "").strip()
+        if check not in BY_ID:
+            faults.append(f"{where}.check: {_no_such(check, list(BY_ID)) if check else 'say which check'}")
+        if not reason:
+            faults.append(f"{where}.reason: say why, for whoever reads it next year")
+        until = _read_until(f"{where}.until", one.get("until"), faults)
+        if until and len(faults) == before:
+            read.append(Ignored(check, str(one.get("object") or "*"), reason, until))
+    return tuple(read)
+
+
+def _read_until(where: str, given: object, faults: list[str]) -> datetime | None:
+    """The end of a day in UTC."""
+    try:
+        day = (
+            given
+            if isinstance(given, date) and not isinstance(given, datetime)
+            else date.fromisoformat(str(given)[:10])
+        )
+    except ValueError:
+        faults.append(f"{where}: say until which day, as 2027-03-31")
+        return None
+    return datetime.combine(day + timedelta(days=1), time(), timezone.utc)
+
+
+def _read_plans(given: Mapping[str, Any] | None, faults: list[str]) -> dict[str, Mapping[str, str]] | None:
+    if given is None:
+        return None
+    for name, schedule in given.items():
+        if isinstance(schedule, Mapping):
+            read_schedule(schedule, faults, f"plans.{name}.")
+        else:
+            faults.append(f"plans.{name}: it must be a mapping with every or at")
+    return dict(given)
