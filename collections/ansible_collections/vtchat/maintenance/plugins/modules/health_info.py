@@ -42,6 +42,10 @@ options:
       - What is ignored has the level V(info), and says so. After that day it is told again, with the reason that it had.
     type: list
     elements: dict
+  size_limit:
+    description: How large the database may become, in bytes or with a unit as in V(10GB), for C(database-size) and
+      C(database-forecast). Without it, what Neon allows, where it says so.
+    type: bytes
   plans:
     description:
       - The plans that are to run, by name, each with its C(every) or C(at), as in M(vtchat.maintenance.run). Without it, the

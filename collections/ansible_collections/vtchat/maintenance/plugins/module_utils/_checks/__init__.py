@@ -90,12 +90,14 @@ class Asked:
     plans    the plans that are to run, with their schedules; None: those that the history has
     history  why the history cannot be read, "" if it can
     earlier  whether the findings of earlier runs can be read
+    size_limit  bytes that the database may have, 0 where nobody has said it
     """
 
     server: Server
     plans: Mapping[str, Mapping[str, str]] | None = None
     history: str = ""
     earlier: bool = False
+    size_limit: int = 0
 
     @property
     def database(self) -> str:

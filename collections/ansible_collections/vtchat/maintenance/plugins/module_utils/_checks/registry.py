@@ -16,10 +16,18 @@ from typing import Any
 from .._errors import Contended, SqlError
 from .._postgres.session import Session
 from .._result import Finding
-from . import Asked, Check, indexes, maintenance, server, wraparound
+from . import Asked, Check, indexes, maintenance, server, storage, tables, vacuum, wraparound
 from .judge import Judge
 
-CHECKS: tuple[Check, ...] = (*wraparound.CHECKS, *server.CHECKS, *indexes.CHECKS, *maintenance.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *wraparound.CHECKS,
+    *server.CHECKS,
+    *vacuum.CHECKS,
+    *tables.CHECKS,
+    *indexes.CHECKS,
+    *storage.CHECKS,
+    *maintenance.CHECKS,
+)
 BY_ID = {check.id: check for check in CHECKS}
 
 # Seconds for all queries together, and for each by itself where that fails.

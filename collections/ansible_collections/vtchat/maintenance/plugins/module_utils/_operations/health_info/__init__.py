@@ -53,7 +53,7 @@ def facts(session: Session, options: Options, context: Context) -> list[Finding]
     from ..._checks.registry import ask, judged
 
     history = "" if context.history else context.history_note
-    asked = Asked(session.server, options.plans, history, context.earlier)
+    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit)
     checks = options.chosen()
     answers = ask(session, checks, asked, reading(), context.seconds_left)
     return judged(checks, asked, answers, Judge(asked, answers.now, dict(options.limits), options.ignored))

@@ -30,6 +30,7 @@ SPEC = Spec({
     "checks": {"type": "list", "elements": "str"},
     "thresholds": {"type": "dict"},
     "ignore": {"type": "list", "elements": "dict"},
+    "size_limit": {"type": "bytes"},
     "plans": {"type": "dict"},
 })  # fmt: skip
 IGNORE_KEYS = ("check", "object", "reason", "until")
@@ -44,6 +45,7 @@ class Options:
     limits   the user's thresholds, by check
     ignored  what is not to be told for a while
     plans    schedules by name, None for those of the history
+    size_limit  bytes that the database may have, 0 where nobody has said it
     """
 
     fail_on: str = CRITICAL
@@ -51,6 +53,7 @@ class Options:
     limits: Mapping[str, Limits] = field(default_factory=dict)
     ignored: Sequence[Ignored] = ()
     plans: Mapping[str, Mapping[str, str]] | None = None
+    size_limit: int = 0
 
     def chosen(self) -> list[Check]:
         """The checks that are wanted, in the order of the registry."""
@@ -68,7 +71,10 @@ def read(given: Mapping[str, Any]) -> Options:
         _read_thresholds(given.get("thresholds") or {}, faults),
         _read_ignored(given.get("ignore") or [], faults),
         _read_plans(given.get("plans"), faults),
+        given.get("size_limit") or 0,
     )
+    if options.size_limit < 0:
+        faults.append("size_limit: it must be above 0")
     if faults:
         raise OptionError(faults)
     return options

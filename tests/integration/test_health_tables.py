@@ -1,0 +1,239 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Databases whose tables are made ill on purpose: one check says so, and only that one, until its own advice has been followed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import storage
+from tests.health import bad, levels, look, of
+from tests.runs import perform
+from tests.servers import Database, PrivateServer
+
+FLUSH = "SELECT pg_stat_force_next_flush()"
+ROWS = "CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, {}) AS n"
+ANY = {"warning": 0, "critical": None}
+
+
+class Case(NamedTuple):
+    """making: what makes it ill. found: subject and value of each finding. mending: "" where the advice is the statement."""
+
+    check: str
+    making: list[str]
+    found: list[tuple[str, Any]]
+    said: str
+    level: str = "warning"
+    mending: str = ""
+    options: dict[str, Any] = {}
+
+
+CASES = [
+    Case(
+        "dead-rows",
+        [ROWS.format(40_000), "ANALYZE t", "DELETE FROM t WHERE id <= 12000"],
+        [("public.t", 30.0)],
+        "12 000 dead and 28 000 rows alive",
+        mending="VACUUM t",
+    ),
+    Case(
+        "autovacuum-behind",
+        [
+            ROWS.format(100_000),
+            "ALTER TABLE t SET (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 999)",
+            "VACUUM ANALYZE t",
+            "DELETE FROM t WHERE id <= 11000",
+        ],
+        [("public.t", 0.0)],
+        "autovacuum comes from 10 999 rows on, there are 11 000, and the last vacuum was",
+        mending="VACUUM t",
+        options={"autovacuum-behind": ANY},
+    ),
+    Case(
+        "autovacuum-off",
+        [
+            "CREATE TABLE small (id int) WITH (autovacuum_enabled = false)",
+            'CREATE TABLE "o;ff" (id int) WITH (autovacuum_enabled = false, fillfactor = 90)',
+            "UPDATE pg_class SET relpages = 1280 WHERE relname = 'o;ff'",
+        ],
+        [('public."o;ff"', 1)],
+        "autovacuum is off for it (10.0 MiB)",
+    ),
+    Case(
+        "statistics-missing",
+        [
+            "CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (99999)",
+            "INSERT INTO p SELECT generate_series(1, 40000)",
+            "ANALYZE p1",
+        ],
+        [("public.p", 1_449_984)],
+        "it was never analyzed (1.4 MiB), and autovacuum does not analyze a partitioned table as a whole",
+    ),
+    Case(
+        "statistics-freshness",
+        [ROWS.format(40_000), "ANALYZE t", "INSERT INTO t SELECT n FROM generate_series(50001, 60000) AS n"],
+        [("public.t", 0.0)],
+        "10 000 changes to 40 000 rows in",
+        options={"statistics-freshness": ANY},
+    ),
+    Case(
+        "constraints-not-validated",
+        [
+            "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a); CREATE INDEX ON a (b)",
+            'ALTER TABLE a ADD CONSTRAINT "a;b" CHECK (id > 0) NOT VALID',
+            "ALTER TABLE a ADD CONSTRAINT again FOREIGN KEY (b) REFERENCES a NOT VALID",
+        ],
+        [('public.a."a;b"', 1), ("public.a.again", 1)],
+        "this check constraint is NOT VALID",
+    ),
+    Case(
+        "sequence-health",
+        [
+            "CREATE SEQUENCE up AS int; SELECT setval('up', 1800000000)",
+            "CREATE SEQUENCE down INCREMENT -1 MINVALUE -100; SELECT setval('down', -80)",
+            "CREATE SEQUENCE round MAXVALUE 100 CYCLE; SELECT setval('round', 99)",
+            "CREATE SEQUENCE never",
+        ],
+        [("public.up", 83.8), ("public.down", 80.0)],
+        "it is at 1 800 000 000 of 2 147 483 647",
+        mending="ALTER SEQUENCE up AS bigint MAXVALUE 9223372036854775807; ALTER SEQUENCE down MINVALUE -10000",
+    ),
+    Case(
+        "sequence-health",
+        [
+            "CREATE TABLE owned (id smallint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, many bigserial)",
+            "ALTER SEQUENCE owned_id_seq AS bigint MAXVALUE 9223372036854775807; SELECT setval('owned_id_seq', 32000)",
+            "CREATE SEQUENCE lent; CREATE TABLE lends (id int PRIMARY KEY DEFAULT nextval('lent'))",
+            "SELECT setval('lent', 2100000000)",
+        ],
+        [("public.lends.id", 97.8), ("public.owned.id", 97.7)],
+        "the column is integer, and public.lent is at 2 100 000 000 of 2 147 483 647",
+        level="critical",
+        mending="ALTER TABLE lends ALTER id TYPE bigint; ALTER TABLE owned ALTER id TYPE bigint",
+    ),
+    Case(
+        "integer-keys",
+        [
+            "CREATE TABLE k (id int PRIMARY KEY); INSERT INTO k SELECT 1200000000 + n FROM generate_series(0, 10000) AS n",
+            "ANALYZE k",
+        ],
+        [("public.k.id", 55.9)],
+        "the largest integer that the statistics know is 1 200 010 000 of 2 147 483 647",
+        mending="ALTER TABLE k ALTER id TYPE bigint; ANALYZE k",
+    ),
+    Case(
+        "materialized-views-empty",
+        ["CREATE MATERIALIZED VIEW empty AS SELECT 1 AS one WITH NO DATA"],
+        [("public.empty", 1)],
+        "it has no data, and whoever reads it gets an error",
+    ),
+    Case(
+        "table-bloat",
+        [ROWS.format(1000), "ANALYZE t", "UPDATE pg_class SET relpages = 40000 WHERE relname = 't'"],
+        [("public.t", 100.0)],
+        "about 312 MiB of 312 MiB are air, as the statistics say",
+        level="critical",
+        mending="ANALYZE t",
+    ),
+    Case(
+        "database-size",
+        [],
+        [("{database}", None)],
+        "of 7.0 MiB",
+        level="critical",
+        mending="-",
+        options={"size_limit": "7MB"},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case.check}" for number, case in enumerate(CASES)])
+def test_one_check_says_so_until_it_is_mended(database: Database, case: Case) -> None:
+    for statement in case.making:
+        database.sql(statement)
+        database.sql(FLUSH)  # or ANALYZE would count what comes before it a second time
+    options = {key: value for key, value in case.options.items() if key == "size_limit"}
+    options["thresholds"] = {key: value for key, value in case.options.items() if key != "size_limit"}
+    result = look(database, **options)
+    assert bad(result) == {case.check: case.level}, result["findings"][:3]
+    told = [one for one in of(result, case.check) if one["level"] != "info"]
+    assert [one["subject"] for one in told] == [
+        subject.format(database=database.name) for subject, _value in case.found
+    ]
+    for one, (_subject, value) in zip(told, case.found):
+        assert value is None or one["value"] == value
+    assert case.said in told[0]["message"].replace("\u202f", " ")
+    assert all(one["meaning"] and one["group"] and one["advice"] for one in told)
+    if case.mending == "-":
+        return
+    for statement in case.mending.split(";") if case.mending else [one["advice"] for one in told]:
+        database.sql(statement)
+    database.sql(FLUSH)
+    assert bad(look(database, **options)) == {}
+
+
+def test_growth_by_what_earlier_runs_have_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    perform("analyze", database.dsn, tables=["pg_catalog.pg_class"])  # makes a history
+    first = look(database)
+    assert (bad(first), of(first, "database-growth")[0]["message"]) == (
+        {},
+        "it is too early to tell: sizes are compared from a day on",
+    )
+    now = of(first, "database-size")[0]["value"]
+    kept = "SELECT count(*), min(value::bigint) FROM maintenance.finding WHERE name = 'database-size'"
+    assert database.sql(kept) == [(1, now)]
+    database.sql(f"UPDATE maintenance.finding SET value = '{now // 2}', found_at = found_at - interval '2 days'")
+    assert bad(look(database)) == {}, "what is small may double"
+    monkeypatch.setattr(storage, "LEAST_GROWTH", 2**20)
+    grown = look(database, size_limit=2 * now)
+    assert bad(grown) == {"database-growth": "warning", "database-forecast": "critical"}
+    (growth,) = of(grown, "database-growth")
+    weekly = 7 * (now - now // 2) / 2
+    assert growth["evidence"]["bytes_per_week"] == pytest.approx(weekly, rel=0.05)
+    assert of(grown, "database-forecast")[0]["value"] == pytest.approx(4.0, abs=0.3)
+
+
+def test_autovacuum_as_it_is_set(private_server: PrivateServer) -> None:
+    """All of its workers are busy; it is off; what it will not analyze by itself."""
+    private_server.restart(
+        autovacuum="on", autovacuum_naptime="1s", autovacuum_max_workers="1", autovacuum_vacuum_cost_delay="100ms",
+        autovacuum_vacuum_cost_limit="1", autovacuum_worker_slots="1",
+    )  # fmt: skip
+    database = private_server.create_database()
+    database.sql(ROWS.format(40_000))
+    database.sql(FLUSH)
+    database.sql("VACUUM ANALYZE t")
+    database.sql(FLUSH)
+    limits = {"autovacuum-workers": {"warning": 0.1, "critical": None}}
+    assert bad(look(database, thresholds=limits)) == {}
+    restored = look(database)
+    assert set(levels(restored).values()) <= {"info", "unknown"}, "it was loaded a moment ago"
+    database.sql("DELETE FROM t WHERE id % 2 = 0")
+    database.sql(FLUSH)
+    until = time.monotonic() + 60
+    while "autovacuum-workers" not in bad(look(database, thresholds=limits, checks=["autovacuum-workers"])):
+        assert time.monotonic() < until
+    (hidden,) = of(
+        look(database, database.dsn_as(database.role("NOSUPERUSER")), thresholds=limits), "autovacuum-workers"
+    )
+    assert (hidden["level"], hidden["advice"][:16]) == ("unknown", "GRANT pg_monitor")
+    # A crash takes the counters with it: autovacuum does not know that this one has never been analyzed.
+    database.close_connection()
+    private_server.restart(autovacuum_naptime="1h")
+    database.sql("CREATE TABLE lost AS SELECT generate_series(1, 40000) AS id")
+    database.sql("CHECKPOINT")
+    database.close_connection()
+    private_server.crash()
+    private_server.start()
+    found = look(database)
+    assert bad(found) == {"statistics-missing": "warning"}
+    assert of(found, "statistics-missing")[0]["subject"] == "public.lost"
+    database.close_connection()
+    private_server.restart(autovacuum="off")
+    off = perform("health_info", database.dsn, checks=["autovacuum-off"])
+    assert (bad(off), off["findings"][0]["subject"]) == ({"autovacuum-off": "critical"}, "server")
