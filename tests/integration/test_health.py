@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import registry
-from tests.health import bad, levels, look
+from tests.health import bad, levels, look, of
 from tests.runs import perform
 from tests.servers import Database, PrivateServer
 
@@ -228,3 +228,39 @@ def test_what_is_asked_alone_and_what_is_ignored(database: Database) -> None:
     assert "rebuilt on Sunday" in result["findings"][0]["message"]
     over = {**known, "until": "2001-01-01"}
     assert bad(look(database, checks=["invalid-indexes"], ignore=[over])) == {"invalid-indexes": "warning"}
+
+
+def test_expired_rows_that_wait_are_counted(database: Database) -> None:
+    """Whatever the last run has left: those that a plan's steps would delete now. Where that cannot be told, it is not well."""
+    database.sql("CREATE SCHEMA other; CREATE TABLE other.d (day date NOT NULL); CREATE INDEX ON other.d (day)")
+    database.sql("CREATE TABLE z (at timestamp NOT NULL); CREATE INDEX ON z (at)")
+    database.sql(
+        "CREATE TABLE slow (at timestamptz NOT NULL); ANALYZE slow; UPDATE pg_class SET relpages = 2000 WHERE relname = 'slow'"
+    )
+    database.sql(TABLE)
+    steps = [
+        {"table": "t", "column": "at", "older_than": "30d"},
+        {"table": "other.d", "column": "day", "timezone": "Asia/Ho_Chi_Minh"},
+        {"table": "z", "column": "at", "timezone": "UTC"},
+        {"table": "z", "column": "at", "timezone": "UTC", "where": "true"},
+        {"table": "gone", "column": "at"},
+    ]
+    plans = {"hourly": {"every": "1h", "purge": steps}}
+    hourly(database)
+    assert bad(look(database, plans=plans)) == {}
+    database.sql("INSERT INTO t SELECT n, now() - interval '29 d' FROM generate_series(1001, 3000) AS n")
+    database.sql("INSERT INTO other.d SELECT now() - interval '3 d' FROM generate_series(1, 1001) AS n")
+    database.sql("INSERT INTO z SELECT now() AT TIME ZONE 'UTC' - interval '1 s' FROM generate_series(1, 1500) AS n")
+    result = look(database, plans=plans)
+    assert bad(result) == {"expired-rows": "warning"}
+    assert [(one["subject"], one["value"]) for one in of(result, "expired-rows")] == [
+        ("public.z", 1500),
+        ("other.d", 1001),
+    ]
+    assert result["turns"] <= 6
+    slow = {"hourly": {"every": "1h", "purge": [{"table": "slow", "column": "at"}, *steps]}}
+    told = {one["subject"]: one for one in of(look(database, plans=slow), "expired-rows")}
+    assert told["public.slow"]["level"] == "unknown"
+    assert "no index serves at" in told["public.slow"]["message"]
+    nobody = look(database, database.dsn_as(database.role()), plans=plans, history=False)
+    assert {one["subject"] for one in of(nobody, "expired-rows") if "GRANT SELECT ON" in one["message"]}

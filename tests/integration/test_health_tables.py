@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Databases whose tables are made ill on purpose: one check says so, and only that one, until its own advice has been followed."""
+"""Databases whose tables are made ill on purpose: one check says so, and only that one, until its advice has been followed."""
 
 from __future__ import annotations
 

@@ -91,6 +91,7 @@ class Asked:
     history  why the history cannot be read, "" if it can
     earlier  whether the findings of earlier runs can be read
     size_limit  bytes that the database may have, 0 where nobody has said it
+    waiting  a SELECT of (target, waiting, hidden): expired rows that are there now, or why they cannot be counted; "" without
     """
 
     server: Server
@@ -98,6 +99,7 @@ class Asked:
     history: str = ""
     earlier: bool = False
     size_limit: int = 0
+    waiting: str = ""
 
     @property
     def database(self) -> str:

@@ -151,19 +151,31 @@ def retries(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     ]
 
 
-def expired(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    """Rows that the last purge has left."""
-    return [
-        Sample(
-            row["target"],
-            row["left"],
-            f"the last purge ({row['outcome']}) has not counted what it left"
-            if row["left"] is None
-            else f"{rows(row['left'])} left by the last purge",
-            {"run_id": row["run_id"]},
+def left_query(asked: Asked) -> str:
+    """What the last purges have left, beside what is waiting now."""
+    alone, both = "FROM ({}) AS l", "FROM ({}) AS l FULL JOIN ({}) AS w USING (target)"
+    if asked.history:
+        return "SELECT l.*, NULL::text AS outcome, NULL::bigint AS run_id, NULL::bigint AS left " + alone.format(
+            asked.waiting
         )
-        for row in found
-    ]
+    if not asked.waiting:
+        return "SELECT l.*, NULL::bigint AS waiting, NULL::text AS hidden " + alone.format(LEFT)
+    return "SELECT * " + both.format(LEFT, asked.waiting)
+
+
+def expired(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    """Rows that have expired and are there now; where they cannot be counted, those that the last purge has left."""
+    return [Sample(row["target"], *_expired(row), {"run_id": row["run_id"]}) for row in found]
+
+
+def _expired(row: Mapping[str, Any]) -> tuple[int | None, str]:
+    if row["waiting"] is not None:
+        return row["waiting"], f"{rows(row['waiting'])} have expired and are waiting for the next purge"
+    if row["outcome"] is None:
+        return None, row["hidden"]
+    if row["left"] is None:
+        return None, f"the last purge ({row['outcome']}) has not counted what it left"
+    return row["left"], f"{rows(row['left'])} left by the last purge"
 
 
 CHECKS = (
@@ -222,14 +234,14 @@ CHECKS = (
     Check(
         "expired-rows",
         "maintenance",
-        "Rows that the last purge has left",
+        "Expired rows that are still there",
         "rows",
         Thresholds(1001),
-        "more than a thousand",
+        "more than a thousand: an hourly purge leaves none",
         "More expires than is deleted, so that the table grows.",
         "give the plan a larger budget, or run it more often",
         expired,
-        query=LEFT,
+        query=left_query,
         history=True,
     ),
 )

@@ -44,10 +44,14 @@ def plan_info(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _informed(plan: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan. Its step health_info is told which plans are to run, and when, unless it says so itself."""
-    schedules = {
+    """The plan. Its step health_info is told which plans are to run, when, and what they purge, unless it says so itself."""
+    schedules: dict[str, dict[str, Any]] = {
         name: {key: one[key] for key in ("every", "at") if one.get(key) is not None} for name, one in plans.items()
     }
+    for name, one in plans.items():
+        purges = [step["purge"] for step in one.get("steps") or () if step.get("purge")]
+        if schedules[name] and purges:
+            schedules[name]["purge"] = purges
     known = {"plans": {name: schedule for name, schedule in schedules.items() if schedule}}
     if not known["plans"] or not any("health_info" in step for step in plan.get("steps") or ()):
         return dict(plan)

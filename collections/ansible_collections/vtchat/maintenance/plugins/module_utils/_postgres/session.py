@@ -123,6 +123,15 @@ class Session:
             self.execute(_set_config(changes, "false"))
             self._settings.update(changes)
 
+    def rows_and_set(self, query: Query, statement_timeout: float) -> list[dict[str, Any]]:
+        """All rows; and another limit for what comes after it, in the same round trip. Raises Contended or SqlError."""
+        wanted = {"statement_timeout": _milliseconds(statement_timeout)}
+        if self.shared or self._settings["statement_timeout"] == wanted["statement_timeout"]:
+            return self.rows(query)
+        found = self.rows(sql.Composed([_set_config(wanted, "false"), sql.SQL(self.text(query).replace("%", "%%"))]))
+        self._settings.update(wanted)
+        return found
+
     def end_with_client(self) -> None:
         """Have the server give up a statement soon after this process died, where its platform can tell that it did."""
         if not self._watched and not self.shared:

@@ -50,11 +50,18 @@ def facts(session: Session, options: Options, context: Context) -> list[Finding]
     # Loaded where somebody wants it: each run loads all operations, and there are many checks.
     from ..._checks import Asked
     from ..._checks.judge import Judge
-    from ..._checks.registry import ask, judged
+    from ..._checks.registry import TOGETHER, ask, judged
 
     history = "" if context.history else context.history_note
-    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit)
     checks = options.chosen()
+    limit, expired = max(0.001, min(TOGETHER, context.seconds_left())), ""
+    if options.purges and any(check.id == "expired-rows" for check in checks):
+        from .waiting import waiting
+
+        expired = waiting(session, options.purges, limit)
+    else:
+        session.set(statement_timeout=limit)
+    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit, expired)
     answers = ask(session, checks, asked, reading(), context.seconds_left)
     return judged(checks, asked, answers, Judge(asked, answers.now, dict(options.limits), options.ignored))
 

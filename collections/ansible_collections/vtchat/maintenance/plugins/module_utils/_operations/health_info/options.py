@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,17 @@ from ..._errors import OptionError
 from ..._result import CRITICAL, WARNING
 from ..._schedule import read_schedule
 from ..._spec import Spec
+from .. import OPERATIONS
 
 if TYPE_CHECKING:
     from ..._checks import Check, Thresholds
     from ..._checks.judge import Ignored, Limits
+    from ..purge.facts import Options as Purge
 
 NEVER = "never"
 OBJECTS = "objects"
+PURGE = "purge"
+COUNTED = ("table", "column", "older_than", "timezone", "where")  # what says which rows of a step purge have expired
 LEVELS = (WARNING, CRITICAL)
 SPEC = Spec({
     "fail_on": {"type": "str", "choices": [NEVER, CRITICAL, WARNING], "default": CRITICAL},
@@ -45,6 +50,7 @@ class Options:
     limits   the user's thresholds, by check
     ignored  what is not to be told for a while
     plans    schedules by name, None for those of the history
+    purges   what the plans purge
     size_limit  bytes that the database may have, 0 where nobody has said it
     """
 
@@ -54,6 +60,7 @@ class Options:
     ignored: Sequence[Ignored] = ()
     plans: Mapping[str, Mapping[str, str]] | None = None
     size_limit: int = 0
+    purges: Sequence[Purge] = ()
 
     def chosen(self) -> list[Check]:
         """The checks that are wanted, in the order of the registry."""
@@ -72,6 +79,7 @@ def read(given: Mapping[str, Any]) -> Options:
         _read_ignored(given.get("ignore") or [], faults),
         _read_plans(given.get("plans"), faults),
         given.get("size_limit") or 0,
+        _read_purges(given.get("plans"), faults),
     )
     if options.size_limit < 0:
         faults.append("size_limit: it must be above 0")
@@ -190,11 +198,35 @@ def _read_until(where: str, given: object, faults: list[str]) -> datetime | None
 
 
 def _read_plans(given: Mapping[str, Any] | None, faults: list[str]) -> dict[str, Mapping[str, str]] | None:
+    """The schedules."""
     if given is None:
         return None
-    for name, schedule in given.items():
-        if isinstance(schedule, Mapping):
-            read_schedule(schedule, faults, f"plans.{name}.")
+    read: dict[str, Mapping[str, str]] = {}
+    for name, plan in given.items():
+        if isinstance(plan, Mapping):
+            read[name] = {key: value for key, value in plan.items() if key != PURGE}
+            read_schedule(read[name], faults, f"plans.{name}.")
         else:
             faults.append(f"plans.{name}: it must be a mapping with every or at")
-    return dict(given)
+    return read
+
+
+def _read_purges(given: Mapping[str, Any] | None, faults: list[str]) -> tuple[Purge, ...]:
+    """What the plans purge, each once. Options that the step itself would refuse are its own fault, and told by its plan."""
+    read = []
+    for name, plan in (given or {}).items():
+        steps = plan.get(PURGE) or [] if isinstance(plan, Mapping) else []
+        if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
+            faults.append(f"plans.{name}.{PURGE}: it must be a list of the options of its steps purge")
+            continue
+        for step in steps:
+            given_here = {key: str(step[key]) for key in COUNTED if step.get(key) is not None}
+            with suppress(OptionError):
+                read.append(OPERATIONS[PURGE].read({**_defaults(), **given_here}))
+    return tuple(dict.fromkeys(read))
+
+
+def _defaults() -> dict[str, Any]:
+    """The options of a step purge that are not counted with."""
+    names = {option: how.get("default") for option, how in OPERATIONS[PURGE].SPEC.options.items()}
+    return {**names, "table": "", "column": ""}

@@ -101,9 +101,14 @@ def test_thresholds(check: str, known: dict[str, Any], level: str) -> None:
 
 
 def test_rows_that_are_left() -> None:
-    known = {"run_id": 1, "outcome": "done"}
+    known = {"run_id": 1, "outcome": "done", "waiting": None, "hidden": None}
     left = [{"target": name, "left": number, **known} for name, number in (("a", 1000), ("b", 1001), ("c", 5000))]
     assert levels("expired-rows", *left) == [("c", "warning"), ("b", "warning")]
     assert levels("expired-rows", left[0], {"target": "d", **known, "outcome": "deferred", "left": None}) == [
         ("d", "unknown")
     ]
+    # What is there now counts, and where it cannot be counted, what was left.
+    assert levels("expired-rows", {**left[2], "waiting": 0}, {**left[0], "waiting": 1001}) == [("a", "warning")]
+    assert levels("expired-rows", {**left[2], "hidden": "no index"}) == [("c", "warning")]
+    now = {"target": "d", "run_id": None, "outcome": None, "left": None, "waiting": None, "hidden": "no index"}
+    assert levels("expired-rows", now) == [("d", "unknown")]

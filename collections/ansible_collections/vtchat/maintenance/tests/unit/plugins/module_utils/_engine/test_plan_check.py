@@ -50,12 +50,13 @@ def test_health_is_there_without_being_written() -> None:
 
 
 @pytest.mark.parametrize("given", [None, {}, {"fail_on": "never"}])
-def test_health_is_told_which_plans_are_to_run(given: dict[str, str] | None) -> None:
+def test_health_is_told_which_plans_are_to_run_and_what_they_purge(given: dict[str, str] | None) -> None:
     plans = {
         "hourly": {"steps": [STEP], "every": "1h"},
         "weekly": {"steps": [STEP, {"health_info": given}], "at": "Sun 02:00"},
     }
-    known = {"plans": {"hourly": {"every": "1h"}, "weekly": {"at": "Sun 02:00"}}}
+    purges = [STEP["purge"]]
+    known = {"plans": {"hourly": {"every": "1h", "purge": purges}, "weekly": {"at": "Sun 02:00", "purge": purges}}}
     assert chosen(plans, "weekly")["steps"] == [STEP, {"health_info": {**known, **(given or {})}}]
     assert chosen(plans, "hourly")["steps"] == [STEP]
     assert chosen(plans, "health")["steps"] == [{"health_info": known}]

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""How many rows have expired, of what the plans purge: counted with what is asked besides, by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..._postgres import catalog
+from ..._postgres.driver import sql
+from ..._postgres.names import display, qualified, quote
+from ..._postgres.session import Session
+from ..purge.batches import expired
+from ..purge.facts import SMALL_TABLE
+from ..purge.facts import Options as Purge
+
+MOST_COUNTED = 100_000
+
+# By pg_type.oid
+TYPES = {1184: "timestamp with time zone", 1114: "timestamp without time zone", 1082: "date"}
+
+TABLES = """
+WITH {targets}
+SELECT t.position, t.oid, t.schema_name, t.name, a.atttypid::int AS type,
+       clock_timestamp() - make_interval(secs => w.older_than) AS cutoff,
+       t.may_use_schema AND has_table_privilege(t.oid, 'SELECT') AS seen, row_security_active(t.oid) AS row_security,
+       c.relpages BETWEEN 0 AND {small} AND c.relkind = 'r' AND c.reltuples >= 0 OR EXISTS (
+           SELECT FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
+           WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
+           AND am.amname = 'btree') AS served
+FROM target AS t JOIN (VALUES {wanted}) AS w (position, column_name, older_than) USING (position)
+JOIN pg_class AS c ON c.oid = t.oid
+JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = w.column_name AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p')
+"""
+
+
+def waiting(session: Session, purges: Sequence[Purge], statement_timeout: float) -> str:
+    """A SELECT of (target, waiting, hidden) for the tables that can be counted; "" where there is none. One round trip at most.
+
+    From then on the session has this statement_timeout. A step with ``where`` is not counted: its predicate is the user's.
+    """
+    plain = [purge for purge in purges if not purge.where]
+    if not plain:
+        session.set(statement_timeout=statement_timeout)
+        return ""
+    wanted = [
+        sql.SQL("({}, {}, {})").format(sql.Literal(number), sql.Literal(purge.column), sql.Literal(purge.older_than))
+        for number, purge in enumerate(plain)
+    ]
+    query = sql.SQL(TABLES).format(
+        targets=catalog.targets(session.server, [purge.table for purge in plain]),
+        small=sql.Literal(SMALL_TABLE),
+        wanted=sql.SQL(", ").join(wanted),
+    )
+    counts = [_count(session, plain[row["position"]], row) for row in session.rows_and_set(query, statement_timeout)]
+    return " UNION ALL ".join(session.text(one).replace("%", "%%") for one in counts)
+
+
+def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
+    """One SELECT. hidden: why it cannot be counted; it is null where it can."""
+    name, type_name = display(row["schema_name"], row["name"]), TYPES.get(row["type"])
+    zoneless = type_name != TYPES[1184]
+    hidden = ""
+    if not row["seen"] or row["row_security"]:
+        hidden = f"they may not be counted: GRANT SELECT ON {name} TO {quote(session.server.user)}"
+    elif type_name is None or zoneless != bool(purge.timezone):
+        hidden = "its time cannot be told: see what the step purge says"
+    elif not row["served"]:
+        hidden = f"no index serves {quote(purge.column)}: to count them would read the whole table"
+    if hidden:
+        return sql.SQL("SELECT {}::text AS target, NULL::bigint AS waiting, {}::text AS hidden").format(
+            sql.Literal(name), sql.Literal(hidden)
+        )
+    return sql.SQL(
+        "SELECT {}::text AS target, (SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT {}) AS e) AS waiting, "
+        "NULL::text AS hidden"
+    ).format(
+        sql.Literal(name),
+        qualified(row["schema_name"], row["name"]),
+        expired(sql.Identifier(purge.column), type_name or "", row["cutoff"], purge.timezone),
+        sql.Literal(MOST_COUNTED),
+    )
