@@ -24,7 +24,7 @@ TABLE = """
 CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at);
 INSERT INTO t SELECT n, now() + interval '1 day' FROM generate_series(1, 100) AS n
 """
-OF_HISTORY = {"maintenance-overdue", "maintenance-failures", "maintenance-slow", "maintenance-retries", "expired-rows"}
+OF_HISTORY = {check.id for check in registry.CHECKS if check.history}
 
 
 def hourly(database: Database, **options: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_an_empty_database_is_well_and_nothing_is_known_of_its_maintenance(datab
     assert (result["status"], result["changed"]) == ("ok", False)
     assert {check for check, level in levels(result).items() if level == "unknown"} == OF_HISTORY
     assert set(levels(result).values()) == {"info", "unknown"}
-    assert result["actions"][0]["reason"].startswith("5 unknown, ")
+    assert result["actions"][0]["reason"].startswith(f"{len(OF_HISTORY)} unknown, ")
     assert result["turns"] <= 6
     assert result["run_id"] is None
 
@@ -264,3 +264,26 @@ def test_expired_rows_that_wait_are_counted(database: Database) -> None:
     assert "no index serves at" in told["public.slow"]["message"]
     nobody = look(database, database.dsn_as(database.role()), plans=plans, history=False)
     assert {one["subject"] for one in of(nobody, "expired-rows") if "GRANT SELECT ON" in one["message"]}
+
+
+def test_what_is_put_off_again_and_again(database: Database) -> None:
+    """Since when: since it was last done. A view that is out of date for longer than two periods of its plan is one."""
+    database.sql(TABLE)
+    database.sql("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t; CREATE UNIQUE INDEX ON v (n)")
+    steps = [{"refresh": {"view": "v"}}, {"analyze": {"tables": ["t"]}}]
+    perform("run", database.dsn, plan="hourly", steps=steps, every="1h")
+    perform("run", database.dsn, plan="hourly", steps=steps, every="1h")
+    database.sql("UPDATE maintenance.action SET outcome = 'contended', reason = 'somebody locks it' WHERE run_id = 2")
+    assert bad(look(database)) == {}
+    back = "UPDATE maintenance.action SET finished_at = finished_at - interval '{0}', started_at = started_at - interval '{0}' "
+    database.sql(back.format("3 h") + "WHERE run_id = 1")
+    result = look(database)
+    assert bad(result) == {"materialized-views-stale": "warning"}
+    assert "refresh has not been done for 3 h" in of(result, "materialized-views-stale")[0]["message"]
+    assert bad(look(database, plans={"hourly": {"every": "2h"}})) == {}
+    database.sql(back.format("20 d") + "WHERE run_id = 1")
+    result = look(database)
+    assert bad(result) == {"materialized-views-stale": "warning", "maintenance-undone": "warning"}
+    assert of(result, "maintenance-undone")[0]["subject"] == "public.t"
+    perform("run", database.dsn, plan="hourly", steps=steps, every="1h")
+    assert bad(look(database)) == {}

@@ -17,6 +17,8 @@ from .._units import count, duration, rows
 from . import Asked, Check, Sample, Thresholds
 
 HOUR = 3600.0
+DAY = 24 * HOUR
+REFRESH = "refresh"
 # A run that takes more than this share of the time from one to the next: five minutes of an hour.
 LARGEST_SHARE = 12
 # What is planned by the clock is late after this.
@@ -47,6 +49,24 @@ SELECT p.plan, extract(epoch FROM g.started_at)::float8 AS good, extract(epoch F
 FROM plan AS p JOIN maintenance.run AS r ON r.id = p.last_id LEFT JOIN maintenance.run AS g ON g.id = p.good_id
 ORDER BY p.plan
 """  # noqa: S608 - made of constants
+
+# What the last run of each plan has not done, and since when it has been so.
+UNDONE = """
+WITH bad AS (
+    SELECT a.operation, a.target, a.outcome, a.reason, a.started_at, a.run_id, r.plan, to_jsonb(r) -> 'schedule' AS schedule
+    FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a.run_id
+    WHERE r.id IN (SELECT max(id) FROM maintenance.run WHERE finished_at IS NOT NULL GROUP BY plan)
+    AND a.outcome IN ('contended', 'deferred', 'failed', 'abandoned') AND a.operation <> ALL (%(reading)s)
+)
+SELECT b.operation, b.target, b.outcome, b.reason, b.run_id, b.plan, b.schedule,
+       extract(epoch FROM clock_timestamp())::float8 AS now,
+       extract(epoch FROM b.started_at - coalesce(g.good, g.first))::float8 AS seconds
+FROM bad AS b JOIN (
+    SELECT a.operation, a.target, min(a.started_at) AS first,
+           max(a.finished_at) FILTER (WHERE a.outcome IN ('done', 'unchanged')) AS good
+    FROM maintenance.action AS a JOIN bad USING (operation, target) GROUP BY a.operation, a.target
+) AS g USING (operation, target)
+"""
 
 # What the last purges of each plan have left although it had expired. One that had no time left did not count it.
 LEFT = """
@@ -151,6 +171,29 @@ def retries(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     ]
 
 
+def undone(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    """Days since a target was last done, or first tried."""
+    return [_undone(row, row["seconds"] / DAY, None) for row in found if row["operation"] != REFRESH]
+
+
+def stale_views(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Hours since a materialized view was last known to be up to date, against two periods of its plan."""
+    samples = []
+    for row in found:
+        if row["operation"] == REFRESH:
+            known = dict(asked.plans or {}).get(row["plan"]) or row["schedule"]
+            schedule = _schedule({"schedule": known})
+            period = _times(schedule, _moment(row["now"]))[1] if schedule else HOUR
+            samples.append(_undone(row, row["seconds"] / HOUR, Thresholds(2 * period / HOUR)))
+    return samples
+
+
+def _undone(row: Mapping[str, Any], value: float, limits: Thresholds | None) -> Sample:
+    said = f"{row['operation']} has not been done for {duration(row['seconds'])}: {row['outcome']}, {row['reason']}"
+    evidence = {"run_id": row["run_id"], "plan": row["plan"], "operation": row["operation"]}
+    return Sample(row["target"], round(value, 1), said, evidence, "", limits)
+
+
 def left_query(asked: Asked) -> str:
     """What the last purges have left, beside what is waiting now."""
     alone, both = "FROM ({}) AS l", "FROM ({}) AS l FULL JOIN ({}) AS w USING (target)"
@@ -229,6 +272,32 @@ CHECKS = (
         "find out who holds locks, or why the server does not answer at once",
         retries,
         of="maintenance-overdue",
+        history=True,
+    ),
+    Check(
+        "maintenance-undone",
+        "maintenance",
+        "What the maintenance has put off for weeks",
+        "days",
+        Thresholds(14),
+        "two weeks: each weekly run has met with the same obstacle",
+        "It is due and nobody does it: there is no time for it, or somebody always holds a lock.",
+        "read the reason; a longer budget, another hour, or an end of what holds the lock",
+        undone,
+        query=UNDONE,
+        history=True,
+    ),
+    Check(
+        "materialized-views-stale",
+        "maintenance",
+        "Materialized views that are out of date",
+        "hours",
+        Thresholds(2),
+        "two periods of the plan that refreshes them",
+        "Whoever reads it sees what has been true once.",
+        "read the reason; or refresh it by hand in a quiet hour",
+        stale_views,
+        of="maintenance-undone",
         history=True,
     ),
     Check(
