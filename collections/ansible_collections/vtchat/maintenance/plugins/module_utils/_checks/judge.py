@@ -59,9 +59,7 @@ class Judge:
 
     def unknown(self, check: Check, why: str) -> list[Finding]:
         """It could not be asked."""
-        return [
-            replace(self._base(check, self.asked.database), level=UNKNOWN, keep=True, message=f"{check.title}: {why}")
-        ]
+        return [replace(self._base(check, self.asked.database), level=UNKNOWN, keep=True, message=why)]
 
     def absent(self, check: Check) -> list[Finding]:
         """The server is too old to have it."""

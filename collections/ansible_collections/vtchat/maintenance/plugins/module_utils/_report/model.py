@@ -36,6 +36,7 @@ from .._result import (
     UNKNOWN,
     WARNING,
 )
+from . import findings
 
 RunResult = Mapping[str, Any]
 # (host, result) in the order in which the runs ended
@@ -109,7 +110,17 @@ def subject(result: RunResult) -> str:
 
 
 def rows(result: RunResult, verbose: bool = False) -> list[Row]:
-    """One row a target, then the findings that are worth a line, or with verbose all.
+    """One row a target, then one for each check that has found something; with verbose all findings."""
+    return [*targets(result, verbose), *map(of_finding, told(result, verbose))]
+
+
+def told(result: RunResult, verbose: bool = False) -> list[findings.Told]:
+    """What was found and is worth a line, by group; with verbose all of it, one by one."""
+    return findings.told(entries(result, "findings"), LEVELS if verbose else SHOWN, verbose)
+
+
+def targets(result: RunResult, verbose: bool = False) -> list[Row]:
+    """One row a target.
 
     Unless verbose, what nothing happened to in a database is told together: all objects, and targets of one operation for which
     the reasons differ in their numbers only.
@@ -124,9 +135,7 @@ def rows(result: RunResult, verbose: bool = False) -> list[Row]:
         elif what not in shown:
             shown[what] = _alike(what, counts[what], action)
     objects = shown.pop(OBJECTS, None)
-    levels = LEVELS if verbose else SHOWN
-    findings = [_finding(one) for one in entries(result, "findings") if one.get("level") in levels]
-    return [*shown.values(), *([objects] if objects else []), *findings]
+    return [*shown.values(), *([objects] if objects else [])]
 
 
 class _Idle(NamedTuple):
@@ -173,9 +182,12 @@ def _row(action: Mapping[str, Any]) -> Row:
     )
 
 
-def _finding(one: Mapping[str, Any]) -> Row:
-    level, check, about = (clean(one.get(key) or "") for key in ("level", "check", "subject"))
-    return Row(level, check, about, reason="; ".join(clean(one[key]) for key in ("message", "advice") if one.get(key)))
+def of_finding(one: findings.Told) -> Row:
+    """The row of a check."""
+    others = f"likewise {one.others}" if one.others else ""
+    return Row(
+        one.level, one.check, one.subject, reason="; ".join(text for text in (one.message, others, one.do) if text)
+    )
 
 
 def amount(action: Mapping[str, Any]) -> str:

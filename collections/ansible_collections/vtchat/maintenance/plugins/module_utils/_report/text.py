@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .. import _units
 from .._clean import clean
 from . import model
+from .findings import Told, groups
 from .layout import pad, width, wrap
 from .model import LOUD, Row, RunResult, Runs
 
@@ -45,8 +46,35 @@ def run_lines(host: str, result: RunResult, columns: int = 79, verbose: bool = F
     message = model.message(result)
     if message:
         lines += _hanging(message, columns, 2, 2, model.status(result))
-    rows = model.rows(result, verbose)
-    return lines + _table(rows, columns, verbose) if rows else lines
+    found = model.told(result, verbose)
+    rows = [*model.targets(result, verbose), *(model.of_finding(one) for one in found if not one.group)]
+    lines += _table(rows, columns, verbose) if rows else []
+    for group, entries in groups(one for one in found if one.group):
+        lines += _group(group, entries, columns)
+    return lines
+
+
+def _group(name: str, entries: Sequence[Told], columns: int) -> list[Line]:
+    """What was found of one group: a line a check, why it matters, and what to do."""
+    lines = [Line(f"{_INDENT}{name}")]
+    left = 2 * len(_INDENT)
+    start = left + len("CRITICAL") + len(_GAP)
+    for one in entries:
+        word = one.level.upper() if one.level in LOUD else one.level
+        lines += _labelled(
+            left, pad(word, len("CRITICAL")), f"{one.check} {one.subject}: {one.message}", columns, one.level
+        )
+        for label, text in (("also", one.others), ("why", one.why), ("do", one.do)):
+            lines += _labelled(start, pad(label, len("also")), text, columns) if text else []
+    return lines
+
+
+def _labelled(left: int, label: str, text: str, columns: int, kind: str = "") -> list[Line]:
+    """The text beside its label, all of its lines below the first."""
+    start = left + width(label) + len(_GAP)
+    pieces = wrap(text, columns - start)
+    heads = [" " * left + label + _GAP, *([" " * start] * (len(pieces) - 1))]
+    return [Line(head + piece, kind) for head, piece in zip(heads, pieces)]
 
 
 def heading(host: str, result: RunResult, verbose: bool = False) -> str:

@@ -108,11 +108,11 @@ def test_an_endpoint_by_its_address() -> None:
 def test_findings_stand_below_the_actions_and_information_only_when_verbose() -> None:
     assert lines(CHECKED) == [
         "health on h: ok in 500 ms (app, PostgreSQL 18.6)",
-        "  WARNING    wraparound  database app  age 300 000 000; VACUUM FREEZE",
         "  CRITICAL   standby     replica       is gone",
+        "  WARNING    wraparound  database app  age 300 000 000; VACUUM FREEZE",
     ]
     assert any("bloat" in line for line in lines(CHECKED, verbose=True))
-    assert [level for level, _command in github.commands("h", CHECKED)] == ["warning", "error"]
+    assert [level for level, _command in github.commands("h", CHECKED)] == ["error", "warning"]
 
 
 @pytest.mark.parametrize(
