@@ -183,6 +183,10 @@ molecule: setup-dev ## Scenarios of the roles, no containers
 bench: setup-dev ## Measure, and print ratios
 	$(clean_env) $(BIN)/python tests/bench $(ARGS)
 
+.PHONY: docs
+docs: setup-dev ## Write the pages of docs/ that are made from the source
+	PYTHONPATH=collections $(BIN)/python -m tests.documents
+
 .PHONY: lock
 lock: ## Renew requirements/*.txt from requirements/*.in
 	@PYTHON="$(PYTHON)" sh requirements/lock.sh

@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
+from tests import documents
 from tests.checkout import ROOT, Checkout
 from tests.servers import Database
 
@@ -67,3 +70,14 @@ def test_the_maintainer_of_ones_own_tables(database: Database, tmp_path: Path) -
         checkout.run(f"{line} -e @own.json", DATABASE_URL=database.dsn)
         assert database.value(exists) == roles, line
         assert [run["changed"] for run in checkout.runs()] == [changed], line
+
+
+@pytest.mark.parametrize("name", documents.PAGES)
+def test_pages_that_are_made_from_the_source_are_up_to_date(name: str) -> None:
+    assert documents.PAGES[name]() == (documents.DOCS / name).read_text(encoding="utf-8"), "run: make docs"
+
+
+def test_the_example_of_the_checks_is_right() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", documents.checks_page(), re.DOTALL)
+    (step,) = yaml.safe_load(block)
+    assert OPERATIONS["health_info"].read(step["health_info"])

@@ -114,9 +114,16 @@ def _limit(one: Mapping[str, Any]) -> str:
         or not evidence.get("unit")
     ):
         return ""
-    number = _FORMATS.get(str(evidence["unit"]), lambda number: f"{_units.count(round(number))}")(float(limit or 0))
+    text = number(float(limit or 0), str(evidence["unit"]))
     reached = float(value or 0) >= float(limit or 0)
-    return f"{clean(one.get('level') or '')} {'from' if reached else 'up to'} {number}" if number else ""
+    return f"{clean(one.get('level') or '')} {'from' if reached else 'up to'} {text}" if text else ""
+
+
+def number(value: float, unit: str) -> str:
+    """A value or threshold in its unit, for people."""
+    if unit in _FORMATS:
+        return _FORMATS[unit](value)
+    return f"{_units.count(round(value))} {unit}"
 
 
 def _together(entries: Sequence[Told]) -> list[Told]:

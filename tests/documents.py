@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pages of docs/ that are made from the source: ``python -m tests.documents`` writes them, a test compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import GROUPS, Check, Thresholds
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import CHECKS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report.findings import number
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+CHECKS_HEAD = """# What health looks at
+
+`make health`, the step `health_info` in any plan, and the module `vtchat.maintenance.health_info` ask these {number} checks, all in one
+statement that only reads. A check that is well gives one finding of level `info`; what the role may not see is `unknown`, with the
+GRANT, and never taken for well. Thresholds can be others for each database (options of the step in its inventory) and for each object,
+and a finding can be ignored until a day:
+
+```yaml
+- health_info:
+    fail_on: critical            # or warning, or never
+    thresholds:
+      connections: {{warning: 60}}
+      dead-rows:
+        objects:
+          public.queue: {{warning: 60, critical: null}}
+    ignore:
+      - {{check: invalid-indexes, object: audit.*, reason: rebuilt with the move, until: "2027-03-31"}}
+```
+
+Floors of size and age keep the checks quiet on what is small or young. This page is made from the source by `make docs`.
+"""
+
+
+def checks_page() -> str:
+    """docs/checks.md."""
+    return "\n".join([CHECKS_HEAD.format(number=len(CHECKS)), *_contents(), *_groups()])
+
+
+def _contents() -> Iterator[str]:
+    for group, title in GROUPS.items():
+        names = ", ".join(f"[`{check.id}`](#{check.id})" for check in CHECKS if check.group == group)
+        yield f"- **{title}** (`{group}`): {names}"
+    yield ""
+
+
+def _groups() -> Iterator[str]:
+    for group, title in GROUPS.items():
+        yield f"## {title}\n"
+        for check in CHECKS:
+            if check.group == group:
+                yield from _check(check)
+
+
+def _check(check: Check) -> Iterator[str]:
+    yield f"### {check.id}\n"
+    yield f"{check.title}. {check.meaning}\n"
+    yield f"- **Default:** {_thresholds(check.thresholds, check.unit)}. Source: {check.source}."
+    yield f"- **Unit:** {check.unit}"
+    yield f"- **Remedy:** {check.remedy}"
+    yield f"- **Right needed:** {_right(check)}"
+    if check.since:
+        yield f"- **From PostgreSQL:** {check.since // 10000}"
+    yield ""
+
+
+def _thresholds(limits: Thresholds, unit: str) -> str:
+    word = "at most" if limits.below else "from"
+    known = [
+        (level, value)
+        for level, value in (("warning", limits.warning), ("critical", limits.critical))
+        if value is not None
+    ]
+    return ", ".join(f"{level} {word} {number(value, unit)}" for level, value in known) or "by each object, or none"
+
+
+def _right(check: Check) -> str:
+    rights = [f"membership in `{check.right}`"] if check.right else []
+    rights += ["SELECT on the history in schema `maintenance`"] if check.history else []
+    return " and ".join(rights) or "none"
+
+
+PAGES = {"checks.md": checks_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
