@@ -17,10 +17,10 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 CHECKS_HEAD = """# What health looks at
 
-`make health`, the step `health_info` in any plan, and the module `vtchat.maintenance.health_info` ask these {number} checks, all in one
-statement that only reads. A check that is well gives one finding of level `info`; what the role may not see is `unknown`, with the
-GRANT, and never taken for well. Thresholds can be others for each database (options of the step in its inventory) and for each object,
-and a finding can be ignored until a day:
+`make health`, the step `health_info` in any plan, and the module `vtchat.maintenance.health_info` ask these {number} checks,
+all in one statement that only reads. A check that is well gives one finding of level `info`; what the role may not see is
+`unknown`, with the GRANT, and never taken for well. Thresholds can be others for each database (options of the step in its
+inventory) and for each object, and a finding can be ignored until a day:
 
 ```yaml
 - health_info:
