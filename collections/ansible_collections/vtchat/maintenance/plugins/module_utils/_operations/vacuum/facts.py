@@ -15,13 +15,13 @@ from typing import Any
 from ..._postgres import catalog
 from ..._postgres.capabilities import FLUSHED_STATISTICS, FROZEN_PAGES
 from ..._postgres.driver import sql
+from ..._postgres.horizon import NEXT_XID, OLDEST, Horizon, horizon
 from ..._postgres.names import Name, parse_name, quote
 from ..._postgres.selection import OWNS_DATABASE, LeftOut, Selection, left_out, stored, unmatched
 from ..._postgres.server import Server
 from ..._postgres.session import Session
 from ..._result import FAILED, UNCHANGED
 from .. import Context, Verdict
-from .horizon import NEXT_XID, OLDEST, Horizon, horizon
 from .urgency import Heap, Settings
 
 KINDS = "rm"

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..._postgres.horizon import Horizon
 from ..._postgres.statistics import analyze_threshold
 from ..._units import count, rows
 from .. import Effect
 from .facts import Table
-from .horizon import Horizon
 from .options import OFF, Options, Thresholds
 from .urgency import Heap, Settings, failsafe, waits
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..._errors import Contended, SqlError
 from ..._postgres.capabilities import FLUSHED_STATISTICS, RESTRICTED_PATH
 from ..._postgres.driver import sql
+from ..._postgres.horizon import NEXT_XID, OLDEST, Horizon, horizon
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import FIGURES, Session
 from ..._postgres.sqlstates import INVALID_SCHEMA_NAME, UNDEFINED_TABLE
@@ -24,7 +25,6 @@ from ..._result import CONTENDED, DONE, FAILED, UNCHANGED
 from ..._units import count
 from .. import Action, Context, Outcome
 from .facts import Found, Table, contended, in_the_way, read_again
-from .horizon import NEXT_XID, OLDEST, Horizon, horizon
 from .judge import AT, FAILSAFE, FROZEN, HORIZON, MULTIXACT, VISIBLE, measured
 from .progress import look
 from .statement import ONLY_DATABASE_STATISTICS, Work

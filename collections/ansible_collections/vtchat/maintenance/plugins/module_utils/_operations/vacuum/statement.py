@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..._postgres.capabilities import DATABASE_STATISTICS, INHERITED_VACUUM
+from ..._postgres.horizon import Horizon
 from .facts import Table
-from .horizon import Horizon
 from .judge import FAILSAFE, Case, Judgement, goes_into_failsafe, least_dead
 from .options import ALWAYS, AUTO, FAST, ON, Options
 from .urgency import Settings, pace, waits

@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Context, Verdict, vacuum
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.facts import Facts, Table
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.horizon import Horizon
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.options import (
     THRESHOLDS,
     Options,
@@ -22,6 +21,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vac
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.urgency import Heap, Settings
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.horizon import Horizon
 from ansible_collections.vtchat.maintenance.tests.unit.plugins.module_utils._operations.vacuum.test_judge import (
     SETTINGS,
 )

@@ -15,11 +15,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Effect
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.facts import Table
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.horizon import (
-    Horizon,
-    horizon,
-    widened,
-)
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vacuum.judge import (
     Case,
     Judgement,
@@ -36,6 +31,11 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.vac
     waits,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.horizon import (
+    Horizon,
+    horizon,
+    widened,
+)
 
 THIN = "\u202f"
 K = f"{THIN}000"

@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._postgres.names import quote
-from ..._units import duration
+from .._units import duration
+from .names import quote
 
-# One object: the oldest transaction id that somebody in this database, or for all databases, still needs. VACUUM itself holds
-# nothing back; a snapshot in another database does so for shared catalogs only; catalog_xmin of a slot for catalogs only; the
-# horizon of a standby is that of its walsender, which belongs to no database, or of its slot. Ids and ages of other roles'
-# sessions are visible to everybody; when and as whom they began may be hidden.
-OLDEST = """
-(SELECT to_jsonb(h) FROM (
+# Everybody who still needs transactions of this database, or of all databases. VACUUM itself holds nothing back; a snapshot in
+# another database does so for shared catalogs only; the horizon of a standby is that of its walsender, which belongs to no
+# database, or of its slot. Ids and ages of other roles' sessions are visible to everybody; when and as whom they began may be
+# hidden.
+HOLDERS = """
     SELECT CASE WHEN a.datid IS NULL THEN 'standby' ELSE 'session' END AS kind, a.pid, a.usename::text AS "user",
            a.application_name AS name, a.state,
            CASE WHEN coalesce(age(a.backend_xid), -1) >= coalesce(age(a.backend_xmin), -1) THEN a.backend_xid
@@ -41,7 +40,17 @@ OLDEST = """
     UNION ALL
     SELECT 'slot', active_pid, NULL, slot_name::text, NULL, xmin::text::bigint, age(xmin), NULL, NULL
     FROM pg_catalog.pg_replication_slots WHERE xmin IS NOT NULL
-) AS h ORDER BY h.age DESC, h.pid LIMIT 1)
+"""
+
+# One object: the oldest transaction id that any of them needs.
+OLDEST = f"""
+(SELECT to_jsonb(h) FROM ({HOLDERS}) AS h ORDER BY h.age DESC, h.pid LIMIT 1)
+"""  # noqa: S608 - made of constants
+
+# Those who need rows of the catalogs only; a database is as old as its oldest table, catalogs included.
+OF_CATALOGS = """
+    SELECT 'catalogs', active_pid, NULL, slot_name::text, NULL, catalog_xmin::text::bigint, age(catalog_xmin), NULL, NULL
+    FROM pg_catalog.pg_replication_slots WHERE catalog_xmin IS NOT NULL
 """
 
 # The next transaction id in 64 bits; with it those of 32 bits can be told apart from their namesakes of other epochs.
@@ -77,7 +86,7 @@ def horizon(oldest: Mapping[str, Any] | None, next_xid: int) -> Horizon:
     """From the object of OLDEST, and NEXT_XID."""
     if oldest is None:
         return Horizon(next_xid)
-    return Horizon(widened(oldest["xid"], next_xid), _who(oldest), oldest["age"], oldest["settled"])
+    return Horizon(widened(oldest["xid"], next_xid), holder(oldest), oldest["age"], oldest["settled"])
 
 
 def widened(xid: int, next_xid: int) -> int:
@@ -86,14 +95,15 @@ def widened(xid: int, next_xid: int) -> int:
     return next_xid - (behind if behind < 2**31 else behind - 2**32)
 
 
-def _who(oldest: Mapping[str, Any]) -> str:
+def holder(oldest: Mapping[str, Any]) -> str:
     """The holder, for people; of what is hidden nothing is said."""
     since = duration(oldest["seconds"]) if oldest["seconds"] is not None else ""
     if oldest["kind"] == "prepared":
         return f"the prepared transaction {quote(oldest['name'])} of {quote(oldest['user'])}, for {since}"
-    if oldest["kind"] == "slot":
+    if oldest["kind"] in ("slot", "catalogs"):
         active = f", used by process {oldest['pid']}" if oldest["pid"] else ", which nobody uses"
-        return f"the replication slot {quote(oldest['name'])}{active}"
+        what = " (catalogs only)" if oldest["kind"] == "catalogs" else ""
+        return f"the replication slot {quote(oldest['name'])}{what}{active}"
     if oldest["kind"] == "standby":
         name = f" {quote(oldest['name'])}" if oldest["name"] else ""
         return f"a query on the standby{name} (hot_standby_feedback, process {oldest['pid']})"
