@@ -171,9 +171,13 @@ def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+# Of a threshold null means never, and is not the same as one that is left out.
+_NEVER = ("warning", "critical")
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None or key in _NEVER}
     return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 

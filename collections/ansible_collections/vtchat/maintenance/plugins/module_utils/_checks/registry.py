@@ -16,12 +16,14 @@ from typing import Any
 from .._errors import Contended, SqlError
 from .._postgres.session import Session
 from .._result import Finding
-from . import Asked, Check, indexes, maintenance, server, storage, tables, vacuum, wraparound
+from . import Asked, Check, indexes, maintenance, replication, server, sessions, storage, tables, vacuum, wraparound
 from .judge import Judge
 
 CHECKS: tuple[Check, ...] = (
     *wraparound.CHECKS,
     *server.CHECKS,
+    *sessions.CHECKS,
+    *replication.CHECKS,
     *vacuum.CHECKS,
     *tables.CHECKS,
     *indexes.CHECKS,

@@ -60,6 +60,8 @@ CAPPED_AUTOVACUUM = Feature(180000, "autovacuum_vacuum_max_threshold")
 FROZEN_PAGES = Feature(180000, "count of frozen pages")
 # INSERT ... ON CONFLICT goes on while a unique index is rebuilt concurrently; before, it fails now and then.
 UPSERTS_BESIDE_REBUILDS = Feature(190000, "rebuild of unique indexes beside INSERT ... ON CONFLICT")
+# The members of multixacts are counted in 64 bits, and do not run out.
+WIDE_MULTIXACT_OFFSETS = Feature(190000, "64 bits for members of multixacts")
 
 PGSTATTUPLE = Extension("pgstattuple", "measures bloat")
 AMCHECK = Extension("amcheck", "checks tables and indexes for corruption")

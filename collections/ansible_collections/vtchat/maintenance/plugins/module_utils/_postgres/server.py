@@ -60,6 +60,7 @@ SELECT current_setting('server_version_num')::int AS version_num,
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,
        current_user::text AS "user",
        has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+       has_function_privilege('pg_catalog.pg_ls_dir(text,boolean,boolean)', 'EXECUTE') AS may_list_files,
        pg_is_in_recovery() AS in_recovery,
        pg_backend_pid() AS backend_pid,
        -- hidden from a role that another one is set to take on (ALTER ROLE ... SET role)
@@ -106,6 +107,7 @@ class Server:
     replication_role  session_replication_role: with replica, triggers and foreign keys are passed by
     extensions        name -> schema and version of those that have been created
     superusers        roles that nobody should be made a member of
+    may_list_files    in the data directory, with pg_ls_dir()
     """
 
     host: str
@@ -126,6 +128,7 @@ class Server:
     extensions: dict[str, tuple[str, str]]
     provider: str
     superusers: list[str] = field(default_factory=list)
+    may_list_files: bool = False
 
     @classmethod
     def from_row(cls, row: dict[str, Any], host: str) -> Server:
