@@ -92,8 +92,8 @@ def _sample(row: Mapping[str, Any], value: float, what: str) -> Sample:
     names = ("user", "application", "state", "wait_event_type", "wait_event")
     evidence = {name: row[name] for name in names if row.get(name)}
     if row["transaction"] is not None:
-        evidence["transaction_seconds"] = round(row["transaction"], 1)
-    return Sample(f"pid {row['pid']}", round(value, 1), f"{who(row)}: {what}", evidence, TERMINATE.format(row["pid"]))
+        evidence["transaction_seconds"] = round(row["transaction"], 3)
+    return Sample(f"pid {row['pid']}", round(value, 3), f"{who(row)}: {what}", evidence, TERMINATE.format(row["pid"]))
 
 
 def _sessions(
@@ -146,7 +146,7 @@ def _blocked(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         evidence = {"waiting": [one.pid for one in waiting], **_state(rows.get(root, {}))}
         said = f"{_blocker(rows.get(root, {}))}: {number}, the longest for {duration(longest)}"
         advice = TERMINATE.format(root) if root else "SELECT gid FROM pg_catalog.pg_prepared_xacts;"
-        told.append(Sample(_subject(root), round(longest, 1), said, evidence, advice))
+        told.append(Sample(_subject(root), round(longest, 3), said, evidence, advice))
     return told or [Sample(asked.database, 0, "nobody waits for a lock")]
 
 
@@ -171,7 +171,7 @@ def _prepared(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     return [
         Sample(
             f"prepared transaction {row['literal']}",
-            round(row["seconds"], 1),
+            round(row["seconds"], 3),
             f"prepared by {quote(row['user'])} {duration(row['seconds'])} ago",
             {"owner": row["user"]},
             f"COMMIT PREPARED {row['literal']}; or ROLLBACK PREPARED {row['literal']};",
