@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
@@ -152,6 +153,13 @@ class PrivateServer(Server):
         self.embedded.settings.update(settings)
         self.start()
 
+    def run(self, program: str, *arguments: str) -> str:
+        """What a program of PostgreSQL prints, run as the account that the data belong to. Raises CalledProcessError."""
+        account = self.embedded.place.account
+        identity: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+        command = [str(self.bin / program), *arguments]
+        return subprocess.run(command, cwd="/", check=True, capture_output=True, text=True, **identity).stdout
+
     def crash(self) -> None:
         """kill -9 the postmaster and wait for its end; the next start recovers and resets the statistics."""
         postmaster = self.postmaster
@@ -278,5 +286,16 @@ class Servers:
     def private(self, binaries: Path | None = None) -> PrivateServer:
         """A running server of one test."""
         embedded = self.embedded(unique("private"), binaries)
+        embedded.start()
+        return PrivateServer(embedded)
+
+    def standby(self, primary: PrivateServer, **settings: str) -> PrivateServer:
+        """A running standby of a server, which streams from it."""
+        copy = primary.embedded.home / "copy"
+        primary.run("pg_basebackup", "-d", primary.dsn(), "-D", str(copy), "-R", "-c", "fast")
+        own = {**primary.embedded.settings, "port": str(free_port()), **settings}
+        embedded = self.embedded(unique("standby"), primary.bin, **own)
+        embedded._make_home()
+        copy.rename(embedded.data)
         embedded.start()
         return PrivateServer(embedded)

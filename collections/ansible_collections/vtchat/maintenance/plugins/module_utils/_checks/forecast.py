@@ -59,7 +59,7 @@ WHERE f.name IN ('freeze-age', 'multixact-age') AND r.finished_at IS NOT NULL
 # Of each of both counters the best run to compare with.
 WITH_EARLIER = f"""
 WITH now AS MATERIALIZED ({NOW}), earlier AS MATERIALIZED (
-    SELECT e.*, e.system = n.system AND e.next_xid <= n.next_xid AS ours,
+    SELECT e.*, coalesce(e.system = n.system AND e.next_xid <= n.next_xid, false) AS ours,
            n.next_xid - e.next_xid AS used_transactions,
            (n.next_multixact - e.next_multixact + 4294967296) %% 4294967296 AS used_multixacts
     FROM ({EARLIER}) AS e, now AS n
@@ -85,6 +85,8 @@ def samples(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         grant = f"GRANT SELECT ON maintenance.finding TO {quote(asked.server.user)};"
         return [Sample(asked.database, None, hidden, advice=grant)]
     (row,) = found
+    if row["of_transactions"] is None and row["of_multixacts"] is None:
+        return [Sample(asked.database, FOREVER, _too_young(row))]
     return [
         _sample(row, "transactions", "transaction IDs"),
         _sample(row, "multixacts", "multixacts"),
@@ -98,7 +100,7 @@ def _sample(row: Mapping[str, Any], what: str, name: str) -> Sample:
         return Sample(name, FOREVER, _too_young(row), {"age": age}, "", thresholds)
     used, seconds = then[f"used_{what}"], then["seconds"]
     days = min(FOREVER, max(0, LAST - age) / (used / seconds) / DAY) if used else FOREVER
-    end = f"they run out in {duration(days * DAY)}" if days < FOREVER else "they will not run out"
+    end = f"they run out in {duration(days * DAY)}" if days < FOREVER else "they last for more than a hundred years"
     said = f"{end}: the oldest is {count(age)} old, and {count(used)} were used in {duration(seconds)}"
     evidence = {"age": age, "used": used, "seconds": round(seconds), "per_day": round(used / seconds * DAY)}
     return Sample(name, round(days, 2), said, {**evidence, "run_id": then["run_id"]}, "", thresholds)
