@@ -72,7 +72,6 @@ import json
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -96,6 +95,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
     UNKNOWN,
     WARNING,
 )
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace as _replace
 
 _OURS = "vtchat.maintenance."
 _MARKER = ("actions", "status", "plan")
@@ -260,34 +260,6 @@ class CallbackModule(CallbackBase):
             "totals": model.totals(self._runs),
         }
         return json.dumps(document, indent=2, sort_keys=True, default=str) + "\n"
-
-
-def _replace(text: str, path: str) -> None:
-    """Put a text into a file, which is the old or the new one as a whole. Raises OSError."""
-    directory, name = os.path.split(os.path.abspath(path))
-    _remove_leftovers(directory, name)
-    # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", suffix=".tmp", dir=directory)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _remove_leftovers(directory: str, name: str) -> None:
-    """Files of runs that were killed while they wrote: their names tell the process, which is no more."""
-    for found in os.listdir(directory):
-        written_by = re.fullmatch(rf"\.{re.escape(name)}\.(\d{{1,9}})\.[a-z0-9_]{{8}}\.tmp", found)
-        if written_by:
-            try:
-                os.kill(int(written_by[1]), 0)
-            except ProcessLookupError:
-                os.unlink(os.path.join(directory, found))
-            except PermissionError:
-                continue  # it lives, and is somebody else's
 
 
 def _parts(event: Any) -> tuple[Any, Any, str]:

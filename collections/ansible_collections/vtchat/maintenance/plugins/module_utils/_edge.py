@@ -190,6 +190,7 @@ def _read(name: str, values: dict[str, Any]) -> Request:
         connection = _connection(values) if IMPORT_ERROR is None else connection
     except OptionError as error:
         faults += error.errors
+    secrets = _secrets(name, values, connection)
     if "steps" in values:
         values["steps"], found = _read_steps(values["steps"])
         faults += found
@@ -200,7 +201,7 @@ def _read(name: str, values: dict[str, Any]) -> Request:
         faults += error.errors
     if faults:
         raise OptionError(faults)
-    return Request(name, values.get("plan") or name, connection, wanted, _secrets(name, values, connection))
+    return Request(name, values.get("plan") or name, connection, wanted, secrets)
 
 
 def _connection(values: Mapping[str, Any]) -> ConnectionOptions:
@@ -215,7 +216,23 @@ def _connection(values: Mapping[str, Any]) -> ConnectionOptions:
 
 def _secrets(name: str, values: Mapping[str, Any], connection: ConnectionOptions) -> frozenset[str]:
     """The password and what else is not to be shown. A word that may be the name of anything is not masked everywhere."""
-    return connection.dsn.secrets | hide(passwords=_hidden_texts(PERFORMERS[name].SPEC.options, values)).everywhere
+    return connection.dsn.secrets | _hidden(name, values).everywhere
+
+
+def _hidden(name: str, values: Mapping[str, Any]) -> Hidden:
+    """What options hide, those of steps included. A connection string among them has a password inside."""
+    texts = _hidden_texts(PERFORMERS[name].SPEC.options, values) | _hidden_in_steps(values.get("steps"))
+    return hide([text for text in texts if "=" in text or "://" in text], passwords=texts)
+
+
+def _hidden_in_steps(steps: Any) -> set[str]:
+    """What must not be shown of steps, whatever else is wrong with them."""
+    found: set[str] = set()
+    for step in steps if isinstance(steps, list) else ():
+        for operation, given in step.items() if isinstance(step, Mapping) else ():
+            if operation in OPERATIONS:
+                found |= _hidden_texts(OPERATIONS[operation].SPEC.options, given)
+    return found
 
 
 def _hidden_texts(options: Mapping[str, Any], values: Any) -> set[str]:
@@ -242,7 +259,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _without_secrets(name: str, faults: list[str], values: Mapping[str, Any]) -> list[str]:
     """The faults without the secrets; Ansible repeats a value that it cannot convert, and people mix options up."""
-    others = hide(passwords=_hidden_texts(PERFORMERS[name].SPEC.options, values))
+    others = _hidden(name, values)
     faults = [others.scrub(fault) for fault in faults]
     text = values["dsn"] if isinstance(values.get("dsn"), str) else ""
     if IMPORT_ERROR is not None:
@@ -324,6 +341,8 @@ def failure(plan: str, error: MaintenanceError) -> dict[str, Any]:
 def main(name: str) -> None:
     """The whole of a module."""
     module = Module(supports_check_mode=True, **spec(name).arguments())
+    # Ansible repeats all options with -vvv, and does not know which of those of a step must not be shown.
+    module.no_log_values |= hide(_hidden_in_steps(module.params.get("steps"))).everywhere
     try:
         request = validated(name, {option: module.params[option] for option in spec(name).options})
     except OptionError as error:

@@ -9,10 +9,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 # Narrow no-break space: the separator of ISO 80000-1. Neither a comma nor a point, which mean different things in
 # different countries, and no line is ever broken inside a number.
 THIN = "\u202f"
+
+_AGE = re.compile(r"^(\d+)\s*([smhdw]?)$")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST_AGE = 1000 * 365 * 86400  # seconds; a moment before the year 1 is no date for Python
 
 
 def count(number: int) -> str:
@@ -73,3 +78,14 @@ def _split(number: int, ratio: int, large: str, small: str) -> str:
 def rate(number: int, seconds: float) -> str:
     """Rows per second. Empty while no time has passed: there is no honest number yet."""
     return f"{count(round(number / seconds))} rows/s" if seconds > 0 else ""
+
+
+def read_age(option: str, text: str, faults: list[str]) -> int:
+    """An age as people write it, such as ``30d``, in seconds. What is wrong with it is added to ``faults``."""
+    age = _AGE.match(text.strip())
+    seconds = int(age[1]) * _SECONDS[age[2]] if age else 0
+    if not age:
+        faults.append(f"{option}: {text!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d")
+    if seconds > LONGEST_AGE:
+        faults.append(f"{option}: {text!r} is more than a thousand years")
+    return seconds

@@ -29,7 +29,8 @@ from ansible.utils.display import Display
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report.text import progress_line
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import failure
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, failure
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._live import Progress
 
 # Seconds between two lines of one host: the first comes soon, and a long purge does not fill the log.
@@ -76,8 +77,30 @@ class DatabaseAction(ActionBase):
         arguments = _edge.PERFORMERS[name].with_files(arguments, self._content)
         request = _edge.validated(name, arguments)
         if self._works_here(task_vars):
-            return _edge.perform(request, self._task.check_mode, self._progress(task_vars))
-        return self._module(name, arguments, task_vars)
+            return self._with_written(_edge.perform(request, self._task.check_mode, self._progress(task_vars)))
+        return self._with_written(self._module(name, arguments, task_vars))
+
+    def _with_written(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The result, with the names of the files that it was asked for; they are written here, wherever the work was done."""
+        files = result.pop("files", None) or {}
+        for path, text in files.items():
+            try:
+                result["changed"] |= self._write(self._loader.path_dwim(path), text)
+            except OSError as error:
+                faults = f"cannot write {path}: {error.strerror or error}"
+                result.update(failed=True, status=FAILED, msg=f"{faults}. {result.get('msg', '')}")
+        return {**result, "files": list(files)} if files else result
+
+    def _write(self, path: str, text: str) -> bool:
+        """Whether the file is, or in check mode would be, another one now."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                same = file.read() == text
+        except (FileNotFoundError, UnicodeDecodeError):
+            same = False
+        if not same and not self._task.check_mode:
+            replace(text, path)
+        return not same
 
     def _content(self, path: str) -> bytes:
         """A file of the controller: beside the playbook, in files/ or in the role's files/. May be encrypted."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._masking import MASK
 from .._operations import OPERATIONS, Need, Operation
 from .._schedule import Schedule
 from .._window import Window
@@ -20,7 +21,11 @@ from .due import ALWAYS
 
 @dataclass(frozen=True)
 class Step:
-    """One operation with its options. given: as the user wrote them, for the history; options: as the operation reads them."""
+    """One operation with its options.
+
+    given    as the user wrote them, for the history, without what must not be shown
+    options  as the operation reads them
+    """
 
     operation: str
     given: dict[str, Any]
@@ -29,7 +34,9 @@ class Step:
     @classmethod
     def read(cls, operation: str, given: Mapping[str, Any]) -> Step:
         """A step from options of the right types. Raises OptionError with all that is wrong with them."""
-        return cls(operation, dict(given), OPERATIONS[operation].read(given))
+        hidden = [name for name, how in OPERATIONS[operation].SPEC.options.items() if how.get("no_log") and given.get(name)]
+        shown = {**given, **dict.fromkeys(hidden, MASK)}
+        return cls(operation, shown, OPERATIONS[operation].read(given))
 
     @property
     def does(self) -> Operation[Any, Any, Any]:

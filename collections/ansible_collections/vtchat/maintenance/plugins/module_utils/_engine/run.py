@@ -186,6 +186,7 @@ class Run:
             progress=self.observer.progress,
             observe=self.observer.observe,
             warn=self._warn_once,
+            write=self._write,
             history=not self.history.note,
             history_note=self.history.note,
             earlier=self.history.tells_findings,
@@ -195,6 +196,10 @@ class Run:
         """A step that is decided twice says the same twice."""
         if text not in self.result.warnings:
             self.result.warnings.append(text)
+
+    def _write(self, path: str, text: str) -> None:
+        """A file that whoever asked for the run is to have; the action plugin writes it."""
+        self.result.more.setdefault("files", {})[path] = text
 
     def _memory(self, step: Step, decision: Decision[Any]) -> Memory:
         return self.history.recall(step.operation, decision.target)

@@ -20,7 +20,7 @@ from .._result import DONE, Finding
 from .._spec import Spec
 
 # The only list of operations: the name of the file here, of the step in a plan and of the module.
-NAMES = ("analyze", "health_info", "index", "purge", "refresh", "reindex", "vacuum")
+NAMES = ("analyze", "health_info", "index", "index_info", "purge", "refresh", "reindex", "vacuum")
 
 Options = TypeVar("Options")
 Facts = TypeVar("Facts")
@@ -143,6 +143,7 @@ class Context:
     observe      a block during which another session looks now and then how far the server is, and what it says is shown:
                  ``with context.observe(target, look)``, look(session) -> text
     warn         what is worth knowing although nothing failed
+    write        a file on the machine that asks for it, as write(path, text); in check mode it is left as it is
     history      whether state will be remembered; False says why through history_note
     earlier      whether the findings of earlier runs can be read, in maintenance.finding
     """
@@ -156,6 +157,7 @@ class Context:
         nullcontext()
     )
     warn: Callable[[str], None] = lambda text: None
+    write: Callable[[str, str], None] = lambda path, text: None
     history: bool = True
     history_note: str = ""
     earlier: bool = False
@@ -249,6 +251,6 @@ def reading() -> list[str]:
 
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
-    from . import analyze, health_info, index, purge, refresh, reindex, vacuum
+    from . import analyze, health_info, index, index_info, purge, refresh, reindex, vacuum
 
-    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, health_info, index, purge, refresh, reindex, vacuum)
+    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, health_info, index, index_info, purge, refresh, reindex, vacuum)

@@ -172,6 +172,11 @@ class Session:
         return not self._connection.closed
 
     @property
+    def private(self) -> bool:
+        """Whether the user has said that the server is in a network of their own (tls: private)."""
+        return self._dsn.private
+
+    @property
     def encrypted(self) -> bool:
         return bool(self._connection.info.ssl_in_use)
 

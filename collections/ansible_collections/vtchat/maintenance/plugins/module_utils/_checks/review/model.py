@@ -133,7 +133,7 @@ def read_index(row: Mapping[str, Any]) -> Index:
     keys = row["keys"]
     columns = [
         Column(str(number) if number else printed, name if number else "", family or 0, kind or 0, collation or 0, order or 0,
-               parameters or "", target if target is not None and target >= 0 else None)
+               " ".join(parameters or ()), target if target is not None and target >= 0 else None)
         for number, printed, name, family, kind, collation, order, parameters, target in row["columns"][:keys]
     ]  # fmt: skip
     included = [str(column[0]) for column in row["columns"][keys:]]

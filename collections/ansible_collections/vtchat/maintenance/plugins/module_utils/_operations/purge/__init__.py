@@ -22,6 +22,7 @@ from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
 from ..._spec import Spec
+from ..._units import read_age
 from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
 from . import facts as table_facts
 from .batches import FIRST_BATCH, MOST_COUNTED, Progress, Purge, difference, expired
@@ -44,14 +45,11 @@ DIVISIBLE = True
 READ_ONLY = False
 COUNTED_AS = "purged"
 
-_AGE = re.compile(r"^(\d+)\s*([smhdw]?)$")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 # UTC+7 is a POSIX zone for PostgreSQL, seven hours WEST of Greenwich. Nobody means that.
 _POSIX_ZONE = re.compile(r"^[^/]*\d")
 # Names of the time zone database that look like one (its files backward, northamerica and etcetera).
 _NAMED_ZONES = ("EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT", "GMT0", "GMT+0", "GMT-0")
 
-LONGEST_AGE = 1000 * 365 * 86400  # seconds; a cut-off before the year 1 is no date for Python
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 
 
@@ -82,14 +80,7 @@ class Facts:
 def read(given: Mapping[str, Any]) -> Options:
     """The options. Raises OptionError."""
     faults = name_faults("table", [given["table"]])
-    age = _AGE.match(given["older_than"].strip())
-    seconds = int(age[1]) * _SECONDS[age[2]] if age else 0
-    if seconds > LONGEST_AGE:
-        faults.append(f"older_than: {given['older_than']!r} is more than a thousand years")
-    if not age:
-        faults.append(
-            f"older_than: {given['older_than']!r} is not an age: write seconds, or a number with s, m, h, d or w, such as 30d"
-        )
+    seconds = read_age("older_than", given["older_than"], faults)
     zone = given["timezone"] or ""
     if _POSIX_ZONE.match(zone) and zone.upper() not in _NAMED_ZONES:
         faults.append(

@@ -4,25 +4,15 @@
 
 # Private to this collection: may change in any release.
 
-"""What an interrupted REINDEX CONCURRENTLY has left, recognised by its name. Pure.
-
-The server builds the new index as ``name_ccnew`` and renames the old one to ``name_ccold`` when they are swapped; where such a
-name is taken it appends digits. Names that would be longer than 63 bytes are cut before the ending, never inside of a
-character. Source: index_concurrently_create_copy(), ReindexRelationConcurrently(), ChooseRelationName(), makeObjectName().
-"""
+"""What an interrupted REINDEX CONCURRENTLY has left, recognised by its name. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..._postgres.names import MAX_NAME_BYTES
+from ..._postgres.copies import NEW, belongs, ending
 from .facts import Index
-
-NEW, OLD = "_ccnew", "_ccold"
-_ENDING = re.compile(rf"({NEW}|{OLD})\d*", re.ASCII)
-LONGEST_CHARACTER = 4  # bytes, in any encoding of a server
 
 
 @dataclass(frozen=True)
@@ -38,25 +28,6 @@ class Leftover:
         if self.is_new:
             return f"an interrupted rebuild of {self.of.target} has left it; that one is as it was"
         return f"a rebuild of {self.of.target} was finished but for removing the old index, which is this one"
-
-
-def ending(name: str) -> tuple[str, str]:
-    """A name without the ending that the server gave it, and the ending; ("", "") where it has none."""
-    found = re.search(rf"{_ENDING.pattern}\Z", name, re.ASCII)
-    return (name[: found.start()], found[0]) if found and found.start() else ("", "")
-
-
-def belongs(name: str, name_bytes: int, to: str, to_bytes: int) -> bool:
-    """Whether the server would have given this name to a copy of the index ``to``. Bytes are those of the server's encoding."""
-    stem, end = ending(name)
-    if not stem:
-        return False
-    if stem == to:
-        return True
-    if to_bytes + len(end) <= MAX_NAME_BYTES or not to.startswith(stem):
-        return False
-    next_character = 1 if to[len(stem)].isascii() else LONGEST_CHARACTER
-    return name_bytes + next_character > MAX_NAME_BYTES
 
 
 def leftovers(indexes: Sequence[Index]) -> dict[int, Leftover]:

@@ -13,12 +13,13 @@ from datetime import datetime
 
 from ..._postgres.capabilities import UPSERTS_BESIDE_REBUILDS
 from ..._postgres.concurrently import rebuild_fault
+from ..._postgres.copies import ending
 from ..._postgres.index_definition import is_working_name
 from ..._postgres.names import quote
 from ..._postgres.server import Server
 from ..._window import Window
 from .facts import Index
-from .leftovers import Leftover, ending
+from .leftovers import Leftover
 from .measure import Assessed
 from .options import Options
 

@@ -14,11 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.facts import Index
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.leftovers import (
-    belongs,
-    ending,
-    leftovers,
-)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.leftovers import leftovers
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.copies import belongs, ending
 
 LONG = "i" * 63
 WIDE = "ü" * 31  # 62 bytes
