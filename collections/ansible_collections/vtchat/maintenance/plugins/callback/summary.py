@@ -70,7 +70,6 @@ ansible.cfg: |
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -10,25 +10,27 @@ module: index_info
 short_description: Tell which indexes are invalid, there twice, unused, missing or bloated
 version_added: 1.0.0
 description:
-  - Looks at the indexes of a database and returns what is worth knowing as C(findings), with the statement that mends it and what
-    speaks for it. It reads only and never drops anything; on request it writes a script that does, and one that undoes that.
+  - Looks at the indexes of a database and returns what is worth knowing as C(findings), with the statement that mends it and
+    what speaks for it. It reads only and never drops anything; on request it writes a script that does, and one that undoes
+    that.
   - C(invalid-index) costs writes and serves nobody. What an interrupted rebuild has left is told apart.
-  - C(duplicate-index) has the same columns as another index; C(redundant-index) has those that another B-tree begins with. What is
-    compared is all that makes a difference, i.e. method, operator classes and their parameters, collations, order, place of NULL,
-    condition, included columns, uniqueness, C(NULLS NOT DISTINCT) and statistics targets. Which of two stays is said. Never told to
-    be dropped are indexes of constraints, those that foreign keys depend on, replica identities, what belongs to an extension, and
-    the part of a partition, which goes with the index of its partitioned table.
-  - C(unused-index) is one that no server has used for O(unused_after). That is only said where it is certain, which needs counters
-    that are as old (a crash, a restore and some providers set them to zero) and an index that is as old, by the runs in the history.
-    Unique indexes, those that a foreign key needs, and those over expressions, whose statistics the planner goes by, are never told.
+  - C(duplicate-index) has the same columns as another index; C(redundant-index) has those that another B-tree begins with. What
+    is compared is all that makes a difference, i.e. method, operator classes and their parameters, collations, order, place of
+    NULL, condition, included columns, uniqueness, C(NULLS NOT DISTINCT) and statistics targets. Which of two stays is said.
+    Never told to be dropped are indexes of constraints, those that foreign keys depend on, replica identities, what belongs to
+    an extension, and the part of a partition, which goes with the index of its partitioned table.
+  - C(unused-index) is one that no server has used for O(unused_after). That is only said where it is certain, which needs
+    counters that are as old (a crash, a restore and some providers set them to zero) and an index that is as old, by the runs
+    in the history. Unique indexes, those that a foreign key needs, and those over expressions, whose statistics the planner
+    goes by, are never told.
   - C(foreign-key-without-index) makes whoever deletes a row read the whole table that may refer to it.
   - C(bloated-index) is what the step C(reindex) would rebuild by the statistics of the table.
   - C(mostly-null-index) and, from PostgreSQL 18 on, C(skip-scan-index) are hints.
 options:
   include:
     description:
-      - Shell patterns (C(*), C(?), C([abc]), C([!abc])) of the tables that are looked at, compared with C(schema.name) without any
-        quotes. A pattern that has the name of a partitioned table has its partitions.
+      - Shell patterns (C(*), C(?), C([abc]), C([!abc])) of the tables that are looked at, compared with C(schema.name) without
+        any quotes. A pattern that has the name of a partitioned table has its partitions.
     type: list
     elements: str
     default: ['*']
@@ -39,8 +41,8 @@ options:
     elements: str
   min_size:
     description:
-      - Nothing is said of smaller indexes. Bytes, or with a unit, such as V(10M). Without it all are told; what is below 1 MiB is
-        no warning.
+      - Nothing is said of smaller indexes. Bytes, or with a unit, such as V(10M). Without it all are told; what is below 1 MiB
+        is no warning.
     type: bytes
   unused_after:
     description:
@@ -55,13 +57,13 @@ options:
     elements: str
   drop_script:
     description:
-      - A file on the machine that runs Ansible, which is to have the statements that drop all that can be done without. It is written
-        when it is different, as a whole, and can be read by its owner only.
+      - A file on the machine that runs Ansible, which is to have the statements that drop all that can be done without. It is
+        written when it is different, as a whole, and can be read by its owner only.
     type: str
   undo_script:
     description:
-      - The file that is to have the statements that make it again as it was, i.e. definitions, tablespaces, comments, statistics
-        targets, and marks of C(CLUSTER). Without it, its name is that of O(drop_script) with V(undo) for V(drop).
+      - The file that is to have the statements that make it again as it was, i.e. definitions, tablespaces, comments,
+        statistics targets, and marks of C(CLUSTER). Without it, its name is that of O(drop_script) with V(undo) for V(drop).
     type: str
 extends_documentation_fragment:
   - vtchat.maintenance.connection
@@ -69,7 +71,8 @@ extends_documentation_fragment:
   - vtchat.maintenance.attributes.info
   - vtchat.maintenance.attributes
 notes:
-  - Needs no right. Of columns that the role may not read nobody sees the statistics, so nothing is said of their bloat and NULLs.
+  - Needs no right. Of columns that the role may not read nobody sees the statistics, so nothing is said of their bloat and
+    NULLs.
 seealso:
   - module: vtchat.maintenance.reindex
   - module: vtchat.maintenance.index
@@ -98,8 +101,8 @@ status:
   type: str
 findings:
   description:
-    - One entry for each index, of the first class that it is of; of each class at most 100, the largest first. A class without any
-      has one entry with the level V(info).
+    - One entry for each index, of the first class that it is of; of each class at most 100, the largest first. A class without
+      any has one entry with the level V(info).
     - What they have in common is documented at RV(vtchat.maintenance.health_info#module:findings). C(value) is in bytes.
   returned: when connected
   type: list

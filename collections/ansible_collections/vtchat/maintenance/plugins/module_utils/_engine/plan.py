@@ -34,7 +34,9 @@ class Step:
     @classmethod
     def read(cls, operation: str, given: Mapping[str, Any]) -> Step:
         """A step from options of the right types. Raises OptionError with all that is wrong with them."""
-        hidden = [name for name, how in OPERATIONS[operation].SPEC.options.items() if how.get("no_log") and given.get(name)]
+        hidden = [
+            name for name, how in OPERATIONS[operation].SPEC.options.items() if how.get("no_log") and given.get(name)
+        ]
         shown = {**given, **dict.fromkeys(hidden, MASK)}
         return cls(operation, shown, OPERATIONS[operation].read(given))
 

@@ -253,4 +253,13 @@ if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
     from . import analyze, health_info, index, index_info, purge, refresh, reindex, vacuum
 
-    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (analyze, health_info, index, index_info, purge, refresh, reindex, vacuum)
+    _CHECKED: tuple[Operation[Any, Any, Any], ...] = (
+        analyze,
+        health_info,
+        index,
+        index_info,
+        purge,
+        refresh,
+        reindex,
+        vacuum,
+    )

@@ -23,7 +23,7 @@ class Column:
 
     what        the number of the table's column, or the expression as the server prints it
     name        of the table's column; "" for an expression
-    family      operator family, and type: what its operator class is for. Two classes with the same are alike (varchar_ops, text_ops)
+    family      operator family of its class; type: what that is for. Classes with the same are alike (varchar_ops, text_ops)
     order       bits of pg_index.indoption: DESC, NULLS FIRST
     parameters  of the operator class
     statistics  the statistics target that somebody has set, None for the default
@@ -137,7 +137,9 @@ def read_index(row: Mapping[str, Any]) -> Index:
         for number, printed, name, family, kind, collation, order, parameters, target in row["columns"][:keys]
     ]  # fmt: skip
     included = [str(column[0]) for column in row["columns"][keys:]]
-    plain = {name: row[name] for name in Index.__dataclass_fields__ if name in row and name not in ("columns", "included")}
+    plain = {
+        name: row[name] for name in Index.__dataclass_fields__ if name in row and name not in ("columns", "included")
+    }
     return Index(**plain, columns=columns, included=included)
 
 

@@ -81,7 +81,7 @@ WHERE t.oid NOT IN (SELECT relation FROM locked)
 ORDER BY r.oid, f.conrelid, f.oid
 """
 
-# When the counters of this database began. Those of the whole server are set to zero by a crash, and that is only to be seen there:
+# When the counters of this database began. A crash sets all of the server to zero, and only those of the whole server show it;
 # each of them may have been set to zero by itself as well, so the earliest counts.
 BEGAN = """
 SELECT extract(epoch FROM greatest(

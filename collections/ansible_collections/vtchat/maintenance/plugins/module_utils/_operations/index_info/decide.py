@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -22,7 +22,8 @@ from ..._postgres.names import quote
 from ..._result import INFO, UNCHANGED, UNKNOWN, WARNING, Finding
 from ..._units import count, duration, size
 from .. import Context, Decision, Verdict
-from ..reindex.measure import Assessed, told
+from ..reindex.bloat import Bloat
+from ..reindex.measure import told
 from .facts import Facts
 from .options import Options
 from .scripts import analyzed, drop, script, undo
@@ -35,9 +36,15 @@ CLASSES = {
     DUPLICATE: ("Indexes that are there twice", "Each write pays twice for what is used once."),
     REDUNDANT: ("Indexes that another one includes", "Each write pays for what the longer one does as well."),
     UNUSED: ("Indexes that nobody uses", "Each write, each VACUUM and each backup pays for it."),
-    MISSING: ("Foreign keys without an index", "Whoever deletes a row, or changes its key, reads the whole table that may refer to it."),
+    MISSING: (
+        "Foreign keys without an index",
+        "Whoever deletes a row reads the whole table that may refer to it.",
+    ),
     BLOATED: ("Bloated indexes", "It takes more memory and more reading than it needs."),
-    NULLS: ("Indexes that are mostly NULL", "An index of the values alone is smaller, and most writes need not touch it."),
+    NULLS: (
+        "Indexes that are mostly NULL",
+        "An index of the values alone is smaller, and most writes need not touch it.",
+    ),
     SKIP: ("Indexes that a skip scan may replace", "Each write pays for it."),
 }
 GROUP = "indexes"
@@ -61,11 +68,12 @@ def decide(facts: Facts, options: Options, context: Context) -> list[Decision[No
 
 @dataclass
 class _Found:
-    """A finding of an index. bytes: by which it is sorted; index: what is to be dropped, None where nothing is."""
+    """A finding of an index. bytes: by which it is sorted; drops: the statements of the script, if it is dropped there."""
 
     finding: Finding
     bytes: int
-    index: Index | None = None
+    oid: int = 0
+    drops: Sequence[str] = ()
 
 
 class _Review:
@@ -76,7 +84,15 @@ class _Review:
         self.blind: list[Finding] = []
 
     def decide(self, context: Context) -> list[Decision[None] | Finding]:
-        for look in (self._invalid, self._superfluous, self._constraints, self._unused, self._bloated, self._nulls, self._skip):
+        for look in (
+            self._invalid,
+            self._superfluous,
+            self._constraints,
+            self._unused,
+            self._bloated,
+            self._nulls,
+            self._skip,
+        ):
             look()
         self._missing()
         if self.options.drop:
@@ -119,7 +135,9 @@ class _Review:
                 said = "it is not valid: some partitions have no part of it"
                 self._tell(INVALID, index, said, f"the step index builds what is missing; or {index.drop}")
             else:
-                said = "it is not valid: it costs writes and serves nobody" + (", and enforces nothing" if index.unique else "")
+                said = "it is not valid: it costs writes and serves nobody" + (
+                    ", and enforces nothing" if index.unique else ""
+                )
                 self._tell(INVALID, index, said, f"REINDEX INDEX CONCURRENTLY {index.target}, or {index.drop}")
 
     def _superfluous(self) -> None:
@@ -130,14 +148,15 @@ class _Review:
             what = "has the same columns" if one.duplicate else "begins with its columns"
             said = f"{one.by.target} {what} and does all that it does"
             sure = HIGH if one.duplicate else MEDIUM
-            self._tell(name, one.index, said, one.index.drop, drops=True, confidence=sure, covered_by=one.by.target)
+            self._tell(name, one.index, said, one.index.drop, drops=True,
+                       more={"confidence": sure, "covered_by": one.by.target})  # fmt: skip
 
     def _constraints(self) -> None:
         for one in self.facts.constraints:
             if self._meant(one.index):
                 said = f"the constraint {quote(one.index.constraint)} forbids what {quote(one.by.constraint)} forbids as well"
                 advice = f"ALTER TABLE {one.index.table_target} DROP CONSTRAINT {quote(one.index.constraint)}"
-                self._tell(DUPLICATE, one.index, said, advice, confidence=HIGH, covered_by=one.by.target)
+                self._tell(DUPLICATE, one.index, said, advice, more={"confidence": HIGH, "covered_by": one.by.target})
 
     def _unused(self) -> None:
         facts, after = self.facts, self.options.unused_after
@@ -156,16 +175,17 @@ class _Review:
             said = f"last used {_day(last)}" if last is not None else f"never used since {_day(facts.began)}"
             if not sure:
                 said += "; but nobody knows whether it is that old (there is no run in the history that is)"
-            self._tell(UNUSED, index, said, index.drop, drops=sure, confidence=HIGH if sure else LOW, quiet=not sure)
+            self._tell(UNUSED, index, said, index.drop, drops=sure, quiet=not sure,
+                       more={"confidence": HIGH if sure else LOW})  # fmt: skip
 
     def _bloated(self) -> None:
         known = {index.oid: index for index in self.facts.indexes}
         for one in self.facts.bloated:
             index = known.get(one.index.oid)
             if index is not None and self._meant(index) and one.bloat is not None:
-                self._tell(BLOATED, index, f"{told(one.bloat)}: {size(one.bloat.gain)} more than it needs",
-                           f"REINDEX INDEX CONCURRENTLY {index.target}, or the step reindex", saves=one.bloat.gain,
-                           confidence=one.bloat.confidence, **_bloat(one))  # fmt: skip
+                said = f"{told(one.bloat)}: {size(one.bloat.gain)} more than it needs"
+                advice = f"REINDEX INDEX CONCURRENTLY {index.target}, or the step reindex"
+                self._tell(BLOATED, index, said, advice, saves=one.bloat.gain, more=_bloat(one.bloat))
 
     def _nulls(self) -> None:
         for index in self._plain():
@@ -175,33 +195,36 @@ class _Review:
                 said = f"{nulls * 100:.0f} % of {name} are NULL, which few look for: a partial index would do"
                 advice = f"CREATE INDEX CONCURRENTLY … WHERE {name} IS NOT NULL, then {index.drop}"
                 saves = round((index.bytes or 0) * nulls)
-                quiet = saves < LARGE_TABLE
-                self._tell(NULLS, index, said, advice, saves=saves, confidence=MEDIUM, quiet=quiet, null_share=round(nulls, 3))
+                more = {"confidence": MEDIUM, "null_share": round(nulls, 3)}
+                self._tell(NULLS, index, said, advice, saves=saves, quiet=saves < LARGE_TABLE, more=more)
 
     def _skip(self) -> None:
         """A hint: whether the server would do it depends on the queries."""
         if self.facts.version_num < SKIP_SCAN.since:
             return
-        plain = list(self._plain())
-        for index in plain:
-            by = next((one for one in self.facts.indexes if self._skips(one, index)), None)
-            if by is not None:
+        second = {}
+        for index in self.facts.indexes:
+            if index.method == BTREE and index.usable and len(index.columns) > 1 and self._few(index):
+                second[index.table, index.columns[1].what, index.predicate] = index
+        for index in list(self._plain()):
+            by = second.get((index.table, index.columns[0].what, index.predicate)) if len(index.columns) == 1 else None
+            if by is not None and by.columns[1].serves(index.columns[0]) and not index.included:
                 said = f"{by.target} has it as its second column, after one of few values: a skip scan may do (PostgreSQL 18)"
-                self._tell(SKIP, index, said, "compare the plans of its queries without it, in a copy of the database",
-                           confidence=LOW, quiet=True, covered_by=by.target)  # fmt: skip
+                advice = "compare the plans of its queries without it, in a copy of the database"
+                self._tell(SKIP, index, said, advice, quiet=True, more={"confidence": LOW, "covered_by": by.target})
 
-    def _skips(self, by: Index, index: Index) -> bool:
-        if by.table != index.table or by.method != BTREE or not by.usable or len(index.columns) != 1 or len(by.columns) < 2:
-            return False
-        distinct = self.facts.leading.get((by.table, by.columns[0].what), (0.0, 0.0))[1]
-        few = 0 < distinct <= FEW_VALUES
-        return few and by.predicate == index.predicate and by.columns[1].serves(index.columns[0]) and not index.included
+    def _few(self, index: Index) -> bool:
+        """Whether its first column has few values, by the statistics. A share of the rows, which is negative, is not few."""
+        return 0 < self.facts.leading.get((index.table, index.columns[0].what), (0.0, 0.0))[1] <= FEW_VALUES
 
     def _missing(self) -> None:
         for one in self.facts.missing:
             level = WARNING if one.bytes >= LARGE_TABLE and one.partly is None else INFO
-            self.found[MISSING].append(_Found(Finding(MISSING, one.key.target, level, _lacks(one), one.bytes, LARGE_TABLE,
-                                                      _evidence(one), f"{one.create}, or the step index"), one.bytes))  # fmt: skip
+            advice = f"{one.create}, or the step index"
+            finding = Finding(
+                MISSING, one.key.target, level, _lacks(one), one.bytes, LARGE_TABLE, _evidence(one), advice
+            )
+            self.found[MISSING].append(_Found(finding, one.bytes))
 
     # --- how they are told
 
@@ -230,7 +253,7 @@ class _Review:
         drops: bool = False,
         quiet: bool = False,
         saves: int | None = None,
-        **more: Any,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         """drops: whether the script does what the advice says; quiet: no warning, whatever its size; saves: bytes, if not all."""
         self.told.add(index.oid)
@@ -244,14 +267,14 @@ class _Review:
             "scans": sum(one.scans for one in self.facts.everywhere(index)),
             "writes": numbers.writes,
             "counted_since": _moment(self.facts.began),
-            **more,
+            **(more or {}),
             **({"drop": index.drop, "undo": undone} if drops else {}),
         }
         if evidence["scans"]:
             evidence["writes_per_scan"] = round(numbers.writes / evidence["scans"], 1)
         level = INFO if quiet or value < LOUD else WARNING
         finding = Finding(name, index.target, level, said, value, LOUD, {"unit": "bytes", **evidence}, advice)
-        self.found[name].append(_Found(finding, value, index if drops else None))
+        self.found[name].append(_Found(finding, value, index.oid, drop(index) if drops else ()))
 
     def _blind(self, why: str, advice: str) -> None:
         self.blind.append(Finding(UNUSED, self.facts.database, UNKNOWN, why, advice=advice, group=GROUP))
@@ -259,18 +282,17 @@ class _Review:
     # --- scripts
 
     def _dropped(self) -> list[_Found]:
-        return [one for found in self.found.values() for one in found if one.index is not None]
+        return [one for found in self.found.values() for one in found if one.drops]
 
     def _write(self, context: Context) -> None:
         """Both scripts. What was not valid served nobody, and is not made again."""
         dropped = sorted(self._dropped(), key=lambda one: one.finding.subject)
         drops, undoes = [], []
         for one in dropped:
-            assert one.index is not None
             about = f"{one.finding.check}: {one.finding.subject}"
             about += f" ({one.finding.evidence['covered_by']} stays)" if "covered_by" in one.finding.evidence else ""
-            drops.append((about, drop(one.index)))
-            rows = self.facts.undo.get(one.index.oid, ())
+            drops.append((about, one.drops))
+            rows = self.facts.undo.get(one.oid, ())
             undoes.append((one.finding.subject, [*undo(rows), *analyzed(rows)]) if rows else
                           (f"{one.finding.subject} was not valid: there is nothing to undo", []))  # fmt: skip
         database = self.facts.database
@@ -280,9 +302,13 @@ class _Review:
         context.write(self.options.undo, script(f"Undoes {self.options.drop}", database, undoes, before))
 
 
-def _bloat(one: Assessed) -> dict[str, Any]:
-    assert one.bloat is not None
-    return {"bloat": round(one.bloat.share, 3), "fresh_bytes": one.bloat.fresh, "method": one.bloat.method}
+def _bloat(found: Bloat) -> dict[str, Any]:
+    return {
+        "confidence": found.confidence,
+        "bloat": round(found.share, 3),
+        "fresh_bytes": found.fresh,
+        "method": found.method,
+    }
 
 
 def _lacks(one: Missing) -> str:

@@ -102,7 +102,13 @@ class Facts:
 
 
 def _copied(index: Index) -> tuple[Any, ...]:
-    return index.method, [replace(one, statistics=None) for one in index.columns], index.included, index.predicate, index.unique
+    return (
+        index.method,
+        [replace(one, statistics=None) for one in index.columns],
+        index.included,
+        index.predicate,
+        index.unique,
+    )
 
 
 def read_facts(session: Session, options: Options, context: Context) -> Facts:
@@ -180,7 +186,7 @@ def _numbers(row: Mapping[str, Any], parts: _Parts, old_age: int | None) -> dict
 
 
 def _old_age(session: Session, options: Options, context: Context) -> int | None:
-    """How many transactions an index must have behind it to be as old as nobody may have used it; None where that is not known."""
+    """So many transactions are behind whatever is old enough; None where that is not known."""
     if options.unused_after <= 0:
         return -1
     if not context.history:

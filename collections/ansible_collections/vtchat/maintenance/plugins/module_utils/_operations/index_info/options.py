@@ -87,7 +87,9 @@ def _scripts(drop: str | None, undo: str | None, faults: list[str]) -> tuple[str
         faults.append(f"drop_script: {drop!r} is no file")
     if undo is None and name:
         if DROP not in name:
-            faults.append(f"undo_script: say where it is to be: drop is no part of the name {name!r}, so that it is not clear")
+            faults.append(
+                f"undo_script: say where it is to be: drop is no part of the name {name!r}, so that it is not clear"
+            )
         undo = os.path.join(folder, UNDO.join(name.rsplit(DROP, 1)))
     elif undo is not None and (not os.path.basename(undo) or os.path.normpath(undo) == os.path.normpath(drop)):
         faults.append(f"undo_script: {undo!r} is no file beside drop_script")

@@ -42,7 +42,9 @@ def elsewhere(
         try:
             wanted = connection(text, session.private, max(0.0, min(DEADLINE, seconds_left)))
             with closing(
-                open_session(wanted, "vtchat.maintenance index_info", PATIENCE, read_only=True, writes=False, standby=True)
+                open_session(
+                    wanted, "vtchat.maintenance index_info", PATIENCE, read_only=True, writes=False, standby=True
+                )
             ) as other:
                 fault = _differs(place, other)
                 if fault:
