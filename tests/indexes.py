@@ -19,7 +19,7 @@ SELECT n.nspname || '.' || x.relname AS index, pg_get_indexdef(x.oid) AS definit
        to_jsonb(i) - '{indexrelid,indrelid,indexprs,indpred}'::text[] AS flags, obj_description(x.oid, 'pg_class') AS comment,
        (SELECT jsonb_agg(to_jsonb(a) - 'attrelid' ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = x.oid) AS columns,
        (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = x.oid) AS parent,
-       (SELECT array_agg(deptype || ' ' || pg_describe_object(refclassid, refobjid, refobjsubid) ORDER BY 1) FROM (
+       (SELECT array_agg(deptype::text || ' ' || pg_describe_object(refclassid, refobjid, refobjsubid) ORDER BY 1) FROM (
             SELECT DISTINCT deptype, refclassid, refobjid, refobjsubid FROM pg_depend
             WHERE classid = 'pg_class'::regclass AND objid = x.oid) AS d) AS depends,
        (SELECT count(*) FROM pg_stats AS s WHERE s.schemaname = n.nspname AND s.tablename = x.relname) AS statistics

@@ -135,7 +135,8 @@ def test_indexes_that_are_not_valid(database: Database) -> None:
         CREATE INDEX t_a ON t (a); CREATE INDEX t_a_ccnew ON t (a); CREATE INDEX t_b_ccnew ON t (a, b);
         CREATE TABLE s (a int) PARTITION BY RANGE (a); CREATE TABLE s1 PARTITION OF s FOR VALUES FROM (0) TO (10);
         CREATE INDEX s_a ON ONLY s (a);
-        UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('broken'::regclass, 't_a_ccnew'::regclass, 't_b_ccnew'::regclass)
+        UPDATE pg_index SET indisvalid = false
+        WHERE indexrelid IN ('broken'::regclass, 't_a_ccnew'::regclass, 't_b_ccnew'::regclass)
     """)  # fmt: skip
     result = review(database)
     assert set(found(result, "invalid-index")) == {
@@ -166,7 +167,8 @@ CREATE TABLE partly (a int, b int, CONSTRAINT k FOREIGN KEY (a, b) REFERENCES p 
 CREATE TABLE invalid (p int CONSTRAINT k REFERENCES p); CREATE INDEX not_valid ON invalid (p);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'not_valid'::regclass;
 CREATE TABLE parts (id int, p int CONSTRAINT k REFERENCES p) PARTITION BY RANGE (id);
-CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (10); CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
 CREATE INDEX ON parts1 (p);
 CREATE TABLE whole (id int, p int CONSTRAINT k REFERENCES p) PARTITION BY RANGE (id);
 CREATE TABLE whole1 PARTITION OF whole FOR VALUES FROM (0) TO (10); CREATE INDEX ON whole (p);

@@ -1,0 +1,255 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The scripts of index_info on real servers: both are applied, and everything is there again; and the counters of standbys."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.indexes import catalog, finding, found, psql, review
+from tests.runs import perform, until
+from tests.servers import Database, PrivateServer, Server, free_port
+from tests.tables import write
+
+# Names that end a comment, a string or an identifier where somebody has not quoted them.
+HOSTILE = [
+    'a"b',
+    "a'b",
+    "new\nline; DROP TABLE plain",
+    "--",
+    "$$",
+    "\\q",
+    "{0}",
+    "%s",
+    ":x",
+    "tab\tle",
+    "ünï",
+    "select",
+    "/* ",
+]
+OBJECTS = """
+CREATE SCHEMA "The; schema"; CREATE EXTENSION btree_gin;
+CREATE TABLE plain (id int PRIMARY KEY, a int, b text, c varchar, d int[], e tsvector, f jsonb, g box);
+CREATE INDEX plain_a ON plain (a) WITH (fillfactor = 70, deduplicate_items = off); COMMENT ON INDEX plain_a IS 'it''s "so" \\ and
+so';
+CREATE INDEX plain_where ON plain (b COLLATE "C" text_pattern_ops DESC NULLS LAST, a) INCLUDE (c, id)
+    WHERE b <> ' WHERE ' AND a > 0;
+CREATE INDEX plain_gin ON plain USING gin (f jsonb_path_ops, a) WITH (fastupdate = off, gin_pending_list_limit = 100);
+CREATE INDEX plain_gist ON plain USING gist (e tsvector_ops (siglen = 100)) WITH (buffering = on);
+CREATE INDEX plain_hash ON plain USING hash (c) WITH (fillfactor = 50);
+CREATE INDEX plain_brin ON plain USING brin (a int4_minmax_multi_ops (values_per_range = 16), id)
+    WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX plain_spgist ON plain USING spgist (g);
+CREATE INDEX plain_cluster ON plain (a, c); ALTER TABLE plain CLUSTER ON plain_cluster;
+CREATE INDEX plain_ext ON plain USING gin (b, a); ALTER INDEX plain_ext DEPENDS ON EXTENSION btree_gin;
+CREATE INDEX plain_one ON plain (lower(b), (a + 1)); ALTER INDEX plain_one ALTER COLUMN 1 SET STATISTICS 321;
+CREATE INDEX plain_two ON plain (lower(b), (a + 1)); ALTER INDEX plain_two ALTER COLUMN 1 SET STATISTICS 321;
+CREATE UNIQUE INDEX plain_unique ON plain (c, a); CREATE UNIQUE INDEX plain_unique_2 ON plain (c, a);
+CREATE UNLOGGED TABLE "The; schema"."T ""t" ("C c" int, "where" text);
+CREATE INDEX "I; ""i" ON "The; schema"."T ""t" ("C c");
+CREATE INDEX "where" ON "The; schema"."T ""t" ("where") WITH (fillfactor = 60) WHERE "where" <> '';
+CREATE MATERIALIZED VIEW seen AS SELECT id, a FROM plain; CREATE INDEX seen_a ON seen (a);
+CREATE TABLE parts (id int, a int, b int) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (a);
+CREATE TABLE parts_1_1 PARTITION OF parts_1 FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts_1_2 PARTITION OF parts_1 FOR VALUES FROM (10) TO (20);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+CREATE INDEX whole ON parts (b) WITH (fillfactor = 77); CREATE INDEX whole_longer ON parts (b, a);
+CREATE INDEX own ON parts_2 (b, id); COMMENT ON INDEX whole IS 'all'; COMMENT ON INDEX parts_2_b_idx IS 'a part';
+ALTER INDEX parts_1_1_b_idx RENAME TO "another name"; ALTER INDEX parts_1_1_b_a_idx RENAME TO of_longer
+"""  # fmt: skip
+SPACES = """
+CREATE INDEX spaced ON plain (a, id, c) TABLESPACE "other space" WHERE a > 7;
+CREATE INDEX spaced_whole ON parts (id) TABLESPACE "other space"
+"""
+LEFT = """
+CREATE INDEX plain_a_ccnew ON plain (a); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'plain_a_ccnew'::regclass
+"""
+LEFTOVER = "public.plain_a_ccnew"
+
+
+@pytest.fixture
+def place(private_server: PrivateServer) -> Iterator[Database]:
+    """A database of a server with a tablespace."""
+    with closing(psycopg2.connect(private_server.dsn())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SET allow_in_place_tablespaces = on")
+        cursor.execute("CREATE TABLESPACE \"other space\" LOCATION ''")
+    made = private_server.create_database()
+    yield made
+    made.close_connection()
+
+
+def scripts(database: Database, **options: Any) -> tuple[str, str]:
+    """The texts of both scripts, as whoever writes them gets them."""
+    result = review(database, drop_script="reports/drop.sql", unused_after="0", **options)
+    assert list(result["files"]) == ["reports/drop.sql", "reports/undo.sql"]
+    return result["files"]["reports/drop.sql"], result["files"]["reports/undo.sql"]
+
+
+def test_both_scripts_are_applied_and_all_is_as_it_was(place: Database) -> None:
+    place.sql(OBJECTS)
+    for statement in SPACES.split(";"):
+        place.sql(statement)
+    for name in HOSTILE:
+        quoted = '"' + name.replace('"', '""') + '"'
+        place.sql(f"CREATE TABLE {quoted} (a int)")
+        place.sql(f'CREATE INDEX "index of {quoted[1:]} ON {quoted} (a)')
+        place.sql(f"COMMENT ON INDEX \"index of {quoted[1:]} IS '{name.replace(chr(39), chr(39) * 2)}'")
+    place.sql("INSERT INTO plain (id, a, b, c) SELECT n, n, 'b' || n, n FROM generate_series(1, 500) AS n")
+    place.sql("ANALYZE")
+    place.sql(LEFT)
+    place.sql(f"ALTER DATABASE {place.name} SET default_tablespace = 'other space'")
+    before = catalog(place)
+    drop, undo = scripts(place)
+    # What is asked twice is answered alike, so that a file is only written when something is different.
+    assert scripts(place) == (drop, undo)
+    psql(place, drop)
+    gone = set(before) - set(catalog(place))
+    kept = {"public.plain_pkey", "public.plain_one", "public.plain_unique"}
+    assert set(before) - gone == kept, "what enforces something, and one of two that give statistics"
+    psql(place, undo)
+    after = catalog(place)
+    assert before.pop(LEFTOVER), "what was not valid served nobody"
+    assert f"-- {LEFTOVER} was not valid: there is nothing to undo" in undo
+    assert after == before
+    assert place.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+
+
+def test_a_script_without_anything_to_do_is_one(database: Database) -> None:
+    drop, undo = scripts(database)
+    assert "There is nothing to do." in drop
+    assert psql(database, drop + undo) == ""
+
+
+def test_what_stays_for_the_sake_of_another_is_not_dropped_with_it(database: Database) -> None:
+    database.sql("CREATE TABLE t (a int, b int); CREATE INDEX short ON t (a)")
+    database.sql("INSERT INTO t SELECT n, n FROM generate_series(1, 5000) AS n")
+    write(database, "SET enable_seqscan = off", "SELECT * FROM t WHERE a = 1")
+    database.sql("CREATE INDEX longer ON t (a, b)")
+    assert database.value("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'short'") == 1
+    drop, _undo = scripts(database)
+    assert re.findall("^DROP.*", drop, re.MULTILINE) == ["DROP INDEX CONCURRENTLY public.short;"]
+
+
+def counters_of(database: Database, seconds: float) -> None:
+    """Wait until the counters are older than that."""
+    began = "SELECT extract(epoch FROM clock_timestamp() - stats_reset) FROM pg_stat_archiver"
+    until(lambda: database.value(began) > seconds)
+
+
+def test_how_old_an_index_is_is_known_from_the_history(database: Database) -> None:
+    database.sql("CREATE TABLE t (a int, b int, c int); CREATE INDEX old ON t (a); CREATE INDEX used ON t (b)")
+    write(database, "SET enable_seqscan = off; SELECT * FROM t WHERE b = 1")
+    counters_of(database, 2)
+    # Nobody knows how old they are.
+    one = finding(review(database, unused_after="1s", check=True), "public.old")
+    assert (one["level"], one["evidence"]["confidence"]) == ("info", "low")
+    assert "drop" not in one["evidence"]
+    perform("analyze", database.dsn, tables=["t"])
+    database.sql("UPDATE maintenance.run SET finished_at = finished_at - interval '1 h'")
+    database.sql("CREATE INDEX young ON t (c)")
+    result = review(database, unused_after="1s", check=True)
+    assert set(found(result, "unused-index")) >= {"public.old", "public.young"}
+    sure = {name: finding(result, f"public.{name}")["evidence"]["confidence"] for name in ("old", "young")}
+    assert sure == {"old": "high", "young": "low"}
+    assert finding(result, "public.old")["evidence"]["drop"] == "DROP INDEX CONCURRENTLY public.old"
+    # It is known when an index was last used, and that was a while ago.
+    until(
+        lambda: database.value(
+            "SELECT now() - last_idx_scan > '1 s' FROM pg_stat_user_indexes WHERE indexrelname = 'used'"
+        )
+    )
+    used = finding(review(database, unused_after="1s", check=True), "public.used")
+    assert (used["message"][:9], used["evidence"]["scans"], used["evidence"]["confidence"]) == ("last used", 1, "high")
+    assert "public.used" not in found(review(database, unused_after="0"))
+    # Young counters say nothing.
+    young = review(database)
+    assert found(young, "unused-index") == {}
+    (unknown,) = [one for one in young["findings"] if one["check"] == "unused-index"]
+    assert (unknown["level"], "and an index is called unused after 35 d" in unknown["message"]) == ("unknown", True)
+
+
+@contextmanager
+def standby(primary: PrivateServer) -> Iterator[str]:
+    """A standby that streams from the primary; its connection string without a database."""
+    embedded = primary.embedded
+    where, port = embedded.place.home / "standby", free_port()
+    user = embedded.place.account.uid if embedded.place.account else None
+    source = primary.dsn()
+    base = [str(primary.bin / "pg_basebackup"), "-D", str(where), "-d", source, "-R", "-c", "fast"]
+    subprocess.run(base, user=user, cwd=embedded.data, check=True, capture_output=True)
+    control = [str(primary.bin / "pg_ctl"), "-D", str(where), "-w", "-s"]
+    options = [
+        "-l",
+        str(where / "log"),
+        "-o",
+        f"-p {port} -k {primary.postmaster.socket_directory} -c allow_in_place_tablespaces=on",
+        "start",
+    ]
+    subprocess.run([*control, *options], user=user, cwd=embedded.data, check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield re.sub(r"port=\S+", f"port={port}", re.sub(r"dbname=\S+ ?", "", source))
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], user=user, cwd=embedded.data, check=True)
+
+
+def test_what_standbys_use_is_used(place: Database, server: Server) -> None:
+    place.sql("CREATE TABLE t (a int, b int); CREATE INDEX here ON t (a); CREATE INDEX there ON t (b)")
+    place.sql(
+        "CREATE TABLE s (a int) PARTITION BY RANGE (a); CREATE TABLE s1 PARTITION OF s FOR VALUES FROM (0) TO (9)"
+    )
+    place.sql("CREATE INDEX parts ON s (a)")
+    other = place.server.create_database()
+    primary = place.server
+    assert isinstance(primary, PrivateServer)
+    with standby(primary) as elsewhere:
+        dsn = f"{elsewhere} dbname={place.name}"
+        with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SET enable_seqscan = off")
+            cursor.execute("SELECT * FROM t WHERE b = 1")
+            cursor.execute("SELECT * FROM s WHERE a = 1")
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute("SELECT")
+        unseen = review(place, unused_after="0")
+        assert found(unseen, "unused-index") == {}
+        assert "1 standbys read from this server, and replicas names 0 of them" in str(unseen["findings"])
+        seen = review(place, unused_after="0", replicas=[dsn])
+        assert (found(seen, "unused-index"), seen["warnings"]) == ({"public.here": "unused-index"}, [])
+        # On the standby itself, with and without the primary.
+        alone = review(place, dsn, unused_after="0")
+        assert found(alone, "unused-index") == {}
+        assert "this is a standby, and the primary is not among replicas" in alone["warnings"][0]
+        both = review(place, dsn, unused_after="0", replicas=[place.dsn])
+        assert found(both, "unused-index") == {"public.here": "unused-index"}
+        password = "geheim-und-lang"
+        wrong = {
+            f"{elsewhere} dbname={other.name}": "it is the database",
+            server.dsn(): "it is no standby of this server",
+            f"{elsewhere} password={password} dbname=nowhere": "cannot connect",
+        }
+        for text, said in wrong.items():
+            result = perform(
+                "run", place.dsn, plan="weekly", steps=[{"index_info": {"unused_after": "0", "replicas": [text]}}]
+            )
+            assert found(result, "unused-index") == {}, said
+            assert [said in one and "nothing is called unused: replicas[1]" in one for one in result["warnings"]] == [
+                True
+            ]
+            assert password not in str(result)
+    kept = (
+        str(place.sql("SELECT steps FROM maintenance.run"))
+        if place.value("SELECT to_regclass('maintenance.run')")
+        else ""
+    )
+    assert password not in kept
