@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
 from tests.indexes import catalog, finding, found, psql, review
-from tests.runs import perform, until
+from tests.runs import perform, playbook, until
 from tests.servers import Database, PrivateServer, Server, free_port
 from tests.tables import write
 
@@ -209,6 +211,7 @@ def test_what_standbys_use_is_used(place: Database, server: Server) -> None:
         "CREATE TABLE s (a int) PARTITION BY RANGE (a); CREATE TABLE s1 PARTITION OF s FOR VALUES FROM (0) TO (9)"
     )
     place.sql("CREATE INDEX parts ON s (a)")
+    perform("analyze", place.dsn, tables=["t"])
     other = place.server.create_database()
     primary = place.server
     assert isinstance(primary, PrivateServer)
@@ -253,3 +256,41 @@ def test_what_standbys_use_is_used(place: Database, server: Server) -> None:
         else ""
     )
     assert password not in kept
+
+
+def test_files_are_written_by_the_machine_that_asks(database: Database, tmp_path: Path) -> None:
+    """Wherever the work is done; not in check mode, and not again. A step's connection strings are shown nowhere."""
+    database.sql("CREATE TABLE t (a int); CREATE INDEX one ON t (a); CREATE INDEX two ON t (a)")
+    (tmp_path / "reports").mkdir()
+    password = "geheim-und-lang"
+    where = {"dsn": database.dsn, "drop_script": "reports/drop.sql"}
+    step = {"index_info": {"drop_script": "reports/plan-drop.sql", "replicas": [f"{database.dsn} password={password}"]}}
+    wrong = {"index_info": {"unused_after": "soon", "replicas": [f"postgresql://u:{password}@h/d"]}}
+    as_module = {"environment": {"ANY": "thing"}}
+    tasks: list[dict[str, Any]] = [
+        {"vtchat.maintenance.index_info": where, "check_mode": True, "register": "foretold"},
+        {"ansible.builtin.stat": {"path": str(tmp_path / "reports/drop.sql")}, "register": "before"},
+        {"vtchat.maintenance.index_info": where, "register": "first"},
+        {"vtchat.maintenance.index_info": where, "register": "second", **as_module},
+        {"vtchat.maintenance.run": {"dsn": database.dsn, "plan": "p", "steps": [step]}, "register": "plan", **as_module},
+        *({"vtchat.maintenance.run": {"dsn": database.dsn, "plan": "p", "steps": [wrong]}, "ignore_errors": True,
+           "register": name, **how} for name, how in (("faulty", {}), ("faulty_module", as_module))),
+        {"vtchat.maintenance.index_info": {**where, "drop_script": "nowhere/drop.sql"}, "ignore_errors": True,
+         "register": "lost"},
+        {"ansible.builtin.assert": {"that": [
+            "foretold is changed and not before.stat.exists",
+            "first is changed and first.files == ['reports/drop.sql', 'reports/undo.sql']",
+            "second is not changed and second.files == first.files",
+            "plan is changed and plan.files == ['reports/plan-drop.sql', 'reports/plan-undo.sql']",
+            "faulty is failed and faulty_module is failed and 'is not an age' in faulty.msg",
+            "lost is failed and 'cannot write nowhere/drop.sql: No such file or directory' in lost.msg",
+            "lost.actions | length == 1"]}},
+    ]  # fmt: skip
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    done = playbook(tmp_path, play, {"ansible_python_interpreter": sys.executable}, "-vvv")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert password not in done.stdout + done.stderr
+    written = (tmp_path / "reports/drop.sql").read_text(encoding="utf-8")
+    assert "DROP INDEX CONCURRENTLY public.two;" in written
+    assert (tmp_path / "reports/drop.sql").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "reports/plan-drop.sql").read_text(encoding="utf-8") == written
