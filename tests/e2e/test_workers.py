@@ -26,6 +26,7 @@ STEPS: list[dict[str, dict[str, Any]]] = [
     {"reindex": {"tables": ["users"]}},
     {"index": {"definition": "CREATE INDEX of_a_test ON users (name)"}},
     {"health_info": {"fail_on": "never"}},
+    {"amcheck": {"tables": ["users"]}},
 ]
 FUNCTION = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 VIEW = "CREATE MATERIALIZED VIEW user_subscription_summary AS SELECT user_id FROM user_subscriptions"
@@ -96,6 +97,7 @@ def of_ours_in_workers(found: Counter[tuple[str, str]]) -> set[str]:
 def test_workers_import_nothing_of_ours(vtchat_database: Database, tmp_path: Path) -> None:
     """Every database module; a module that is added belongs into the list above."""
     vtchat_database.sql(VIEW)
+    vtchat_database.sql("CREATE EXTENSION IF NOT EXISTS amcheck")
     group = set(yaml.safe_load(RUNTIME.read_text(encoding="utf-8"))["action_groups"]["all"])
     assert set(MODULES) == group
     tasks = [

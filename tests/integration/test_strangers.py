@@ -26,7 +26,7 @@ from tests.servers import Database, Servers
 
 # The user's own texts are resolved under the user's path, as they always were: these leave nothing to it.
 TABLES = """
-CREATE SCHEMA app;
+CREATE SCHEMA app; CREATE EXTENSION amcheck SCHEMA app;
 CREATE TABLE app.parent (id int PRIMARY KEY, at timestamptz NOT NULL, local timestamp, name text);
 CREATE TABLE app.child (id int PRIMARY KEY, parent int REFERENCES app.parent ON DELETE CASCADE);
 CREATE INDEX ON app.parent (at); CREATE INDEX ON app.parent (local); CREATE INDEX ON app.child (parent);
@@ -63,6 +63,7 @@ STEPS: list[dict[str, Any]] = [
     {"index": {"name": "gone", "state": "absent"}},
     {"vacuum": {"tables": ["app.parent", "app.split"], "min_dead_rows": 1, "threshold_factor": 0, "pace": "fast"}},
     {"reindex": {"tables": ["app.parent"]}},
+    {"amcheck": {"include": ["app.*"], "every": "1m", "heapallindexed": True}},
 ]
 FUNCTION = """
 CREATE OR REPLACE FUNCTION app.double(n int) RETURNS int LANGUAGE sql IMMUTABLE
@@ -105,10 +106,10 @@ def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, 
 
     yield did("sql_object", scripts=[*shipped(), *scripts(turn)], indexes=[INDEX], history=True, on_conflict="recreate")
     yield did("run", plan="hourly", steps=STEPS)
-    for step in (STEPS[0], STEPS[4], STEPS[5], STEPS[6], STEPS[9], STEPS[10]):
+    for step in (STEPS[0], STEPS[4], STEPS[5], STEPS[6], STEPS[9], STEPS[10], STEPS[11]):
         ((module, options),) = step.items()
         yield did(module, **options)
-    yield did("maintainer", name="strangers_maintainer", steps=[*STEPS[:3], *STEPS[4:8]], exclusive=True)
+    yield did("maintainer", name="strangers_maintainer", steps=[*STEPS[:3], *STEPS[4:8], STEPS[11]], exclusive=True)
     yield did("history_info", limit=3)
     yield did("health_info", fail_on="never")
     # Told to nobody there; what it asks of the database is the same.

@@ -81,6 +81,7 @@ class Run:
         self.foreseen = 0.0
         self._latest = 0.0
         self._behind: dict[Key, Memory] = {}
+        self._found: set[tuple[int, str, str]] = set()  # what actions have found: step, check, subject
         self._recording = threading.Lock()
 
     def go(self) -> None:
@@ -237,8 +238,8 @@ class Run:
                 self._execute(part, decision, session)
 
     def _expected(self, step: Step, action: Action[Any]) -> float | None:
-        """Seconds that the action is expected to take. One that can stop anywhere (DIVISIBLE) needs no more than there are."""
-        if step.does.DIVISIBLE:
+        """Seconds that the action is expected to take. One that can stop anywhere needs no more than there are."""
+        if step.does.DIVISIBLE or action.divisible:
             return None
         return self.predictions.expected(step.operation, self._memory(step, action), action.size)
 
@@ -268,11 +269,13 @@ class Run:
         heard = session.listen()
         began = clock()
         outcome = self.executor.execute(session, step.does, action, part.context)
-        took = Took(clock() - began, action.size, step.does.DIVISIBLE)
+        took = Took(clock() - began, action.size, step.does.DIVISIBLE or action.divisible)
         memory = self._learn(part, action, outcome, took)
         if session.alive:
             self.history.finish(session, row_id, step.operation, action, outcome, memory)
         self._record(part.number, step, action, outcome, took.seconds, logged=row_id is not None)
+        for finding in outcome.findings:
+            self._find_now(part.number, finding)
         self._hear(step, action, heard)
 
     def _learn(self, part: Part, action: Action[Any], outcome: Outcome, took: Took) -> Memory:
@@ -311,6 +314,20 @@ class Run:
             self.closing.memories[step.operation, verdict.target] = noted
 
     def _find(self, number: int, finding: Finding) -> None:
+        """What was decided, unless an action has found out more since."""
+        if (number, finding.check, finding.subject) not in self._found:
+            self._tell(number, finding)
+
+    def _find_now(self, number: int, finding: Finding) -> None:
+        """What an action has found, in the place of what was decided about the same subject."""
+        key = (number, finding.check, finding.subject)
+        with self._recording:
+            self._found.add(key)
+            for told in (self.result.findings, self.closing.findings):
+                told[:] = [one for one in told if (one["step"], one["check"], one["subject"]) != key]
+            self._tell(number, finding)
+
+    def _tell(self, number: int, finding: Finding) -> None:
         found = {"step": number, **finding.as_dict()}
         self.result.findings.append(found)
         if finding.keep:

@@ -20,7 +20,7 @@ from .._result import DONE, Finding
 from .._spec import Spec
 
 # The only list of operations: the name of the file here, of the step in a plan and of the module.
-NAMES = ("analyze", "health_info", "index", "index_info", "purge", "refresh", "reindex", "vacuum")
+NAMES = ("amcheck", "analyze", "health_info", "index", "index_info", "purge", "refresh", "reindex", "vacuum")
 
 Options = TypeVar("Options")
 Facts = TypeVar("Facts")
@@ -69,6 +69,7 @@ class Action(Generic[Payload]):
     difference  what will be different afterwards
     last        it is executed after all others of its step, also where several are executed at once
     size        bytes that decide how long it takes, None where they are not known; the engine predicts durations by them
+    divisible   it can stop anywhere and go on in the next run, whatever else its operation does (see DIVISIBLE)
     """
 
     target: str
@@ -81,6 +82,7 @@ class Action(Generic[Payload]):
     difference: Difference | None = None
     last: bool = False
     size: int | None = None
+    divisible: bool = False
 
     @property
     def verdict(self) -> str | None:
@@ -119,6 +121,7 @@ class Outcome:
     numbers     measured afterwards, JSON-ready; merged over the action's numbers
     state       to be kept for the next run under (operation, target); None keeps what is stored
     difference  what is different now, where the action could not know it
+    findings    what is known now; each takes the place of what was decided about the same subject
     """
 
     status: str = DONE
@@ -128,6 +131,7 @@ class Outcome:
     numbers: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] | None = None
     difference: Difference | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass
@@ -168,11 +172,12 @@ class Need:
     """A right that a step needs on an object of its.
 
     need     rows (select, update, delete), maintain, own, or history; or measure, to read how full tables and indexes are, which
-             is about no name, and which can be done without
+             is about no name, and which can be done without; or execute, to call the functions of that name of an extension
     kinds    letters of pg_class.relkind that the object may have
     column   what must be readable, for rows
     creates  whether something is created beside the object, in its schema
     patterns what is meant instead of one name: all that they choose
+    extension  whose functions are to be called
     """
 
     name: str
@@ -181,6 +186,7 @@ class Need:
     column: str = ""
     creates: bool = False
     patterns: Selection | None = None
+    extension: str = ""
 
 
 Decision = Union[Action[Payload], Verdict]
@@ -251,9 +257,10 @@ def reading() -> list[str]:
 
 if TYPE_CHECKING:
     # Ansible puts into a module's archive what is imported anywhere in the source. And each is held to the contract here.
-    from . import analyze, health_info, index, index_info, purge, refresh, reindex, vacuum
+    from . import amcheck, analyze, health_info, index, index_info, purge, refresh, reindex, vacuum
 
     _CHECKED: tuple[Operation[Any, Any, Any], ...] = (
+        amcheck,
         analyze,
         health_info,
         index,

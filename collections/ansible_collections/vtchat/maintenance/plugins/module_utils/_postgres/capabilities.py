@@ -63,6 +63,8 @@ FROZEN_PAGES = Feature(180000, "count of frozen pages")
 UPSERTS_BESIDE_REBUILDS = Feature(190000, "rebuild of unique indexes beside INSERT ... ON CONFLICT")
 # The members of multixacts are counted in 64 bits, and do not run out.
 WIDE_MULTIXACT_OFFSETS = Feature(190000, "64 bits for members of multixacts")
+# bt_index_check(index, heapallindexed, checkunique).
+CHECKS_UNIQUE = Feature(170000, "check of uniqueness in amcheck")
 
 PGSTATTUPLE = Extension("pgstattuple", "measures bloat")
 AMCHECK = Extension("amcheck", "checks tables and indexes for corruption")

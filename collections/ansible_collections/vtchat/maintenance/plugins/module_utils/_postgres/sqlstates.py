@@ -27,6 +27,15 @@ UNDEFINED_FUNCTION = "42883"
 UNDEFINED_OBJECT = "42704"
 INVALID_SCHEMA_NAME = "3F000"
 INTERNAL_ERROR = "XX000"  # such as: cache lookup failed for relation, which was there a moment ago
+DATA_EXCEPTION = "22"  # the class of all errors about a value
+INVALID_PARAMETER_VALUE = "22023"
+UNDEFINED_FILE = "58P01"
+IO_ERROR = "58030"
+DATA_CORRUPTED = "XX001"
+INDEX_CORRUPTED = "XX002"
+
+# What an error means that a check of a table or index ends with. Upon what cannot be, the server says that of itself.
+CORRUPT = frozenset({DATA_CORRUPTED, INDEX_CORRUPTED, IO_ERROR, INTERNAL_ERROR})
 
 # Somebody else was in the way, and may not be the next time: not a failure.
 CONTENDED = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED, SERIALIZATION_FAILURE})

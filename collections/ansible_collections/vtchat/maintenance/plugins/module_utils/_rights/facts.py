@@ -39,7 +39,7 @@ from .model import (
     SetPassword,
     Statement,
 )
-from .queries import CHOSEN, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
+from .queries import CHOSEN, FUNCTIONS, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
 
 STATISTICS = "pg_read_all_stats"
 MONITOR = "pg_monitor"
@@ -73,6 +73,7 @@ class _Reader:
         self.memberships: list[str] = []
         self.measures = False
         self.schemas: set[str] = set()  # of what is not named one by one
+        self.called: dict[str, set[str]] = {}  # extension -> names of its functions
 
     def read(self, needs: Sequence[Need]) -> Facts:
         """All of it."""
@@ -80,6 +81,7 @@ class _Reader:
         self._role()
         if self.options.password is not None:
             self._password(self.options.password)
+        self._functions()
         relations = self._relations(needs)
         self._places(relations, needs)
         for need, row in relations:
@@ -154,6 +156,8 @@ class _Reader:
         for need in needs:
             if need.need == "measure":
                 self.measures = True
+            elif need.need == "execute":
+                self.called.setdefault(need.extension, set()).add(need.name)
             elif need.patterns is None:
                 found.append(need)
             else:
@@ -181,6 +185,22 @@ class _Reader:
         if MAINTAINS_ALL not in self.memberships:
             self.memberships.append(MAINTAINS_ALL)
         return True
+
+    def _functions(self) -> None:
+        """EXECUTE on functions of extensions. Which of them there are depends on the version of the extension."""
+        for extension, names in self.called.items():
+            if extension not in self.session.server.extensions:
+                self.faults.append(
+                    (f"extension {quote(extension)}", f"it is not there: CREATE EXTENSION {quote(extension)}")
+                )
+                continue
+            query = sql.SQL(FUNCTIONS).format(
+                oid=self.oid, extension=sql.Literal(extension), names=sql.Literal(sorted(names))
+            )
+            for row in self.session.rows(query):
+                key = Key("ROUTINE", row["schema_name"], row["name"], row["types"], "EXECUTE")
+                self._grant(key, row["held"], row["direct"], row["grantable"], row["owner"])
+                self.schemas.add(row["schema_name"])
 
     def _relations(self, needs: Sequence[Need]) -> list[tuple[Need, dict[str, Any]]]:
         """Each need with the relations it is about, after those of the wrong kind and those that do not exist are out."""

@@ -84,6 +84,21 @@ SELECT 'DATABASE', d.datname::text, pg_catalog.pg_get_userbyid(d.datdba)::text,
 FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 """
 
+# Functions that belong to an extension. types: of their arguments, as GRANT wants them.
+FUNCTIONS = """
+SELECT n.nspname::text AS schema_name, p.proname::text AS name, pg_catalog.oidvectortypes(p.proargtypes) AS types,
+       pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
+       pg_catalog.has_function_privilege({oid}::oid, p.oid, 'EXECUTE') AS held,
+       EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
+               WHERE a.grantee IN (0, {oid}) AND a.privilege_type = 'EXECUTE') AS direct,
+       pg_catalog.has_function_privilege(p.oid, 'EXECUTE WITH GRANT OPTION') AS grantable
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+JOIN pg_catalog.pg_proc AS p ON d.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = d.objid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE e.extname = {extension} AND p.proname = ANY ({names}) ORDER BY p.proname, p.pronargs
+"""
+
 MEMBERSHIPS = """
 SELECT g.rolname::text AS name, g.rolsuper AS superuser,
        {oid} <> 0 AND pg_catalog.pg_has_role({oid}::oid, g.oid, 'USAGE') AS held,
@@ -119,7 +134,7 @@ SELECT 'DATABASE', '', d.datname, '', a.privilege_type, a.is_grantable, pg_catal
 FROM pg_catalog.pg_database AS d, LATERAL pg_catalog.aclexplode(d.datacl) AS a
 WHERE d.datname = pg_catalog.current_database() AND a.grantee = {oid} AND d.datdba <> {oid}
 UNION ALL
-SELECT 'ROUTINE', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid), a.privilege_type, a.is_grantable,
+SELECT 'ROUTINE', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes), a.privilege_type, a.is_grantable,
        pg_catalog.pg_get_userbyid(a.grantor), a.grantor = p.proowner AND pg_catalog.pg_has_role(p.proowner, 'USAGE')
 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace,
      LATERAL pg_catalog.aclexplode(p.proacl) AS a WHERE a.grantee = {oid} AND p.proowner <> {oid}

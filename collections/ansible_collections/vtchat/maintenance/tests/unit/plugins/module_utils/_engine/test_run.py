@@ -25,7 +25,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import Contended, OptionError, SqlError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Action, Decision, Outcome, Verdict
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Result
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, Finding, Result
 
 
 class FakeHistory:
@@ -71,6 +71,8 @@ class Stage:
         self.read_failures: dict[str, list[Exception]] = {}
         self.seconds: dict[str, float] = {}
         self.last = ""
+        self.divisible = ""
+        self.found: list[Finding] = []
         self.gone_when: dict[str, str] = {}
         self.now = 0.0
         self.executed: list[str] = []
@@ -94,8 +96,8 @@ class Stage:
                 raise self.read_failures[name].pop(0)
         return names
 
-    def _decide(self, names: list[str], _options: Any, _context: Any) -> list[Decision[None]]:
-        decisions: list[Decision[None]] = []
+    def _decide(self, names: list[str], _options: Any, _context: Any) -> list[Decision[None] | Finding]:
+        decisions: list[Decision[None] | Finding] = [*self.found]
         for name in names:
             verdict = self.behaviour.get(name)
             if self.gone_when.get(name) in self.executed:
@@ -103,7 +105,9 @@ class Stage:
             if isinstance(verdict, str):
                 decisions.append(Verdict(f"public.{name}", "reason", verdict))
             else:
-                decisions.append(Action(f"public.{name}", "reason", None, last=name == self.last))
+                decisions.append(
+                    Action(f"public.{name}", "reason", None, last=name == self.last, divisible=name == self.divisible)
+                )
         return decisions
 
     def _execute(self, _session: Any, action: Action[None], _context: Any) -> Outcome:
@@ -278,6 +282,29 @@ def test_what_had_a_part_of_its_work_done_goes_behind_what_got_nothing(stage: St
     assert outcomes(stage.run(["a", "b"], budget=5)) == ["a deferred", "b deferred"]
     memories = stage.history.closed.memories
     assert sorted(memories, key=lambda key: memories[key].since or 0) == [("fake", "public.b"), ("fake", "public.a")]
+
+
+def test_one_action_may_be_divisible_among_others_that_are_not(stage: Stage) -> None:
+    """It needs no more time than there is, and getting a part of its work done does not count against it."""
+    stage.divisible = "a"
+    stage.behaviour = {name: Outcome("deferred", "goes on") for name in ("a", "b")}
+    stage.run(["a", "b"])
+    kept = {target: memory.cut_off for (_operation, target), memory in stage.history.kept.items()}
+    assert kept == {"public.a": 0, "public.b": 1}
+
+
+def test_what_an_action_has_found_takes_the_place_of_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is executed before the rest of its step is told of, because it has waited."""
+    for waiting in (True, False):
+        stage = Stage(monkeypatch, {("fake", "public.a"): Memory(deferred=waiting)})
+        stage.found = [Finding("c", subject, "critical", "it was ill") for subject in ("a", "b")]
+        stage.behaviour = {"a": Outcome(findings=(Finding("c", "a", "info", "it is well now"),))}
+        result = stage.run(["a"])
+        assert sorted((one["subject"], one["message"]) for one in result["findings"]) == [
+            ("a", "it is well now"),
+            ("b", "it was ill"),
+        ]
+        assert stage.history.closed.findings == result["findings"]
 
 
 def test_a_step_is_read_again_when_others_have_worked_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
