@@ -153,8 +153,10 @@ def test_who_may_not_write_findings_is_told(database: Database) -> None:
 def test_a_standby_can_be_looked_at(private_server: PrivateServer) -> None:
     database = private_server.create_database()
     table(database)
+    database.sql("CREATE EXTENSION amcheck; CREATE UNLOGGED TABLE unlogged (id int)")
     perform("run", database.dsn, plan="hourly", steps=[PURGE])
     look(database.dsn)
+    perform("amcheck", database.dsn, include=["*"], heapallindexed=True)
     database.close_connection()
     embedded = private_server.embedded
     private_server.stop()
@@ -168,13 +170,22 @@ def test_a_standby_can_be_looked_at(private_server: PrivateServer) -> None:
         result = look(dsn)
         mixed = look(dsn, steps=[PURGE, *STEPS])
         info = perform("history_info", dsn)
+        checked = perform("amcheck", dsn, include=["*"], heapallindexed=True)
+        refused = perform("amcheck", dsn, include=["*"], parent=True)
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], user=user, cwd=embedded.data, check=True)
     assert result["status"] == "ok", result
     assert (result["run_id"], len(result["findings"])) == (None, 1)
     assert result["actions"][0]["reason"] == "asked 2 times", "what the primary remembers is known"
     assert (mixed["failed"], "standby" in mixed["msg"]) == (True, True)
-    assert len(info["runs"]) == 2, info
+    assert len(info["runs"]) == 3, info
+    assert {one["target"]: one["outcome"] for one in checked["actions"]} == {
+        "public.t": "done", "public.t_at_idx": "done", "public.unlogged": "skipped",
+        f"database {database.name}": "unchanged"}  # fmt: skip
+    assert checked["warnings"] == [
+        "amcheck: what was checked is not remembered, so that each run begins anew: a standby has no memory of its own"
+    ]
+    assert refused["actions"][0]["reason"].startswith("parent: it takes a lock that there is none of on a standby")
 
 
 def test_what_a_server_can_do_is_known_from_the_first_round_trip(database: Database) -> None:

@@ -87,7 +87,9 @@ def test_vtchat_is_provisioned_and_its_plans_run_with_the_rights_of_their_mainta
         owner = database.role("owner", attributes=FEW_RIGHTS)
         for (statement,) in database.sql(OWNERS, [owner]):
             database.sql(statement)
-        steps = [step for plan in plans().values() for step in plan["steps"]]
+        database.sql("CREATE EXTENSION IF NOT EXISTS amcheck")
+        thorough: dict[str, Any] = {"include": ["*"], "heapallindexed": True}
+        steps = [step for plan in plans().values() for step in plan["steps"]] + [{"amcheck": thorough}]
         name = database.role("maintainer", attributes=FEW_RIGHTS)
         for changed in (True, False):
             given = perform("maintainer", database.dsn, name=name, steps=steps)
@@ -99,7 +101,10 @@ def test_vtchat_is_provisioned_and_its_plans_run_with_the_rights_of_their_mainta
             assert first["run_id"]
             if plan == "hourly":  # it has left dead rows
                 settled(database, "public.sessions")
-        runs = perform("history_info", database.dsn_as(name))["runs"]
+        first, _second = twice(database.dsn_as(name), "integrity", {"steps": [{"amcheck": thorough}], "budget": 600})
+        assert {one["outcome"] for one in first["actions"] if one["statements"]} == {"done"}
+        assert first["totals"]["done"] > 10
+        runs = [run for run in perform("history_info", database.dsn_as(name))["runs"] if run["plan"] != "integrity"]
         assert [run["plan"] for run in runs] == ["weekly", "weekly", "hourly", "hourly"]
     finally:
         database.close()

@@ -62,8 +62,10 @@ class Work:
 
 def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Work] | Finding]:
     """What was found ill before, then what was never checked, then the longest ago; and one verdict about all the rest."""
+    # The files of a standby are its own, and what was found in those of the primary says nothing about them.
+    known = {} if facts.amcheck.server.in_recovery else context.state
     whole = f"database {quote(facts.amcheck.server.database)}"
-    looked = context.state.get(whole, {}).get(LOOKED)
+    looked = known.get(whole, {}).get(LOOKED)
     # What would be too old by the time of the next run is due in this one.
     period = min(max(0.0, facts.now - looked), options.seconds / 2) if looked else 0.0
     decisions: list[Decision[Work] | Finding] = list(facts.verdicts)
@@ -74,7 +76,7 @@ def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Wo
         if refused:
             decisions.append(Verdict(part.target, refused, SKIPPED))
         elif _checkable(part, facts):
-            memory = Memory.read(context.state.get(part.target), part.oid, part.file)
+            memory = Memory.read(known.get(part.target), part.oid, part.file)
             work = Work(part, memory, _depth(part, options), facts.amcheck, facts.now)
             last = memory.last(work.depth)
             reason = _due(work, last, options, period)

@@ -145,10 +145,9 @@ def read_facts(session: Session, options: Options, context: Context) -> Facts:
         context.warn(
             f"amcheck: no table matches {pattern}, or all that do are excluded or not of the size that is meant"
         )
-    if not context.history:
-        context.warn(
-            f"amcheck: what was checked is not remembered, so that each run begins anew: {context.history_note}"
-        )
+    why = "a standby has no memory of its own" if session.server.in_recovery else context.history_note
+    if session.server.in_recovery or not context.history:
+        context.warn(f"amcheck: what was checked is not remembered, so that each run begins anew: {why}")
     return Facts(amcheck, now, parts, verdicts)
 
 
