@@ -302,3 +302,23 @@ def test_functions_of_the_user_see_no_path_of_the_user(database: Database, postg
             assert "function one() does not exist" in reasons(result)["app.same"]
     finally:
         older.close()
+
+
+def test_the_end_of_the_connection_fails_what_is_left_by_name(database: Database) -> None:
+    """A check of what is corrupt can crash the server. What comes after it is told to have failed, one by one."""
+    remembering(database, SLOW)
+    database.sql("CREATE INDEX without_check ON app.t (id)")
+    with closing(database.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("INSERT INTO app.stop DEFAULT VALUES; SELECT pg_advisory_lock(4711)")
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
+        thread = Thread(database.dsn)
+        until(lambda: database.sql(waiting))
+        database.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waits")
+        thread.join()
+    result = thread.result
+    assert (result["status"], result["findings"]) == ("failed", [])
+    told = {one["target"]: (one["outcome"], one["reason"]) for one in result["actions"]}
+    assert told["app.t"] == ("done", "never checked")
+    assert told["app.waits"][0] == "failed"
+    assert told["app.without_check"] == ("failed", "the connection was lost")
+    assert told[f"database {database.name}"][0] == "unchanged"

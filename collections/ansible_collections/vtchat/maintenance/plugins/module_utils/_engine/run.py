@@ -174,7 +174,10 @@ class Run:
             self._together(part, chosen)
             return
         for decision in chosen:
-            self._act(part, decision, self.session)
+            if self.session.alive or isinstance(decision, Verdict):
+                self._act(part, decision, self.session)
+            else:
+                self._record(part.number, part.step, Verdict(decision.target, LOST, FAILED), Outcome(FAILED))
 
     def _context(self, step: Step) -> Context:
         return Context(
