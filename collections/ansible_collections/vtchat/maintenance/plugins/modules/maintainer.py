@@ -15,8 +15,8 @@ description:
   - C(purge) needs C(SELECT) and C(DELETE) on the table and C(UPDATE) on its column, because rows are locked first.
     C(refresh), C(analyze), C(vacuum) and C(reindex) need C(MAINTAIN) from PostgreSQL 17 on; before, and for C(index),
     membership in the owner, which gives all rights of the owner. Schemas need C(USAGE), the database C(CONNECT).
-    C(amcheck) needs C(EXECUTE) on functions of the extension of that name, which must be there. C(health_info) and C(index_info) need no right;
-    what the role may not see is V(unknown) there.
+    C(amcheck) needs C(EXECUTE) on functions of the extension of that name, which must be there. C(health_info) and
+    C(index_info) need no right; what the role may not see is V(unknown) there.
   - Somebody else's lock is waited for for two seconds and a few tries. After that nothing is changed, the status is
     V(partial) and there is a warning; it is not a failure. A task that needs the rights repeats it with C(until), or says
     C(failed_when).

@@ -25,7 +25,8 @@ options:
   steps:
     description:
       - The steps. Each is a mapping with one key, the name of an operation (V(purge), V(refresh), V(analyze), V(vacuum),
-        V(index), V(reindex), V(amcheck), V(index_info) or V(health_info)), and as its value the options of the module of that name.
+        V(index), V(reindex), V(amcheck), V(index_info) or V(health_info)), and as its value the options of the module of that
+        name.
       - All faults in all steps are reported together, before anything is connected to.
     type: list
     elements: dict
