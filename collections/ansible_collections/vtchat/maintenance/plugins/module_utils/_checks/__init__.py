@@ -91,6 +91,7 @@ class Asked:
     history  why the history cannot be read, "" if it can
     earlier  whether the findings of earlier runs can be read
     size_limit  bytes that the database may have, 0 where nobody has said it
+    running  the plan that is under way
     waiting  a SELECT of (target, waiting, hidden): expired rows that are there now, or why they cannot be counted; "" without
     """
 
@@ -100,6 +101,7 @@ class Asked:
     earlier: bool = False
     size_limit: int = 0
     waiting: str = ""
+    running: str = ""
 
     @property
     def database(self) -> str:

@@ -109,6 +109,9 @@ def overdue(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         schedule = _schedule(row)
         if schedule is None:
             continue
+        if row["plan"] == asked.running:
+            samples.append(Sample(row["plan"], 0, f"it is under way ({schedule})"))
+            continue
         if row.get("good") is None:
             samples.append(Sample(row["plan"], None, f"no good run of it is known ({schedule})"))
             continue

@@ -194,6 +194,7 @@ class Run:
             history=not self.history.note,
             history_note=self.history.note,
             earlier=self.history.tells_findings,
+            plan=self.plan.name,
         )
 
     def _warn_once(self, text: str) -> None:

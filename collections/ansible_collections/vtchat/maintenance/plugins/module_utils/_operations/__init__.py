@@ -149,6 +149,7 @@ class Context:
     warn         what is worth knowing although nothing failed
     write        a file on the machine that asks for it, as write(path, text); in check mode it is left as it is
     history      whether state will be remembered; False says why through history_note
+    plan         the name of the plan that is under way
     earlier      whether the findings of earlier runs can be read, in maintenance.finding
     """
 
@@ -165,6 +166,7 @@ class Context:
     history: bool = True
     history_note: str = ""
     earlier: bool = False
+    plan: str = ""
 
 
 @dataclass(frozen=True)

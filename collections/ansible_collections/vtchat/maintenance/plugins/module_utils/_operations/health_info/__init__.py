@@ -61,7 +61,7 @@ def facts(session: Session, options: Options, context: Context) -> list[Finding]
         expired = waiting(session, options.purges, limit)
     else:
         session.set(statement_timeout=limit)
-    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit, expired)
+    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit, expired, context.plan)
     answers = ask(session, checks, asked, reading(), context.seconds_left)
     return judged(checks, asked, answers, Judge(asked, answers.now, dict(options.limits), options.ignored))
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_a_plan_that_never_ran_is_not_known_to_be_well() -> None:
     asked = Asked(SERVER, {"hourly": HOURLY, "nightly": {"at": "03:00"}})
     assert levels("maintenance-overdue", row(), asked=asked) == [("nightly", "unknown")]
     assert levels("maintenance-overdue", asked=asked) == [("hourly", "unknown")]
+
+
+def test_the_plan_that_is_under_way_is_not_late() -> None:
+    late = row(now=at("2026-11-25 19:00"))
+    assert levels("maintenance-overdue", late) == [("hourly", "critical")]
+    asked = replace(ASKED, running="hourly")
+    assert levels("maintenance-overdue", late, asked=asked) == [("hourly", "info")]
+    assert levels("maintenance-overdue", row(good=None), asked=asked) == [("hourly", "info")]
 
 
 def test_plans_that_are_no_more_are_left_out_where_it_is_said_which_there_are() -> None:
