@@ -50,6 +50,10 @@ def call(application: Application, path: str = HOURLY, check: bool = False, **op
     return answer(endpoint, check, impatient(application.pauses), **given)
 
 
+def found(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    return [(one["check"], one["subject"], one["level"], one["message"]) for one in result["findings"]]
+
+
 def outcomes(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [(action["operation"], action["outcome"]) for action in result["actions"]]
 
@@ -78,7 +82,22 @@ def test_issues_of_the_database_are_told(application: Application) -> None:
     result = call(application)
     assert result["status"] == "ok"
     assert result["actions"][1]["numbers"]["issues"] == ["3 unused indexes"]
-    assert result["warnings"] == ["the application reports: 3 unused indexes"]
+    assert found(result) == [("application-health", HOURLY, "warning", "3 unused indexes")]
+    application.health = {"healthy": False}
+    assert [one[2] for one in found(call(application))] == ["critical"]
+    application.health = {"healthy": True, "issues": []}
+    assert {one[2] for one in found(call(application))} == {"info"}
+
+
+def test_only_its_health_is_asked_without_the_token(application: Application) -> None:
+    result = call(application, url=None, token=None, plan="health")
+    assert outcomes(result) == [("health", "unchanged")]
+    assert found(result) == [("application-health", HEALTH, "info", "the application is healthy")]
+    assert (result["server"]["target"], application.seen("POST")) == (HEALTH, [])
+    application.status = "degraded"
+    ill = call(application, url=None, token=None, plan="health")
+    assert ill["failed"]
+    assert found(ill) == [("application-health", HEALTH, "critical", "the application says that it is degraded")]
 
 
 def test_an_application_that_is_not_healthy_is_left_alone(application: Application) -> None:
@@ -238,7 +257,7 @@ def test_a_token_that_the_application_repeats_is_taken_out(application: Applicat
         "stats": {"you": TOKEN, "hex": TOKEN.encode().hex()},
     }
     result = call(application)
-    assert "********" in result["warnings"][0]
+    assert result["findings"][0]["message"] == "I got ********"
     assert result["actions"][1]["numbers"]["stats"] == {"you": "********", "hex": "********"}
 
 

@@ -38,6 +38,7 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         "maintenance_history": False,
         "ansible_python_interpreter": sys.executable,
     }
+    asked = {"hourly": {"endpoint": {"path": "/x", "health": "/api/health"}}}
     # What each task says, and what its result must have: plan, status, and words of its message.
     cases: list[tuple[dict[str, Any], str, str, str]] = [
         ({NAME: None}, "hourly", "ok", "1 unchanged"),
@@ -58,7 +59,8 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         ({NAME: {"plan": "always", "window": closed}}, "always", "ok", "1 unchanged"),
         ({NAME: {"transport": "endpoint", **ENDPOINT}, "vars": {"maintenance_window": closed}}, "hourly", "skipped", "opens at "),
         ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "nightly"}}, "nightly", "skipped", "it opens at "),
-        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health"}}, "health", "skipped", "only the application reaches"),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health"}}, "health", "skipped", "has endpoint.health: nothing"),
+        ({NAME: {"transport": "endpoint", "plan": "health", "plans": asked}}, "health", "failed", "endpoint_url is required"),
         ({NAME: {"plan": "health"}}, "health", "ok", "health: 1 unchanged"),
         ({NAME: {"plan": "sundays"}}, "sundays", "ok", "1 unchanged"),
         ({NAME: {"plan": "sundays"}, **auto}, "sundays", "skipped", "not due: "),

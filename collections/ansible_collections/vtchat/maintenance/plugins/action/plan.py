@@ -42,7 +42,7 @@ class ActionModule(DatabaseAction):
             raise OptionError([f"{self._called('transport')}: it must be direct or endpoint, and it is {transport}"])
         label, plans = self._called("plans"), self._option("plans", task_vars)
         if transport == "endpoint" and name in plan_check.BUILT_IN and name not in (plans or ()):
-            return self._out_of_reach(name)
+            return self._health_by_endpoint(name, plans, task_vars)
         checked = plan_check.plan_info({"plans": plans, "name": name, "transport": transport, "label": label})
         if checked.get("failed"):
             raise OptionError(checked["errors"])
@@ -59,13 +59,20 @@ class ActionModule(DatabaseAction):
         except OptionError as error:
             raise OptionError([self._placed(fault, f"{label}.{name}.") for fault in error.errors]) from None
 
-    def _out_of_reach(self, plan: str) -> dict[str, Any]:
-        """The result of a plan that nobody has written and that no application does."""
-        message = (
-            f"the plan {plan} looks at the database itself, and only the application reaches that "
-            f"({self._called('transport')}=endpoint): nothing was done"
-        )
-        return Result(plan, self._task.check_mode, status=SKIPPED, message=message).as_dict()
+    def _health_by_endpoint(self, plan: str, plans: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What the application says of its health, where one of the plans knows whom to ask."""
+        endpoints = [one.get("endpoint") for one in plans.values()] if isinstance(plans, Mapping) else []
+        paths = [one["health"] for one in endpoints if isinstance(one, Mapping) and one.get("health")]
+        if not paths:
+            message = (
+                f"the plan {plan} looks at the database itself, and only the application reaches that "
+                f"({self._called('transport')}=endpoint); none of the plans has endpoint.health: nothing was done"
+            )
+            return Result(plan, self._task.check_mode, status=SKIPPED, message=message).as_dict()
+        url = self._option(ENDPOINT[0], task_vars)
+        if not url:
+            raise OptionError([f"{self._called(ENDPOINT[0])} is required for {self._called('transport')}=endpoint"])
+        return self._module("endpoint", {"plan": plan, "health_url": str(url).rstrip("/") + paths[0]}, task_vars)
 
     def _by_endpoint(self, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The application does its own maintenance."""

@@ -20,13 +20,13 @@ description:
   - The application does not say what it has changed, so a successful call counts as a change.
 options:
   url:
-    description: Address of the endpoint. It begins with C(https://), except on this machine itself.
+    description:
+      - Address of the endpoint. It begins with C(https://), except on this machine itself.
+      - Without it, only O(health_url) is asked.
     type: str
-    required: true
   token:
-    description: The token that the application expects.
+    description: The token that the application expects. Needed with O(url).
     type: str
-    required: true
   plan:
     description: The name of the plan, for the record.
     type: str
@@ -87,6 +87,11 @@ EXAMPLES = r"""
     url: https://app.example.com/api/cron/weekly-maintenance
     token: "{{ cron_secret_token }}"
     budget: 3600
+
+- name: Only ask how the application is
+  vtchat.maintenance.endpoint:
+    plan: health
+    health_url: https://app.example.com/api/health
 """
 
 RETURN = r"""
@@ -180,7 +185,10 @@ recent:
   returned: when options are right
   type: list
 findings:
-  description: Always empty.
+  description:
+    - What the application says of its health and of its database, in the form of
+      RV(vtchat.maintenance.health_info#module:findings). C(check) is C(application-health). Each of its C(issues) is a
+      V(warning); that it is not healthy is V(critical).
   returned: when options are right
   type: list
   elements: dict

@@ -13,7 +13,7 @@ The contract: POST with a bearer token; the answer is a JSON object with ``succe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,20 +21,33 @@ from urllib.parse import urlsplit
 from .._clean import clean
 from .._errors import OptionError
 from .._masking import Hidden, hide
-from .._result import DONE, FAILED, PLANNED, SKIPPED, UNCHANGED, Result, entry
+from .._result import (
+    CRITICAL,
+    DONE,
+    FAILED,
+    INFO,
+    PLANNED,
+    SKIPPED,
+    UNCHANGED,
+    WARNING,
+    Finding,
+    Result,
+    entry,
+)
 from .._spec import Spec
 from .http import REAL_TIME, Client, HttpError, Network, Waiting
 
 SPEC = Spec(
     {
-        "url": {"type": "str", "required": True},
-        "token": {"type": "str", "required": True, "no_log": True},
+        "url": {"type": "str"},
+        "token": {"type": "str", "no_log": True},
         "plan": {"type": "str", "default": "endpoint"},
         "health_url": {"type": "str"},
         "budget": {"type": "float", "default": 600.0},
         "repeat": {"type": "bool", "default": False},
         "ca_path": {"type": "path"},
-    }
+    },
+    required_one_of=[("url", "health_url")],
 )
 # What an application calls itself when it is healthy; one that says nothing about it is believed to be.
 HEALTHY = ("healthy", "ok", "up", "pass", "passing")
@@ -43,10 +56,14 @@ HEALTH_SECONDS = 15.0
 LARGEST_STATS = 20_000
 MOST_ISSUES = 50
 
+CHECK = "application-health"
+MEANING = "It is what the application itself sees of its database."
+ADVICE = "ask the database itself with health_info where it can be reached; or see what the application says besides"
+
 
 @dataclass(frozen=True, repr=False)
 class Request:
-    """The options, read and checked. ``health_url`` is empty when nobody is to be asked beforehand."""
+    """The options, read and checked. ``health_url`` is empty when nobody is to be asked beforehand, ``url`` when that is all."""
 
     plan: str
     url: str
@@ -77,7 +94,7 @@ def read(parameters: Mapping[str, Any], hidden: Hidden) -> Request:
     """The request, or OptionError with every fault; no connection is made."""
     request = Request(
         plan=parameters["plan"],
-        url=parameters["url"],
+        url=parameters["url"] or "",
         health_url=parameters["health_url"] or "",
         token=(parameters["token"] or "").strip(),
         budget=parameters["budget"],
@@ -85,7 +102,9 @@ def read(parameters: Mapping[str, Any], hidden: Hidden) -> Request:
         ca_path=parameters["ca_path"] or "",
         hidden=hidden,
     )
-    faults = [] if request.token else ["token: it is empty; most often a variable is not set where it is read from"]
+    faults = []
+    if request.url and not request.token:
+        faults.append("token: it is empty; most often a variable is not set where it is read from")
     faults += [] if request.budget > 0 else ["budget: must be more than 0 seconds"]
     for option, url in (("url", request.url), ("health_url", request.health_url)):
         try:
@@ -113,12 +132,15 @@ class _Run:
         self.began = waiting.clock()
         self.actions: list[dict[str, Any]] = []
         self.warnings: list[str] = []
+        self.findings: list[Finding] = []
         self.turns = self.retries = 0
 
     def go(self) -> Result:
         healthy = True
         if self.request.health_url:
             healthy = self._timed("health", self.request.health_url, self._health) != FAILED
+        if not self.request.url:
+            return self._result()
         if not healthy:
             self._note("endpoint", self.request.url, Answered(SKIPPED, "the application is not healthy"), 0.0)
         elif self.check:
@@ -155,14 +177,33 @@ class _Run:
             answer = client.request("GET", urlsplit(self.request.health_url).path)
         finally:
             self._done_with(client)
-        if not isinstance(answer.body, Mapping):
+        body = answer.body
+        if not isinstance(body, Mapping):
             return Answered(FAILED, "the health endpoint answered with JSON that is not an object")
-        status = answer.body.get("status")
+        issues = self._issues(body)
+        status, fault = body.get("status"), ""
         if status is not None and (not isinstance(status, str) or status.lower() not in HEALTHY):
-            return Answered(FAILED, f"the application says that it is {self._text(status)}")
-        if answer.body.get("healthy", True) is not True:
-            return Answered(FAILED, f"the application says healthy: {self._json(answer.body['healthy'])}")
-        return Answered(UNCHANGED, "the application is healthy", numbers={"attempts": answer.attempts})
+            fault = f"the application says that it is {self._text(status)}"
+        elif body.get("healthy", True) is not True:
+            fault = f"the application says healthy: {self._json(body['healthy'])}"
+        self._find(self.request.health_url, issues, fault, "the application is healthy")
+        return Answered(FAILED, fault) if fault else self._is_healthy(answer.attempts)
+
+    def _is_healthy(self, attempts: int) -> Answered:
+        return Answered(UNCHANGED, "the application is healthy", numbers={"attempts": attempts})
+
+    def _issues(self, health: Mapping[str, Any]) -> list[str]:
+        return [self._text(issue) for issue in _list(health.get("issues"))[:MOST_ISSUES]]
+
+    def _find(self, url: str, issues: Sequence[str], fault: str, well: str) -> None:
+        """What the application says of its health, in the form of what health_info says of a database."""
+        path = self._text(urlsplit(url).path or "/")
+        levels = [(CRITICAL, fault)] if fault else []
+        levels += [(WARNING, issue) for issue in issues]
+        self.findings = [one for one in self.findings if one.level != INFO] if levels else self.findings
+        for level, message in levels or [(INFO, well)]:
+            meaning, advice = (MEANING, ADVICE) if level != INFO else ("", "")
+            self.findings.append(Finding(CHECK, path, level, message, None, None, {}, advice, meaning, "application"))
 
     def _maintenance(self) -> Answered:
         """POST. Where the application itself says that it failed, nothing is repeated: it is silence and proxies that pass."""
@@ -191,12 +232,15 @@ class _Run:
             where = "healthy" if isinstance(health, Mapping) else "health"
             odd = f"the application reports success, and then {where}: {self._json(came)}, which is neither true nor false"
             return Answered(FAILED, odd, True, numbers)
-        issues = [self._text(issue) for issue in _list(health.get("issues"))[:MOST_ISSUES]]
+        issues = self._issues(health)
         stats = self._data(health.get("stats"))
         numbers.update({"healthy": health["healthy"]} if "healthy" in health else {})
         numbers.update({"issues": issues} if issues else {})
         numbers.update({"stats": stats} if stats is not None else {})
-        self.warnings += [f"the application reports: {issue}" for issue in issues]
+        ill = health.get("healthy", True) is False and not issues
+        fault = "the application reports a database that is not healthy, and no issue" if ill else ""
+        if "healthy" in health or issues:
+            self._find(self.request.url, issues, fault, "the application reports a healthy database")
         reason = "the application reports success"
         if "healthy" in health:
             count = f"{len(issues)} issue{'' if len(issues) == 1 else 's'}"
@@ -244,8 +288,8 @@ class _Run:
         )
 
     def _result(self) -> Result:
-        host = urlsplit(self.request.url).hostname or ""
-        target = self._text(urlsplit(self.request.url).path or "/")
+        asked = urlsplit(self.request.url or self.request.health_url)
+        host, target = asked.hostname or "", self._text(asked.path or "/")
         return Result(
             self.request.plan,
             self.check,
@@ -254,6 +298,7 @@ class _Run:
             turns=self.turns,
             actions=self.actions,
             warnings=self.warnings,
+            findings=[{"step": 1, **one.as_dict()} for one in self.findings],
             more={
                 "run_id": None,
                 "budget": self.request.budget,
