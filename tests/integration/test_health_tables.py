@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import storage
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import registry, storage, tables
 from tests.health import bad, levels, look, of
 from tests.runs import perform
 from tests.servers import Database, PrivateServer
@@ -196,6 +197,17 @@ def test_growth_by_what_earlier_runs_have_seen(database: Database, monkeypatch: 
     weekly = 7 * (now - now // 2) / 2
     assert growth["evidence"]["bytes_per_week"] == pytest.approx(weekly, rel=0.05)
     assert of(grown, "database-forecast")[0]["value"] == pytest.approx(4.0, abs=0.3)
+
+
+def test_more_sequences_than_there_are_locks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that is asked keeps a lock: so many are asked, and it is told that there are more."""
+    few = replace(registry.BY_ID["sequence-health"], query=tables.SEQUENCES.replace("LIMIT 500", "LIMIT 2"))
+    monkeypatch.setitem(registry.BY_ID, "sequence-health", few)
+    database.sql("CREATE SEQUENCE a; CREATE SEQUENCE b; CREATE TABLE t (id serial PRIMARY KEY)")
+    database.sql("SELECT setval('t_id_seq', 2000000000)")
+    assert bad(look(database)) == {"sequence-health": "critical"}, "what runs out first is asked first"
+    database.sql("SELECT setval('t_id_seq', 1)")
+    assert of(look(database), "sequence-health")[0]["message"] == "2 of 3 sequences are looked at, the likeliest first"
 
 
 def test_autovacuum_as_it_is_set(private_server: PrivateServer) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._postgres.names import display, quote
+from .._postgres.selection import LOCKED
 from .._units import count
 from . import Asked, Check, Sample, Thresholds
 
@@ -23,29 +24,39 @@ FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespa
 WHERE NOT k.convalidated AND k.conparentid = 0 AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
 """
 
+# A sequence stays locked until the end of the transaction once it was asked, and locks are few: so many are asked, those last
+# that count in bigint for a bigint, and those first whose tables have seen the most rows.
+MOST_SEQUENCES = 500
+
 # How far each sequence is, up to its own end and to that of the column that it is for, which may be the smaller one. Nobody is
 # waited for; of a standby the server does not know the sequences that are not logged.
-SEQUENCES = """
-SELECT n.nspname::text AS schema, c.relname::text AS name, q.seqincrement > 0 AS up, q.seqmax, q.seqmin, d.*,
-       has_sequence_privilege(c.oid, 'SELECT, USAGE') AS seen,
-       CASE WHEN has_sequence_privilege(c.oid, 'SELECT, USAGE') THEN pg_sequence_last_value(c.oid) END AS last
-FROM pg_sequence AS q JOIN pg_class AS c ON c.oid = q.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN LATERAL (
-    SELECT a.atttypid::int AS type, format('%%I.%%I', tn.nspname, t.relname) AS place, a.attname::text AS column
-    FROM (
-        SELECT refobjid AS relation, refobjsubid AS number FROM pg_depend
-        WHERE classid = 'pg_class'::regclass AND objid = c.oid AND refclassid = 'pg_class'::regclass AND refobjsubid > 0
-        AND deptype IN ('a', 'i')
-        UNION ALL
-        SELECT f.adrelid, f.adnum FROM pg_depend AS d JOIN pg_attrdef AS f ON f.oid = d.objid
-        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-    ) AS u JOIN pg_attribute AS a ON a.attrelid = u.relation AND a.attnum = u.number
+SEQUENCES = f"""
+WITH {LOCKED}, owned AS MATERIALIZED (
+    SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number FROM pg_depend AS d
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+    AND d.deptype IN ('a', 'i') AND d.objid IN (SELECT seqrelid FROM pg_sequence)
+    UNION
+    SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend AS d JOIN pg_attrdef AS f ON f.oid = d.objid
+    WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+    AND d.refobjid IN (SELECT seqrelid FROM pg_sequence)
+), used AS MATERIALIZED (
+    SELECT DISTINCT ON (o.sequence) o.sequence, a.atttypid::int AS type, a.attname::text AS column, t.oid,
+           format('%%I.%%I', tn.nspname, t.relname) AS place,
+           greatest(t.reltuples, pg_stat_get_tuples_inserted(t.oid)) AS rows
+    FROM owned AS o JOIN pg_attribute AS a ON a.attrelid = o.relation AND a.attnum = o.number
     JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS tn ON tn.oid = t.relnamespace
-    ORDER BY a.attlen, t.oid, a.attnum LIMIT 1
-) AS d ON true
-WHERE NOT q.seqcycle AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) AND NOT EXISTS (
-    SELECT FROM pg_locks AS l WHERE l.relation = c.oid AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock')
-"""
+    ORDER BY o.sequence, a.attlen, t.oid, a.attnum
+), chosen AS MATERIALIZED (
+    SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid, q.seqincrement > 0 AS up, q.seqmax, q.seqmin,
+           u.type, u.column, u.place, has_sequence_privilege(c.oid, 'SELECT, USAGE') AS seen, count(*) OVER () AS all
+    FROM pg_sequence AS q JOIN pg_class AS c ON c.oid = q.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN used AS u ON u.sequence = c.oid
+    WHERE NOT q.seqcycle AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
+    AND c.oid NOT IN (SELECT relation FROM locked)
+    ORDER BY q.seqmax = {2**63 - 1} AND coalesce(u.type, 20) = 20, u.rows DESC NULLS FIRST, c.oid LIMIT {MOST_SEQUENCES}
+)
+SELECT *, CASE WHEN seen THEN pg_sequence_last_value(oid) END AS last FROM chosen
+"""  # noqa: S608 - made of constants
 
 # The last value of the histogram, of primary keys that are integers and have no sequence: it is as old as the statistics.
 KEYS = """
@@ -85,13 +96,16 @@ def constraints(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sampl
     ]
 
 
-def sequences(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+def sequences(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Percent of its numbers that are used."""
     samples = []
+    if found and found[0]["all"] > len(found):
+        said = f"{count(len(found))} of {count(found[0]['all'])} sequences are looked at, the likeliest first"
+        samples.append(Sample(asked.database, 0, said))
     for row in found:
         name = display(row["schema"], row["name"])
         if not row["seen"]:
-            advice = f"GRANT SELECT ON SEQUENCE {name} TO {quote(_asked.server.user)};"
+            advice = f"GRANT SELECT ON SEQUENCE {name} TO {quote(asked.server.user)};"
             samples.append(Sample(name, None, "how far it is may not be seen", {}, advice))
         elif row["last"] is not None:
             samples.append(_sequence(name, row))

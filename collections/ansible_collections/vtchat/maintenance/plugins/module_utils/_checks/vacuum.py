@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._postgres.names import display
+from .._postgres.selection import LOCKED
 from .._units import count, duration, rows, size
 from . import MONITOR, SEES_ALL, Asked, Check, Sample, Thresholds
 
@@ -36,11 +37,6 @@ TABLE = "c.relkind IN ('r', 'm') AND c.relpersistence <> 't'"
 
 # As VACUUM has counted the pages.
 BYTES = "c.relpages * current_setting('block_size')::bigint"
-
-# Nothing that somebody has locked as a whole may be asked for its size: that would wait.
-LOCKED = """
-NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.relation = c.oid AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock')
-"""
 
 DEAD = f"""
 SELECT n.nspname::text AS schema, c.relname::text AS name, s.dead, s.live, {BYTES} AS bytes,
@@ -71,12 +67,13 @@ FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
 # Autovacuum goes by what it has counted: what was loaded before the counters were lost, as by a crash or by pg_upgrade, has no
 # statistics until somebody makes them. It never looks at a partitioned table as a whole.
 MISSING = f"""
+WITH {LOCKED}
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, b.bytes
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'p' THEN (
     SELECT sum(p.relpages::bigint * current_setting('block_size')::int)
     FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS p ON p.oid = t.relid WHERE t.isleaf)
-    WHEN {LOCKED} THEN pg_relation_size(c.oid) END AS bytes) AS b
+    WHEN c.oid NOT IN (SELECT relation FROM locked) THEN pg_relation_size(c.oid) END AS bytes) AS b
 WHERE c.reltuples = -1 AND c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND b.bytes >= {LEAST_BYTES}
 AND (c.relkind = 'p' OR NOT ({ENABLED})
      OR pg_stat_get_mod_since_analyze(c.oid) <= {SETTING.format("autovacuum_analyze_threshold")})
