@@ -99,20 +99,19 @@ def constraints(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sampl
 def sequences(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Percent of its numbers that are used."""
     samples = []
-    if found and found[0]["all"] > len(found):
-        said = f"{count(len(found))} of {count(found[0]['all'])} sequences are looked at, the likeliest first"
-        samples.append(Sample(asked.database, 0, said))
+    left = found[0]["all"] - len(found) if found else 0
+    more = f" ({count(left)} others, which are less likely, are not looked at)" if left else ""
     for row in found:
         name = display(row["schema"], row["name"])
         if not row["seen"]:
             advice = f"GRANT SELECT ON SEQUENCE {name} TO {quote(asked.server.user)};"
             samples.append(Sample(name, None, "how far it is may not be seen", {}, advice))
         elif row["last"] is not None:
-            samples.append(_sequence(name, row))
+            samples.append(_sequence(name, row, more))
     return samples
 
 
-def _sequence(name: str, row: Mapping[str, Any]) -> Sample:
+def _sequence(name: str, row: Mapping[str, Any], more: str) -> Sample:
     last, end = row["last"], row["seqmax"] if row["up"] else row["seqmin"]
     type_name, largest = INTEGERS.get(row["type"], ("", 0))
     limit = largest if row["up"] else -largest - 1
@@ -123,9 +122,8 @@ def _sequence(name: str, row: Mapping[str, Any]) -> Sample:
     if narrow:
         said = f"the column is {type_name}, and {name} is at {count(last)} of {count(end)}"
         advice = f"ALTER TABLE {row['place']} ALTER COLUMN {quote(row['column'])} TYPE bigint; (rewrites the table)"
-    return Sample(
-        subject, round(100 * max(0, last / end), 1) if end else 0.0, said, {"last_value": last, "limit": end}, advice
-    )
+    value = round(100 * max(0, last / end), 1) if end else 0.0
+    return Sample(subject, value, said + more, {"last_value": last, "limit": end}, advice)
 
 
 def keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
