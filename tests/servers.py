@@ -157,7 +157,8 @@ class PrivateServer(Server):
         account = self.embedded.place.account
         identity: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
         command = [str(self.bin / program), *arguments]
-        return subprocess.run(command, cwd="/", check=True, capture_output=True, text=True, **identity).stdout
+        done = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True, **identity)
+        return str(done.stdout)
 
     def crash(self) -> None:
         """kill -9 the postmaster and wait for its end; the next start recovers and resets the statistics."""

@@ -98,7 +98,7 @@ def _other_databases(database: Database) -> None:
     database.sql("VACUUM (FREEZE)")
     ids = database.value("SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()")
     assert ids < 1000
-    limits = {"freeze-age": {"warning": 500_000_000}}
+    limits: dict[str, Any] = {"freeze-age": {"warning": 500_000_000}}
     result = look(database, thresholds=limits)
     assert bad(result) == {FORECAST: "warning", "freeze-age": "warning"}
     advice = {one["subject"]: one["advice"] for one in of(result, "freeze-age")}
@@ -142,7 +142,7 @@ def test_who_keeps_old_rows(private_server: PrivateServer) -> None:
     private_server.restart(wal_level="logical")
     database = private_server.create_database()
     database.sql("CREATE TABLE t (id int)")
-    limits = {"thresholds": {"horizon-holder": {"warning": 3}}}
+    limits: dict[str, Any] = {"thresholds": {"horizon-holder": {"warning": 3}}}
     assert bad(look(database, **limits)) == {}
     connection = database.connect(application_name="report")
     with connection.cursor() as cursor:
@@ -175,7 +175,7 @@ def test_who_keeps_old_rows(private_server: PrivateServer) -> None:
 
 
 def test_places_for_members_are_seen_by_who_may_see_files(database: Database) -> None:
-    limits = {"thresholds": {"multixact-members": {"warning": 1}}}
+    limits: dict[str, Any] = {"thresholds": {"multixact-members": {"warning": 1}}}
     result = look(database, **limits)
     assert bad(result) == {"multixact-members": "warning"}
     (found,) = of(result, "multixact-members")

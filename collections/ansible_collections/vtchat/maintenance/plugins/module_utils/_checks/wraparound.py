@@ -103,7 +103,7 @@ def holders(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         Sample(
             _subject(row),
             row["age"],
-            f"{holder(row)} needs rows as they were {count(row['age'])} transactions ago",
+            f"{holder(row)} needs rows as they were {count(row['age'])} transaction{'' if row['age'] == 1 else 's'} ago",
             {"kind": row["kind"], "pid": row["pid"], "user": row["user"], "state": row["state"]},
             _release(row),
         )
