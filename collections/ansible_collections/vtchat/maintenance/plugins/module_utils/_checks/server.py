@@ -15,8 +15,7 @@ from typing import Any
 from .._postgres.capabilities import DATABASE_COLLATION_VERSION
 from .._postgres.names import quote
 from .._units import count, duration, size
-from . import Asked, Check, Sample, Thresholds
-from .releases import LAST_FIXES, days_without_fixes, faults_of
+from . import Asked, Check, Sample, Thresholds, releases
 
 HOUR, DAY = 3600.0, 86400.0
 GIB = 2**30
@@ -97,15 +96,17 @@ def cache_hit(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     return told
 
 
+def _files(number: int) -> str:
+    return f"{count(number)} file{'' if number == 1 else 's'}"
+
+
 def temporary_files(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Bytes a day since the counters began."""
     told = []
     for row in found:
         seconds = row["seconds"] or 0.0
         rate = round(row["temp_bytes"] / max(seconds, HOUR) * DAY)
-        said = (
-            f"{size(row['temp_bytes'])} in {count(row['temp_files'])} files in {duration(seconds)}: {size(rate)} a day"
-        )
+        said = f"{size(row['temp_bytes'])} in {_files(row['temp_files'])} in {duration(seconds)}: {size(rate)} a day"
         few = seconds < HOUR or row["temp_bytes"] < LEAST_TEMPORARY
         evidence = {"bytes": row["temp_bytes"], "files": row["temp_files"]}
         told.append(Sample(asked.database, rate, said, evidence, "", NEVER if few else None))
@@ -119,8 +120,10 @@ def checksum_failures(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[
         if row["checksums"] != "on":
             return [Sample(asked.database, 0, "data checksums are off: damage of pages is not noticed")]
         for subject, number in ((asked.database, row["failures"]), ("(shared)", row["shared_failures"])):
-            said = f"{count(number or 0)} pages did not fit their checksums"
-            told.append(Sample(subject, number or 0, said))
+            pages = number or 0
+            one = pages == 1
+            said = f"{count(pages)} {'page' if one else 'pages'} did not fit {'its checksum' if one else 'their checksums'}"
+            told.append(Sample(subject, pages, said))
     return told
 
 
@@ -174,7 +177,7 @@ def pending_restart(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sa
 
 def _version(asked: Asked) -> str:
     """The server's day, and which of the known faults are about something that the database has."""
-    faults = faults_of(asked.server.version_num)
+    faults = releases.faults_of(asked.server.version_num)
     exposed = ", ".join(fault.exposed.replace("%", "%%") for fault in faults)
     return f"SELECT clock_timestamp()::date::text AS today, ARRAY[{exposed}]::boolean[] AS exposed"
 
@@ -185,15 +188,15 @@ def version(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     major = server.version_num // 10000
     told = []
     for row in found:
-        faults = [fault for fault, exposed in zip(faults_of(server.version_num), row["exposed"]) if exposed]
+        faults = [fault for fault, exposed in zip(releases.faults_of(server.version_num), row["exposed"]) if exposed]
         reasons = [fault.what for fault in faults]
         advice = f"update to the newest {major}.x" if faults else ""
         advice += "".join(f"; then {after}" for after in dict.fromkeys(fault.after for fault in faults) if after)
-        old = days_without_fixes(server.version_num, date.fromisoformat(row["today"]))
+        old = releases.days_without_fixes(server.version_num, date.fromisoformat(row["today"]))
         if old:
             advice = f"upgrade to a newer major release{'; until then ' + advice if advice else ''}"
         said = "; ".join(reasons) or "no fault is known that damages what this database has"
-        said += f"; there are no fixes since {LAST_FIXES[major]}" if old else ""
+        said += f"; there are no fixes since {releases.LAST_FIXES[major]}" if old else ""
         value = len(reasons) + (old >= GRACE)
         evidence = {"reasons": reasons, "days_without_fixes": old}
         told.append(Sample(asked.database, value, f"PostgreSQL {server.version}: {said}", evidence, advice))
