@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""health_info on every supported major release: quiet on what is well, and each query answers, whoever asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import CHECKS
+from tests import majors
+from tests.health import bad, levels, look, of
+from tests.runs import perform
+from tests.servers import Database, Server, Servers
+
+LOW = {"warning": 0.001, "critical": None}
+
+
+@pytest.fixture(scope="module", params=majors.MAJORS)
+def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
+    """A server of each major release, one at a time."""
+    made = majors.server(servers, request.param, f"health-{os.getpid()}-")
+    yield made
+    made.embedded.remove()
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    made = server.create_database()
+    yield made
+    made.close()
+
+
+def test_a_database_that_is_well(database: Database) -> None:
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
+    perform(
+        "run",
+        database.dsn,
+        plan="watch",
+        steps=[{"analyze": {"include": ["*"]}}, {"health_info": {"fail_on": "never"}}],
+    )
+    for user in ("postgres", database.role()):
+        result = look(database, database.dsn_as(user))
+        assert (bad(result), result["turns"] <= 6) == ({}, True)
+        assert levels(result).keys() == {check.id for check in CHECKS}
+        unknown = [one for one in result["findings"] if one["level"] == "unknown"]
+        assert [one["message"] for one in unknown if "GRANT" not in one["message"] + one["advice"]] == []
+        assert user != "postgres" or unknown == []
+
+
+def test_a_database_that_is_ill_in_many_ways(database: Database) -> None:
+    """Most of what is asked has something to answer."""
+    database.sql("CREATE TABLE t (id int); CREATE PUBLICATION p FOR TABLE t")
+    database.sql("SELECT pg_create_physical_replication_slot('health', true)")
+    try:
+        holder = database.connect(application_name="shop")
+        with holder.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM t")
+        database.sql("INSERT INTO t VALUES (1)")
+        limits: dict[str, Any] = {"thresholds": {"idle-in-transaction": LOW, "horizon-holder": LOW}}
+        expected = {
+            "published-tables-without-identity": "warning",
+            "idle-in-transaction": "warning",
+            "horizon-holder": "warning",
+        }
+        assert bad(look(database, **limits)) == expected
+        (slot,) = of(look(database), "replication-slots")
+        assert slot["message"].startswith("used by nobody")
+    finally:
+        database.sql("SELECT pg_drop_replication_slot('health')")
+        holder.close()
