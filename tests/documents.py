@@ -81,7 +81,8 @@ def _thresholds(limits: Thresholds, unit: str) -> str:
 
 
 def _right(check: Check) -> str:
-    rights = [f"membership in `{check.right}`"] if check.right else []
+    kind = "" if " ON " in check.right else "membership in "
+    rights = [f"{kind}`{check.right}`"] if check.right else []
     rights += ["SELECT on the history in schema `maintenance`"] if check.history else []
     return " and ".join(rights) or "none"
 

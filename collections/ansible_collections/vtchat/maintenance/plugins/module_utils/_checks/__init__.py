@@ -129,7 +129,7 @@ class Check:
     query       rows as one SELECT, asked together with those of the other checks; "" where ``of`` says whose rows it reads
     of          the check whose rows it reads as well
     history     whether it reads the history of the maintenance
-    right       the role that one must be a member of to see it, "" if everybody may
+    right       what has to be granted to see it, such as membership in a role; "" if everybody may
     trend       whether the history keeps what it measures of what is well, too
     since       server_version_num from which on there is something to see
     """

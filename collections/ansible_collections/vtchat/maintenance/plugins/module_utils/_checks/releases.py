@@ -18,9 +18,9 @@ from datetime import date
 ALWAYS = "true"
 # Whether the database has what a fault is about, as SQL.
 _CLASS = """EXISTS (
-    SELECT FROM pg_catalog.pg_index AS i, pg_catalog.unnest(i.indclass::oid[]) AS k (oid)
-    JOIN pg_catalog.pg_opclass AS o ON o.oid = k.oid JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
-    WHERE m.amname = '{method}' AND o.opcname ~ '{name}')"""
+    SELECT FROM pg_catalog.pg_index AS i WHERE i.indclass::oid[] && ARRAY(
+        SELECT o.oid FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+        WHERE m.amname = '{method}' AND o.opcname ~ '{name}'))"""
 _SELF_REFERENCE = """EXISTS (
     SELECT FROM pg_catalog.pg_constraint AS x JOIN pg_catalog.pg_class AS c ON c.oid = x.conrelid
     WHERE x.contype = 'f' AND x.conrelid = x.confrelid AND c.relkind = 'p')"""

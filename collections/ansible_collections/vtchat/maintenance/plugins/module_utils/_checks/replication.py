@@ -58,14 +58,15 @@ FROM pg_catalog.pg_replication_slots AS s WHERE NOT temporary
 # Tables, partitions among them, that a publication publishes changes of and whose changed rows nobody could find again.
 PUBLISHED = """
 WITH published AS (
-    SELECT c.oid, p.pubname, p.pubupdate, p.pubdelete FROM pg_catalog.pg_publication AS p
+    SELECT c.oid, c.relkind, p.pubname, p.pubupdate, p.pubdelete FROM pg_catalog.pg_publication AS p
     JOIN pg_catalog.pg_publication_tables AS t ON t.pubname = p.pubname
     JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.schemaname
     JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename
     WHERE p.pubupdate OR p.pubdelete
 ), stored AS (
     SELECT coalesce(l.relid, p.oid) AS oid, p.pubname, p.pubupdate, p.pubdelete FROM published AS p
-    LEFT JOIN LATERAL (SELECT relid FROM pg_catalog.pg_partition_tree(p.oid) WHERE isleaf) AS l ON true
+    LEFT JOIN LATERAL (
+        SELECT relid FROM pg_catalog.pg_partition_tree(CASE WHEN p.relkind = 'p' THEN p.oid END) WHERE isleaf) AS l ON true
 )
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relreplident AS identity,
        array_agg(DISTINCT s.pubname::text) AS publications, bool_or(s.pubupdate) AS updates, bool_or(s.pubdelete) AS deletes
