@@ -139,6 +139,11 @@ def test_health_of_a_standby_and_of_who_has_one(servers: Servers, primary: Priva
         result = look(there)
         assert (result["status"], bad(result)) == ("ok", {})
         assert {check for check, level in levels(result).items() if level == "unknown"} == set()
+        # Whoever has few rights sees as much of a standby that is connected.
+        role = database.role()
+        until(lambda: standby.sql("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]) == [(1,)])
+        few = look(there, there.dsn_as(role))
+        assert (bad(few), levels(few)["replication-lag"], levels(few)["replication-delay"]) == ({}, "info", "info")
         assert bad(look(database)) == {}
         _behind(primary, standby, database, there)
         _needs_old_rows(database, there)

@@ -31,13 +31,14 @@ FROM pg_catalog.pg_stat_replication WHERE state IS DISTINCT FROM 'backup'
 PRIMARY = STANDBYS.format(here="pg_catalog.pg_current_wal_lsn()", own="NULL::jsonb")
 
 # What a standby knows of itself. Without a connection to its primary nothing comes; one that replays an archive only has none.
+# Whether it shall have one may be hidden.
 OWN = """
 SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::bigint AS bytes,
        extract(epoch FROM clock_timestamp()
                - coalesce(pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.pg_postmaster_start_time()))::float8 AS seconds,
        EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) AS connected,
        pg_catalog.pg_last_wal_receive_lsn() IS NOT NULL
-           OR EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo' AND setting <> '') AS streams,
+           OR (SELECT setting <> '' FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo') AS streams,
        pg_catalog.pg_is_wal_replay_paused() AS paused,
        (SELECT setting::bigint / 1000.0 FROM pg_catalog.pg_settings WHERE name = 'recovery_min_apply_delay') AS wanted
 """
@@ -125,6 +126,10 @@ def delay(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
 def _own_delay(own: Mapping[str, Any], asked: Asked) -> Sample:
     """Of a standby that has replayed all that came, only whether anything can come."""
     evidence = {"connected": own["connected"], "paused": own["paused"]}
+    if own["streams"] is None and not own["connected"]:
+        return Sample(
+            asked.database, None, "whether this standby shall be connected to a primary is hidden from this role"
+        )
     cut_off = own["streams"] and not own["connected"]
     if not cut_off and not own["bytes"]:
         return Sample(asked.database, 0, "this standby has replayed all that it has received", evidence)

@@ -54,7 +54,7 @@ WITH waiting AS MATERIALIZED (
 ), involved AS (
     SELECT pid FROM blocked UNION SELECT pg_catalog.unnest(blockers) FROM blocked
 )
-SELECT i.pid, b.waits, b.blockers, a.usename::text AS "user", a.application_name AS application, a.state,
+SELECT i.pid, b.waits, b.blockers, a.usename::text AS "user", a.application_name AS application, a.state, a.backend_type AS kind,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS seconds
 FROM involved AS i LEFT JOIN blocked AS b ON b.pid = i.pid LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = i.pid
@@ -85,7 +85,7 @@ def _connections(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sampl
 def who(row: Mapping[str, Any]) -> str:
     """A session for people: its user and its program, as far as they are known."""
     known = [quote(row["user"]) if row["user"] else "", row["application"] or ""]
-    return ", ".join(text for text in known if text) or "nobody known"
+    return ", ".join(text for text in known if text) or row.get("kind") or "nobody known"
 
 
 def _sample(row: Mapping[str, Any], value: float, what: str) -> Sample:

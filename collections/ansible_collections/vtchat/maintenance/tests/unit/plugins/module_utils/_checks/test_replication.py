@@ -72,9 +72,10 @@ def own_delay(**changes: Any) -> Sample:
         ({"bytes": 100, "wanted": 36000}, 0),
         ({"connected": False}, 5000),
         ({"connected": False, "streams": False, "bytes": None}, 0),  # it replays an archive
+        ({"connected": False, "streams": None, "bytes": None}, None),  # who knows
     ],
 )
-def test_the_delay_of_a_standby(changes: dict[str, Any], value: float) -> None:
+def test_the_delay_of_a_standby(changes: dict[str, Any], value: float | None) -> None:
     assert own_delay(**changes).value == value
 
 
