@@ -34,6 +34,7 @@ def subjects(result: dict[str, Any], check: str) -> list[str]:
 
 def test_settings_that_lose_data_and_that_wait_for_a_restart(own: PrivateServer) -> None:
     """Nothing is set aside here: this is how the server of somebody may be."""
+    own.restart(fsync="off", full_page_writes="off")
     database = own.create_database()
     checks: dict[str, Any] = {"checks": ["server", "sessions", "replication", "wraparound"], "fail_on": "never"}
     result = perform("health_info", database.dsn, **checks)
@@ -44,7 +45,6 @@ def test_settings_that_lose_data_and_that_wait_for_a_restart(own: PrivateServer)
     database.close_connection()
     own.restart(fsync="on", full_page_writes="on")
     assert bad(perform("health_info", database.dsn, **checks)) == {}
-    own.embedded.settings.update(fsync="off", full_page_writes="off")
 
     database.sql("ALTER SYSTEM SET max_connections = 55")
     database.sql("SELECT pg_reload_conf()")
