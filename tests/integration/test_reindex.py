@@ -18,9 +18,9 @@ from psycopg2.sql import Identifier
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import reindex as operation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex import measure
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import METHODS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.options import SPEC, THRESHOLDS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.queries import LEAVES
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.bloat import METHODS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import (
     ConnectionOptions,
     open_session,

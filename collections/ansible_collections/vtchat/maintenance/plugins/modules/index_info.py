@@ -121,8 +121,9 @@ findings:
       type: str
       returned: always
     evidence:
-      description: C(table), C(bytes), C(scans) on all servers since C(counted_since), C(writes), C(writes_per_scan), C(confidence),
-        C(covered_by), and for what can be dropped C(drop) and C(undo).
+      description:
+        - C(table), C(bytes), C(scans) on all servers since C(counted_since), C(writes), C(writes_per_scan), C(confidence),
+          C(covered_by), and for what can be dropped C(drop) and C(undo).
       type: dict
       returned: always
     advice:

@@ -17,12 +17,12 @@ from typing import Any
 from ..._checks.review.foreign import Missing
 from ..._checks.review.model import BTREE, Index
 from ..._checks.review.unused import HIGH, LOW, has_other_uses
+from ..._postgres.bloat import Bloat
 from ..._postgres.capabilities import SKIP_SCAN
 from ..._postgres.names import quote
 from ..._result import INFO, UNCHANGED, UNKNOWN, WARNING, Finding
 from ..._units import count, duration, size
 from .. import Context, Decision, Verdict
-from ..reindex.bloat import Bloat
 from ..reindex.measure import told
 from .facts import Facts
 from .options import Options

@@ -14,12 +14,12 @@ from statistics import median
 from typing import Any, ClassVar
 
 from ..._postgres import catalog
+from ..._postgres.bloat import BASELINE, ESTIMATE
 from ..._postgres.names import quote
 from ..._postgres.server import Server
 from ..._result import CONTENDED, FAILED, SKIPPED, UNCHANGED
 from ..._units import duration, size
 from .. import Action, Context, Decision, Effect, Verdict
-from .bloat import BASELINE, ESTIMATE
 from .facts import BRIN, Index
 from .leftovers import Leftover
 from .measure import Assessed, no_number, told

@@ -13,18 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..._errors import Contended, SqlError
+from ..._postgres import bloat, index_columns
+from ..._postgres.bloat import BASELINE, ESTIMATE, EXACT, Bloat, Column
 from ..._postgres.capabilities import PGSTATTUPLE
 from ..._postgres.driver import sql
-from ..._postgres.names import quote
 from ..._postgres.session import Session
 from ..._units import count, rows, size
-from . import bloat, queries
-from .bloat import BASELINE, ESTIMATE, EXACT, Bloat, Column
+from . import queries
 from .facts import BRIN, BTREE, GIN, Index
 from .memory import MEASURED, REBUILT, Memory
 from .options import AUTO, Limits, Options
 
-ALIGNMENTS = {"c": 1, "s": 2, "i": 4, "d": 8}
 CHUNK = 200  # indexes, and
 CHUNK_BYTES = 1 << 30  # bytes that are measured in one statement
 CHUNK_ID = Column(4.0, 4, True)  # of the two columns of the index of a TOAST table
@@ -164,51 +163,18 @@ def _estimate(index: Index, found: list[dict[str, Any]]) -> tuple[Bloat | None, 
         return None, f"statistics of its table say nothing about the size of {kind}"
     if index.toast:
         return bloat.estimate(index.bytes or 0, index.entries, [CHUNK_ID, CHUNK_ID], index.fillfactor, index.page), ""
-    why = next((fault for fault in (_column_fault(index, row) for row in found) if fault), "")
-    columns = [_column(row, index.entries) for row in found]
+    why = next((fault for fault in (index_columns.fault(index.table_target, row) for row in found) if fault), "")
+    columns = [index_columns.column(row, index.entries) for row in found]
     if why or not columns:
         return None, why or "it was dropped a moment ago"
     if bloat.tuple_size(columns) > bloat.WIDEST_KEY:
         return None, "its keys are so wide that they may be compressed, and statistics do not say how much"
-    if _may_post(index, found) and bloat.repeats(columns):
+    if index_columns.may_post(found, index.is_on("deduplicate_items"), index.unique) and bloat.repeats(columns):
         return (
             None,
             "equal keys may be stored once (deduplication), and statistics do not say how many combinations there are",
         )
     return bloat.estimate(index.bytes or 0, index.entries, columns, index.fillfactor, index.page), ""
-
-
-def _column_fault(index: Index, row: dict[str, Any]) -> str:
-    """Why nothing is known about a column, "" if all is."""
-    if row["length"] != row["own_length"]:
-        return f"{quote(row['name'])} is stored there in another form than in the table"
-    if row["out_of_line"]:
-        return f"values of {quote(row['name'])} may be stored out of line (TOAST), and statistics have the width of the pointers"
-    if row["width"] is None and not row["visible"]:
-        return (f"this role does not see the statistics of {index.table_target}: GRANT SELECT ({quote(row['name'])}) ON "
-                f"{index.table_target}, or row-level security hides them")  # fmt: skip
-    if row["width"] is None:
-        return f"there are no statistics about {quote(row['name'])}: ANALYZE {index.table_target}"
-    return ""
-
-
-def _column(row: dict[str, Any], number: float) -> Column:
-    """A column as it is stored in the index. n_distinct is negative where it is a share of the rows."""
-    distinct = row["distinct"] or 0.0
-    share = min(1.0, -distinct if distinct < 0 else distinct / max(1.0, number))
-    fixed = row["length"] > 0
-    width = float(row["length"] if fixed else row["width"] or 0)
-    align = ALIGNMENTS[row["align"]] if fixed or width > bloat.SHORT_VALUE else 1
-    return Column(width, align, fixed, row["nulls"] or 0.0, share)
-
-
-def _may_post(index: Index, found: list[dict[str, Any]]) -> bool:
-    """Whether equal keys are stored once when it is built."""
-    return (
-        index.is_on("deduplicate_items")
-        and not index.unique
-        and all(row["same_bytes"] and not row["includes"] for row in found)
-    )
 
 
 def _is_measured(one: Assessed, found: list[dict[str, Any]], refused: Callable[[Assessed], str]) -> bool:
@@ -231,7 +197,11 @@ def _is_measured(one: Assessed, found: list[dict[str, Any]], refused: Callable[[
     known_best = one.known.best is not None and one.known.basis in (REBUILT, MEASURED)
     if one.bloat is not None and (known_best or one.bloat.method == ESTIMATE):
         return False
-    widths = [] if any(_column_fault(index, row) for row in found) else [_column(row, index.entries) for row in found]
+    widths = (
+        []
+        if any(index_columns.fault(index.table_target, row) for row in found)
+        else [index_columns.column(row, index.entries) for row in found]
+    )
     possible = bloat.most(occupied, index.entries, widths, index.fillfactor, index.page) if widths else 1.0
     return possible >= limits.bloat and occupied * possible >= limits.min_gain
 
@@ -318,7 +288,7 @@ def _columns(session: Session, oids: Sequence[int]) -> dict[int, list[dict[str, 
     """The columns of indexes, with their statistics."""
     found: dict[int, list[dict[str, Any]]] = {}
     short = sql.Literal(bloat.WIDEST_KEY // 4 + 4)
-    for row in session.rows(sql.SQL(queries.COLUMNS).format(oids=sql.Literal(list(oids)), short=short)):
+    for row in session.rows(sql.SQL(index_columns.COLUMNS).format(oids=sql.Literal(list(oids)), short=short)):
         found.setdefault(row["oid"], []).append(row)
     return found
 

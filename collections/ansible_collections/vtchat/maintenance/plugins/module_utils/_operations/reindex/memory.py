@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from . import bloat
+from ..._postgres import bloat
 
 # Where the fewest bytes per row are from: a rebuild of ours, a measurement, or nothing but having been seen.
 REBUILT, MEASURED, SEEN = "rebuilt", "measured", "seen"

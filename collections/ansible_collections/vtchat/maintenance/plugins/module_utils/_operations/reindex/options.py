@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from ..._errors import OptionError
+from ..._postgres.bloat import METHODS
 from ..._postgres.names import name_faults
 from ..._postgres.selection import SELECTION, Overrides, Selection, overrides_spec, read_overrides
 from ..._postgres.selection import read as read_selection
 from ..._spec import Spec
 from ..._window import OPTION as WINDOW
 from ..._window import Window, read_window
-from .bloat import METHODS
 from .facts import Index
 
 AUTO = "auto"

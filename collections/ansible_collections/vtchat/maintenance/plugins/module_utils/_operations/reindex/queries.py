@@ -203,35 +203,6 @@ MAY_CALL = """
  AND p.proargtypes[0] = 'pg_catalog.regclass'::regtype)
 """
 
-# The columns of B-trees as they are stored there, with the statistics of the table's columns. same_bytes, includes: equal keys
-# may be stored once, but not where equal does not mean the same bytes, and not with included columns. out_of_line: the table
-# may have the value itself somewhere else, and then statistics have the width of what points there.
-COLUMNS = """
-SELECT i.indexrelid::bigint AS oid, ia.attnum::int AS number, ia.attlen::int AS length, ia.attalign::text AS align,
-       ta.attlen::int AS own_length, ta.attname::text AS name, s.null_frac::float8 AS nulls, s.avg_width AS width,
-       s.n_distinct::float8 AS "distinct",
-       pg_catalog.has_column_privilege(i.indrelid, ta.attnum, 'SELECT') AND NOT pg_catalog.row_security_active(i.indrelid)
-           AS visible,
-       ia.attnum > i.indnkeyatts OR EXISTS (
-           SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_amproc AS p ON p.amprocfamily = o.opcfamily
-           AND p.amproclefttype = o.opcintype AND p.amprocnum = 4 WHERE o.oid = i.indclass[ia.attnum - 1]
-       ) AND coalesce((SELECT collisdeterministic FROM pg_catalog.pg_collation WHERE oid = i.indcollation[ia.attnum - 1]), true)
-           AS same_bytes,
-       i.indnatts > i.indnkeyatts AS includes,
-       ta.attlen = -1 AND ta.attstorage IN ('x', 'e')
-           AND NOT (ta.atttypid IN ('pg_catalog.bpchar'::regtype, 'pg_catalog.varchar'::regtype)
-                    AND ta.atttypmod BETWEEN 4 AND {short}) -- with the header, in characters of four bytes
-           AND t.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(t.reltoastrelid) > 0 AS out_of_line
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
-JOIN pg_catalog.pg_attribute AS ia ON ia.attrelid = i.indexrelid
-JOIN pg_catalog.pg_attribute AS ta ON ta.attrelid = i.indrelid AND ta.attnum = i.indkey[ia.attnum - 1]
-LEFT JOIN pg_catalog.pg_stats AS s
-    ON s.schemaname = n.nspname AND s.tablename = t.relname AND s.attname = ta.attname AND NOT s.inherited
-WHERE i.indexrelid = ANY ({oids}::oid[])
-ORDER BY 1, 2
-"""
-
 # What is measured on the disk.
 LEAVES = """
 SELECT x.oid::bigint AS oid, s.index_size AS bytes, s.leaf_pages AS leaves, s.internal_pages AS inner,

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres import restricted_path
+from ..._postgres.bloat import Bloat
 from ..._postgres.concurrently import Concurrently
 from ..._postgres.driver import sql
 from ..._postgres.names import qualified
@@ -27,7 +28,6 @@ from ..._result import CONTENDED, DEFERRED, DONE, FAILED, SKIPPED, UNCHANGED
 from ..._units import size
 from .. import Context, Outcome
 from . import facts, leftovers, measure
-from .bloat import Bloat
 from .decide import BLOATED, INVALID, Work
 from .facts import Index
 from .measure import Assessed

@@ -123,11 +123,16 @@ UNIQUE = replace(TWIN, unique=True)
         replace(TWIN, columns=TWIN.columns[::-1]),
         replace(TWIN, columns=(*TWIN.columns, Column("4", "d", 1976, 23))),
         *(
-            replace(TWIN, columns=(TWIN.columns[0], replace(TWIN.columns[1], **{name: value})))
-            for name, value in {
-                "what": "5", "family": 2095, "type": 1043, "collation": 950, "order": 2, "parameters": "siglen=32",
-                "statistics": 500,
-            }.items()
+            replace(TWIN, columns=(TWIN.columns[0], other))
+            for other in (
+                replace(TWIN.columns[1], what="5"),
+                replace(TWIN.columns[1], family=2095),
+                replace(TWIN.columns[1], type=1043),
+                replace(TWIN.columns[1], collation=950),
+                replace(TWIN.columns[1], order=2),
+                replace(TWIN.columns[1], parameters="siglen=32"),
+                replace(TWIN.columns[1], statistics=500),
+            )
         ),
     ],
 )  # fmt: skip
@@ -174,8 +179,12 @@ def test_which_of_two_goes() -> None:
     assert gone(PLAIN, TWIN, scans={2: 1}) == [1], "the one that is not used"
     assert gone(PLAIN, UNIQUE) == [1], "the one that enforces nothing"
     assert gone(PLAIN, replace(TWIN, clustered=True)) == [1]
-    for kept in ("constraint", "needed", "identity", "extension"):
-        must = replace(TWIN, **{kept: "c" if kept == "constraint" else True})
+    for must in (
+        replace(TWIN, constraint="c"),
+        replace(TWIN, needed=True),
+        replace(TWIN, identity=True),
+        replace(TWIN, extension=True),
+    ):
         assert gone(PLAIN, must, scans={1: 9}) == [1]
         assert gone(replace(must, oid=1), must) == []
 

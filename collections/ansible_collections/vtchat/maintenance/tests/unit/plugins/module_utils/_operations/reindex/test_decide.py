@@ -21,12 +21,12 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations imp
     Verdict,
     reindex,
 )
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import Bloat
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.decide import Facts
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.facts import Index
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.leftovers import leftovers
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.measure import Assessed
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.memory import Memory
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.bloat import Bloat
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.concurrently import HAZARD
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.server import Server

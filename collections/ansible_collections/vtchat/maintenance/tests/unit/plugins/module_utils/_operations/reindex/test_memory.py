@@ -10,7 +10,6 @@ import json
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import Bloat
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.memory import (
     DOUBT,
     MEASURED,
@@ -19,6 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.rei
     SEEN,
     Memory,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.bloat import Bloat
 
 KNOWN = Memory(7, 20.0, REBUILT, {"estimate": 5}, {"x": "2.36"}, 3, "why", 4, 1e6)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex import bloat
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.reindex.bloat import Bloat, Column
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import bloat
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.bloat import Bloat, Column
 
 PAGE = 8192
 ROWS = 200_000
