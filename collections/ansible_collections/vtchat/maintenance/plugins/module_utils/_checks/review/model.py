@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._postgres.names import display, quote
@@ -141,6 +141,27 @@ def read_index(row: Mapping[str, Any]) -> Index:
         name: row[name] for name in Index.__dataclass_fields__ if name in row and name not in ("columns", "included")
     }
     return Index(**plain, columns=columns, included=included)
+
+
+class Parts:
+    """The rows of queries.INDEXES that have entries: for a partitioned index those of its parts."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._below: dict[int, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            self._below.setdefault(row["parent"], []).append(row)
+
+    def of(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The row itself, or those of its parts."""
+        if not row["partitioned"]:
+            return [row]
+        return [one for part in self._below.get(row["oid"], ()) for one in self.of(part)]
+
+
+def read_indexes(rows: Sequence[Mapping[str, Any]]) -> list[Index]:
+    """All, a partitioned one with the bytes of its parts."""
+    parts = Parts(rows)
+    return [replace(read_index(row), bytes=sum(part["bytes"] for part in parts.of(row))) for row in rows]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,25 @@ from ..._postgres.server import Server
 NULLS_NOT_DISTINCT = 150000  # server_version_num from which on unique indexes may take two NULLs for equal
 LAST_SCAN = 160000  # and from which on it is known when an index was last used
 
+# After ``WITH RECURSIVE``: the tables of ``by_pattern``, and the whole tree of partitions wherever one of it is chosen: an index
+# of a partitioned table is used if any of its parts is.
+ABOUT = """
+top AS MATERIALIZED (
+    SELECT DISTINCT pg_catalog.pg_partition_root(c.oid)::oid AS oid FROM by_pattern AS b
+    JOIN pg_catalog.pg_class AS c ON c.oid = b.oid WHERE c.relispartition OR c.relkind = 'p'
+),
+tree (oid, depth) AS (
+    SELECT oid, 0 FROM top
+    UNION ALL
+    SELECT i.inhrelid, tree.depth + 1 FROM tree JOIN pg_catalog.pg_class AS p ON p.oid = tree.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = tree.oid
+),
+about AS MATERIALIZED (
+    SELECT oid, depth FROM tree
+    UNION ALL
+    SELECT oid, 0 FROM by_pattern WHERE oid NOT IN (SELECT oid FROM tree)
+)"""
+
 # One row an index of a table in ``about``. columns: number in the table, printed expression, name, operator family, type,
 # collation, order, parameters of the operator class, statistics target.
 INDEXES = """
@@ -89,6 +108,12 @@ SELECT extract(epoch FROM greatest(
            least((SELECT stats_reset FROM pg_catalog.pg_stat_archiver), (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter),
                  (SELECT stats_reset FROM pg_catalog.pg_stat_wal))))::float8 AS began,
        extract(epoch FROM pg_catalog.clock_timestamp())::float8 AS now
+"""
+
+# Standbys that read from here, and may use indexes that are not used here. What only receives WAL has no database either.
+STANDBYS = """
+SELECT count(*) FROM pg_catalog.pg_stat_replication AS r JOIN pg_catalog.pg_stat_activity AS a ON a.pid = r.pid
+WHERE a.datid IS NULL AND coalesce(r.application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal', 'barman_receive_wal')
 """
 
 # What has fewer transactions behind it than the newest of our runs that is old enough is younger than that run.

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._checks.review import queries as review
 from ..._checks.review.foreign import Missing, missing, supports
-from ..._checks.review.model import ForeignKey, Index, read_foreign_key, read_index
+from ..._checks.review.model import ForeignKey, Index, Parts, read_foreign_key, read_indexes
 from ..._checks.review.redundant import Superfluous, same_constraint, superfluous
 from ..._checks.review.unused import Usage, unused
 from ..._errors import Contended, SqlError
@@ -118,15 +118,14 @@ def read_facts(session: Session, options: Options, context: Context) -> Facts:
         context.warn(f"index_info: no table matches {pattern}, or all that do are excluded")
     if row["locked"]:
         context.warn(f"index_info: {len(row['locked'])} of the tables and indexes are locked as a whole, and left out")
-    parts = _Parts(row["indexes"])
-    indexes = [replace(read_index(one), bytes=sum(part["bytes"] for part in parts.of(one))) for one in row["indexes"]]
+    indexes = read_indexes(row["indexes"])
     keys = [read_foreign_key(one) for one in row["foreign_keys"]]
     facts = Facts(
         session.server.database,
         session.server.version_num,
         indexes,
         frozenset(row["asked"]),
-        _numbers(row, parts, _old_age(session, options, context)),
+        _numbers(row, Parts(row["indexes"]), _old_age(session, options, context)),
         began=row["began"]["began"],
         now=row["began"]["now"],
         working=frozenset(row["working"]),
@@ -145,33 +144,19 @@ def _read(session: Session, options: Options) -> dict[str, Any]:
         sql.SQL(queries.EVERYTHING).format(
             locked=sql.SQL(LOCKED),
             by_pattern=by_pattern(selection, KINDS, partitions=True),
-            about=sql.SQL(queries.ABOUT),
+            about=sql.SQL(review.ABOUT),
             indexes=sql.SQL(review.indexes(session.server)),
             foreign_keys=sql.SQL(review.FOREIGN_KEYS),
             leading=sql.SQL(queries.LEADING),
             began=sql.SQL(review.BEGAN),
-            standbys=sql.SQL(queries.STANDBYS),
+            standbys=sql.SQL(review.STANDBYS),
             patterns=sql.Literal(list(selection.include)),
             include=sql.Literal([regular(text) for text in selection.include]),
         )
     )
 
 
-class _Parts:
-    """The rows of indexes that have entries: for a partitioned one those of its parts."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._below: dict[int, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            self._below.setdefault(row["parent"], []).append(row)
-
-    def of(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        if not row["partitioned"]:
-            return [row]
-        return [one for part in self._below.get(row["oid"], ()) for one in self.of(part)]
-
-
-def _numbers(row: Mapping[str, Any], parts: _Parts, old_age: int | None) -> dict[int, Numbers]:
+def _numbers(row: Mapping[str, Any], parts: Parts, old_age: int | None) -> dict[int, Numbers]:
     """By oid. Of a partitioned index nothing is certain while a part of it is locked."""
     began, now = row["began"]["began"], row["began"]["now"]
     found = {}

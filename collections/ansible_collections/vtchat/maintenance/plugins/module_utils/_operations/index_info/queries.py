@@ -8,25 +8,6 @@
 
 from __future__ import annotations
 
-# The chosen tables, and the whole tree of partitions wherever one of it is chosen: an index of a partitioned table is used if any
-# of its parts is. asked: whether a pattern has chosen it.
-ABOUT = """
-top AS MATERIALIZED (
-    SELECT DISTINCT pg_catalog.pg_partition_root(c.oid)::oid AS oid FROM by_pattern AS b
-    JOIN pg_catalog.pg_class AS c ON c.oid = b.oid WHERE c.relispartition OR c.relkind = 'p'
-),
-tree (oid, depth) AS (
-    SELECT oid, 0 FROM top
-    UNION ALL
-    SELECT i.inhrelid, tree.depth + 1 FROM tree JOIN pg_catalog.pg_class AS p ON p.oid = tree.oid AND p.relkind = 'p'
-    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = tree.oid
-),
-about AS MATERIALIZED (
-    SELECT oid, depth FROM tree
-    UNION ALL
-    SELECT oid, 0 FROM by_pattern WHERE oid NOT IN (SELECT oid FROM tree)
-)"""
-
 # What statistics say of the first columns of indexes. nulls: the share of NULL; distinct: as pg_stats has it.
 LEADING = """
 SELECT DISTINCT i.indrelid::bigint AS "table", i.indkey[0]::text AS what, s.null_frac::float8 AS nulls,
@@ -37,12 +18,6 @@ JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid AND i.indkey[0] <> 0
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
 JOIN pg_catalog.pg_stats AS s ON s.schemaname = n.nspname AND s.tablename = t.relname AND s.attname = a.attname
     AND NOT s.inherited
-"""
-
-# Standbys that read from here, and may use indexes that are not used here. What only receives WAL has no database either.
-STANDBYS = """
-SELECT count(*) FROM pg_catalog.pg_stat_replication AS r JOIN pg_catalog.pg_stat_activity AS a ON a.pid = r.pid
-WHERE a.datid IS NULL AND coalesce(r.application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal', 'barman_receive_wal')
 """
 
 # Everything, as JSON. working: tables in which somebody builds an index now, or has locked it as whoever does.
