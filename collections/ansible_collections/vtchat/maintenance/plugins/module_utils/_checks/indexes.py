@@ -4,32 +4,252 @@
 
 # Private to this collection: may change in any release.
 
-"""Indexes."""
+"""Indexes: what the step index_info says in detail, of those that are large enough to matter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._postgres import bloat, index_columns
+from .._postgres.copies import belongs
 from .._postgres.names import display
+from .._postgres.selection import LOCKED
+from .._units import duration, size
 from . import Asked, Check, Sample, Thresholds
+from .review import queries
+from .review.foreign import missing, supporting
+from .review.model import Index, Parts, read_foreign_key, read_indexes
+from .review.redundant import superfluous
+from .review.unused import UNUSED_AFTER, Usage, unused_indexes
+
+# Smaller indexes and tables are nobody's trouble: PgHero and pgdoctor begin at 10 MB, pgx_scripts at 9 MB. In pages that the last
+# VACUUM, ANALYZE or CREATE INDEX has counted.
+LARGE = 10 << 20
+PAGES = f"{LARGE} / current_setting('block_size')::int"
+NEVER = Thresholds()
 
 # One that is being built is not valid either: whoever builds it holds a lock on its table. A partitioned index becomes valid with
-# the last of its parts.
+# the last of its parts. copies: the valid indexes of the same table that have all in common with it.
 INVALID = """
-SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_relation_size(c.oid) AS bytes
+SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_relation_size(c.oid) AS bytes,
+       i.indisunique AS "unique", pg_catalog.octet_length(c.relname::text) AS name_bytes,
+       (SELECT jsonb_agg(jsonb_build_array(o.relname, pg_catalog.octet_length(o.relname::text)))
+        FROM pg_catalog.pg_index AS j JOIN pg_catalog.pg_class AS o ON o.oid = j.indexrelid
+        WHERE j.indrelid = i.indrelid AND j.indisvalid AND o.relam = c.relam
+        AND (j.indkey::text, j.indclass::text, j.indcollation::text, j.indoption::text, j.indisunique, j.indpred IS NULL)
+          = (i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indisunique, i.indpred IS NULL)
+       ) AS copies
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_locks AS l WHERE l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+    SELECT FROM pg_catalog.pg_locks AS l WHERE l.relation = i.indrelid AND l.granted
+    AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
 ORDER BY 1, 2
 """
 
+# The tables that are large, or have a large index; of a partition all the tree.
+CHOSEN = f"""
+by_pattern AS MATERIALIZED (
+    SELECT t.oid FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE t.relkind IN ('r', 'm') AND t.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND (t.relpages >= {PAGES} OR t.oid IN (
+        SELECT i.indrelid FROM pg_catalog.pg_class AS x JOIN pg_catalog.pg_index AS i ON i.indexrelid = x.oid
+        WHERE x.relkind = 'i' AND x.relpages >= {PAGES}))
+)"""  # noqa: S608 - made of constants
+
+
+def review(asked: Asked) -> str:
+    """All that is known of these tables, in one row. How old an index is is known where there is a history."""
+    old_age = "NULL::int" if asked.history else f"({queries.OLD_AGE.format(after=UNUSED_AFTER)})"
+    return f"""
+        WITH RECURSIVE {LOCKED}, {CHOSEN}, {queries.ABOUT}
+        SELECT (SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({queries.indexes(asked.server)}) AS x) AS indexes,
+               (SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({queries.FOREIGN_KEYS}) AS x) AS foreign_keys,
+               (SELECT to_jsonb(x) FROM ({queries.BEGAN}) AS x) AS began,
+               ({queries.STANDBYS}) AS standbys, {old_age} AS old_age, (SELECT count(*) FROM locked) AS locked
+    """  # noqa: S608 - made of constants
+
+
+# B-trees over columns as they are, with all that an estimate is made of. changed, counted: since the last ANALYZE.
+BTREES = f"""
+WITH {LOCKED}
+SELECT n.nspname::text AS schema, x.relname::text AS name, tn.nspname::text AS table_schema, t.relname::text AS table_name,
+       pg_catalog.pg_relation_size(x.oid) AS bytes, greatest(x.reltuples, t.reltuples)::float8 AS rows,
+       coalesce(x.reloptions, '{{}}') AS settings, i.indisunique AS "unique",
+       pg_catalog.pg_stat_get_mod_since_analyze(t.oid) AS changed,
+       pg_catalog.pg_stat_get_last_analyze_time(t.oid) IS NOT NULL
+           OR pg_catalog.pg_stat_get_last_autoanalyze_time(t.oid) IS NOT NULL AS counted,
+       current_setting('block_size')::int AS page, (SELECT jsonb_agg(to_jsonb(c)) FROM ({
+    index_columns.COLUMNS.format(oids="ARRAY[x.oid]", short=bloat.WIDEST_KEY // 4 + 4)
+}) AS c) AS columns
+FROM pg_catalog.pg_class AS x JOIN pg_catalog.pg_index AS i ON i.indexrelid = x.oid
+JOIN pg_catalog.pg_am AS am ON am.oid = x.relam AND am.amname = 'btree'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = x.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid AND t.relkind IN ('r', 'm')
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
+WHERE x.relkind = 'i' AND x.relpages >= {PAGES} AND x.relpersistence <> 't' AND n.nspname !~ '^pg_'
+AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL
+AND x.oid NOT IN (SELECT relation FROM locked) AND t.oid NOT IN (SELECT relation FROM locked)
+"""  # noqa: S608 - made of constants
+
 
 def _invalid(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    said = "it is not valid: it costs writes and serves nobody"
-    return [Sample(display(row["schema"], row["name"]), 1, said, {"bytes": row["bytes"]}) for row in found]
+    return [
+        Sample(
+            display(row["schema"], row["name"]),
+            1,
+            "it is not valid: it costs writes and serves nobody" + (", and enforces nothing" if row["unique"] else ""),
+            {"bytes": row["bytes"]},
+            f"REINDEX INDEX CONCURRENTLY {display(row['schema'], row['name'])}, or the step reindex",
+        )
+        for row in found
+        if not _base(row)
+    ]
+
+
+def _leftovers(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    return [
+        Sample(
+            display(row["schema"], row["name"]),
+            1,
+            f"an interrupted rebuild of {display(row['schema'], _base(row))} has left it",
+            {"bytes": row["bytes"]},
+            f"DROP INDEX CONCURRENTLY {display(row['schema'], row['name'])}, or the step reindex",
+        )
+        for row in found
+        if _base(row)
+    ]
+
+
+def _base(row: Mapping[str, Any]) -> str:
+    """The index of which one that is not valid is a copy, "" if it is none."""
+    copies = row["copies"] or ()
+    return next((name for name, length in copies if belongs(row["name"], row["name_bytes"], name, length)), "")
+
+
+def _duplicates(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    (row,) = found
+    return [
+        Sample(
+            one.index.target,
+            one.index.bytes or 0,
+            f"{one.by.target} does all that it does",
+            {"table": one.index.table_target, "covered_by": one.by.target},
+            one.index.drop,
+        )
+        for one in superfluous(read_indexes(row["indexes"]), _scans(row))
+    ]
+
+
+def _scans(row: Mapping[str, Any]) -> dict[int, int]:
+    parts = Parts(row["indexes"])
+    return {one["oid"]: sum(part["scans"] for part in parts.of(one)) for one in row["indexes"]}
+
+
+def _unused(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    (row,) = found
+    indexes, began, now = read_indexes(row["indexes"]), row["began"]["began"], row["began"]["now"]
+    if not any((index.bytes or 0) >= LARGE for index in indexes):
+        return []
+    why = _blind(row, asked)
+    if why:
+        return [Sample(asked.database, None, why, advice="the step index_info asks the standbys as well: replicas")]
+    if began is None or now - began < UNUSED_AFTER:
+        age = "of unknown age" if began is None else f"{duration(now - began)} old"
+        return [
+            Sample(asked.database, None, f"the counters are {age}, which says little before {duration(UNUSED_AFTER)}")
+        ]
+    return _unread(row, indexes)
+
+
+def _blind(row: Mapping[str, Any], asked: Asked) -> str:
+    """Why the counters of this server say nothing of others, "" if there are none."""
+    if asked.server.in_recovery:
+        return "this is a standby, and what is not used here may be used on the primary"
+    return "what is not used here may be used on the standbys that read from here" if row["standbys"] else ""
+
+
+def _unread(row: Mapping[str, Any], indexes: Sequence[Index]) -> list[Sample]:
+    """Those of which it is certain that nobody has used them, and that they are old enough for that to mean something."""
+    parts, scans, rows = Parts(row["indexes"]), _scans(row), {one["oid"]: one for one in row["indexes"]}
+    usage = {}
+    for index in indexes:
+        last = [part["last"] for part in parts.of(rows[index.oid]) if part["last"] is not None]
+        usage[index.oid] = [
+            Usage(scans[index.oid], max(last, default=None), row["began"]["began"], row["began"]["now"])
+        ]
+    keys = supporting(map(read_foreign_key, row["foreign_keys"]), indexes)
+    samples = []
+    for index in unused_indexes(indexes, usage, keys, superfluous(indexes, scans), UNUSED_AFTER):
+        whole = [rows[index.oid], *parts.of(rows[index.oid])]
+        old = row["old_age"] is not None and all(part["age"] > row["old_age"] for part in whole)
+        if (old or scans[index.oid]) and not (index.partitioned and row["locked"]):
+            said = f"it was not used for more than {duration(UNUSED_AFTER)}"
+            evidence = {
+                "table": index.table_target,
+                "scans": scans[index.oid],
+                "writes": sum(one["writes"] for one in whole),
+            }
+            samples.append(Sample(index.target, index.bytes or 0, said, evidence, index.drop))
+    return samples
+
+
+def _foreign_keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    (row,) = found
+    by_table: dict[int, list[Index]] = {}
+    for index in read_indexes(row["indexes"]):
+        by_table.setdefault(index.table, []).append(index)
+    samples = []
+    for one in missing(map(read_foreign_key, row["foreign_keys"]), by_table):
+        columns = ", ".join(one.key.names)
+        said = f"no index begins with {columns}, and whoever deletes from {one.key.references} reads {size(one.bytes)} a row"
+        matters = one.key.deleted > 0 and one.partly is None
+        evidence = {"references": one.key.references, "deleted": one.key.deleted}
+        advice = f"{one.create}, or the step index"
+        samples.append(Sample(one.key.target, one.bytes, said, evidence, advice, None if matters else NEVER))
+    return samples
+
+
+def _bloat(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+    samples = []
+    for row in found:
+        hidden = next((one for one in row["columns"] if one["width"] is None and not one["visible"]), None)
+        known = _estimate(row)
+        target = display(row["schema"], row["name"])
+        if hidden is not None:
+            table = display(row["table_schema"], row["table_name"])
+            samples.append(Sample(target, None, index_columns.fault(table, hidden)))
+        elif known is not None:
+            said = f"about {known.share * 100:.0f} % bloat by statistics ({known.confidence} confidence): {size(known.gain)}"
+            evidence = {
+                "bytes": known.bytes,
+                "fresh_bytes": known.fresh,
+                "method": known.method,
+                "confidence": known.confidence,
+            }
+            advice = f"REINDEX INDEX CONCURRENTLY {target}, or the step reindex, which measures first"
+            limits = None if known.gain >= LARGE else NEVER
+            samples.append(Sample(target, round(known.share * 100, 1), said, evidence, advice, limits))
+    return samples
+
+
+def _estimate(row: Mapping[str, Any]) -> bloat.Bloat | None:
+    """The bloat of a B-tree, None where statistics say nothing about its size."""
+    settings = dict(one.partition("=")[::2] for one in row["settings"])
+    rows, columns = row["rows"], row["columns"]
+    if rows <= 0 or not row["counted"] or bloat.stale(rows, row["changed"]):
+        return None
+    if any(index_columns.fault(row["table_name"], one) for one in columns):
+        return None
+    stored = [index_columns.column(one, rows) for one in columns]
+    deduplicates = index_columns.may_post(
+        columns, index_columns.is_on(settings.get("deduplicate_items", "on")), row["unique"]
+    )
+    if bloat.tuple_size(stored) > bloat.WIDEST_KEY or (deduplicates and bloat.repeats(stored)):
+        return None
+    return bloat.estimate(row["bytes"], rows, stored, int(settings.get("fillfactor", bloat.FILLFACTOR)), row["page"])
 
 
 CHECKS = (
@@ -41,8 +261,69 @@ CHECKS = (
         Thresholds(1),
         "check_pgactivity, PgHero: each is one too many",
         "It costs every write as much as a valid one, and no query can use it. A unique one enforces nothing.",
-        "the step reindex rebuilds it or removes it: it is what an interrupted CREATE INDEX or REINDEX has left",
+        "the step reindex rebuilds it: it is what an interrupted CREATE INDEX has left",
         _invalid,
         query=INVALID,
+    ),
+    Check(
+        "index-leftovers",
+        "indexes",
+        "What interrupted rebuilds have left",
+        "indexes",
+        Thresholds(1),
+        "pg_auto_reindexer removes each; rules for postgres_exporter warn of names with ccnew",
+        "Every write pays for it, and each rebuild that is interrupted leaves one more.",
+        "the step reindex removes it",
+        _leftovers,
+        of="invalid-indexes",
+    ),
+    Check(
+        "duplicate-indexes",
+        "indexes",
+        "Indexes that another one includes",
+        "bytes",
+        Thresholds(LARGE),
+        "PgHero tells each; 10 MiB is where it begins to matter, as with unused ones",
+        "Every write, every VACUUM and every backup pays for it, and every query has the other one.",
+        "the step index_info compares them, and writes scripts that drop them and undo that",
+        _duplicates,
+        query=review,
+    ),
+    Check(
+        "unused-indexes",
+        "indexes",
+        "Indexes that nobody uses",
+        "bytes",
+        Thresholds(LARGE),
+        "10 MB as PgHero and pgdoctor; counters of 35 days as pganalyze, so that each month's reports have been made",
+        "Every write, every VACUUM and every backup pays for it.",
+        "the step index_info tells more, and writes scripts that drop them and undo that",
+        _unused,
+        of="duplicate-indexes",
+        history=True,
+    ),
+    Check(
+        "foreign-keys-without-index",
+        "indexes",
+        "Foreign keys without an index",
+        "bytes",
+        Thresholds(LARGE),
+        "pgx_scripts: tables of more than 9 MB whose parents are written to",
+        "For each row that is deleted from the other table, the whole table is read that may refer to it.",
+        "the step index builds one beside the application",
+        _foreign_keys,
+        of="duplicate-indexes",
+    ),
+    Check(
+        "index-bloat",
+        "indexes",
+        "Bloat of B-trees",
+        "percent",
+        Thresholds(50),
+        "50 % as pgdoctor; only what would win 10 MiB, as in pgx_scripts",
+        "It takes more memory and more reading than it needs.",
+        "the step reindex measures it, and rebuilds it beside the application",
+        _bloat,
+        query=BTREES,
     ),
 )

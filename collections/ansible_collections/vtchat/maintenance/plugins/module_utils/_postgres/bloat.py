@@ -33,6 +33,7 @@ NULL_BITMAP = 8  # with its padding
 ROW_ADDRESS = 6
 ALIGNMENT = 8
 ROUNDED_OFF = 0.5  # of an average width, on average
+FILLFACTOR = 90  # percent of a page that a fresh B-tree fills; BTREE_DEFAULT_FILLFACTOR
 INNER_FILLFACTOR = 70
 META_PAGES = 1
 EMPTY_PAGES = 10  # of an index without rows, of any type: a hash index has four buckets and their maps

@@ -46,6 +46,12 @@ ORDER BY 1, 2
 """
 
 
+def is_on(value: str) -> bool:
+    """Whether a storage parameter is on; written as the user did (parse_bool() of the server)."""
+    value = value.lower()
+    return not ("false".startswith(value) or "no".startswith(value) or value in ("of", "off", "0"))
+
+
 def fault(table: str, row: Mapping[str, Any]) -> str:
     """Why nothing is known about a column, "" if all is. table: its name for people."""
     name = quote(row["name"])

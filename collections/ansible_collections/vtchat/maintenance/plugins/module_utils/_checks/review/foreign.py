@@ -53,6 +53,23 @@ def supports(index: Index, key: ForeignKey) -> bool:
     return index.method == BTREE and first == wanted
 
 
+def supporting(keys: Iterable[ForeignKey], indexes: Iterable[Index]) -> frozenset[int]:
+    """The oids of the indexes that foreign keys need; with a part, that of the partitioned table."""
+    by_table: dict[int, list[Index]] = {}
+    parents = {}
+    for index in indexes:
+        by_table.setdefault(index.table, []).append(index)
+        parents[index.oid] = index.parent
+    found: set[int] = set()
+    for key in keys:
+        for index in by_table.get(key.table, ()):
+            oid = index.oid if supports(index, key) else 0
+            while oid:
+                found.add(oid)
+                oid = parents.get(oid, 0)
+    return frozenset(found)
+
+
 def _admits(predicate: str, names: Iterable[str]) -> bool:
     """Whether a partial index has all rows in which these columns are not NULL."""
     rest = predicate

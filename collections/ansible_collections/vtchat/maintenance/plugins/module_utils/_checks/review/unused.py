@@ -11,10 +11,11 @@ Counters say nothing of the time before they began, of other servers, and of an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .model import Index
+from .redundant import Superfluous
 
 # A report at the end of each month has been made once; pganalyze waits as long.
 UNUSED_AFTER = 35 * 86400.0
@@ -49,6 +50,24 @@ def has_other_uses(index: Index) -> bool:
     return bool(index.kept) or index.unique or index.expressions or not index.usable
 
 
-def unused(index: Index, everywhere: Sequence[Usage], after: float) -> bool:
-    """Whether no server has used it for so many seconds. How old it is has to be known besides."""
-    return not has_other_uses(index) and all(usage.unused_for(after) for usage in everywhere)
+def unused_indexes(
+    indexes: Iterable[Index],
+    everywhere: Mapping[int, Sequence[Usage]],
+    supporting: Container[int],
+    superfluous: Iterable[Superfluous],
+    after: float,
+) -> list[Index]:
+    """What no server has used for so many seconds, and is not there for another reason. How old each is is another question.
+
+    everywhere: by oid, how each server has used it. supporting: those that foreign keys need. What stays for the sake of a
+    superfluous one that is used is not unused.
+    """
+    found = {
+        index.oid: index
+        for index in indexes
+        if index.oid not in supporting
+        and not has_other_uses(index)
+        and all(usage.unused_for(after) for usage in everywhere[index.oid])
+    }
+    stays = {one.by.oid for one in superfluous if one.index.oid not in found}
+    return [index for oid, index in found.items() if oid not in stays]

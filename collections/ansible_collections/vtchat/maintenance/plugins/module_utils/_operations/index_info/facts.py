@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..._checks.review import queries as review
-from ..._checks.review.foreign import Missing, missing, supports
+from ..._checks.review.foreign import Missing, missing, supporting
 from ..._checks.review.model import ForeignKey, Index, Parts, read_foreign_key, read_indexes
 from ..._checks.review.redundant import Superfluous, same_constraint, superfluous
-from ..._checks.review.unused import Usage, unused
+from ..._checks.review.unused import Usage, unused_indexes
 from ..._errors import Contended, SqlError
 from ..._postgres.copies import belongs
 from ..._postgres.driver import sql
@@ -80,17 +80,9 @@ class Facts:
         return [self.numbers[index.oid].usage, *(usage[index.oid] for usage in self.elsewhere if index.oid in usage)]
 
     def unused(self, after: float) -> list[Index]:
-        """What no server has used for so long, and is not there for another reason. How old it is, is another question.
-
-        What stays for the sake of one that is used is none of it.
-        """
-        found = {
-            index.oid: index
-            for index in self.indexes
-            if index.oid not in self.supporting and unused(index, self.everywhere(index), after)
-        }
-        stays = {one.by.oid for one in self.superfluous if one.index.oid not in found}
-        return [index for oid, index in found.items() if oid not in stays]
+        """What no server has used for so long. How old each is is another question."""
+        everywhere = {index.oid: self.everywhere(index) for index in self.indexes}
+        return unused_indexes(self.indexes, everywhere, self.supporting, self.superfluous, after)
 
     def leftover_of(self, index: Index) -> Index | None:
         """The index of which one that is not valid is a copy, None if it is none."""
@@ -223,15 +215,7 @@ def _with_keys(facts: Facts, keys: Sequence[ForeignKey]) -> Facts:
     for index in facts.indexes:
         by_table.setdefault(index.table, []).append(index)
     asked = [key for key in keys if key.table in facts.asked]
-    parents = {index.oid: index.parent for index in facts.indexes}
-    supporting: set[int] = set()
-    for key in keys:
-        for index in by_table.get(key.table, ()):
-            oid = index.oid if supports(index, key) else 0
-            while oid:  # with a part, that of the partitioned table
-                supporting.add(oid)
-                oid = parents.get(oid, 0)
-    return replace(facts, missing=missing(asked, by_table), supporting=frozenset(supporting))
+    return replace(facts, missing=missing(asked, by_table), supporting=supporting(keys, facts.indexes))
 
 
 def _bloated(session: Session, options: Options, context: Context) -> list[measure.Assessed]:

@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from ..._postgres import catalog
+from ..._postgres.bloat import FILLFACTOR
 from ..._postgres.capabilities import DATABASE_COLLATION_VERSION, PGSTATTUPLE
 from ..._postgres.driver import sql
+from ..._postgres.index_columns import is_on
 from ..._postgres.names import display, parse_name, qualified, quote
 from ..._postgres.selection import LOCKED, LeftOut, Selection, left_out, regular, stored
 from ..._postgres.server import Server
@@ -25,7 +27,6 @@ from .. import Context, Verdict
 from . import queries
 
 BTREE, GIN, BRIN = "btree", "gin", "brin"
-FILLFACTOR = 90  # percent of a page that a fresh B-tree fills; BTREE_DEFAULT_FILLFACTOR
 PENDING_LIMIT_KIB = 1024  # the unit of the setting gin_pending_list_limit
 
 
@@ -127,8 +128,7 @@ class Index:
 
     def is_on(self, name: str) -> bool:
         """Whether a storage parameter that is on by default is; written as the user did (parse_bool() of the server)."""
-        value = self.setting(name, "on").lower()
-        return not ("false".startswith(value) or "no".startswith(value) or value in ("of", "off", "0"))
+        return is_on(self.setting(name, "on"))
 
     @property
     def fillfactor(self) -> int:
