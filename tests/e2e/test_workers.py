@@ -26,6 +26,7 @@ STEPS: list[dict[str, dict[str, Any]]] = [
     {"reindex": {"tables": ["users"]}},
     {"index": {"definition": "CREATE INDEX of_a_test ON users (name)"}},
     {"health_info": {"fail_on": "never"}},
+    {"index_info": {}},
     {"amcheck": {"tables": ["users"]}},
 ]
 FUNCTION = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"

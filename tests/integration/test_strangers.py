@@ -112,6 +112,7 @@ def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, 
     yield did("maintainer", name="strangers_maintainer", steps=[*STEPS[:3], *STEPS[4:8], STEPS[11]], exclusive=True)
     yield did("history_info", limit=3)
     yield did("health_info", fail_on="never")
+    yield did("index_info", unused_after="1s", drop_script="drop.sql", replicas=[dsn])
     # Told to nobody there; what it asks of the database is the same.
     nobody = {"webhook": {"url": "http://127.0.0.1:9"}}
     yield did("alerts", results=[FOUND], channels=[nobody], patience=0)
