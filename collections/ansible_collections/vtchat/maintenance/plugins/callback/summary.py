@@ -20,7 +20,8 @@ description:
     the totals of all hosts.
   - Without a terminal, lines are up to 140 characters wide, so that a target and its reason are on one line.
   - Prints nothing for other tasks, and nothing at all for playbooks without such tasks.
-  - Works next to the stdout callback. Results hidden by C(no_log) stay hidden.
+  - Works next to the stdout callback, and is silent next to P(vtchat.maintenance.nagios#callback). Results hidden by C(no_log)
+    stay hidden.
   - The statements and the number of round trips are shown with C(-v) only.
   - Under GitHub Actions (the environment variable E(GITHUB_ACTIONS) is V(true)) also writes up to 10 warning
     annotations (targets contended or deferred, warnings of a run) and up to 10 error annotations (targets and runs
@@ -55,6 +56,21 @@ options:
     ini:
       - section: callback_vtchat_maintenance_summary
         key: junit_file
+  openmetrics_file:
+    description:
+      - File that receives the runs and findings of all hosts of the playbook as metrics, each with the label C(inventory_host).
+        It is OpenMetrics and Prometheus' text format at once, for the textfile collector of node_exporter or for a Pushgateway.
+      - Where postgres_exporter has a metric of the same meaning, that is its name. All others begin with C(pg_maintenance_).
+      - The file is replaced atomically at the end of the playbook, and everybody may read it (mode 0644), since collectors run as
+        somebody else. It names databases, tables, indexes and roles.
+      - Without it, the variable C(health_openmetrics) of the first host counts, as it is for the last play that had one of these
+        tasks. Of a run in check mode only findings are told.
+    type: path
+    env:
+      - name: VTCHAT_MAINTENANCE_OPENMETRICS
+    ini:
+      - section: callback_vtchat_maintenance_summary
+        key: openmetrics_file
 """
 
 EXAMPLES = r"""
@@ -71,6 +87,7 @@ ansible.cfg: |
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -97,6 +114,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace as _replace
 
 _OURS = "vtchat.maintenance."
+_ONE_LINE = f"{_OURS}nagios"  # the stdout callback whose one line is all that may be shown
 _MARKER = ("actions", "status", "plan")
 # Without a terminal a line is as long as most pages show it: a target and its reason are one line then, for grep and for the eye.
 _LOG_COLUMNS = 140
@@ -116,6 +134,9 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._runs: list[tuple[str, dict[str, Any]]] = []
+        self._ended: list[float] = []  # when each run did
+        self._play: Any = None
+        self._first: tuple[Any, Any] | None = None  # the play of the latest run, and the first host that had one in it
         self._differences: list[Any] = []  # of each run, for the summary of a job alone
         self._failures: list[github.Failure] = []
         self._annotations: dict[str, list[str]] = {}
@@ -128,6 +149,10 @@ class CallbackModule(CallbackBase):
         if _under_github():
             self._token = secrets.token_hex(16)
             self._display.display(github.stopped(self._token))
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """A play begins."""
+        self._play = play
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task succeeded."""
@@ -161,6 +186,22 @@ class CallbackModule(CallbackBase):
             path = self.get_option(option)
             if path:
                 self._write(partial(_replace, made()), path)
+        path = self.get_option("openmetrics_file") or self._said_by_a_variable()
+        if path:
+            self._write(partial(_replace, self._openmetrics(), mode=0o644), path)
+
+    def _said_by_a_variable(self) -> str:
+        """The file that ``health_openmetrics`` names. Ansible gives callbacks no variables; they are asked for once."""
+        if not self._first or not self._first[0]:
+            return ""
+        play, host = self._first
+        variables = play.get_variable_manager().get_vars(play=play, host=host)
+        if "health_openmetrics" not in variables:
+            return ""
+        from ansible.template import Templar
+
+        found = Templar(loader=play.get_loader(), variables=variables).template(variables["health_openmetrics"])
+        return os.path.expanduser(str(found)) if found else ""
 
     def _report_to_github(self, stats: Any) -> None:
         """The summary of the job, and the annotations that are left. What failed and was rescued is no failure."""
@@ -182,6 +223,9 @@ class CallbackModule(CallbackBase):
             return
         run = {**_run_only(result), "module": _action(task).removeprefix(_OURS)}
         self._runs.append((name, run))
+        self._ended.append(time.time())
+        if self._first is None or self._first[0] is not self._play:
+            self._first = self._play, event.host if hasattr(event, "host") else event._host
         self._differences.append(result.get("diff") if getattr(task, "diff", False) is True else None)
         self._show(text.run_lines(name, run, self._columns(), self._display.verbosity > 0))
         if _under_github():
@@ -205,6 +249,8 @@ class CallbackModule(CallbackBase):
                     self._failures.append(failure)
 
     def _show(self, lines: list[text.Line]) -> None:
+        if constants.DEFAULT_STDOUT_CALLBACK == _ONE_LINE:
+            return
         for line in lines:
             # Display decides about colours: terminal or not, ANSIBLE_NOCOLOR, ANSIBLE_FORCE_COLOR.
             self._display.display(line.text, color=_color(line.kind))
@@ -251,6 +297,11 @@ class CallbackModule(CallbackBase):
         from ansible_collections.vtchat.maintenance.plugins.module_utils._report import junit  # where somebody wants it
 
         return junit.document(self._runs)
+
+    def _openmetrics(self) -> str:
+        from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
+
+        return metrics.document(self._runs, self._ended)
 
     def _json(self) -> str:
         document = {

@@ -13,7 +13,7 @@ import re
 import tempfile
 
 
-def replace(text: str, path: str) -> None:
+def replace(text: str, path: str, mode: int = 0o600) -> None:
     """Put a text into a file, which is the old or the new one as a whole. Raises OSError."""
     directory, name = os.path.split(os.path.abspath(path))
     _remove_leftovers(directory, name)
@@ -21,6 +21,7 @@ def replace(text: str, path: str) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", suffix=".tmp", dir=directory)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            os.fchmod(handle, mode)
             file.write(text)
         os.replace(temporary, path)
     except BaseException:

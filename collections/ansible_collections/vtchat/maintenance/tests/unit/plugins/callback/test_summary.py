@@ -42,10 +42,12 @@ class FakeDisplay:
 class Callback(summary.CallbackModule):
     """The callback with its option set directly; loading it by name is the business of ansible-core."""
 
-    def __init__(self, json_file: str | None = None, junit_file: str | None = None) -> None:
+    def __init__(
+        self, json_file: str | None = None, junit_file: str | None = None, openmetrics_file: str | None = None
+    ) -> None:
         self.screen = FakeDisplay()
         super().__init__(display=self.screen)
-        self.options = {"json_file": json_file, "junit_file": junit_file}
+        self.options = {"json_file": json_file, "junit_file": junit_file, "openmetrics_file": openmetrics_file}
 
     def get_option(self, k: str, hostvars: Any = None) -> Any:
         return self.options[k]
@@ -340,6 +342,21 @@ def test_junit_file(tmp_path: Path) -> None:
         assert expected in file.read_text(encoding="utf-8")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["health.xml"]
+
+
+def test_openmetrics_file(tmp_path: Path) -> None:
+    """All hosts are in one file, which a collector that runs as somebody else can read."""
+    file = tmp_path / "maintenance.prom"
+    file.write_text("old")
+    callback = Callback(openmetrics_file=str(file))
+    for host in ("db1", "db2"):
+        callback.v2_runner_on_ok(event(run_result("done"), host=host))
+    callback.v2_playbook_on_stats(None)
+    text = file.read_text(encoding="utf-8")
+    assert [f'run_success{{inventory_host="{host}",' in text for host in ("db1", "db2")] == [True, True]
+    assert text.endswith("# EOF\n")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["maintenance.prom"]
 
 
 def test_how_often_a_run_tried_again_is_part_of_its_result(tmp_path: Path) -> None:
