@@ -1,9 +1,11 @@
 -- What the application's health endpoint shows: {"healthy": boolean, "issues": [text], "stats": {...}}
 -- healthy is true if there are no issues. It needs no rights: what a role may not see is null and no issue.
 --
--- An issue is
---   a table with dead rows above 20 % of its rows and at least 10 000 of them: below that, autovacuum has no reason to come
---   an index of 10 MB or more without a scan in at least 7 days of statistics, unless it enforces something
+-- An issue is, by the same rules as the checks dead-rows, unused-indexes, invalid-indexes, expired-rows and
+-- materialized-views-empty of health_info, which knows more and says what to do,
+--   a table of whose rows 20 % or more are dead, and at least 10 000: below that, autovacuum has no reason to come
+--   an index of 10 MB or more without a scan in at least 35 days of statistics, unless it enforces something, a foreign key
+--     needs it, or the planner has the statistics of its expressions
 --   an index that is not valid, which is what a failed CREATE INDEX CONCURRENTLY leaves behind
 --   more than 1 000 expired sessions; they are counted up to 100 000
 --   the view user_subscription_summary without data
@@ -47,7 +49,7 @@ BEGIN
             'last_vacuum', greatest(last_vacuum, last_autovacuum), 'last_analyze', greatest(last_analyze, last_autoanalyze)
         ) ORDER BY n_dead_tup DESC, schemaname, relname), '[]'),
         coalesce(array_agg(format('%I.%I has %s %% dead rows (%s)', schemaname, relname, percent, n_dead_tup)
-            ORDER BY n_dead_tup DESC, schemaname, relname) FILTER (WHERE percent > 20 AND n_dead_tup >= 10000), '{}')
+            ORDER BY n_dead_tup DESC, schemaname, relname) FILTER (WHERE percent >= 20 AND n_dead_tup >= 10000), '{}')
     INTO tables, issues
     FROM (
         SELECT *, round(100.0 * n_dead_tup / nullif(n_live_tup + n_dead_tup, 0), 1) AS percent FROM pg_stat_user_tables
@@ -64,8 +66,10 @@ BEGIN
         SELECT i.indisvalid, size, format('%I.%I', s.schemaname, s.indexrelname) AS name,
             format('%I.%I', s.schemaname, s.relname) AS table_name,
             i.indisvalid AND s.idx_scan = 0 AND size >= 10 * 1024 * 1024
-                AND coalesce(counted_since < now() - interval '7 days', true)
-                AND NOT (i.indisunique OR i.indisprimary OR i.indisexclusion OR i.indisreplident) AS is_unused
+                AND coalesce(counted_since < now() - interval '35 days', true)
+                AND NOT (i.indisunique OR i.indisprimary OR i.indisexclusion OR i.indisreplident) AND i.indexprs IS NULL
+                AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = i.indrelid AND k.contype = 'f'
+                    AND k.conkey @> (i.indkey::int2[])[0:cardinality(k.conkey) - 1]) AS is_unused
         FROM pg_stat_user_indexes AS s
         JOIN pg_index AS i USING (indexrelid)
         CROSS JOIN LATERAL pg_relation_size(s.indexrelid) AS size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 import yaml
 from psycopg2 import sql
 
+from tests.health import look, of
 from tests.runs import playbook
 from tests.servers import REPOSITORY, Database, Server
 from tests.vtchat import SLUGS, SQL, provision, rendered
@@ -308,13 +310,14 @@ def test_health_says_when_the_view_has_no_data(vtchat: Database) -> None:
 
 
 def test_health_of_tables_and_indexes(database: Database) -> None:
-    """Dead rows only from a floor on; an index that enforces something is never unused."""
+    """Dead rows only from a floor on; an index that enforces something, or is needed otherwise, is never unused."""
     text = rendered("functions/get_database_health_stats.sql")
-    impatient = text.replace("interval '7 days'", "interval '0'").replace("10 * 1024 * 1024", "8192")
+    impatient = text.replace("interval '35 days'", "interval '0'").replace("10 * 1024 * 1024", "8192")
     assert impatient.count("interval '0'") == impatient.count(">= 8192") == 1
-    database.sql('CREATE TABLE "Big one" AS SELECT n FROM generate_series(1, 30000) AS n')
+    database.sql('CREATE TABLE "Big one" AS SELECT n, n AS m FROM generate_series(1, 30000) AS n')
     database.sql('ALTER TABLE "Big one" ADD PRIMARY KEY (n); CREATE UNIQUE INDEX u ON "Big one" (n)')
-    database.sql('CREATE INDEX "not used" ON "Big one" ((n + 1)); CREATE INDEX broken ON "Big one" ((n + 2))')
+    database.sql('CREATE INDEX "not used" ON "Big one" (m); CREATE INDEX broken ON "Big one" ((n + 2))')
+    database.sql('ALTER TABLE "Big one" ADD FOREIGN KEY (n) REFERENCES "Big one"; CREATE INDEX needed ON "Big one" (n)')
     database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass")
     database.sql("CREATE TABLE small AS SELECT n FROM generate_series(1, 9000) AS n")
     database.sql('SET enable_indexscan = off; SET enable_bitmapscan = off; DELETE FROM "Big one" WHERE n + 0 <= 12000')
@@ -329,6 +332,41 @@ def test_health_of_tables_and_indexes(database: Database) -> None:
     issues = health(database)["issues"]
     assert [issue.split(" has not been used")[0] for issue in issues if "used" in issue] == ['index public."not used"']
     assert [index["index"] for index in health(database)["stats"]["unused_indexes"]] == ['public."not used"']
+
+
+def test_health_agrees_with_the_checks_that_look_at_the_same(vtchat: Database) -> None:
+    """Whichever of its databases is ill in one way, or in all: the function and health_info name the same objects."""
+    vtchat.sql("REFRESH MATERIALIZED VIEW user_subscription_summary; DELETE FROM sessions WHERE expires_at <= now()")
+    vtchat.sql("CREATE TABLE large AS SELECT n FROM generate_series(1, 50000) AS n; SELECT pg_stat_force_next_flush()")
+    purge = {"table": "sessions", "column": "expires_at", "timezone": "UTC"}
+    told = {
+        "dead-rows": r"(\S+) has [\d.]+ % dead rows",
+        "invalid-indexes": r"index (\S+) is not valid",
+        "expired-rows": r"\d+ expired (sessions)",
+        "materialized-views-empty": r"(user_subscription_summary) has no data",
+        "unused-indexes": r"index (\S+) has not been used",
+    }
+    illnesses = [
+        "SELECT",
+        "DELETE FROM large WHERE n % 5 = 0; SELECT pg_stat_force_next_flush()",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_sessions_token_hash'::regclass",
+        "INSERT INTO sessions (id, expires_at, user_id) SELECT n::text, now() AT TIME ZONE 'UTC' - interval '1 s', 'user_1'"
+        " FROM generate_series(1, 1001) AS n",
+        "REFRESH MATERIALIZED VIEW user_subscription_summary WITH NO DATA",
+    ]
+    for number, illness in enumerate(illnesses):
+        vtchat.sql(illness)
+        result = look(vtchat, checks=[*told], plans={"hourly": {"every": "1h", "purge": [purge]}}, history=False)
+        by_check = {(check, one["subject"].removeprefix("public.")) for check in told for one in of(result, check)
+                    if one["level"] in ("warning", "critical")}  # fmt: skip
+        by_function = {
+            (check, found[1].removeprefix("public."))
+            for check, pattern in told.items()
+            for issue in health(vtchat)["issues"]
+            if (found := re.match(pattern, issue))
+        }
+        assert by_check == by_function
+        assert len(by_check) == len(health(vtchat)["issues"]) == number
 
 
 def test_health_for_a_role_without_rights(vtchat: Database) -> None:
