@@ -71,13 +71,15 @@ def _check(check: Check) -> Iterator[str]:
 
 
 def _thresholds(limits: Thresholds, unit: str) -> str:
-    word = "at most" if limits.below else "from"
-    known = [
-        (level, value)
-        for level, value in (("warning", limits.warning), ("critical", limits.critical))
-        if value is not None
-    ]
-    return ", ".join(f"{level} {word} {number(value, unit)}" for level, value in known) or "by each object, or none"
+    levels = (("warning", limits.warning), ("critical", limits.critical))
+    told = [f"{level} {_from(limits, value, unit)}" for level, value in levels if value is not None]
+    return ", ".join(told) or "never, unless a subject has its own"
+
+
+def _from(limits: Thresholds, value: float, unit: str) -> str:
+    if value == 1 and not limits.below:
+        return "from the first on"
+    return f"{'at' if limits.below else 'from'} {number(value, unit)}{' or less' if limits.below else ' on'}"
 
 
 def _right(check: Check) -> str:

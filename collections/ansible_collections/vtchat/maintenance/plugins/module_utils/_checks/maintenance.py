@@ -117,12 +117,14 @@ def overdue(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
             continue
         now, good = _moment(row["now"]), _moment(row["good"])
         due, period = _times(schedule, good)
+        late = max(0.0, (now - due).total_seconds())
+        behind = f", which is {duration(late)} late" if late else ""
         patience = period if isinstance(schedule, Every) else LATE
         samples.append(
             Sample(
                 row["plan"],
-                round(max(0.0, (now - due).total_seconds())),
-                f"the last good run began at {schedule.told(good)} ({schedule})",
+                round(late),
+                f"the last good run began at {schedule.told(good)} ({schedule}){behind}",
                 {"last_good": good.isoformat(), "schedule": str(schedule)},
                 thresholds=Thresholds(patience, max(4 * patience, period)),
             )

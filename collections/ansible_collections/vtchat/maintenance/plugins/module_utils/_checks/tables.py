@@ -78,8 +78,9 @@ SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND NOT c.relispopulated
 """
 
+BIGINT = 20
 # By pg_type.oid: what SQL calls it, and its largest value.
-INTEGERS = {21: ("smallint", 2**15 - 1), 23: ("integer", 2**31 - 1), 20: ("bigint", 2**63 - 1)}
+INTEGERS = {21: ("smallint", 2**15 - 1), 23: ("integer", 2**31 - 1), BIGINT: ("bigint", 2**63 - 1)}
 
 
 def constraints(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
@@ -118,12 +119,21 @@ def _sequence(name: str, row: Mapping[str, Any], more: str) -> Sample:
     narrow = bool(type_name) and abs(limit) < abs(end)
     end = limit if narrow else end
     subject = f"{row['place']}.{quote(row['column'])}" if narrow else name
-    said, advice = f"it is at {count(last)} of {count(end)}", ""
+    said = f"it is at {count(last)} of {count(end)}"
     if narrow:
         said = f"the column is {type_name}, and {name} is at {count(last)} of {count(end)}"
-        advice = f"ALTER TABLE {row['place']} ALTER COLUMN {quote(row['column'])} TYPE bigint; (rewrites the table)"
     value = round(100 * max(0, last / end), 1) if end else 0.0
-    return Sample(subject, value, said + more, {"last_value": last, "limit": end}, advice)
+    return Sample(subject, value, said + more, {"last_value": last, "limit": end}, _wider(name, row))
+
+
+def _wider(name: str, row: Mapping[str, Any]) -> str:
+    """The statements that make room: for the sequence, and for the column that it is for."""
+    ways = []
+    if row["up"] and row["seqmax"] in {largest for _name, largest in INTEGERS.values()} - {INTEGERS[BIGINT][1]}:
+        ways.append(f"ALTER SEQUENCE {name} AS bigint;")
+    if row["type"] in INTEGERS and row["type"] != BIGINT:
+        ways.append(f"ALTER TABLE {row['place']} ALTER COLUMN {quote(row['column'])} TYPE bigint; (rewrites the table)")
+    return " ".join(ways)
 
 
 def keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:

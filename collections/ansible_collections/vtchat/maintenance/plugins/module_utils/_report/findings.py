@@ -24,6 +24,8 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "seconds": _units.duration,
     "hours": lambda value: _units.duration(3600 * value),
     "days": lambda value: _units.duration(86400 * value),
+    "bytes a day": lambda value: f"{_units.size(round(value))} a day",
+    "percent a week": lambda value: f"{value:g} % a week",
     "percent": lambda value: f"{value:g} %",
 }
 
