@@ -123,6 +123,13 @@ def the_weekly_plan_acts_once_as_predicted_and_then_says_why_not(checkout: Check
     is_told(shown, again)
 
 
+def health_finds_that_all_is_well(checkout: Checkout) -> None:
+    output = checkout.run("make health")
+    (run,) = [run for run in checkout.runs() if run["plan"] == "health"]
+    assert {one["level"] for one in run["findings"]} == {"info"}, output
+    assert " checks  all well" in output
+
+
 def help_lists_every_target_of_the_readme(checkout: Checkout) -> None:
     listed = checkout.run("make help")
     for target in set(re.findall(r"make ([a-z]+)", README)):
@@ -141,6 +148,7 @@ def test_demo(checkout: Checkout) -> None:
     the_first_run_does_exactly_what_was_predicted(checkout, planned)
     the_second_run_changes_nothing_and_says_why(checkout)
     the_weekly_plan_acts_once_as_predicted_and_then_says_why_not(checkout)
+    health_finds_that_all_is_well(checkout)
     help_lists_every_target_of_the_readme(checkout)
     stop_stops_the_server(checkout)
 

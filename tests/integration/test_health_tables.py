@@ -250,3 +250,15 @@ def test_autovacuum_as_it_is_set(private_server: PrivateServer) -> None:
     private_server.restart(autovacuum="off")
     off = perform("health_info", database.dsn, checks=["autovacuum-off"])
     assert (bad(off), off["findings"][0]["subject"]) == ({"autovacuum-off": "critical"}, "server")
+
+
+def test_what_was_loaded_a_moment_ago_is_well(vtchat_database: Database) -> None:
+    """An application's schema with its rows, and some megabytes that nobody has analyzed yet: autovacuum will come to them."""
+    assert bad(look(vtchat_database)) == {}
+    vtchat_database.sql(ROWS.format(60_000))
+    vtchat_database.sql("CREATE TABLE other (id bigserial PRIMARY KEY, t int REFERENCES t); CREATE INDEX ON t (text)")
+    vtchat_database.sql("INSERT INTO other (t) SELECT n % 1000 + 1 FROM generate_series(1, 90000) AS n")
+    vtchat_database.sql(FLUSH)
+    result = look(vtchat_database)
+    assert bad(result) == {}
+    assert {one["message"] for one in result["findings"] if one["level"] == "unknown"} == {"there is no history yet"}
