@@ -30,8 +30,11 @@ def watch(database: Database) -> dict[str, Any]:
     return perform("run", database.dsn, plan="watch", steps=STEPS)
 
 
-def age_history(database: Database, interval: str) -> None:
+def age_findings(database: Database, interval: str) -> None:
     database.sql("UPDATE maintenance.finding SET found_at = found_at - %s::interval", [interval])
+
+
+def age_runs(database: Database, interval: str) -> None:
     database.sql(
         "UPDATE maintenance.run SET started_at = started_at - %(by)s::interval, finished_at = finished_at - %(by)s::interval",
         {"by": interval},
@@ -60,9 +63,9 @@ def test_days_left_on_a_server_that_burns_them(private_server: PrivateServer) ->
     result = look(database)
     assert (bad(result), said(result)) == ({}, {database.name: young})
     began = database.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0]
-    age_history(database, "59 min")
+    age_findings(database, "59 min")
     assert said(look(database)) == {database.name: young}
-    age_history(database, "5 h 1 min")
+    age_runs(database, "6 h")
     (enough,) = said(look(database)).values()
     assert enough.startswith("they last for more than a hundred years: the oldest is ")
     database.close_connection()
@@ -87,7 +90,7 @@ def test_days_left_on_a_server_that_burns_them(private_server: PrivateServer) ->
     assert bad(look(database)) == {FORECAST: "warning"}
 
     _other_databases(database)
-    age_history(database, "6 days")
+    age_runs(database, "6 days")
     assert bad(look(database)) == {}, "over a week that is a quarter of a day's use"
     _counters_of_another_time(database)
     database.close()
@@ -189,7 +192,7 @@ def test_places_for_members_are_seen_by_who_may_see_files(database: Database) ->
 
 def test_findings_of_others_must_be_readable(database: Database) -> None:
     watch(database)
-    age_history(database, "2 days")
+    age_findings(database, "2 days")
     role = database.role()
     database.sql(
         f"GRANT USAGE ON SCHEMA maintenance TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA maintenance TO {role}"
