@@ -15,7 +15,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from tests.indexes import finding, found, review
 from tests.runs import perform
 from tests.servers import Database, Server
-from tests.tables import deciding, held
+from tests.tables import deciding, held, write
 
 TABLE = "(id int, a int, b text, c varchar, d int[], e tsvector, r int4range)"
 # The definitions of two indexes of a table, and what becomes of the first one; "second" where it is the other.
@@ -184,6 +184,8 @@ def test_foreign_keys_without_an_index(database: Database) -> None:
     result = review(database)
     lacking = ["nothing", "second", "ranges", "few", "partly", "invalid", "parts", "to_parts"]
     assert set(found(result, "foreign-key-without-index")) == {f"public.{name} k" for name in lacking}
+    write(database, "INSERT INTO target VALUES (3)", "DELETE FROM target")
+    assert finding(review(database), "public.to_parts k")["evidence"]["deleted"] == 1
     one = finding(result, "public.parts k")
     assert one["advice"].startswith("CREATE INDEX ON public.parts (p)")
     assert finding(result, "public.nothing k")["advice"].startswith("CREATE INDEX CONCURRENTLY ON public.nothing (p)")
@@ -281,6 +283,22 @@ def test_bad_options(options: dict[str, Any], said: str) -> None:
             validated(name, {"dsn": "", **given})
         assert said in str(caught.value)
         assert "geh" not in str(caught.value)
+
+
+def test_what_a_step_hides_is_masked_in_faults_of_other_options() -> None:
+    secret = "postgresql://u:geheim-und-lang@h/d"
+    step = {"index_info": {"replicas": [secret], "drop_script": f"{secret}/"}}
+    with pytest.raises(OptionError) as caught:
+        validated("run", {"dsn": "", "plan": "p", "steps": [step]})
+    assert ("drop_script" in str(caught.value), "geheim" in str(caught.value)) == (True, False)
+
+
+def test_a_script_that_would_have_to_be_masked_is_not_written(database: Database) -> None:
+    database.sql("CREATE TABLE t (a int); CREATE INDEX one ON t (a); CREATE INDEX geheim_und_zu_lang_9 ON t (a)")
+    dsn = f"{database.dsn} password=geheim_und_zu_lang_9"
+    result = review(database, dsn, drop_script="drop.sql")
+    assert "files" not in result
+    assert "drop.sql and undo.sql: not written" in result["warnings"][0]
 
 
 def test_five_thousand_tables(crowd: Database) -> None:

@@ -155,7 +155,7 @@ def validated(name: str, parameters: Mapping[str, Any]) -> Request:
         faults += _read_steps(steps)[1] if isinstance(steps, list) else []
         raise OptionError(_without_secrets(name, faults, values))
     try:
-        return _read(name, values)
+        return _read(name, dict(values))
     except OptionError as error:
         raise OptionError(_without_secrets(name, error.errors, values)) from None
 
@@ -326,11 +326,23 @@ def perform(request: Request, check: bool, progress: Progress = nobody) -> dict[
         result = failure(request.plan, error)
     # As a whole, like AnsibleModule does it: what stands in a database may hold what stands in the connection string.
     hidden = request.connection.dsn.hidden | Hidden(request.secrets)
+    withheld = _withheld(result, hidden)
     result = {key: hidden.scrub_data(value, names=False) for key, value in result.items()}
+    result.setdefault("warnings", []).extend(withheld)
     # Warnings go to the terminal as they are, and names in them may come from anybody.
     if "warnings" in result:
         result["warnings"] = [clean(warning) for warning in result["warnings"]]
     return result
+
+
+def _withheld(result: dict[str, Any], hidden: Hidden) -> list[str]:
+    """Take out files in which something would have to be masked: what they do would be another thing. The warnings about it."""
+    files = result.get("files") or {}
+    if all(hidden.scrub(text) == text for text in files.values()):
+        return []
+    del result["files"]
+    names = " and ".join(files)
+    return [f"{names}: not written, because a name in the database is the same as a secret of the connection"]
 
 
 def failure(plan: str, error: MaintenanceError) -> dict[str, Any]:

@@ -57,8 +57,9 @@ options:
     elements: str
   drop_script:
     description:
-      - A file on the machine that runs Ansible, which is to have the statements that drop all that can be done without. It is
-        written when it is different, as a whole, and can be read by its owner only.
+      - A file on the machine that runs Ansible (a relative path begins at the folder of the playbook), which is to have the
+        statements that drop all that can be done without. It is written when it is different, as a whole, and can be read by
+        its owner only.
     type: str
   undo_script:
     description:

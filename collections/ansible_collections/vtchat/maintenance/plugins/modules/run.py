@@ -225,6 +225,11 @@ warnings:
   returned: when connected
   type: list
   elements: str
+files:
+  description: The files that were written on the machine that runs Ansible, such as the scripts of M(vtchat.maintenance.index_info).
+  returned: when a step asks for some
+  type: list
+  elements: str
 totals:
   description: How many targets had which outcome.
   returned: when connected

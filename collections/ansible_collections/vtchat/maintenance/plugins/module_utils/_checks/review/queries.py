@@ -82,7 +82,10 @@ SELECT DISTINCT ON (r.oid, f.conrelid) r.oid::bigint AS root, r.conname::text AS
        ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k (number, position)
              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.number ORDER BY k.position) AS names,
        hn.nspname::text AS references_schema, h.relname::text AS references_table,
-       pg_catalog.pg_stat_get_tuples_deleted(h.oid) AS deleted, pg_catalog.pg_relation_size(t.oid) AS bytes,
+       (WITH RECURSIVE below (oid) AS (
+            SELECT h.oid UNION ALL SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits AS i ON i.inhparent = below.oid
+        ) SELECT sum(pg_catalog.pg_stat_get_tuples_deleted(oid))::bigint FROM below) AS deleted,
+       pg_catalog.pg_relation_size(t.oid) AS bytes,
        rn.nspname::text AS root_schema, rt.relname::text AS root_table
 FROM about AS b JOIN pg_catalog.pg_constraint AS f ON f.conrelid = b.oid AND f.contype = 'f'
 JOIN pg_catalog.pg_class AS t ON t.oid = f.conrelid AND t.relkind = 'r'

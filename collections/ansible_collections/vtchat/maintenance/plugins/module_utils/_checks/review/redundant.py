@@ -81,7 +81,7 @@ class _Review:
         """One table: what is worth least goes first, if one that stays covers it."""
         for index in sorted(indexes, key=self._worth):
             stays = (one for one in indexes if one.oid not in self.removed)
-            if not index.kept and index.oid not in self.removed and any(covers(one, index) for one in stays):
+            if not index.kept and any(covers(one, index) for one in stays):
                 self.found.append(index)
                 self._remove(index)
 

@@ -29,8 +29,7 @@ def undo(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         made.append(_create(row))
         made += _more(row)
-    # Each level of a tree is complete before it becomes a part of the level above.
-    for row in reversed(rows):
+    for row in rows:
         if row["parent_name"] is not None:
             made.append(f"ALTER INDEX {_name(row, 'parent_')} ATTACH PARTITION {_name(row)}")
     return made
@@ -50,7 +49,7 @@ def _create(row: Mapping[str, Any]) -> str:
     """What the server prints, built beside the application, in its tablespace."""
     printed = str(row["definition"])
     if row["tablespace"] is not None:
-        where = next((token.start for token in tokens(printed) if token.depth == 0 and token.says("where")), None)
+        where = next((token.start for token in tokens(printed) if token.says("where")), None)
         before, after = (printed, "") if where is None else (printed[:where].rstrip(), f" {printed[where:]}")
         printed = f"{before} TABLESPACE {quote(row['tablespace'])}{after}"
     how = "" if row["partitioned"] else "CONCURRENTLY "
