@@ -96,7 +96,7 @@ def test_a_large_one_is_a_warning(database: Database) -> None:
         database.value("SELECT pg_relation_size('two')"),
         "indexes",
     )
-    assert result["actions"][0]["reason"].startswith("1 duplicate-index; 1.")
+    assert result["actions"][0]["reason"].startswith("1 duplicate; 1.")
 
 
 KEPT = """

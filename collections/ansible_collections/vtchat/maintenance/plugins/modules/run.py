@@ -226,7 +226,7 @@ warnings:
   type: list
   elements: str
 files:
-  description: The files that were written on the machine that runs Ansible, such as the scripts of M(vtchat.maintenance.index_info).
+  description: The files that were written on the machine that runs Ansible, as M(vtchat.maintenance.index_info) has some.
   returned: when a step asks for some
   type: list
   elements: str

@@ -30,22 +30,34 @@ from .scripts import analyzed, drop, script, undo
 
 INVALID, DUPLICATE, REDUNDANT, UNUSED = "invalid-index", "duplicate-index", "redundant-index", "unused-index"
 MISSING, BLOATED, NULLS, SKIP = "foreign-key-without-index", "bloated-index", "mostly-null-index", "skip-scan-index"
-# What each is called, and why it matters.
+
+
+@dataclass(frozen=True)
+class Class:
+    """What a class is called, how its members are counted, and why it matters."""
+
+    title: str
+    counted: str
+    meaning: str
+
+
 CLASSES = {
-    INVALID: ("Indexes that are not valid", "Each write pays for it, and no query can use it."),
-    DUPLICATE: ("Indexes that are there twice", "Each write pays twice for what is used once."),
-    REDUNDANT: ("Indexes that another one includes", "Each write pays for what the longer one does as well."),
-    UNUSED: ("Indexes that nobody uses", "Each write, each VACUUM and each backup pays for it."),
-    MISSING: (
-        "Foreign keys without an index",
-        "Whoever deletes a row reads the whole table that may refer to it.",
+    INVALID: Class("Indexes that are not valid", "not valid", "Each write pays for it, and no query can use it."),
+    DUPLICATE: Class("Indexes that are there twice", "duplicate", "Each write pays twice for what is used once."),
+    REDUNDANT: Class(
+        "Indexes that another one includes", "redundant", "Each write pays for what the longer one does as well."
     ),
-    BLOATED: ("Bloated indexes", "It takes more memory and more reading than it needs."),
-    NULLS: (
+    UNUSED: Class("Indexes that nobody uses", "unused", "Each write, each VACUUM and each backup pays for it."),
+    MISSING: Class(
+        "Foreign keys without an index", "missing", "Whoever deletes a row reads the whole table that may refer to it."
+    ),
+    BLOATED: Class("Bloated indexes", "bloated", "It takes more memory and more reading than it needs."),
+    NULLS: Class(
         "Indexes that are mostly NULL",
+        "mostly NULL",
         "An index of the values alone is smaller, and most writes need not touch it.",
     ),
-    SKIP: ("Indexes that a skip scan may replace", "Each write pays for it."),
+    SKIP: Class("Indexes that a skip scan may replace", "for a skip scan", "Each write pays for it."),
 }
 GROUP = "indexes"
 MEDIUM = "medium"
@@ -100,24 +112,26 @@ class _Review:
         return [*self._findings(), self._verdict()]
 
     def _findings(self) -> Iterator[Finding]:
-        for name, (title, meaning) in CLASSES.items():
+        for name, kind in CLASSES.items():
             found = sorted(self.found[name], key=lambda one: (-one.bytes, one.finding.subject))
-            yield from (replace(one.finding, group=GROUP, meaning=meaning) for one in found[:MOST_FINDINGS])
+            yield from (replace(one.finding, group=GROUP, meaning=kind.meaning) for one in found[:MOST_FINDINGS])
             if len(found) > MOST_FINDINGS:
                 worst = WARNING if any(one.finding.level == WARNING for one in found[MOST_FINDINGS:]) else INFO
                 yield Finding(name, f"{count(len(found) - MOST_FINDINGS)} more", worst, "likewise", group=GROUP)
             blind = [one for one in self.blind if one.check == name]
             yield from blind
             if not found and not blind:
-                yield Finding(name, self.facts.database, INFO, f"{title}: none", group=GROUP)
+                yield Finding(name, self.facts.database, INFO, f"{kind.title}: none", group=GROUP, keep=False)
 
     def _verdict(self) -> Verdict:
         """What it comes to, in one line."""
         chosen = [index for index in self.facts.indexes if index.table in self.facts.asked and not index.partitioned]
-        counted = [f"{count(len(found))} {name}" for name, found in self.found.items() if found]
+        counted = [f"{count(len(found))} {CLASSES[name].counted}" for name, found in self.found.items() if found]
         saved = sum(one.bytes for one in self._dropped())
         reason = ", ".join(counted) or "all is well"
         reason += f"; {size(saved)} in what can be dropped" if saved else ""
+        quiet = any(one.finding.level == INFO for found in self.found.values() for one in found)
+        reason += " (-v tells of what is small as well)" if quiet else ""
         numbers = {"bytes_to_drop": saved, **{name: len(found) for name, found in self.found.items()}}
         return Verdict(f"{count(len(chosen))} indexes", reason, UNCHANGED, numbers)
 
