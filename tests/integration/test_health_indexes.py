@@ -84,7 +84,7 @@ def test_large_ones(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
     assert said == "public.one: public.longer does all that it does"
     perform("analyze", database.dsn, tables=["t"])
     (young,) = of(look(database), "unused-indexes")
-    assert (young["level"], "the counters are" in young["message"]) == ("unknown", True)
+    assert (young["level"], "the counters are" in young["message"]) == ("info", True)
     database.sql("UPDATE maintenance.run SET finished_at = finished_at - interval '1 h'")
     write(database, "SELECT count(*) FROM t")
     until(lambda: database.value("SELECT now() - stats_reset > '1 s' FROM pg_stat_archiver"))

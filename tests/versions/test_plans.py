@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import majors
+from tests.indexes import OBJECTS, dropped_and_made_again
 from tests.runs import perform, until
 from tests.servers import Database, Server, Servers
 from tests.vtchat import plans, provision
@@ -141,3 +142,8 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
     assert acted(first) == [("reindex", "app.others_k"), ("reindex", "app.others_pkey")]
     assert {one["numbers"]["method"] for one in first["actions"]} == {"exact"}
     assert all(one["numbers"]["won_bytes"] > 1_000_000 for one in first["actions"])
+
+
+def test_indexes_are_dropped_and_made_again(database: Database) -> None:
+    database.sql(OBJECTS)
+    dropped_and_made_again(database)

@@ -54,6 +54,7 @@ CHOSEN = f"""
 by_pattern AS MATERIALIZED (
     SELECT t.oid FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
     WHERE t.relkind IN ('r', 'm') AND t.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT (n.nspname = 'maintenance' AND t.relname IN ('run', 'action', 'state', 'finding'))
     AND (t.relpages >= {PAGES} OR t.oid IN (
         SELECT i.indrelid FROM pg_catalog.pg_class AS x JOIN pg_catalog.pg_index AS i ON i.indexrelid = x.oid
         WHERE x.relkind = 'i' AND x.relpages >= {PAGES}))
@@ -158,9 +159,8 @@ def _unused(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         return [Sample(asked.database, None, why, advice="the step index_info asks the standbys as well: replicas")]
     if began is None or now - began < UNUSED_AFTER:
         age = "of unknown age" if began is None else f"{duration(now - began)} old"
-        return [
-            Sample(asked.database, None, f"the counters are {age}, which says little before {duration(UNUSED_AFTER)}")
-        ]
+        # Nobody can do anything about that but wait.
+        return [Sample(asked.database, 0, f"the counters are {age}, which says little before {duration(UNUSED_AFTER)}")]
     return _unread(row, indexes)
 
 

@@ -175,11 +175,12 @@ class _Review:
     def _unused(self) -> None:
         facts, after = self.facts, self.options.unused_after
         if facts.blind:
-            self._blind(facts.blind, "give all standbys, and only those, in replicas")
+            self._blind(UNKNOWN, facts.blind, "give all standbys, and only those, in replicas")
             return
         if after > 0 and (facts.began is None or facts.now - facts.began < after):
             age = "of unknown age" if facts.began is None else f"{duration(facts.now - facts.began)} old"
-            self._blind(f"the counters are {age}, and an index is called unused after {duration(after)}", "")
+            # Nobody can do anything about that but wait.
+            self._blind(INFO, f"the counters are {age}, and an index is called unused after {duration(after)}", "")
         for index in facts.unused(after):
             if not self._meant(index):
                 continue
@@ -275,8 +276,9 @@ class _Review:
         occupied = index.bytes or 0
         value = occupied if saves is None else saves
         undone = undo(self.facts.undo[index.oid]) if drops and index.oid in self.facts.undo else []
-        evidence = {
+        evidence: dict[str, Any] = {
             "table": index.table_target,
+            "confidence": HIGH,
             "bytes": occupied,
             "scans": sum(one.scans for one in self.facts.everywhere(index)),
             "writes": numbers.writes,
@@ -284,14 +286,16 @@ class _Review:
             **(more or {}),
             **({"drop": index.drop, "undo": undone} if drops else {}),
         }
-        if evidence["scans"]:
-            evidence["writes_per_scan"] = round(numbers.writes / evidence["scans"], 1)
+        scans = evidence["scans"]
+        evidence["writes_per_scan"] = round(numbers.writes / scans, 1) if scans else None
         level = INFO if quiet or value < LOUD else WARNING
         finding = Finding(name, index.target, level, said, value, LOUD, {"unit": "bytes", **evidence}, advice)
         self.found[name].append(_Found(finding, value, index.oid, drop(index) if drops else ()))
 
-    def _blind(self, why: str, advice: str) -> None:
-        self.blind.append(Finding(UNUSED, self.facts.database, UNKNOWN, why, advice=advice, group=GROUP))
+    def _blind(self, level: str, why: str, advice: str) -> None:
+        self.blind.append(
+            Finding(UNUSED, self.facts.database, level, why, advice=advice, group=GROUP, keep=level != INFO)
+        )
 
     # --- scripts
 
