@@ -5,7 +5,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=
-for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2; do
+for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-postgres; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

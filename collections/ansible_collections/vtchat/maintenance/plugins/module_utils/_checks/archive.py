@@ -66,8 +66,11 @@ def _sample(row: Mapping[str, Any], asked: Asked) -> Sample:
 
 
 def _waiting(row: Mapping[str, Any]) -> int:
-    """By their numbers; where nothing has been archived yet, by what has been written."""
+    """By their numbers: the one that fails is the first. Where nothing has been archived yet, by what has been written."""
     last, current = _number(row["last"], row["segment"]), _number(row["current"], row["segment"])
+    first = _number(row["first"], row["segment"]) if row["fails"] else None
+    if first is not None and current is not None:
+        return max(0, current - first)
     if last is not None and current is not None:
         return max(0, current - last - 1)
     written: int = (row["written"] or 0) // max(1, row["segment"])
