@@ -105,7 +105,8 @@ actions:
 findings:
   description:
     - One entry of the level V(critical) for each object that is corrupt, or was when it was checked last; one of V(info) for
-      one that was and is well now. Its C(value) is the number of problems, C(problems) of its C(evidence) the first ten of them.
+      one that was and is well now, or for the database, if nothing was known to be corrupt.
+    - Its C(value) is the number of problems, C(problems) of its C(evidence) the first ten of them.
   returned: when connected
   type: list
   elements: dict

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..._postgres.driver import sql
 from ..._postgres.names import quote
-from ..._result import CRITICAL, SKIPPED, UNCHANGED, Finding
+from ..._result import CRITICAL, INFO, SKIPPED, UNCHANGED, Finding
 from ..._units import count, duration
 from .. import Action, Context, Decision, Verdict
 from .facts import BTREE, GIN_METHOD, HEAP_METHOD, TABLE, TOAST, Facts, Part
@@ -86,8 +86,16 @@ def decide(facts: Facts, options: Options, context: Context) -> list[Decision[Wo
                 due.append(((not memory.sick, last or 0.0, part.bytes, part.target), _action(work, reason)))
             else:
                 ages.append(facts.now - (last or 0.0))
+    if not facts.amcheck.server.in_recovery and not any(isinstance(one, Finding) for one in decisions):
+        decisions.append(_nothing_known(facts.amcheck.server.database))
     due.sort(key=lambda one: one[0])
     return [*decisions, *(action for _order, action in due), _rest(whole, facts, options, ages, len(due))]
+
+
+def _nothing_known(database: str) -> Finding:
+    """Whoever was told of something corrupt that is no more is told by this that it is over."""
+    known = "nothing was known to be corrupt when this run began"
+    return Finding(CORRUPTION, database, INFO, known, 0, 1, {"unit": "problems"}, keep=False)
 
 
 def _rest(target: str, facts: Facts, options: Options, ages: list[float], due: int) -> Verdict:
