@@ -21,6 +21,8 @@ from .._spec import Spec
 
 # The only list of operations: the name of the file here, of the step in a plan and of the module.
 NAMES = ("amcheck", "analyze", "health_info", "index", "index_info", "purge", "refresh", "reindex", "vacuum")
+# Those of them that are READ_ONLY. Asking each would load all of them.
+READING = ("amcheck", "health_info", "index_info")
 
 Options = TypeVar("Options")
 Facts = TypeVar("Facts")
@@ -254,7 +256,7 @@ OPERATIONS = _Operations()
 
 def reading() -> list[str]:
     """The operations that write nothing."""
-    return [name for name, operation in OPERATIONS.items() if operation.READ_ONLY]
+    return list(READING)
 
 
 if TYPE_CHECKING:

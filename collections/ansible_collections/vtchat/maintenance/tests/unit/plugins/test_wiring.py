@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import NAMES
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import NAMES, OPERATIONS, READING
 from ansible_collections.vtchat.maintenance.tests.unit.plugins.layers import LAYERS, file_of, imports, package, picture
 
 COLLECTION = Path(__file__).resolve().parents[3]
@@ -85,6 +85,7 @@ def test_every_operation_in_the_folder_is_on_the_list_packed_and_type_checked() 
     assert there == set(NAMES) == only_for_the_type_checker(folder / "__init__.py")
     assert checked(folder / "__init__.py") == f"({', '.join(sorted(NAMES))})"
     assert list(NAMES) == sorted(NAMES)
+    assert list(READING) == [name for name in NAMES if OPERATIONS[name].READ_ONLY]
 
 
 def test_every_performer_is_packed_and_type_checked() -> None:
