@@ -176,7 +176,8 @@ def test_whether_the_database_has_what_a_fault_is_about(database: Database) -> N
     assert database.value(asked) == [False] * len(conditions)
     database.sql(
         "CREATE TABLE t (tags int[], code char(3), price numeric, at timestamptz, lasts interval, place point);"
-        "CREATE INDEX ON t USING gin (tags); CREATE INDEX ON t (code); CREATE INDEX ON t USING gist (place);"
+        "CREATE INDEX ON t USING gin (tags); CREATE INDEX ON t (code);"
+        "CREATE INDEX ON t (price) WHERE price > 0; CREATE INDEX ON t USING gist (place);"
         "CREATE INDEX ON t USING brin (price numeric_minmax_multi_ops, at timestamptz_bloom_ops);"
         "CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree) PARTITION BY RANGE (id)"
     )

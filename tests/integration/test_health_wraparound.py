@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2
 import pytest
 
 from tests.health import bad, levels, look, of
-from tests.runs import perform
+from tests.runs import perform, until
 from tests.servers import Database, PrivateServer
 
 # What only reads makes no history.
@@ -56,8 +58,10 @@ def burn(server: PrivateServer) -> None:
 def test_days_left_on_a_server_that_burns_them(private_server: PrivateServer) -> None:
     private_server.restart(**LATE, max_prepared_transactions="4")
     database = private_server.create_database()
-    database.sql("CREATE TABLE t (id int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'o''ne %s'")
+    database.sql("CREATE TABLE t (id int)")
+    database.sql("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'o''ne %s'")
     assert levels(look(database))[FORECAST] == "unknown", "there is no history"
+    _prepared(database)
     watch(database)
     young = "the history is too young to say how fast they are used: an hour at least must lie between two runs"
     result = look(database)
@@ -94,6 +98,28 @@ def test_days_left_on_a_server_that_burns_them(private_server: PrivateServer) ->
     assert bad(look(database)) == {}, "over a week that is a quarter of a day's use"
     _counters_of_another_time(database)
     database.close()
+
+
+def _prepared(database: Database) -> None:
+    """It has no session, and keeps its locks."""
+    soon = {"warning": 0.001, "critical": None}
+    result = look(database, thresholds={"prepared-transactions": soon})
+    assert bad(result) == {"prepared-transactions": "warning"}
+    (found,) = of(result, "prepared-transactions")
+    assert found["subject"] == "prepared transaction 'o''ne %s'"
+    assert found["advice"] == "COMMIT PREPARED 'o''ne %s'; or ROLLBACK PREPARED 'o''ne %s';"
+    waiter = database.connect()
+    with ThreadPoolExecutor(1) as pool, waiter.cursor() as cursor:
+        future = pool.submit(cursor.execute, "ALTER TABLE t ADD x int")
+        until(lambda: database.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        result = look(database, thresholds={"blocked-sessions": soon})
+        assert bad(result) == {"blocked-sessions": "warning"}
+        (blocker,) = of(result, "blocked-sessions")
+        assert blocker["message"].startswith("this: 'o''ne %s': 1 session waits for it, the longest for ")
+        assert (blocker["subject"], blocker["advice"]) == ("a prepared transaction", found["advice"])
+        waiter.cancel()
+        assert isinstance(future.exception(60), psycopg2.Error)
+    waiter.close()
 
 
 def _other_databases(database: Database) -> None:

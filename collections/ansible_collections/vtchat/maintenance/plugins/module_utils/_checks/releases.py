@@ -28,6 +28,9 @@ _PARTITIONED_REFERENCE = """EXISTS (
     SELECT FROM pg_catalog.pg_constraint AS x JOIN pg_catalog.pg_class AS c ON c.oid = x.conrelid
     JOIN pg_catalog.pg_class AS f ON f.oid = x.confrelid WHERE x.contype = 'f' AND c.relkind = 'p' AND f.relkind = 'p')"""
 
+_EXPRESSION = """EXISTS (
+    SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid >= 16384 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))"""
+
 
 def _class(method: str, name: str = "") -> str:
     return _CLASS.format(method=method, name=name)
@@ -85,6 +88,12 @@ FAULTS = (
         {14: 14, 15: 9, 16: 5, 17: 1},
         _PARTITIONED_REFERENCE,
         "see the release notes for what to repair",
+    ),
+    Fault(
+        "concurrent rebuilds of indexes with an expression or a predicate are not waited for by others, which can leave out rows",
+        {14: 14, 15: 9, 16: 5, 17: 1},
+        _EXPRESSION,
+        "rebuild indexes that were made concurrently beside such a rebuild",
     ),
     Fault(
         "GIN indexes can be damaged by concurrent updates",

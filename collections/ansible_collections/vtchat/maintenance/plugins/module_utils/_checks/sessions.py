@@ -56,7 +56,9 @@ WITH waiting AS MATERIALIZED (
 )
 SELECT i.pid, b.waits, b.blockers, a.usename::text AS "user", a.application_name AS application, a.state, a.backend_type AS kind,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction,
-       extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS seconds
+       extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS seconds,
+       CASE WHEN i.pid = 0 THEN (SELECT pg_catalog.array_agg(pg_catalog.quote_literal(gid) ORDER BY prepared)
+                                 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()) END AS prepared
 FROM involved AS i LEFT JOIN blocked AS b ON b.pid = i.pid LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = i.pid
 """
 
@@ -67,6 +69,7 @@ FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()
 """
 
 TERMINATE = "SELECT pg_catalog.pg_terminate_backend({});"
+ENDED = "COMMIT PREPARED {0}; or ROLLBACK PREPARED {0};"
 HIDDEN = "what sessions of other roles do is hidden from this role"
 
 
@@ -145,7 +148,7 @@ def _blocked(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
         number = f"{count(len(waiting))} session{'s wait' if len(waiting) > 1 else ' waits'} for it"
         evidence = {"waiting": [one.pid for one in waiting], **_state(rows.get(root, {}))}
         said = f"{_blocker(rows.get(root, {}))}: {number}, the longest for {duration(longest)}"
-        advice = TERMINATE.format(root) if root else "SELECT gid FROM pg_catalog.pg_prepared_xacts;"
+        advice = TERMINATE.format(root) if root else ENDED.format((rows[0]["prepared"] or ["..."])[0])
         told.append(Sample(_subject(root), round(longest, 3), said, evidence, advice))
     return told or [Sample(asked.database, 0, "nobody waits for a lock")]
 
@@ -160,7 +163,10 @@ def _state(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _blocker(row: Mapping[str, Any]) -> str:
     if not row.get("pid"):
-        return "a prepared transaction"
+        known = row.get("prepared") or []
+        return (
+            f"{'one of these' if len(known) > 1 else 'this'}: {', '.join(known)}" if known else "its name is not known"
+        )
     state = row["state"] or ""
     since = row["seconds"] if state.startswith("idle") else row["transaction"]
     told = f"{state} for {duration(since)}" if state and since is not None else state
@@ -174,7 +180,7 @@ def _prepared(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
             round(row["seconds"], 3),
             f"prepared by {quote(row['user'])} {duration(row['seconds'])} ago",
             {"owner": row["user"]},
-            f"COMMIT PREPARED {row['literal']}; or ROLLBACK PREPARED {row['literal']};",
+            ENDED.format(row["literal"]),
         )
         for row in found
     ] or [Sample(asked.database, 0, "there is no prepared transaction")]

@@ -19,7 +19,8 @@ from .asked import ASKED, JUDGE
 
 HOUR, DAY, GIB = 3600.0, 86400.0, 2**30
 COUNTERS = {
-    "hit": 10**7, "read": 0, "temp_files": 0, "temp_bytes": 0, "failures": 0, "shared_failures": 0, "seconds": 30 * DAY,
+    "hit": 10**7, "read": 0, "transactions": 10_000, "temp_files": 0, "temp_bytes": 0,
+    "failures": 0, "shared_failures": 0, "seconds": 30 * DAY,
     "checksums": "on",
 }  # fmt: skip
 
@@ -33,7 +34,9 @@ COUNTERS = {
         ("cache-hit", {"hit": 899_999, "read": 100_001}, 90, "warning"),
         ("temporary-files", {"temp_bytes": 3000 * GIB}, 100 * GIB, "warning"),
         ("temporary-files", {"temp_bytes": 2999 * GIB}, round(2999 / 30 * GIB), "info"),
-        ("temporary-files", {"temp_bytes": 30 * GIB, "seconds": HOUR - 1}, 720 * GIB, "info"),  # a restore, perhaps
+        ("temporary-files", {"temp_bytes": 30 * GIB, "seconds": HOUR - 1}, 720 * GIB, "info"),
+        ("temporary-files", {"temp_bytes": 3000 * GIB, "transactions": 9_999}, 100 * GIB, "info"),  # a restore
+        ("cache-hit", {"hit": 1, "read": 10**7, "transactions": 9_999}, 0, "info"),
         ("temporary-files", {"temp_bytes": GIB - 1, "seconds": HOUR}, 24 * GIB - 24, "info"),
         ("checksum-failures", {"shared_failures": 1}, 1, "critical"),
         ("checksum-failures", {"failures": None, "shared_failures": None, "checksums": "off"}, 0, "info"),
@@ -66,6 +69,7 @@ def test_faults_of_releases() -> None:
     assert old(140004) == old(140008)
     assert len(old(140003)) == len(old(140004)) + 1 == len(old(140001)) - 1
     assert len(old(160000)) == len(old(160001)) + 1 == len(old(160002)) + 2
+    assert len(old(170000)) == len(old(170001)) + 2
     for fault in releases.FAULTS:
         for major, minor in fault.fixed.items():
             assert fault in releases.faults_of(major * 10000 + minor - 1)
