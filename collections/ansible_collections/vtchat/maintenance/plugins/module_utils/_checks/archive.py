@@ -18,14 +18,15 @@ from . import Asked, Sample, Thresholds
 # While archiving fails, the first file that waits is one too many; check_postgres calls 15 of them critical.
 FAILING = Thresholds(1, 15)
 
-# wal_bytes: since its counters began. A standby archives with "always" only, and then what its primary does as well.
+# redo: the file that the last checkpoint began in; the server cannot have been started after it. A standby archives with "always"
+# only, and then what its primary does as well.
 ARCHIVER = """
 SELECT archived_count AS archived, failed_count AS failed, last_archived_wal AS last,
        last_failed_time IS NOT NULL AND last_failed_time >= coalesce(last_archived_time, '-infinity') AS fails,
        extract(epoch FROM clock_timestamp() - last_archived_time)::float8 AS seconds, last_failed_wal AS first,
        pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS current,
        (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS segment,
-       (SELECT wal_bytes::bigint FROM pg_catalog.pg_stat_wal) AS written,
+       (SELECT redo_wal_file FROM pg_catalog.pg_control_checkpoint()) AS redo,
        (SELECT bool_or(setting NOT IN ('', '(disabled)')) FROM pg_catalog.pg_settings
         WHERE name IN ('archive_command', 'archive_library')) AS set
 FROM pg_catalog.pg_stat_archiver WHERE current_setting('archive_mode') <> 'off'
@@ -60,21 +61,21 @@ def _sample(row: Mapping[str, Any], asked: Asked) -> Sample:
         advice = "set archive_command or archive_library, or turn archive_mode off"
         return Sample(asked.database, max(1, waiting), said, evidence, advice, FAILING)
     if row["last"] is None and waiting > 1:
-        said = f"nothing has ever been archived since the counters began, and {files} have been written"
+        said = f"nothing has ever been archived since the counters began, and {files} at least wait"
         return Sample(asked.database, waiting, said, evidence, "", FAILING)
     return Sample(asked.database, waiting, f"{files} not yet archived", evidence)
 
 
 def _waiting(row: Mapping[str, Any]) -> int:
-    """By their numbers: the one that fails is the first. Where nothing has been archived yet, by what has been written."""
+    """By their numbers: the one that fails is the first. Where nothing has been archived yet, since the last checkpoint."""
     last, current = _number(row["last"], row["segment"]), _number(row["current"], row["segment"])
     first = _number(row["first"], row["segment"]) if row["fails"] else None
     if first is not None and current is not None:
         return max(0, current - first)
     if last is not None and current is not None:
         return max(0, current - last - 1)
-    written: int = (row["written"] or 0) // max(1, row["segment"])
-    return written
+    redo = _number(row["redo"], row["segment"])
+    return max(0, current - redo) if redo is not None and current is not None else 0
 
 
 def _number(name: str | None, segment: int) -> int | None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -205,27 +206,31 @@ def version(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     return told
 
 
-def _settings(
-    found: Sequence[Mapping[str, Any]], asked: Asked, wrong: Mapping[str, tuple[str, str]], well: str
-) -> list[Sample]:
-    """Each setting that is as it must not be is one. What a provider has set it answers for: its storage may do the rest."""
-    limits = None if asked.server.provider == "postgresql" else NEVER
-    told = [
-        Sample(row["name"], 1, f"it is {row['setting']}: {wrong[row['name']][1]}", thresholds=limits)
+def _settings(found: Sequence[Mapping[str, Any]], wrong: Mapping[str, tuple[str, str]]) -> list[Sample]:
+    """Each setting that is as it must not be is one."""
+    return [
+        Sample(row["name"], 1, f"it is {row['setting']}: {wrong[row['name']][1]}")
         for row in found
         if row["name"] in wrong and row["setting"] == wrong[row["name"]][0]
     ]
-    return told or [Sample(asked.database, 0, well)]
 
 
 def durability(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
-    """What can lose data that were committed, or pages. synchronous_commit is left to the user: it loses the last moment only."""
-    return _settings(found, asked, LOSES, "no setting gives up data that are committed")
+    """What can lose data that were committed, or pages. synchronous_commit is left to the user: it loses the last moment only.
+
+    What a provider has set it answers for: its storage may do what the setting does.
+    """
+    told = _settings(found, LOSES)
+    if asked.server.provider != "postgresql":
+        but = f", unless the storage of {asked.server.provider} sees to it"
+        told = [replace(one, message=one.message + but, thresholds=NEVER) for one in told]
+    return told or [Sample(asked.database, 0, "no setting gives up data that are committed")]
 
 
 def tracking(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """What makes the server blind."""
-    return _settings(found, asked, BLINDS, "the server counts what is changed, and shows what sessions do")
+    well = "the server counts what is changed, and shows what sessions do"
+    return _settings(found, BLINDS) or [Sample(asked.database, 0, well)]
 
 
 CHECKS = (

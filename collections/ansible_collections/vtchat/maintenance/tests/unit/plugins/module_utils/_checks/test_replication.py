@@ -98,7 +98,7 @@ def test_how_far_standbys_are() -> None:
 def archived(**changes: Any) -> Sample:
     row = {
         "archived": 9, "failed": 0, "last": "000000010000000A000000FE", "fails": False, "seconds": 60.0, "first": None,
-        "current": "000000010000000A000000FF", "segment": SEGMENT, "written": 100 * SEGMENT, "set": True, **changes,
+        "current": "000000010000000A000000FF", "segment": SEGMENT, "redo": "000000010000000A000000FF", "set": True, **changes,
     }  # fmt: skip
     (found,) = archive([row], ASKED)
     return found
@@ -114,11 +114,16 @@ def archived(**changes: Any) -> Sample:
         ({"fails": True, "first": "000000010000000A000000FF"}, 1, "warning"),
         ({"fails": True, "current": "000000010000000B00000010"}, 17, "critical"),
         ({"last": "000000010000000A000000FE.00000028.backup"}, 0, "info"),
-        ({"last": "00000002.history", "written": 5 * SEGMENT}, 5, "info"),
+        ({"last": "00000002.history", "redo": "000000010000000A000000FA"}, 5, "info"),
         ({"set": False}, 1, "warning"),
-        ({"last": None, "seconds": None, "archived": 0, "written": SEGMENT}, 1, "info"),  # the first may be on its way
-        ({"last": None, "seconds": None, "archived": 0, "written": 3 * SEGMENT}, 3, "warning"),
-        ({"last": None, "seconds": None, "archived": 0, "written": None, "fails": True}, 1, "warning"),
+        ({"last": None, "seconds": None, "archived": 0}, 0, "info"),  # it has just been turned on
+        (
+            {"last": None, "seconds": None, "archived": 0, "redo": "000000010000000A000000FE"},
+            1,
+            "info",
+        ),  # it is on its way
+        ({"last": None, "seconds": None, "archived": 0, "redo": "000000010000000A000000FC"}, 3, "warning"),
+        ({"last": None, "seconds": None, "archived": 0, "redo": None, "fails": True}, 1, "warning"),
         ({"segment": 2**30, "last": "000000010000000A00000003", "current": "000000010000000B00000001"}, 1, "info"),
     ],
 )

@@ -56,6 +56,10 @@ def test_what_a_provider_has_set_it_answers_for() -> None:
         asked = replace(ASKED, server=replace(ASKED.server, provider=provider))
         found = JUDGE.findings(BY_ID["durability-settings"], server.durability(rows, asked))
         assert {one.level for one in found} == {level}
+        blind = JUDGE.findings(
+            BY_ID["track-counts"], server.tracking([{"name": "track_counts", "setting": "off"}], asked)
+        )
+        assert [one.level for one in blind] == ["warning"]
     assert [one.value for one in server.tracking(rows, ASKED)] == [0]
 
 
