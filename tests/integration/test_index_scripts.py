@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,20 @@ def test_how_old_an_index_is_is_known_from_the_history(database: Database) -> No
     assert found(young, "unused-index") == {}
     (unknown,) = [one for one in young["findings"] if one["check"] == "unused-index"]
     assert (unknown["level"], "and an index is called unused after 35 d" in unknown["message"]) == ("info", True)
+
+
+def test_a_crash_makes_the_counters_young(place: Database, primary: PrivateServer) -> None:
+    """The server forgets even that it has: what it says of a database is empty then."""
+    place.sql("CREATE TABLE t (a int); CREATE INDEX one ON t (a)")
+    place.sql("CHECKPOINT")
+    place.sql("SELECT pg_stat_reset()")
+    now = place.value("SELECT clock_timestamp()")
+    place.close_connection()
+    primary.crash()
+    primary.start()
+    assert place.value("SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()") is None
+    since = finding(review(place, unused_after="0"), "public.one")["evidence"]["counted_since"]
+    assert datetime.fromisoformat(since) >= now.replace(microsecond=0)
 
 
 @contextmanager

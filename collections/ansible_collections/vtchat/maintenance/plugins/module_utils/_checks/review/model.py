@@ -53,6 +53,7 @@ class Column:
 class Index:
     """An index, or that of a partitioned table, of which those of its partitions are parts.
 
+    name_bytes  of its name, in the encoding of the server
     included    the numbers of the columns that it only stores
     predicate   the condition of a partial index, "" without one
     usable      valid, ready and live
@@ -69,6 +70,7 @@ class Index:
     schema: str
     name: str
     table: int
+    name_bytes: int = 0
     table_schema: str = "public"
     table_name: str = ""
     table_kind: str = "r"

@@ -38,7 +38,8 @@ about AS MATERIALIZED (
 # One row an index of a table in ``about``. columns: number in the table, printed expression, name, operator family, type,
 # collation, order, parameters of the operator class, statistics target.
 INDEXES = """
-SELECT i.indexrelid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name, i.indrelid::bigint AS "table",
+SELECT i.indexrelid::bigint AS oid, n.nspname::text AS schema, x.relname::text AS name,
+       pg_catalog.octet_length(x.relname::text) AS name_bytes, i.indrelid::bigint AS "table",
        tn.nspname::text AS table_schema, t.relname::text AS table_name, t.relkind::text AS table_kind,
        x.relkind = 'I' AS partitioned, am.amname::text AS method, i.indnkeyatts AS keys, k.columns,
        CASE WHEN i.indpred IS NULL THEN '' ELSE pg_catalog.pg_get_expr(i.indpred, i.indrelid) END AS predicate,

@@ -272,6 +272,8 @@ class _Review:
     ) -> None:
         """drops: whether the script does what the advice says; quiet: no warning, whatever its size; saves: bytes, if not all."""
         self.told.add(index.oid)
+        # What is gone since it was looked at cannot be made again, and need not be dropped.
+        drops = drops and (name == INVALID or index.oid in self.facts.undo)
         numbers = self.facts.numbers[index.oid]
         occupied = index.bytes or 0
         value = occupied if saves is None else saves

@@ -88,9 +88,13 @@ class Facts:
         """The index of which one that is not valid is a copy, None if it is none."""
         if index.usable or index.constraint or index.parent:
             return None
-        names = (index.name, len(index.name.encode()))
-        return next((one for one in self.indexes if one.table == index.table and one.oid != index.oid
-                     and _copied(one) == _copied(index) and belongs(*names, one.name, len(one.name.encode()))), None)  # fmt: skip
+        return next((one for one in self.indexes if self._left(index, one)), None)
+
+    def _left(self, index: Index, of: Index) -> bool:
+        """Whether the server would have called a copy of the other one like that, and it is one."""
+        if of.table != index.table or of.oid == index.oid or not of.usable:
+            return False
+        return belongs(index.name, index.name_bytes, of.name, of.name_bytes) and _copied(of) == _copied(index)
 
 
 def _copied(index: Index) -> tuple[Any, ...]:
