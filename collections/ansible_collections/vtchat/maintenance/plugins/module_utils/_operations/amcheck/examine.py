@@ -164,7 +164,7 @@ def _judge(session: Session, work: Work, error: SqlError, context: Context, walk
     if not _means_corruption(error, work.part):
         raise error
     walk.problems += 1
-    walk.told.append(str(error))
+    walk.told.append(str(error).rstrip("."))
     return _ill(work, walk)
 
 
