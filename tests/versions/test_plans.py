@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
 from tests import majors
+from tests.health import look
 from tests.indexes import OBJECTS, dropped_and_made_again
 from tests.runs import perform, until
 from tests.servers import Database, Server, Servers
@@ -121,6 +124,8 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
     database.sql(f"ALTER TABLE app.own OWNER TO {name}; GRANT USAGE ON SCHEMA app TO {name}")
     settled(database, "app.own")
     weekly, reindex = plans("example")["weekly"], {"steps": REINDEX, "budget": 600}
+    # What is left alone makes the database ill, and it would say so.
+    weekly["steps"] = [step for step in weekly["steps"] if not step.keys() & READING]
     first, second = twice(database.dsn_as(name), "weekly", weekly)
     assert acted(first) == [("vacuum", "app.own")]
     assert {one["target"] for one in second["actions"]} == {"app.own"}
@@ -147,3 +152,16 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
 def test_indexes_are_dropped_and_made_again(database: Database) -> None:
     database.sql(OBJECTS)
     dropped_and_made_again(database)
+
+
+@pytest.mark.parametrize("rights", ["all", "none"])
+def test_health_in_one_statement(database: Database, rights: str) -> None:
+    """Whatever the release: no check has to be asked by itself, and none is silent."""
+    database.sql(TABLES.format(name="t"))
+    perform("run", database.dsn, plan="hourly", steps=[{"analyze": {"tables": ["app.t"]}}], every="1h")
+    dsn = database.dsn if rights == "all" else database.dsn_as(database.role(attributes=FEW_RIGHTS))
+    result = look(database, dsn)
+    assert result["turns"] <= 6
+    assert {one["check"] for one in result["findings"]} == set(BY_ID)
+    told = [one for one in result["findings"] if one["level"] != "info"]
+    assert not told if rights == "all" else all("GRANT" in one["message"] + one["advice"] for one in told), told
