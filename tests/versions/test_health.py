@@ -6,34 +6,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import CHECKS
-from tests import majors
 from tests.health import bad, levels, look, of
 from tests.runs import perform
-from tests.servers import Database, Server, Servers
+from tests.servers import Database
 
 LOW = {"warning": 0.001, "critical": None}
-
-
-@pytest.fixture(scope="module", params=majors.MAJORS)
-def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
-    """A server of each major release, one at a time."""
-    made = majors.server(servers, request.param, f"health-{os.getpid()}-")
-    yield made
-    made.embedded.remove()
-
-
-@pytest.fixture
-def database(server: Server) -> Iterator[Database]:
-    made = server.create_database()
-    yield made
-    made.close()
 
 
 def test_a_database_that_is_well(database: Database) -> None:

@@ -6,19 +6,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
-from tests import majors
-from tests.health import look
 from tests.indexes import OBJECTS, dropped_and_made_again
 from tests.runs import perform, until
-from tests.servers import Database, Server, Servers
+from tests.servers import Database, Server
 from tests.vtchat import plans, provision
 
 OWNERS = """
@@ -34,21 +27,6 @@ CREATE TABLE app.{name} (id int PRIMARY KEY, k int, at timestamptz NOT NULL DEFA
 INSERT INTO app.{name} (id, k) SELECT n, n * 7919 % 60013 FROM generate_series(1, 60000) AS n;
 CREATE INDEX {name}_k ON app.{name} (k);
 """
-
-
-@pytest.fixture(scope="module", params=majors.MAJORS)
-def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
-    """A server of each major release, one at a time."""
-    made = majors.server(servers, request.param, f"plans-{os.getpid()}-")
-    yield made
-    made.embedded.remove()
-
-
-@pytest.fixture
-def database(server: Server) -> Iterator[Database]:
-    made = server.create_database()
-    yield made
-    made.close()
 
 
 def acted(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -152,16 +130,3 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
 def test_indexes_are_dropped_and_made_again(database: Database) -> None:
     database.sql(OBJECTS)
     dropped_and_made_again(database)
-
-
-@pytest.mark.parametrize("rights", ["all", "none"])
-def test_health_in_one_statement(database: Database, rights: str) -> None:
-    """Whatever the release: no check has to be asked by itself, and none is silent."""
-    database.sql(TABLES.format(name="t"))
-    perform("run", database.dsn, plan="hourly", steps=[{"analyze": {"tables": ["app.t"]}}], every="1h")
-    dsn = database.dsn if rights == "all" else database.dsn_as(database.role(attributes=FEW_RIGHTS))
-    result = look(database, dsn)
-    assert result["turns"] <= 6
-    assert {one["check"] for one in result["findings"]} == set(BY_ID)
-    told = [one for one in result["findings"] if one["level"] != "info"]
-    assert not told if rights == "all" else all("GRANT" in one["message"] + one["advice"] for one in told), told
