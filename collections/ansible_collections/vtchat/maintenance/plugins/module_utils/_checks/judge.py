@@ -79,7 +79,7 @@ class Judge:
         quiet = [one.finding for one in measured if one.finding.level == INFO]
         silenced = [one for one in quiet if "ignored" in one.evidence]
         found = [*loud[:MOST_FINDINGS], *self._more(check, loud[MOST_FINDINGS:])]
-        found += [self._hidden(check, one) for one in hidden[:1]]
+        found += [self._hidden(check, one, len(hidden) - 1) for one in hidden[:1]]
         found += silenced[:MOST_FINDINGS]
         if found:
             return found
@@ -118,11 +118,12 @@ class Judge:
         message = f"{found.message} (ignored until {until}: {said.reason})"
         return replace(found, level=INFO, message=message, evidence=evidence, advice="", meaning="")
 
-    def _hidden(self, check: Check, sample: Sample) -> Finding:
+    def _hidden(self, check: Check, sample: Sample, others: int) -> Finding:
         user = quote(self.asked.server.user)
         advice = sample.advice or (f"GRANT {check.right} TO {user};" if check.right else "")
         base = self._base(check, sample.subject)
-        return replace(base, level=UNKNOWN, keep=True, message=sample.message, advice=advice)
+        message = sample.message + (f"; so it is with {count(others)} more" if others else "")
+        return replace(base, level=UNKNOWN, keep=True, message=message, advice=advice)
 
     def _more(self, check: Check, left: Sequence[Finding]) -> list[Finding]:
         if not left:
