@@ -108,6 +108,9 @@ def test_settings_that_blind_the_server(database: Database, setting: str) -> Non
     result = look(database)
     assert bad(result) == {"track-counts": "warning"}
     assert subjects(result, "track-counts") == [setting]
+    unseen = database.connect()  # what it does is known to nobody
+    assert levels(look(database))["idle-in-transaction"] == ("unknown" if setting == "track_activities" else "info")
+    unseen.close()
     database.sql(f'ALTER DATABASE "{database.name}" RESET {setting}')
     assert bad(look(database)) == {}
 

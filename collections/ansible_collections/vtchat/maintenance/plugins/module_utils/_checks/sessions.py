@@ -109,6 +109,10 @@ def _sessions(
         told = [one for one in map(judge, row["sessions"]) if one is not None]
         if not row["sees"]:
             told.append(Sample(asked.database, None, HIDDEN))
+        blind = sum(one["state"] == "disabled" for one in row["sessions"])
+        if blind:
+            said = f"what {count(blind)} session{'s' if blind > 1 else ''} do is not told by the server: track_activities is off"
+            told.append(Sample(asked.database, None, said, advice="ALTER SYSTEM SET track_activities = on;"))
         return told or [Sample(asked.database, 0, nobody)]
 
     return samples

@@ -116,6 +116,8 @@ def test_which_check_tells_of_a_session(
     found = [{"sees": True, "sessions": [row]}]
     checks = [check for check in sessions.CHECKS if "idle-in-transaction" in (check.id, check.of)]
     assert sorted(check.id for check in checks if check.samples(found, ASKED)[0].subject == "pid 7") == told
+    unknown = {check.id for check in checks if None in [one.value for one in check.samples(found, ASKED)]}
+    assert unknown == ({check.id for check in checks} if state == "disabled" else set())
 
 
 def test_members_do_not_run_out_from_19_on() -> None:
