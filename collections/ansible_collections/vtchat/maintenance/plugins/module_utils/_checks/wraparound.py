@@ -182,7 +182,7 @@ CHECKS = (
         "days",
         forecast.BEHIND,
         "a month and a week where freezing lags behind what autovacuum is set to; two days and half a day where it does not",
-        MEANING,
+        f"{MEANING} How fast they are used is known from the run that is nearest to a week ago.",
         REMEDY,
         forecast.samples,
         query=forecast.query,
