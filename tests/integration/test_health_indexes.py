@@ -107,6 +107,17 @@ def test_large_ones(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
     assert said.startswith("public.one: about 9")
 
 
+def test_what_is_large_as_a_whole(database: Database) -> None:
+    """No partition is, but all together: the index that goes is that of the partitioned table."""
+    database.sql("CREATE TABLE s (a int, b int) PARTITION BY HASH (a)")
+    for part in range(2):
+        database.sql(f"CREATE TABLE s{part} PARTITION OF s FOR VALUES WITH (MODULUS 2, REMAINDER {part})")
+    database.sql(f"INSERT INTO s SELECT n, n FROM generate_series(1, {ROWS}) AS n; ANALYZE s")
+    database.sql("CREATE INDEX short ON s (b); CREATE INDEX longer ON s (b, a)")
+    said = told(database, "duplicate-indexes", "DROP INDEX public.short")
+    assert said == "public.short: public.longer does all that it does"
+
+
 KEYS = """
 CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT generate_series(1, 9);
 CREATE TABLE {0} (p int CONSTRAINT k REFERENCES p, wide text) {1}; ALTER TABLE {0} ALTER wide SET STORAGE PLAIN; {2};

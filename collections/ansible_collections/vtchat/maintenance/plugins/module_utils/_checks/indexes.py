@@ -49,15 +49,18 @@ WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT EXISTS (
 ORDER BY 1, 2
 """
 
-# The tables that are large, or have a large index; of a partition all the tree.
+# The tables that are large with all their indexes, partitions together: whatever is large is of one of these.
 CHOSEN = f"""
 by_pattern AS MATERIALIZED (
-    SELECT t.oid FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
-    WHERE t.relkind IN ('r', 'm') AND t.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT (n.nspname = 'maintenance' AND t.relname IN ('run', 'action', 'state', 'finding'))
-    AND (t.relpages >= {PAGES} OR t.oid IN (
-        SELECT i.indrelid FROM pg_catalog.pg_class AS x JOIN pg_catalog.pg_index AS i ON i.indexrelid = x.oid
-        WHERE x.relkind = 'i' AND x.relpages >= {PAGES}))
+    SELECT w.oid FROM (
+        SELECT t.oid, sum(t.relpages + coalesce(x.pages, 0)) OVER (
+            PARTITION BY CASE WHEN t.relispartition THEN pg_catalog.pg_partition_root(t.oid) ELSE t.oid END) AS pages
+        FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
+        LEFT JOIN (SELECT i.indrelid, sum(c.relpages) AS pages FROM pg_catalog.pg_index AS i
+                   JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid GROUP BY i.indrelid) AS x ON x.indrelid = t.oid
+        WHERE t.relkind IN ('r', 'm') AND t.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND NOT (n.nspname = 'maintenance' AND t.relname IN ('run', 'action', 'state', 'finding'))
+    ) AS w WHERE w.pages >= {PAGES}
 )"""  # noqa: S608 - made of constants
 
 
