@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.indexes import review
@@ -136,7 +136,7 @@ def seen(database: Database, made: list[Made]) -> tuple[list[set[str]], list[boo
     return [plan(database, one.query) for one in made], refused
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(MADE, min_size=2, max_size=6))
 def test_nothing_is_lost_with_what_can_go(place: Database, made: list[Made]) -> None:
     place.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (a int, b text, c int, d int)")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.review.model import Column, Index
@@ -68,6 +68,7 @@ def does(index: Index) -> tuple[set[Any], set[str], set[Any]]:
     return orders | statistics, set(index.stored), forbids if index.unique else set()
 
 
+@settings(deadline=None)
 @given(TABLES, SCANS)
 def test_all_that_goes_is_done_by_one_that_stays(indexes: list[Index], scans: dict[int, int]) -> None:
     found = superfluous(indexes, scans)
@@ -88,6 +89,7 @@ def test_all_that_goes_is_done_by_one_that_stays(indexes: list[Index], scans: di
             assert not any(covers(one, index) for one in others)
 
 
+@settings(deadline=None)
 @given(TABLES, SCANS, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_means_nothing(indexes: list[Index], scans: dict[int, int], chance: Any) -> None:
     turned = list(indexes)
@@ -96,6 +98,7 @@ def test_the_order_of_the_rows_means_nothing(indexes: list[Index], scans: dict[i
     assert {(found.index.oid, found.by.oid) for found in one} == {(found.index.oid, found.by.oid) for found in other}
 
 
+@settings(deadline=None)
 @given(INDEXES, INDEXES, INDEXES)
 def test_what_covers_what_covers(first: Index, second: Index, third: Index) -> None:
     one, other, last = (replace(index, oid=number) for number, index in enumerate((first, second, third), 1))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.review.foreign import missing, supports
@@ -30,6 +30,7 @@ def called_unused(index: Index, usages: list[Usage], after: float, **more: froze
     return unused_indexes([index], {index.oid: usages}, more.get("supporting", frozenset()), [], after) == [index]
 
 
+@settings(deadline=None)
 @given(st.lists(USAGES, min_size=1, max_size=3), st.floats(1, NOW))
 def test_nobody_has_used_it_on_any_server_for_so_long(usages: list[Usage], after: float) -> None:
     said = called_unused(INDEX, usages, after)
@@ -40,6 +41,7 @@ def test_nobody_has_used_it_on_any_server_for_so_long(usages: list[Usage], after
     assert said == certain
 
 
+@settings(deadline=None)
 @given(st.lists(USAGES, min_size=1, max_size=3))
 def test_without_an_age_the_counters_are_taken_as_they_are(usages: list[Usage]) -> None:
     assert called_unused(INDEX, usages, 0) == all(usage.scans == 0 for usage in usages)
