@@ -184,19 +184,28 @@ def _unread(row: Mapping[str, Any], indexes: Sequence[Index]) -> list[Sample]:
             Usage(scans[index.oid], max(last, default=None), row["began"]["began"], row["began"]["now"])
         ]
     keys = supporting(map(read_foreign_key, row["foreign_keys"]), indexes)
-    samples = []
-    for index in unused_indexes(indexes, usage, keys, superfluous(indexes, scans), UNUSED_AFTER):
+
+    def old(index: Index) -> bool:
         whole = [rows[index.oid], *parts.of(rows[index.oid])]
-        old = row["old_age"] is not None and all(part["age"] > row["old_age"] for part in whole)
-        if (old or scans[index.oid]) and not (index.partitioned and row["locked"]):
-            said = f"it was not used for more than {duration(UNUSED_AFTER)}"
-            evidence = {
+        known = row["old_age"] is not None and all(part["age"] > row["old_age"] for part in whole)
+        return (known or scans[index.oid] > 0) and not (index.partitioned and row["locked"])
+
+    said = f"it was not used for more than {duration(UNUSED_AFTER)}"
+    return [
+        Sample(
+            index.target,
+            index.bytes or 0,
+            said,
+            {
                 "table": index.table_target,
                 "scans": scans[index.oid],
-                "writes": sum(one["writes"] for one in whole),
-            }
-            samples.append(Sample(index.target, index.bytes or 0, said, evidence, index.drop))
-    return samples
+                "writes": sum(part["writes"] for part in parts.of(rows[index.oid])),
+            },
+            index.drop,
+        )
+        for index in unused_indexes(indexes, usage, keys, superfluous(indexes, scans), UNUSED_AFTER, old)
+        if old(index)
+    ]
 
 
 def _foreign_keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:

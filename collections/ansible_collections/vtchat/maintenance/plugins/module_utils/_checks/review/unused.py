@@ -11,7 +11,7 @@ Counters say nothing of the time before they began, of other servers, and of an 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .model import Index
@@ -56,11 +56,13 @@ def unused_indexes(
     supporting: Container[int],
     superfluous: Iterable[Superfluous],
     after: float,
+    certain: Callable[[Index], bool],
 ) -> list[Index]:
-    """What no server has used for so many seconds, and is not there for another reason. How old each is is another question.
+    """What no server has used for so many seconds, and is not there for another reason.
 
-    everywhere: by oid, how each server has used it. supporting: those that foreign keys need. What stays for the sake of a
-    superfluous one that is used is not unused.
+    everywhere: by oid, how each server has used it. supporting: those that foreign keys need. certain: whether an index is so
+    old that this means something; those that are not are told as well. What stays in the place of a superfluous one is not
+    unused, unless that one is certainly unused too.
     """
     found = {
         index.oid: index
@@ -69,5 +71,5 @@ def unused_indexes(
         and not has_other_uses(index)
         and all(usage.unused_for(after) for usage in everywhere[index.oid])
     }
-    stays = {one.by.oid for one in superfluous if one.index.oid not in found}
+    stays = {one.by.oid for one in superfluous if one.index.oid not in found or not certain(one.index)}
     return [index for oid, index in found.items() if oid not in stays]

@@ -184,9 +184,7 @@ class _Review:
         for index in facts.unused(after):
             if not self._meant(index):
                 continue
-            numbers = facts.numbers[index.oid]
-            last = max((one.last for one in facts.everywhere(index) if one.last is not None), default=None)
-            sure = numbers.old or last is not None
+            last, sure = facts.last(index), facts.is_old(index)
             said = f"last used {_day(last)}" if last is not None else f"never used since {_day(facts.began)}"
             if not sure:
                 said += "; but nobody knows whether it is that old (there is no run in the history that is)"

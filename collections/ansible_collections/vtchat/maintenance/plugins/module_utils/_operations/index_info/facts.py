@@ -80,9 +80,17 @@ class Facts:
         return [self.numbers[index.oid].usage, *(usage[index.oid] for usage in self.elsewhere if index.oid in usage)]
 
     def unused(self, after: float) -> list[Index]:
-        """What no server has used for so long. How old each is is another question."""
+        """What no server has used for so long; also what may be younger than that (is_old)."""
         everywhere = {index.oid: self.everywhere(index) for index in self.indexes}
-        return unused_indexes(self.indexes, everywhere, self.supporting, self.superfluous, after)
+        return unused_indexes(self.indexes, everywhere, self.supporting, self.superfluous, after, self.is_old)
+
+    def last(self, index: Index) -> float | None:
+        """When any server has last used it, None where that is not known."""
+        return max((usage.last for usage in self.everywhere(index) if usage.last is not None), default=None)
+
+    def is_old(self, index: Index) -> bool:
+        """Whether an index that nobody uses is certainly so old: the history knows it, or it was used before that."""
+        return self.numbers[index.oid].old or self.last(index) is not None
 
     def leftover_of(self, index: Index) -> Index | None:
         """The index of which one that is not valid is a copy, None if it is none."""
