@@ -9,7 +9,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import indexes
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
 from tests.health import bad, levels, look, of
+from tests.indexes import finding, review
 from tests.runs import perform, until
 from tests.servers import Database
 from tests.tables import held, write
@@ -72,6 +74,14 @@ def test_not_valid_and_left_over(database: Database) -> None:
     assert bad(result) == {"index-leftovers": "warning"}
     assert len(of(result, "index-leftovers")) == 2
     database.sql(f"DROP INDEX {long[:57]}_ccnew")
+    ours = working_name("wanted")
+    database.sql(
+        f"CREATE INDEX {ours} ON t (b); UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{ours}'::regclass"
+    )
+    (step,) = [one for one in of(look(database), "index-leftovers") if ours in one["subject"]]
+    assert step["message"] == "an interrupted step index has left it"
+    assert finding(review(database), f"public.{ours}")["advice"].startswith("the step index")
+    database.sql(f"DROP INDEX {ours}")
     said = told(database, "index-leftovers", "DROP INDEX CONCURRENTLY public.one_ccold1")
     assert said == "public.one_ccold1: an interrupted rebuild of public.one has left it"
 

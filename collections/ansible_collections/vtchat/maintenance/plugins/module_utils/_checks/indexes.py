@@ -13,6 +13,7 @@ from typing import Any
 
 from .._postgres import bloat, index_columns
 from .._postgres.copies import belongs
+from .._postgres.index_definition import is_working_name
 from .._postgres.names import display
 from .._postgres.selection import LOCKED
 from .._units import duration, size
@@ -33,7 +34,7 @@ NEVER = Thresholds()
 # the last of its parts. copies: the valid indexes of the same table that have all in common with it.
 INVALID = """
 SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_relation_size(c.oid) AS bytes,
-       i.indisunique AS "unique", pg_catalog.octet_length(c.relname::text) AS name_bytes,
+       t.relname::text AS "table", i.indisunique AS "unique", pg_catalog.octet_length(c.relname::text) AS name_bytes,
        (SELECT jsonb_agg(jsonb_build_array(o.relname, pg_catalog.octet_length(o.relname::text)))
         FROM pg_catalog.pg_index AS j JOIN pg_catalog.pg_class AS o ON o.oid = j.indexrelid
         WHERE j.indrelid = i.indrelid AND j.indisvalid AND o.relam = c.relam
@@ -41,7 +42,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_relatio
           = (i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indisunique, i.indpred IS NULL)
        ) AS copies
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_locks AS l WHERE l.relation = i.indrelid AND l.granted
     AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
@@ -109,28 +110,29 @@ def _invalid(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
             f"REINDEX INDEX CONCURRENTLY {display(row['schema'], row['name'])}, or the step reindex",
         )
         for row in found
-        if not _base(row)
+        if not _left_by(row)
     ]
 
 
 def _leftovers(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    return [
-        Sample(
-            display(row["schema"], row["name"]),
-            1,
-            f"an interrupted rebuild of {display(row['schema'], _base(row))} has left it",
-            {"bytes": row["bytes"]},
-            f"DROP INDEX CONCURRENTLY {display(row['schema'], row['name'])}, or the step reindex",
-        )
-        for row in found
-        if _base(row)
-    ]
+    samples = []
+    for row in found:
+        left = _left_by(row)
+        if left:
+            name = display(row["schema"], row["name"])
+            by, step = left
+            advice = f"DROP INDEX CONCURRENTLY {name}, or the step {step}"
+            samples.append(Sample(name, 1, f"{by} has left it", {"bytes": row["bytes"]}, advice))
+    return samples
 
 
-def _base(row: Mapping[str, Any]) -> str:
-    """The index of which one that is not valid is a copy, "" if it is none."""
+def _left_by(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What has left an index that is not valid, and the step that removes it; None for one that somebody has made."""
+    if is_working_name(row["name"], row["table"]):
+        return "an interrupted step index", "index, which goes on with it"
     copies = row["copies"] or ()
-    return next((name for name, length in copies if belongs(row["name"], row["name_bytes"], name, length)), "")
+    base = next((name for name, length in copies if belongs(row["name"], row["name_bytes"], name, length)), "")
+    return (f"an interrupted rebuild of {display(row['schema'], base)}", "reindex") if base else None
 
 
 def _duplicates(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:

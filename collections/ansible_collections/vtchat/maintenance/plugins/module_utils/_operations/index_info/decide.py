@@ -19,6 +19,7 @@ from ..._checks.review.model import BTREE, Index
 from ..._checks.review.unused import HIGH, LOW, has_other_uses
 from ..._postgres.bloat import Bloat
 from ..._postgres.capabilities import SKIP_SCAN
+from ..._postgres.index_definition import is_working_name
 from ..._postgres.names import quote
 from ..._result import INFO, UNCHANGED, UNKNOWN, WARNING, Finding
 from ..._units import count, duration, size
@@ -145,6 +146,9 @@ class _Review:
             if left is not None:
                 said = f"an interrupted rebuild of {left.target} has left it: it costs writes and serves nobody"
                 self._tell(INVALID, index, said, f"{index.drop}, or the step reindex", drops=True)
+            elif is_working_name(index.name, index.table_name):
+                said = "an interrupted step index has left it, and goes on with it next time"
+                self._tell(INVALID, index, said, f"the step index, or {index.drop}")
             elif index.partitioned:
                 said = "it is not valid: some partitions have no part of it"
                 self._tell(INVALID, index, said, f"the step index builds what is missing; or {index.drop}")
