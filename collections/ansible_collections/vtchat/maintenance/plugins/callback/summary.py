@@ -345,7 +345,7 @@ def _run_only(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _under_github() -> bool:
-    return os.environ.get("GITHUB_ACTIONS") == "true"
+    return os.environ.get("GITHUB_ACTIONS") == "true" and constants.DEFAULT_STDOUT_CALLBACK != _ONE_LINE
 
 
 def _color(kind: str) -> str | None:
