@@ -63,7 +63,6 @@ extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run
   - vtchat.maintenance.selection
-  - vtchat.maintenance.attributes.info
   - vtchat.maintenance.attributes
 seealso:
   - module: vtchat.maintenance.run
