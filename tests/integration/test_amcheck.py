@@ -19,6 +19,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.conne
     ConnectionOptions,
     open_session,
 )
+from tests.health import levels, look, of
 from tests.runs import only, perform, until
 from tests.servers import Database, Server
 
@@ -329,3 +330,20 @@ def test_the_end_of_the_connection_fails_what_is_left_by_name(database: Database
     assert told["app.waits"][0] == "failed"
     assert told["app.without_check"] == ("failed", "the connection was lost")
     assert told[f"database {database.name}"][0] == "unchanged"
+
+
+def test_a_plan_that_only_checks_is_missed_when_it_does_not_come(database: Database) -> None:
+    """And an ill database is no failure of the plan that says so."""
+    remembering(database, SLOW)
+    database.sql("INSERT INTO app.refuse DEFAULT VALUES")
+    step = {"amcheck": {"include": ["app.*"], "heapallindexed": True}}
+    ran = perform("run", database.dsn, plan="integrity", every="1h", steps=[step])
+    assert ran["status"] == "failed"
+    plans = {"integrity": {"every": "1h"}}
+    found = look(database, plans=plans)
+    assert levels(found)["maintenance-overdue"] == "info", of(found, "maintenance-overdue")
+    assert levels(found)["maintenance-failures"] == "info"
+    database.sql("UPDATE maintenance.run SET started_at = started_at - interval '3 hours', "
+                 "finished_at = finished_at - interval '3 hours' WHERE plan = 'integrity'")  # fmt: skip
+    (late,) = of(look(database, plans=plans), "maintenance-overdue")
+    assert (late["subject"], late["level"]) == ("integrity", "warning")
