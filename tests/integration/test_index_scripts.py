@@ -190,7 +190,9 @@ def test_what_standbys_use_is_used(place: Database, primary: PrivateServer, serv
             cursor.execute("SELECT")
         unseen = review(place, unused_after="0")
         assert found(unseen, "unused-index") == {}
-        assert "1 standbys read from this server, and replicas names 0 of them" in str(unseen["findings"])
+        blind = review(place, place.dsn_as(place.role("nobody")), unused_after="0")
+        for result in (unseen, blind):
+            assert "1 standbys read from this server, and replicas names 0 of them" in str(result["findings"])
         seen = review(place, unused_after="0", replicas=[dsn])
         assert (found(seen, "unused-index"), seen["warnings"]) == ({"public.here": "unused-index"}, [])
         # On the standby itself, with and without the primary.
