@@ -283,15 +283,6 @@ def test_a_large_table_is_gone_on_with(database: Database, monkeypatch: pytest.M
     assert state["public.t"]["checked"][""] == began, "the oldest of its pages was checked then"
 
 
-def test_many_tables_take_no_more_turns(crowd: Database) -> None:
-    crowd.sql("CREATE EXTENSION IF NOT EXISTS amcheck")
-    few = perform("amcheck", crowd.dsn, True, include=["many.t_1"], history=False)
-    many = perform("amcheck", crowd.dsn, True, include=["many.*"], history=False)
-    assert many["turns"] == few["turns"]
-    assert many["totals"]["planned"] == 4 * 5000
-    assert many["seconds"] < 10
-
-
 def test_functions_of_the_user_see_no_path_of_the_user(database: Database, postgres15: Server) -> None:
     """Neither of who calls it nor of the database, whatever the release: what they need and do not find is no corruption."""
     older = postgres15.create_database()

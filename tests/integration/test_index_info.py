@@ -15,7 +15,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from tests.indexes import finding, found, review
 from tests.runs import perform
 from tests.servers import Database, Server
-from tests.tables import deciding, held, write
+from tests.tables import held, write
 
 TABLE = "(id int, a int, b text, c varchar, d int[], e tsvector, r int4range)"
 # The definitions of two indexes of a table, and what becomes of the first one; "second" where it is the other.
@@ -299,15 +299,6 @@ def test_a_script_that_would_have_to_be_masked_is_not_written(database: Database
     result = review(database, dsn, drop_script="drop.sql")
     assert "files" not in result
     assert "drop.sql and undo.sql: not written" in result["warnings"][0]
-
-
-def test_five_thousand_tables(crowd: Database) -> None:
-    crowd.sql("CREATE INDEX IF NOT EXISTS once_more ON many.t_7 (id)")
-    decided, seconds, turns = deciding(crowd, "index_info")
-    assert [one.subject for one in decided if getattr(one, "check", "") == "duplicate-index"] == ["many.once_more"]
-    crowd.sql("DROP INDEX many.once_more")
-    assert turns <= 5
-    assert seconds < 4
 
 
 def test_it_is_in_the_history(database: Database) -> None:

@@ -10,11 +10,10 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
 
-from tests.runs import REPOSITORY, perform, until
-from tests.servers import Database, PrivateServer, Server
-from tests.tables import CROWD, deciding, make, run, told, write
+from tests.runs import REPOSITORY, until
+from tests.servers import Database, PrivateServer
+from tests.tables import make, run
 
 THIN = "\u202f"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
@@ -25,45 +24,6 @@ from tests.servers import Database
 from tests.runs import perform
 perform("vacuum", sys.argv[1], include=["public.*"], jobs=4, pace="gentle")
 """
-
-
-def test_thousands_are_decided_at_once(crowd: Database) -> None:
-    """The turns do not grow with the number of tables, and three seconds of both processors are enough."""
-    few, _seconds, turns = deciding(crowd, "vacuum", include=["many.t_1"])
-    many, seconds, more = deciding(crowd, "vacuum", include=["many.*"])
-    assert ([one.verdict for one in few], {one.verdict for one in many}, len(many)) == (
-        ["unchanged"],
-        {"unchanged"},
-        CROWD,
-    )
-    assert (turns, more) == (1, 1)
-    assert seconds < 3
-    run_turns = [perform("vacuum", crowd.dsn, include=[pattern])["turns"] for pattern in ("many.t_1", "many.*")]
-    assert run_turns[1] <= run_turns[0]
-
-
-def test_several_at_once(crowd: Database, postgres15: Server) -> None:
-    """What each would do for the database is done once, at the end; from 16 on."""
-    older = postgres15.create_database()
-    try:
-        for database in (crowd, older):
-            for number in range(1, 7):
-                make(database, f"work_{number}", rows=3000 + 100 * number, dead=2000)
-            how: dict[str, Any] = {"include": ["public.work_*"], "jobs": 3, "history": False}
-            planned = run(database, check=True, **how)
-            targets = [one["target"] for one in planned["actions"]]
-            done = run(database, **how)
-            assert [one["target"] for one in done["actions"]] == targets
-            skips = [" SKIP_DATABASE_STATS" in one["statements"][0] for one in done["actions"]]
-            if database is crowd:
-                assert targets[-1] == f"database {crowd.name}"
-                assert done["actions"][-1]["statements"] == ["VACUUM (ONLY_DATABASE_STATS)"]
-                assert (skips, done["totals"]) == ([True] * 6 + [False], {"done": 7})
-            else:
-                assert (skips, done["totals"]) == ([False] * 6, {"done": 6})
-            assert run(database, **how)["totals"] == {"unchanged": 6}
-    finally:
-        older.close()
 
 
 def test_a_killed_run_is_gone_on_with(database: Database) -> None:
@@ -94,15 +54,3 @@ def test_no_more_connections_than_the_server_can_spare(private_server: PrivateSe
     result = run(database, include=["public.*"], jobs=6)
     assert (result["status"], result["totals"]) == ("ok", {"done": 7})
     assert result["warnings"] == ["only 4 of 6 sessions (jobs): the server has 7 connections left"]
-
-
-def test_as_owner_of_some_only(crowd: Database) -> None:
-    """What the role may not touch is said once."""
-    role = crowd.role("some")
-    write(crowd, f"GRANT USAGE ON SCHEMA many TO {role}; ALTER TABLE many.t_7 OWNER TO {role}")
-    result = run(crowd, include=["many.*"], user=role, history=False)
-    assert [one[:2] for one in told(result)] == [("many.t_7", "unchanged")]
-    (warning,) = result["warnings"]
-    assert warning.startswith(
-        f"vacuum: 4{THIN}999 tables that role {role} may not maintain are left out, such as many.t_1: GRANT "
-    )
