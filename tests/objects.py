@@ -37,11 +37,12 @@ INDEX = "CREATE UNIQUE INDEX items_id ON public.items (id)"
 # A query for all rows of all catalogs of the database: how many there are, and which transactions wrote them. Whoever changes a
 # row writes a new one, except in pg_class. What the server counts there it counts also where it is rolled back, as with an index
 # that is tried out. Shared catalogs belong to all tests.
-_CATALOGS = """
+_COUNTED = "{relpages,reltuples,relallvisible,relallfrozen}"
+_CATALOGS = f"""
 SELECT string_agg(format('SELECT concat_ws(%L, %L, count(*), sum(t.xmin::text::bigint)) FROM pg_catalog.%I AS t', ' ', relname,
                          relname), E'\\nUNION ALL\\n')
-       || ' UNION ALL SELECT md5(string_agg((to_jsonb(c) - ''{relpages,reltuples,relallvisible,relallfrozen}''::text[])::text, NULL ORDER BY oid))
-           FROM pg_catalog.pg_class AS c'
+       || ' UNION ALL SELECT md5(string_agg((to_jsonb(c) - ''{_COUNTED}''::text[])::text, NULL ORDER BY oid))'
+       || ' FROM pg_catalog.pg_class AS c'
 FROM pg_catalog.pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared
 """
 

@@ -80,7 +80,13 @@ CASES = [
     ),
     Case(
         "statistics-freshness",
-        [ROWS.format(40_000), "ANALYZE t", "INSERT INTO t SELECT n FROM generate_series(50001, 60000) AS n"],
+        [
+            ROWS.format(40_000),
+            "CREATE TABLE large AS SELECT n FROM generate_series(1, 100000) AS n",
+            "ANALYZE",
+            "INSERT INTO t SELECT n FROM generate_series(50001, 60000) AS n",
+            "INSERT INTO large SELECT n FROM generate_series(1, 12000) AS n",
+        ],
         [("public.t", 0.0)],
         "10 000 changes to 40 000 rows in",
         options={"statistics-freshness": ANY},
