@@ -63,10 +63,11 @@ CASES = [
         [
             "CREATE TABLE small (id int) WITH (autovacuum_enabled = false)",
             'CREATE TABLE "o;ff" (id int) WITH (autovacuum_enabled = false, fillfactor = 90)',
-            "UPDATE pg_class SET relpages = 1280 WHERE relname = 'o;ff'",
+            # Nobody has counted its pages.
+            """ANALYZE "o;ff"; INSERT INTO "o;ff" SELECT generate_series(1, 270000)""",
         ],
         [('public."o;ff"', 1)],
-        "autovacuum is off for it (10.0 MiB)",
+        "autovacuum is off for it (10.",
     ),
     Case(
         "statistics-missing",
@@ -102,6 +103,19 @@ CASES = [
         "this check constraint is NOT VALID",
     ),
     Case(
+        "constraints-not-validated",
+        [
+            'CREATE DOMAIN "do" AS int; CREATE TABLE d (id "do"); INSERT INTO d VALUES (1)',
+            'ALTER DOMAIN "do" ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID',
+            "CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)",
+            "ALTER TABLE p ADD CONSTRAINT few CHECK (id < 5) NOT VALID",
+            "CREATE TABLE a (id int); CREATE TABLE b () INHERITS (a)",
+            "ALTER TABLE b ADD CONSTRAINT few CHECK (id < 5) NOT VALID",
+        ],
+        [('public."do".positive', 1), ("public.b.few", 1), ("public.p.few", 1)],
+        "this check constraint is NOT VALID",
+    ),
+    Case(
         "sequence-health",
         [
             "CREATE SEQUENCE up AS int; SELECT setval('up', 1800000000)",
@@ -111,7 +125,31 @@ CASES = [
         ],
         [("public.up", 83.8), ("public.down", 80.0)],
         "it is at 1 800 000 000 of 2 147 483 647",
-        mending="ALTER SEQUENCE up AS bigint MAXVALUE 9223372036854775807; ALTER SEQUENCE down MINVALUE -10000",
+    ),
+    Case(
+        "sequence-health",
+        [
+            "CREATE SEQUENCE six_digits MINVALUE 900000 MAXVALUE 999999; SELECT nextval('six_digits')",
+            "CREATE SEQUENCE halves AS int MINVALUE -2147483648; SELECT setval('halves', 1073741824)",
+            "CREATE SEQUENCE below INCREMENT -1 MINVALUE -9999999999; SELECT setval('below', -2100000000)",
+            "CREATE SEQUENCE old MAXVALUE 2147483647; SELECT setval('old', 2000000000)",
+            "CREATE DOMAIN number AS int; CREATE DOMAIN key AS number",
+            "CREATE TABLE t (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY); SELECT setval('t_id_seq', 1900000000)",
+            "CREATE SEQUENCE lent; SELECT setval('lent', 1800000000)",
+            # The narrowest of the columns that have its numbers as they are.
+            "CREATE TABLE l (text text DEFAULT 'x' || nextval('lent'), id key DEFAULT nextval('lent'),"
+            " part smallint DEFAULT nextval('lent') % 1000, far bigint DEFAULT nextval('lent'),"
+            " down int DEFAULT nextval('below'))",
+        ],
+        [
+            ("public.l.down", 97.8),
+            ("public.old", 93.1),
+            ("public.t_id_seq", 88.5),
+            ("public.l.id", 83.8),
+            ("public.halves", 75.0),
+        ],
+        "the column is integer, and public.below is at -2 100 000 000 of -2 147 483 648",
+        level="critical",
     ),
     Case(
         "sequence-health",
@@ -135,6 +173,20 @@ CASES = [
         [("public.k.id", 55.9)],
         "the largest integer that the statistics know is 1 200 010 000 of 2 147 483 647",
         mending="ALTER TABLE k ALTER id TYPE bigint; ANALYZE k",
+    ),
+    Case(
+        "integer-keys",
+        [
+            "CREATE DOMAIN key AS int; CREATE TABLE k (id key PRIMARY KEY); INSERT INTO k SELECT generate_series(1, 10001)",
+            "INSERT INTO k SELECT 1300000000 + n FROM generate_series(0, 10000) AS n",
+            "CREATE TABLE c (tenant int, id int DEFAULT 0, PRIMARY KEY (tenant, id))",
+            "INSERT INTO c SELECT n % 3, -1200000000 - n FROM generate_series(0, 10000) AS n",
+            "CREATE TABLE hashed (id int PRIMARY KEY); INSERT INTO hashed SELECT hashint4(n) FROM generate_series(1, 10000) AS n",
+            "CREATE TABLE r (k key REFERENCES k, n int, PRIMARY KEY (k, n)); INSERT INTO r SELECT id, 1 FROM k",
+            "ANALYZE k; ANALYZE c; ANALYZE hashed; ANALYZE r",
+        ],
+        [("public.k.id", 60.5), ("public.c.id", 55.9)],
+        "the largest integer that the statistics know is 1 300 010 000 of 2 147 483 647",
     ),
     Case(
         "materialized-views-empty",
@@ -185,6 +237,67 @@ def test_one_check_says_so_until_it_is_mended(database: Database, case: Case) ->
         database.sql(statement)
     database.sql(FLUSH)
     assert bad(look(database, **options)) == {}
+
+
+def test_width_that_nobody_knows_is_no_air(database: Database) -> None:
+    """A column without statistics, rows of which one fills more than half of a page, and row-level security."""
+    database.sql(
+        "CREATE TABLE blind (id bigint, doc text); ALTER TABLE blind ALTER doc SET STATISTICS 0, ALTER doc SET STORAGE PLAIN"
+    )
+    database.sql("INSERT INTO blind SELECT n, repeat('x', 7900) FROM generate_series(1, 100) AS n")
+    database.sql("CREATE TABLE wide (id bigint, doc text); ALTER TABLE wide ALTER doc SET STORAGE PLAIN")
+    database.sql("INSERT INTO wide SELECT n, repeat('x', 4050) FROM generate_series(1, 100) AS n")
+    database.sql("CREATE TABLE few (LIKE wide INCLUDING ALL); INSERT INTO few SELECT * FROM wide")
+    database.sql("DELETE FROM few WHERE id % 5 > 0")
+    for table in ("blind", "wide", "few"):
+        database.sql(f"VACUUM ANALYZE {table}")
+    # As many pages as make it worth a word.
+    large = "UPDATE pg_class SET relpages = relpages * 200, reltuples = reltuples * 200 WHERE relname IN ('blind', 'wide', 'few')"
+    database.sql(large)
+    found = look(database)
+    assert bad(found) == {"table-bloat": "critical"}
+    assert [(one["subject"], one["value"]) for one in of(found, "table-bloat")] == [("public.few", 80.0)]
+    role = database.role()
+    database.sql(f"GRANT pg_read_all_data TO {role}; ALTER TABLE wide ENABLE ROW LEVEL SECURITY; DROP TABLE few")
+    (hidden,) = of(look(database, database.dsn_as(role)), "table-bloat")
+    assert (hidden["level"], hidden["subject"], hidden["advice"]) == (
+        "unknown",
+        "public.wide",
+        f"ALTER ROLE {role} BYPASSRLS;",
+    )
+
+
+def test_what_somebody_has_locked_is_not_waited_for(database: Database) -> None:
+    database.sql("CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at); CREATE INDEX ON p (at)")
+    database.sql(
+        "CREATE TABLE p1 PARTITION OF p DEFAULT; CREATE TABLE t (at timestamptz NOT NULL); CREATE INDEX ON t (at)"
+    )
+    database.sql("CREATE TABLE o (id serial PRIMARY KEY) WITH (autovacuum_enabled = false)")
+    plans = {"hourly": {"purge": [{"table": table, "column": "at"} for table in ("p", "t")]}}
+    with database.connect() as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE p1, o; REINDEX INDEX t_at_idx")
+        found = look(database, plans=plans)
+        cursor.execute("ROLLBACK")
+    assert not [one for one in found["findings"] if "lock timeout" in one["message"]]
+    assert bad(found) == {}
+    said = {(one["subject"], one["level"]): one["message"] for one in of(found, "expired-rows")}
+    assert said == {("public.p", "unknown"): "somebody has locked it; so it is with 1 more"}
+
+
+def test_what_a_role_may_not_see_is_not_well(database: Database) -> None:
+    """Keys, and the size of a database that somebody else has connected to."""
+    database.sql("CREATE TABLE k (id int PRIMARY KEY); INSERT INTO k SELECT generate_series(1, 10001); ANALYZE k")
+    member, role = database.role(), database.role()
+    database.sql(
+        f"REVOKE CONNECT ON DATABASE {database.name} FROM PUBLIC; GRANT CONNECT ON DATABASE {database.name} TO {member}"
+    )
+    database.sql(f"GRANT {role} TO {member}")
+    found = look(database, database.dsn_as(member), role=role, checks=["storage", "integer-keys"])
+    advice = {one["check"]: one["advice"] for one in found["findings"] if one["level"] == "unknown"}
+    connect = f"GRANT CONNECT ON DATABASE {database.name} TO {role};"
+    assert advice == {
+        "integer-keys": f"GRANT SELECT ON public.k TO {role};", "database-size": connect, "database-growth": connect
+    }  # fmt: skip
 
 
 def test_growth_by_what_earlier_runs_have_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

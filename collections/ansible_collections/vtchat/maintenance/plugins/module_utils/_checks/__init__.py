@@ -51,6 +51,10 @@ class Thresholds:
             return CRITICAL
         return WARNING if self._reached(self.warning, value) else INFO
 
+    def with_those(self, said: Mapping[str, float | None]) -> Thresholds:
+        """These, but for what is said of "warning" and "critical"."""
+        return Thresholds(said.get(WARNING, self.warning), said.get(CRITICAL, self.critical), self.below)
+
     def passed(self, value: float) -> float | None:
         """The threshold that the value has reached; the nearest one if it has reached none."""
         reached = [one for one in (self.critical, self.warning) if one is not None and self._reached(one, value)]

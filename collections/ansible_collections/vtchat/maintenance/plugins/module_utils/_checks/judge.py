@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -24,14 +24,15 @@ MOST_FINDINGS = 20  # subjects of one check that are told one by one, the worst 
 
 @dataclass(frozen=True)
 class Limits:
-    """The user's thresholds of one check, and those of the subjects that a pattern fits, of which the first counts."""
+    """What the user says of one check, by level, and of the subjects that a pattern fits, of which the first counts."""
 
-    all: Thresholds | None = None
-    objects: tuple[tuple[str, Thresholds], ...] = ()
+    all: Mapping[str, float | None] = field(default_factory=dict)
+    objects: tuple[tuple[str, Mapping[str, float | None]], ...] = ()
 
-    def of(self, subject: str) -> Thresholds | None:
-        """What the user says of this subject."""
-        return next((limits for pattern, limits in self.objects if fnmatchcase(subject, pattern)), self.all)
+    def of(self, subject: str, own: Thresholds) -> Thresholds:
+        """Those of this subject. What the user does not say stays as it is."""
+        special: Mapping[str, float | None] = next((said for name, said in self.objects if _fits(subject, name)), {})
+        return own.with_those({**self.all, **special})
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class Ignored:
 
     def fits(self, check: str, subject: str) -> bool:
         """Whether it is about this finding."""
-        return fnmatchcase(check, self.check) and fnmatchcase(subject, self.object)
+        return check == self.check and _fits(subject, self.object)
+
+
+def _fits(subject: str, pattern: str) -> bool:
+    """Whether it is this one, or has a name like it. A name may have the marks of a pattern in it."""
+    return subject == pattern or fnmatchcase(subject, pattern)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Judge:
 
     def unknown(self, check: Check, why: str) -> list[Finding]:
         """It could not be asked."""
-        return [replace(self._base(check, self.asked.database), level=UNKNOWN, keep=True, message=why)]
+        found = replace(self._base(check, self.asked.database), level=UNKNOWN, keep=True, message=why)
+        return [self._silenced(found)]
 
     def absent(self, check: Check) -> list[Finding]:
         """The server is too old to have it."""
@@ -74,12 +81,13 @@ class Judge:
         """What is bad, the worst first, and what cannot be seen; or that all is well, as one finding."""
         measured = [self._judged(check, one) for one in samples if one.value is not None]
         measured.sort(key=lambda one: (-LEVELS.index(one.finding.level), -one.badness, one.finding.subject))
-        hidden = [one for one in samples if one.value is None]
+        hidden = [self._hidden(check, one) for one in samples if one.value is None]
+        unseen = [one for one in hidden if one.level == UNKNOWN]
         loud = [one.finding for one in measured if one.finding.level != INFO]
         quiet = [one.finding for one in measured if one.finding.level == INFO]
-        silenced = [one for one in quiet if "ignored" in one.evidence]
+        silenced = [one for one in [*quiet, *hidden] if "ignored" in one.evidence]
         found = [*loud[:MOST_FINDINGS], *self._more(check, loud[MOST_FINDINGS:])]
-        found += [self._hidden(check, one, len(hidden) - 1) for one in hidden[:1]]
+        found += [self._for_all(one, len(unseen) - 1) for one in unseen[:1]]
         found += silenced[:MOST_FINDINGS]
         if found:
             return found
@@ -88,8 +96,9 @@ class Judge:
         return [replace(self._base(check, self.asked.database), message=f"{check.title}: nothing to look at")]
 
     def _judged(self, check: Check, sample: Sample) -> _Judged:
-        user = self.limits[check.id].of(sample.subject) if check.id in self.limits else None
-        limits = user or sample.thresholds or check.thresholds
+        limits = sample.thresholds or check.thresholds
+        if check.id in self.limits:
+            limits = self.limits[check.id].of(sample.subject, limits)
         value = sample.value or 0.0
         level = limits.level(value)
         found = replace(
@@ -118,12 +127,14 @@ class Judge:
         message = f"{found.message} (ignored until {until}: {said.reason})"
         return replace(found, level=INFO, message=message, evidence=evidence, advice="", meaning="")
 
-    def _hidden(self, check: Check, sample: Sample, others: int) -> Finding:
+    def _hidden(self, check: Check, sample: Sample) -> Finding:
         user = quote(self.asked.server.user)
         advice = sample.advice or (f"GRANT {check.right} TO {user};" if check.right else "")
         base = self._base(check, sample.subject)
-        message = sample.message + (f"; so it is with {count(others)} more" if others else "")
-        return replace(base, level=UNKNOWN, keep=True, message=message, advice=advice)
+        return self._silenced(replace(base, level=UNKNOWN, keep=True, message=sample.message, advice=advice))
+
+    def _for_all(self, found: Finding, others: int) -> Finding:
+        return replace(found, message=f"{found.message}; so it is with {count(others)} more") if others else found
 
     def _more(self, check: Check, left: Sequence[Finding]) -> list[Finding]:
         if not left:

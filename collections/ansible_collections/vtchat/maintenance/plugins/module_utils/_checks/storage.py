@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._postgres.names import display
+from .._postgres.names import display, quote
 from .._units import duration, size
 from . import Asked, Check, Sample, Thresholds
 from .vacuum import TABLE
@@ -23,21 +23,29 @@ LEAST_GROWTH = 2**30  # bytes a week: a small database may double as it likes
 YOUNG = DAY  # seconds: from less the growth of a week cannot be told
 
 # From the widths that the planner knows: 24 bytes of header and 4 of line pointer a row, which is aligned to 8, on pages with 24
-# bytes of header. Not where the statistics are older than much of the table, or hidden.
+# bytes of header, which have whole rows. Not where the statistics are older than much of the table, or hidden, or lack a column
+# whose width can be any, as after SET STATISTICS 0. Generated columns that are virtual (18) are not stored.
 BLOAT = f"""
-SELECT n.nspname::text AS schema, c.relname::text AS name, e.bytes, e.needed,
-       EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-               AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')) AS hidden
+SELECT n.nspname::text AS schema, c.relname::text AS name, e.bytes, e.needed, coalesce(w.hidden, false) AS hidden,
+       row_security_active(c.oid) AS row_security
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
-    SELECT c.relpages * x.page::float8 AS bytes, x.page * ceil(c.reltuples * (28 + 8 * ceil(w.width / 8.0))
-        / ((x.page - 24) * coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions)
-                                     WHERE option_name = 'fillfactor'), 100) / 100.0)) AS needed
-    FROM (SELECT current_setting('block_size')::int AS page) AS x,
-         (SELECT coalesce(sum(s.avg_width * (1 - s.null_frac)), 0)::float8 AS width FROM pg_stats AS s
-          WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND NOT s.inherited) AS w
+    SELECT sum(coalesce(s.avg_width, a.attlen) * (1 - coalesce(s.null_frac, 0)))::float8 AS width,
+           bool_or(s.avg_width IS NULL AND a.attlen < 0) AS blind,
+           bool_or(NOT has_column_privilege(c.oid, a.attnum, 'SELECT')) AS hidden
+    FROM pg_attribute AS a LEFT JOIN pg_stats AS s ON s.schemaname = n.nspname AND s.tablename = c.relname
+    AND s.attname = a.attname AND NOT s.inherited
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
+) AS w
+CROSS JOIN LATERAL (
+    SELECT c.relpages * x.page::float8 AS bytes, x.page * ceil(c.reltuples / greatest(1, floor(
+        (x.page - 24) * coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions)
+                                  WHERE option_name = 'fillfactor'), 100) / 100.0
+        / (28 + 8 * ceil(coalesce(w.width, 0) / 8.0))))) AS needed
+    FROM (SELECT current_setting('block_size')::int AS page) AS x
 ) AS e
-WHERE {TABLE} AND c.relpages::bigint * current_setting('block_size')::int >= {LEAST_WASTE} AND c.reltuples >= 0
+WHERE (w.hidden OR row_security_active(c.oid) OR w.blind IS NOT TRUE) AND {TABLE}
+AND c.relpages::bigint * current_setting('block_size')::int >= {LEAST_WASTE} AND c.reltuples >= 0
 AND pg_stat_get_mod_since_analyze(c.oid) <= 1000 + 0.2 * c.reltuples
 """  # noqa: S608 - made of constants
 
@@ -61,13 +69,19 @@ def size_query(asked: Asked) -> str:
     return SIZE.format(earlier=EARLIER if asked.earlier else "NULL")
 
 
-def bloat(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+def bloat(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Percent of the table that its rows would not need."""
     samples = []
     for row in found:
         name, waste = display(row["schema"], row["name"]), row["bytes"] - row["needed"]
         if row["hidden"]:
             samples.append(Sample(name, None, "how wide its rows are may not be seen"))
+        elif row["row_security"]:
+            why, advice = (
+                "row-level security hides how wide its rows are",
+                f"ALTER ROLE {quote(asked.server.user)} BYPASSRLS;",
+            )
+            samples.append(Sample(name, None, why, {}, advice))
         elif waste >= LEAST_WASTE:
             samples.append(
                 Sample(
@@ -99,6 +113,9 @@ def sizes(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Bytes."""
     samples = []
     for row in found:
+        if row["bytes"] is None:
+            samples.append(_unseen(row, asked))
+            continue
         limit = _limit(row, asked)
         said = size(row["bytes"]) + (f" of {size(limit)}" if limit else "")
         own = Thresholds(0.8 * limit, 0.95 * limit) if limit else None
@@ -106,10 +123,18 @@ def sizes(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     return samples
 
 
-def growth(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
+def _unseen(row: Mapping[str, Any], asked: Asked) -> Sample:
+    advice = f"GRANT CONNECT ON DATABASE {quote(row['database'])} TO {quote(asked.server.user)};"
+    return Sample(row["database"], None, "its size may not be seen", {}, advice)
+
+
+def growth(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Percent a week; of what grows by little, 0."""
     samples = []
     for row in found:
+        if row["bytes"] is None:
+            samples.append(_unseen(row, asked))
+            continue
         rate = _growth(row)
         if rate is None:
             samples.append(Sample(row["database"], 0, "it is too early to tell: sizes are compared from a day on"))

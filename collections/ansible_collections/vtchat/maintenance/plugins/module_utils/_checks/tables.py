@@ -16,13 +16,33 @@ from .._postgres.selection import LOCKED
 from .._units import count
 from . import Asked, Check, Sample, Thresholds
 
+# Of tables and of domains. Not those of partitions and children that the parent has as well: to validate that one does for all.
 # From 18 on a constraint may be NOT ENFORCED, and is never validated then.
 CONSTRAINTS = """
-SELECT n.nspname::text AS schema, c.relname::text AS name, k.conname::text AS constraint,
+SELECT n.nspname::text AS schema, coalesce(c.relname, y.typname)::text AS name, k.conname::text AS constraint,
+       CASE WHEN c.oid IS NULL THEN 'DOMAIN' ELSE 'TABLE' END AS of,
        CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'c' THEN 'check' ELSE 'not null' END AS kind
-FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+FROM pg_constraint AS k LEFT JOIN pg_class AS c ON c.oid = k.conrelid LEFT JOIN pg_type AS y ON y.oid = k.contypid
+JOIN pg_namespace AS n ON n.oid = coalesce(c.relnamespace, y.typnamespace)
 WHERE NOT k.convalidated AND k.conparentid = 0 AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
+AND coalesce(c.relpersistence, 'p') <> 't' AND NOT (k.coninhcount > 0 AND EXISTS (
+    SELECT FROM pg_inherits AS i JOIN pg_constraint AS up ON up.conrelid = i.inhparent
+    WHERE i.inhrelid = k.conrelid AND up.conname = k.conname AND NOT up.convalidated AND NOT up.connoinherit))
 """
+
+# The type that a column's type comes to, where that is a domain.
+BASE = """
+CROSS JOIN LATERAL (
+    WITH RECURSIVE base (oid, below) AS (
+        SELECT y.oid, y.typbasetype FROM pg_type AS y WHERE y.oid = a.atttypid
+        UNION ALL SELECT y.oid, y.typbasetype FROM base JOIN pg_type AS y ON y.oid = base.below)
+    SELECT oid::int AS type FROM base WHERE below = 0
+) AS b"""
+
+# What a default stores is what nextval() (1574) gives, perhaps cast to integer (480), to smallint (714), or to a domain. To ask
+# pg_get_expr() would lock the table.
+NEXTVAL = ":funcid 1574 "
+PLAIN = "^([{]COERCETODOMAIN :arg )?[{]FUNCEXPR :funcid (1574|(480|714) [^{]*[{]FUNCEXPR :funcid 1574) "
 
 # A sequence stays locked until the end of the transaction once it was asked, and locks are few: so many are asked, those last
 # that count in bigint for a bigint, and those first whose tables have seen the most rows.
@@ -40,12 +60,14 @@ WITH {LOCKED}, owned AS MATERIALIZED (
     WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
     AND d.refobjid IN (SELECT seqrelid FROM pg_sequence)
 ), used AS MATERIALIZED (
-    SELECT DISTINCT ON (o.sequence) o.sequence, a.atttypid::int AS type, a.attname::text AS column, t.oid,
+    SELECT DISTINCT ON (o.sequence) o.sequence, b.type, a.attname::text AS column, t.oid,
            format('%%I.%%I', tn.nspname, t.relname) AS place,
            greatest(t.reltuples, pg_stat_get_tuples_inserted(t.oid)) AS rows
     FROM owned AS o JOIN pg_attribute AS a ON a.attrelid = o.relation AND a.attnum = o.number
-    JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS tn ON tn.oid = t.relnamespace
-    ORDER BY o.sequence, a.attlen, t.oid, a.attnum
+    JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS tn ON tn.oid = t.relnamespace {BASE}
+    WHERE NOT EXISTS (
+        SELECT FROM pg_attrdef AS f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum AND f.adbin::text !~ '{PLAIN}')
+    ORDER BY o.sequence, array_position(ARRAY[21, 23, 20], b.type), t.oid, a.attnum
 ), chosen AS MATERIALIZED (
     SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid, q.seqincrement > 0 AS up, q.seqmax, q.seqmin,
            u.type, u.column, u.place, has_sequence_privilege(c.oid, 'SELECT, USAGE') AS seen, count(*) OVER () AS all
@@ -58,26 +80,33 @@ WITH {LOCKED}, owned AS MATERIALIZED (
 SELECT *, CASE WHEN seen THEN pg_sequence_last_value(oid) END AS last FROM chosen
 """  # noqa: S608 - made of constants
 
-# The last value of the histogram, of primary keys that are integers and have no sequence: it is as old as the statistics.
-KEYS = """
-SELECT s.schemaname::text AS schema, s.tablename::text AS name, s.attname::text AS column, k.type,
-       (s.histogram_bounds::text::numeric[])[array_upper(s.histogram_bounds::text::numeric[], 1)]::float8 AS last
+# The ends of the histogram, of integers in primary keys that have no sequence: they are as old as the statistics. Not those that
+# refer to another key: that one is told.
+KEYS = f"""
+SELECT k.nspname::text AS schema, k.relname::text AS name, k.attname::text AS column, k.type, k.seen,
+       (h.bounds)[1]::float8 AS first, (h.bounds)[array_upper(h.bounds, 1)]::float8 AS last
 FROM (
-    SELECT n.nspname, c.relname, a.attname, a.atttypid::int AS type
+    SELECT n.nspname, c.relname, a.attname, b.type,
+           has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid) AS seen
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-    WHERE i.indisprimary AND i.indnkeyatts = 1 AND a.atttypid IN (21, 23) AND c.reltuples >= 10000 AND n.nspname !~ '^pg_'
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) {BASE}
+    WHERE i.indisprimary AND c.reltuples >= 10000 AND n.nspname !~ '^pg_' AND b.type IN (21, 23)
     AND a.attidentity = '' AND NOT EXISTS (
-        SELECT FROM pg_attrdef AS f WHERE f.adrelid = c.oid AND f.adnum = a.attnum)
-) AS k JOIN pg_stats AS s ON s.schemaname = k.nspname AND s.tablename = k.relname AND s.attname = k.attname AND NOT s.inherited
-WHERE s.histogram_bounds IS NOT NULL
-"""
+        SELECT FROM pg_attrdef AS f WHERE f.adrelid = c.oid AND f.adnum = a.attnum AND strpos(f.adbin::text, '{NEXTVAL}') > 0)
+    AND (i.indnkeyatts = 1 OR NOT EXISTS (
+        SELECT FROM pg_constraint AS r WHERE r.conrelid = c.oid AND r.contype = 'f' AND a.attnum = ANY (r.conkey)))
+) AS k
+LEFT JOIN pg_stats AS s ON s.schemaname = k.nspname AND s.tablename = k.relname AND s.attname = k.attname AND NOT s.inherited
+CROSS JOIN LATERAL (SELECT s.histogram_bounds::text::numeric[] AS bounds) AS h
+WHERE h.bounds IS NOT NULL OR NOT k.seen
+"""  # noqa: S608 - made of constants
 
 EMPTY_VIEWS = """
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND NOT c.relispopulated
 """
 
+HASHED = 0.25
 BIGINT = 20
 # By pg_type.oid: what SQL calls it, and its largest value.
 INTEGERS = {21: ("smallint", 2**15 - 1), 23: ("integer", 2**31 - 1), BIGINT: ("bigint", 2**63 - 1)}
@@ -91,7 +120,7 @@ def constraints(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sampl
             1,
             f"this {row['kind']} constraint is NOT VALID",
             {},
-            f"ALTER TABLE {display(row['schema'], row['name'])} VALIDATE CONSTRAINT {quote(row['constraint'])};",
+            f"ALTER {row['of']} {display(row['schema'], row['name'])} VALIDATE CONSTRAINT {quote(row['constraint'])};",
         )
         for row in found
     ]
@@ -113,44 +142,69 @@ def sequences(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
 
 
 def _sequence(name: str, row: Mapping[str, Any], more: str) -> Sample:
-    last, end = row["last"], row["seqmax"] if row["up"] else row["seqmin"]
+    last, up = row["last"], row["up"]
+    begin, end = (row["seqmin"], row["seqmax"]) if up else (row["seqmax"], row["seqmin"])
     type_name, largest = INTEGERS.get(row["type"], ("", 0))
-    limit = largest if row["up"] else -largest - 1
-    narrow = bool(type_name) and abs(limit) < abs(end)
+    limit = largest if up else -largest - 1
+    narrow = bool(type_name) and (limit < end if up else limit > end)
+    if type_name:
+        begin = max(begin, -largest - 1) if up else min(begin, largest)
     end = limit if narrow else end
     subject = f"{row['place']}.{quote(row['column'])}" if narrow else name
     said = f"it is at {count(last)} of {count(end)}"
     if narrow:
         said = f"the column is {type_name}, and {name} is at {count(last)} of {count(end)}"
-    value = round(100 * max(0, last / end), 1) if end else 0.0
+    used, numbers = (last - begin, end - begin) if up else (begin - last, begin - end)
+    value = round(100 * max(0, used + 1) / max(1, numbers + 1), 1)
     return Sample(subject, value, said + more, {"last_value": last, "limit": end}, _wider(name, row))
 
 
 def _wider(name: str, row: Mapping[str, Any]) -> str:
-    """The statements that make room: for the sequence, and for the column that it is for."""
-    ways = []
-    if row["up"] and row["seqmax"] in {largest for _name, largest in INTEGERS.values()} - {INTEGERS[BIGINT][1]}:
-        ways.append(f"ALTER SEQUENCE {name} AS bigint;")
+    """The statements that make room, for the sequence, and for the column that it is for; and what to know of them."""
+    ways, notes = [], []
+    largest = INTEGERS[BIGINT][1]
+    end = row["seqmax"] if row["up"] else -row["seqmin"] - 1
+    if end < largest:
+        ways.append(f"ALTER SEQUENCE {name} AS bigint NO {'MAXVALUE' if row['up'] else 'MINVALUE'};")
+    if end not in {most for _name, most in INTEGERS.values()}:
+        notes.append("or let it CYCLE, where old numbers are gone")
     if row["type"] in INTEGERS and row["type"] != BIGINT:
-        ways.append(f"ALTER TABLE {row['place']} ALTER COLUMN {quote(row['column'])} TYPE bigint; (rewrites the table)")
-    return " ".join(ways)
+        ways.append(f"ALTER TABLE {row['place']} ALTER COLUMN {quote(row['column'])} TYPE bigint;")
+        notes.append("rewrites the table")
+    return " ".join([*ways, *(["-- " + "; ".join(notes)] if ways and notes else [])])
 
 
-def keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    """Percent of its positive numbers that are used."""
+def keys(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    """Percent of its positive numbers that are used, or of its negative ones where it counts down."""
     samples = []
     for row in found:
-        type_name, largest = INTEGERS[row["type"]]
-        name = f"{display(row['schema'], row['name'])}.{quote(row['column'])}"
-        samples.append(
-            Sample(
-                name,
-                round(100 * max(0.0, row["last"]) / largest, 1),
-                f"the largest {type_name} that the statistics know is {count(round(row['last']))} of {count(largest)}",
-                {"last_value": row["last"], "limit": largest, "method": "statistics of the planner"},
-            )
-        )
+        table = display(row["schema"], row["name"])
+        name = f"{table}.{quote(row['column'])}"
+        if row["seen"]:
+            wider = f"ALTER TABLE {table} ALTER COLUMN {quote(row['column'])} TYPE bigint; -- rewrites the table"
+            samples += _key(name, row, wider)
+        else:
+            advice = f"GRANT SELECT ON {table} TO {quote(asked.server.user)};"
+            samples.append(Sample(name, None, "how far it is may not be seen", {}, advice))
     return samples
+
+
+def _key(name: str, row: Mapping[str, Any], wider: str) -> list[Sample]:
+    """Nothing for one that is far in both directions: such numbers are made by hashing, and not by counting."""
+    type_name, largest = INTEGERS[row["type"]]
+    up, down = row["last"] / largest, row["first"] / (-largest - 1)
+    if min(up, down) >= HASHED:
+        return []
+    last, limit, which = (row["last"], largest, "largest") if up >= down else (row["first"], -largest - 1, "smallest")
+    return [
+        Sample(
+            name,
+            round(100 * max(0.0, up, down), 1),
+            f"the {which} {type_name} that the statistics know is {count(round(last))} of {count(limit)}",
+            {"last_value": last, "limit": limit, "method": "statistics of the planner"},
+            wider,
+        )
+    ]
 
 
 def empty_views(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
@@ -200,7 +254,7 @@ CHECKS = (
         Thresholds(50, 75),
         "pgdoctor: 50 and 75 %, since the column has to be rewritten in time; tables under 10 000 rows are left out",
         "The number that comes after the last one does not fit into the column.",
-        "ALTER TABLE ... ALTER COLUMN ... TYPE bigint (rewrites the table)",
+        "ALTER TABLE ... ALTER COLUMN ... TYPE bigint; -- rewrites the table",
         keys,
         query=KEYS,
     ),

@@ -49,10 +49,14 @@ CROSS JOIN LATERAL (SELECT pg_stat_get_dead_tuples(c.oid) AS dead, pg_stat_get_l
 WHERE {TABLE} AND NOT c.relisshared AND s.dead >= {LEAST_DEAD}
 """  # noqa: S608 - made of constants
 
+# Nobody else has counted the pages of a table that autovacuum does not come to.
 OFF = f"""
-SELECT n.nspname::text AS schema, c.relname::text AS name, {BYTES} AS bytes
+WITH {LOCKED}
+SELECT n.nspname::text AS schema, c.relname::text AS name, b.bytes
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE {TABLE} AND {BYTES} >= {LEAST_OFF} AND c.reloptions IS NOT NULL AND EXISTS (
+CROSS JOIN LATERAL (SELECT CASE WHEN c.reloptions IS NULL OR c.oid IN (SELECT relation FROM locked) THEN {BYTES}
+    ELSE pg_relation_size(c.oid) END AS bytes) AS b
+WHERE {TABLE} AND b.bytes >= {LEAST_OFF} AND c.reloptions IS NOT NULL AND EXISTS (
     SELECT FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled' AND NOT option_value::bool)
 UNION ALL SELECT NULL, NULL, NULL WHERE NOT current_setting('autovacuum')::bool
 """  # noqa: S608 - made of constants
@@ -65,14 +69,17 @@ FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
 """  # noqa: S608 - made of constants
 
 # Autovacuum goes by what it has counted: what was loaded before the counters were lost, as by a crash or by pg_upgrade, has no
-# statistics until somebody makes them. It never looks at a partitioned table as a whole.
+# statistics until somebody makes them. It never looks at a partitioned table as a whole. To ask
+# pg_partition_tree() would lock the parts.
 MISSING = f"""
 WITH {LOCKED}
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, b.bytes
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'p' THEN (
+    WITH RECURSIVE part (oid) AS (
+        SELECT c.oid UNION ALL SELECT i.inhrelid FROM part JOIN pg_inherits AS i ON i.inhparent = part.oid)
     SELECT sum(p.relpages::bigint * current_setting('block_size')::int)
-    FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS p ON p.oid = t.relid WHERE t.isleaf)
+    FROM part JOIN pg_class AS p USING (oid) WHERE p.relkind <> 'p')
     WHEN c.oid NOT IN (SELECT relation FROM locked) THEN pg_relation_size(c.oid) END AS bytes) AS b
 WHERE c.reltuples = -1 AND c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND b.bytes >= {LEAST_BYTES}
 AND (c.relkind = 'p' OR NOT ({ENABLED})

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +41,8 @@ SPEC = Spec({
     "plans": {"type": "dict"},
 })  # fmt: skip
 IGNORE_KEYS = ("check", "object", "reason", "until")
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d)([T ][0-9:.+Z-]+)?")  # a moment counts as its day
+LAST_DAY = date.max - timedelta(days=1)  # Python knows no day after the last one
 
 
 @dataclass(frozen=True)
@@ -127,36 +131,39 @@ def _read_thresholds(given: Mapping[str, Any], faults: list[str]) -> dict[str, L
             )
             continue
         everywhere = {key: limits[key] for key in LEVELS if key in limits}
-        general = _read_limits(where, everywhere, own, faults) if everywhere else None
+        general = _read_limits(where, everywhere, own, faults)
         special = [
-            (str(pattern), _read_limits(f"{where}.{OBJECTS}.{pattern}", one, general or own, faults))
+            (str(pattern), _read_limits(f"{where}.{OBJECTS}.{pattern}", one, own.with_those(general), faults))
             for pattern, one in objects.items()
         ]
-        read[name] = Limits(general, tuple((pattern, one) for pattern, one in special if one))
+        read[name] = Limits(general, tuple(special))
     return read
 
 
-def _read_limits(where: str, given: object, own: Thresholds, faults: list[str]) -> Thresholds | None:
-    """Thresholds, of which those that are not given stay as they are."""
-    from ..._checks import Thresholds
-
+def _read_limits(where: str, given: object, own: Thresholds, faults: list[str]) -> dict[str, float | None]:
+    """The thresholds that are given. own: what the others are."""
     if not isinstance(given, Mapping) or set(given) - set(LEVELS):
         faults.append(f"{where}: it must be a mapping of warning and critical, as {{warning: 5, critical: null}}")
-        return None
-    wrong = [
-        key
-        for key, value in given.items()
-        if isinstance(value, bool) or not isinstance(value, (int, float, type(None)))
-    ]
-    faults += [f"{where}.{key}: it must be a number, or null for never" for key in wrong]
-    if wrong:
-        return None
-    read = Thresholds(given.get(WARNING, own.warning), given.get(CRITICAL, own.critical), own.below)
-    both = [value for value in (read.warning, read.critical) if value is not None and len(given) == len(LEVELS)]
-    if len(both) == len(LEVELS) and read.badness(both[0]) > read.badness(both[1]):
-        faults.append(f"{where}: {both[0]:g} is worse than {both[1]:g}: as a warning it would never be told")
-        return None
+        return {}
+    read = {key: _read_number(f"{where}.{key}", value, faults) for key, value in given.items()}
+    whole = own.with_those(read)
+    warning, critical = read.get(WARNING), whole.critical
+    if warning is not None and critical is not None and whole.badness(warning) > whole.badness(critical):
+        hint = "" if CRITICAL in read else ", which is the default: say critical as well, or null for never"
+        faults.append(f"{where}: {warning:g} is worse than {critical:g}{hint}: as a warning it would never be told")
     return read
+
+
+def _read_number(where: str, given: object, faults: list[str]) -> float | None:
+    """A template makes a text of a number."""
+    if given is None:
+        return None
+    with suppress(ValueError, OverflowError):
+        number = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else math.nan
+        if math.isfinite(number):
+            return number
+    faults.append(f"{where}: it must be a number, or null for never")
+    return None
 
 
 def _read_ignored(given: Sequence[Mapping[str, Any]], faults: list[str]) -> Sequence[Ignored]:
@@ -185,16 +192,13 @@ def _read_ignored(given: Sequence[Mapping[str, Any]], faults: list[str]) -> Sequ
 
 def _read_until(where: str, given: object, faults: list[str]) -> datetime | None:
     """The end of a day in UTC."""
+    said = _DAY.fullmatch(str(given).strip())
     try:
-        day = (
-            given
-            if isinstance(given, date) and not isinstance(given, datetime)
-            else date.fromisoformat(str(given)[:10])
-        )
+        day = date.fromisoformat(said[1] if said else "")
     except ValueError:
         faults.append(f"{where}: say until which day, as 2027-03-31")
         return None
-    return datetime.combine(day + timedelta(days=1), time(), timezone.utc)
+    return datetime.combine(min(day, LAST_DAY) + timedelta(days=1), time(), timezone.utc)
 
 
 def _read_plans(given: Mapping[str, Any] | None, faults: list[str]) -> dict[str, Mapping[str, str]] | None:

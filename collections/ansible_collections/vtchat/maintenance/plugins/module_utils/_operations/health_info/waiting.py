@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..._checks.tables import BASE
 from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.names import display, qualified, quote
+from ..._postgres.selection import LOCKED
 from ..._postgres.session import Session
 from ..purge.batches import expired
 from ..purge.facts import SMALL_TABLE
@@ -21,12 +23,19 @@ from ..purge.facts import Options as Purge
 
 MOST_COUNTED = 100_000
 
-# By pg_type.oid
+# By pg_type.oid of the column's type, or of what a domain comes to.
 TYPES = {1184: "timestamp with time zone", 1114: "timestamp without time zone", 1082: "date"}
 
 TABLES = """
-WITH {targets}
-SELECT t.position, t.oid, t.schema_name, t.name, a.atttypid::int AS type,
+WITH RECURSIVE {locked}, {targets}, part (position, oid) AS (
+    SELECT position, oid FROM target WHERE oid IS NOT NULL
+    UNION ALL SELECT p.position, i.inhrelid FROM part AS p JOIN pg_inherits AS i ON i.inhparent = p.oid
+)
+SELECT t.position, t.oid, t.schema_name, t.name, b.type,
+       EXISTS (SELECT FROM part AS p LEFT JOIN pg_index AS i ON i.indrelid = p.oid
+               JOIN locked AS l ON l.relation IN (p.oid, i.indexrelid) WHERE p.position = t.position) AS locked,
+       EXISTS (SELECT FROM part AS p JOIN pg_class AS f ON f.oid = p.oid
+               WHERE p.position = t.position AND f.relkind = 'f') AS elsewhere,
        clock_timestamp() - make_interval(secs => w.older_than) AS cutoff,
        t.may_use_schema AND has_table_privilege(t.oid, 'SELECT') AS seen, row_security_active(t.oid) AS row_security,
        c.relpages BETWEEN 0 AND {small} AND c.relkind = 'r' AND c.reltuples >= 0 OR EXISTS (
@@ -36,6 +45,7 @@ SELECT t.position, t.oid, t.schema_name, t.name, a.atttypid::int AS type,
 FROM target AS t JOIN (VALUES {wanted}) AS w (position, column_name, older_than) USING (position)
 JOIN pg_class AS c ON c.oid = t.oid
 JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = w.column_name AND a.attnum > 0 AND NOT a.attisdropped
+{base}
 WHERE c.relkind IN ('r', 'p')
 """
 
@@ -54,7 +64,9 @@ def waiting(session: Session, purges: Sequence[Purge], statement_timeout: float)
         for number, purge in enumerate(plain)
     ]
     query = sql.SQL(TABLES).format(
+        locked=sql.SQL(LOCKED),
         targets=catalog.targets(session.server, [purge.table for purge in plain]),
+        base=sql.SQL(BASE),
         small=sql.Literal(SMALL_TABLE),
         wanted=sql.SQL(", ").join(wanted),
     )
@@ -71,6 +83,10 @@ def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
         hidden = f"they may not be counted: GRANT SELECT ON {name} TO {quote(session.server.user)}"
     elif type_name is None or zoneless != bool(purge.timezone):
         hidden = "its time cannot be told: see what the step purge says"
+    elif row["locked"]:
+        hidden = "somebody has locked it"
+    elif row["elsewhere"]:
+        hidden = "a part of it lies on another server"
     elif not row["served"]:
         hidden = f"no index serves {quote(purge.column)}: to count them would read the whole table"
     if hidden:

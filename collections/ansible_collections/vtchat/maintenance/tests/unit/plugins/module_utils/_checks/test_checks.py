@@ -81,10 +81,13 @@ def test_findings(given_values: list[int | None], below: bool) -> None:
 def test_whose_threshold_counts() -> None:
     own = Sample("a", 50, "said", thresholds=Thresholds(60))
     assert [one.level for one in judge().findings(CHECK, [own])] == ["info"]
-    assert [one.level for one in judge(Limits(Thresholds(critical=50))).findings(CHECK, [own])] == ["critical"]
-    special = Limits(Thresholds(1), (("a*", Thresholds(70)), ("*", Thresholds(critical=1))))
+    assert [one.level for one in judge(Limits({"critical": 50})).findings(CHECK, [own])] == ["critical"]
+    special = Limits({"warning": 1}, (("a*", {"warning": 70}), ("*", {"critical": 1})))
     both = judge(special).findings(CHECK, [own, replace(own, subject="b")])
     assert [(one.subject, one.level) for one in both] == [("b", "critical")]
+    # Who says when to warn does not take away what is critical for this subject.
+    strict = replace(own, thresholds=Thresholds(20, 40))
+    assert [one.level for one in judge(Limits({"warning": 30})).findings(CHECK, [strict])] == ["critical"]
     (found,) = judge().findings(replace(CHECK, thresholds=Thresholds()), [replace(own, thresholds=None)])
     assert (found.level, found.threshold) == ("info", None)
 
@@ -101,6 +104,17 @@ def test_what_is_ignored() -> None:
     assert told(over)[0] == ("b", "critical", "said (ignored until 2026-11-26, which is over: known)")
     other = Ignored("another", "*", "known", later)
     assert [one.level for one in judge(None, other).findings(CHECK, bad)] == ["critical", "warning"]
+
+
+def test_what_cannot_be_seen_can_be_ignored_as_well() -> None:
+    """A right that a provider does not give would be told for ever."""
+    known = Ignored(CHECK.id, "a*", "the provider", NOW + timedelta(days=1))
+    unseen = [Sample("a1", None, "hidden"), Sample("a2", None, "hidden"), Sample("b", None, "hidden")]
+    told = judge(None, known).findings(CHECK, unseen)
+    assert [(one.subject, one.level) for one in told] == [("b", "unknown"), ("a1", "info"), ("a2", "info")]
+    assert told[0].message == "hidden"
+    (all_known,) = judge(None, replace(known, object="*")).unknown(CHECK, "no such right")
+    assert (all_known.level, all_known.message) == ("info", "no such right (ignored until 2026-11-27: the provider)")
 
 
 def test_what_the_history_keeps() -> None:
@@ -174,8 +188,30 @@ def test_what_it_comes_to() -> None:
             "thresholds.connections: it must be a mapping of warning, critical and objects",
         ),
         (
-            {"thresholds": {"connections": {"warning": "90"}}},
+            {"thresholds": {"connections": {"warning": "90 %"}}},
             "thresholds.connections.warning: it must be a number, or null",
+        ),
+        *(
+            (
+                {"thresholds": {"connections": {"critical": wrong}}},
+                "thresholds.connections.critical: it must be a number",
+            )
+            for wrong in (True, "", "nan", float("inf"), [90], 10**400)
+        ),
+        (
+            {"thresholds": {"dead-rows": {"objects": {"public.queue": {"warning": 60}}}}},
+            "public.queue: 60 is worse than 40, which is the default: say critical as well, or null for never",
+        ),
+        (
+            {"thresholds": {"wraparound-forecast": {"warning": 5}}},
+            "thresholds.wraparound-forecast: 5 is worse than 7, which is the default",
+        ),
+        *(
+            (
+                {"ignore": [{"check": "connections", "reason": "x", "until": wrong}]},
+                "ignore[1].until: say until which day",
+            )
+            for wrong in (20270101, None, "2027-01-01 or later", "2027-W01-1", "2027-13-01", ["2027-01-01"], "")
         ),
         (
             {"thresholds": {"connections": {"warning": 90, "critical": 80}}},
@@ -202,15 +238,32 @@ def test_wrong_options(options: dict[str, object], fault: str) -> None:
 
 def test_a_threshold_that_is_left_out_keeps_its_default() -> None:
     read = health_info.read({"thresholds": {"connections": {"warning": 60}, "freeze-age": {"critical": None}}})
-    assert read.limits["connections"].all == Thresholds(60, 95)
-    assert read.limits["freeze-age"].all == Thresholds(2**30, None)
-    objects = {"connections": {"objects": {"app": {"warning": 60}}}}
+    own = Thresholds(80, 95)
+    assert read.limits["connections"].of("app", own) == Thresholds(60, 95)
+    assert read.limits["freeze-age"].of("app", own) == Thresholds(80, None)
+    objects = {"connections": {"critical": 99, "objects": {"app": {"warning": 60}}}}
     limits = health_info.read({"thresholds": objects}).limits["connections"]
-    assert (limits.of("app"), limits.of("other")) == (Thresholds(60, 95), None)
+    assert (limits.of("app", own), limits.of("other", own)) == (Thresholds(60, 99), Thresholds(80, 99))
+
+
+@given(st.text(min_size=1))
+def test_the_name_of_an_object_fits_itself(name: str) -> None:
+    said = Limits({}, ((name, {"warning": 1}),))
+    assert said.of(name, Thresholds()) == Thresholds(1)
+    assert Ignored("size", name, "known", NOW).fits("size", name)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63))
+def test_numbers_of_templates_are_text(number: float) -> None:
+    limits = [{"connections": {"critical": critical}} for critical in (number, f" {number} ")]
+    assert len({str(health_info.read({"thresholds": one}).limits["connections"].all) for one in limits}) == 1
 
 
 def test_until_when_something_is_ignored() -> None:
     one = {"check": "connections", "reason": "a load test", "until": "2026-12-31"}
     (read,) = health_info.read({"ignore": [one]}).ignored
     assert (read.object, read.until) == ("*", datetime(2027, 1, 1, tzinfo=timezone.utc))
-    assert health_info.read({"ignore": [{**one, "until": date(2026, 12, 31)}]}).ignored[0] == read
+    for same in (date(2026, 12, 31), "2026-12-31T00:00:00", datetime(2026, 12, 31, 5), "2026-12-31 00:00:00+00:00"):
+        assert health_info.read({"ignore": [{**one, "until": same}]}).ignored[0] == read
+    (ever,) = health_info.read({"ignore": [{**one, "until": "9999-12-31"}]}).ignored
+    assert ever.until.year == 9999
