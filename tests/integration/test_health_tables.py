@@ -273,6 +273,8 @@ def test_what_somebody_has_locked_is_not_waited_for(database: Database) -> None:
         "CREATE TABLE p1 PARTITION OF p DEFAULT; CREATE TABLE t (at timestamptz NOT NULL); CREATE INDEX ON t (at)"
     )
     database.sql("CREATE TABLE o (id serial PRIMARY KEY) WITH (autovacuum_enabled = false)")
+    database.sql("CREATE INDEX ON o ((id + 1)) WHERE id > 5; ALTER TABLE o ADD CHECK (id > 0)")
+    database.sql("CREATE PUBLICATION " + database.name + " FOR TABLE p; ALTER TABLE p1 REPLICA IDENTITY FULL")
     plans = {"hourly": {"purge": [{"table": table, "column": "at"} for table in ("p", "t")]}}
     with database.connect() as other, other.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE p1, o; REINDEX INDEX t_at_idx")

@@ -39,6 +39,7 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         "ansible_python_interpreter": sys.executable,
     }
     asked = {"hourly": {"endpoint": {"path": "/x", "health": "/api/health"}}}
+    relative = {"hourly": {"endpoint": {"path": "/x", "health": "api/health"}}}
     # What each task says, and what its result must have: plan, status, and words of its message.
     cases: list[tuple[dict[str, Any], str, str, str]] = [
         ({NAME: None}, "hourly", "ok", "1 unchanged"),
@@ -61,6 +62,8 @@ def test_options_come_from_the_task_else_from_variables(database: Database, tmp_
         ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "nightly"}}, "nightly", "skipped", "it opens at "),
         ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health"}}, "health", "skipped", "has endpoint.health: nothing"),
         ({NAME: {"transport": "endpoint", "plan": "health", "plans": asked}}, "health", "failed", "endpoint_url is required"),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health", "plans": relative}}, "health", "failed", "begins with /"),
+        ({NAME: {"transport": "endpoint", **ENDPOINT, "plan": "health", "plans": [1]}}, "health", "failed", "plans: it must be"),
         ({NAME: {"plan": "health"}}, "health", "ok", "health: 1 unchanged"),
         ({NAME: {"plan": "sundays"}}, "sundays", "ok", "1 unchanged"),
         ({NAME: {"plan": "sundays"}, **auto}, "sundays", "skipped", "not due: "),

@@ -61,8 +61,14 @@ class ActionModule(DatabaseAction):
 
     def _health_by_endpoint(self, plan: str, plans: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the application says of its health, where one of the plans knows whom to ask."""
-        endpoints = [one.get("endpoint") for one in plans.values()] if isinstance(plans, Mapping) else []
-        paths = [one["health"] for one in endpoints if isinstance(one, Mapping) and one.get("health")]
+        plans = plans or {}
+        checked = plan_check.plan_info(
+            {"plans": plans, "name": None, "transport": "endpoint", "label": self._called("plans")}
+        )
+        if checked.get("failed"):
+            raise OptionError(checked["errors"])
+        endpoints = [one.get("endpoint") or {} for one in plans.values()]
+        paths = [one["health"] for one in endpoints if one.get("health")]
         if not paths:
             message = (
                 f"the plan {plan} looks at the database itself, and only the application reaches that "

@@ -56,18 +56,22 @@ SELECT slot_name::text AS name, slot_type AS type, database::text, active, activ
 FROM pg_catalog.pg_replication_slots AS s WHERE NOT temporary
 """
 
-# Tables, partitions among them, that a publication publishes changes of and whose changed rows nobody could find again.
+# Tables, partitions among them, that a publication publishes changes of and whose changed rows nobody could find again. The view
+# pg_publication_tables and pg_partition_tree() would lock them.
 PUBLISHED = """
 WITH published AS (
     SELECT c.oid, c.relkind, p.pubname, p.pubupdate, p.pubdelete FROM pg_catalog.pg_publication AS p
-    JOIN pg_catalog.pg_publication_tables AS t ON t.pubname = p.pubname
-    JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.schemaname
-    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename
+    JOIN pg_catalog.pg_class AS c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
+    AND (p.puballtables
+         OR c.oid IN (SELECT r.prrelid FROM pg_catalog.pg_publication_rel AS r WHERE r.prpubid = p.oid){schemas})
     WHERE p.pubupdate OR p.pubdelete
 ), stored AS (
     SELECT coalesce(l.relid, p.oid) AS oid, p.pubname, p.pubupdate, p.pubdelete FROM published AS p
     LEFT JOIN LATERAL (
-        SELECT relid FROM pg_catalog.pg_partition_tree(CASE WHEN p.relkind = 'p' THEN p.oid END) WHERE isleaf) AS l ON true
+        WITH RECURSIVE part (oid) AS (
+            SELECT p.oid UNION ALL SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.oid)
+        SELECT part.oid AS relid FROM part JOIN pg_catalog.pg_class AS c USING (oid)
+        WHERE p.relkind = 'p' AND c.relkind <> 'p') AS l ON true
 )
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relreplident AS identity,
        array_agg(DISTINCT s.pubname::text) AS publications, bool_or(s.pubupdate) AS updates, bool_or(s.pubdelete) AS deletes
@@ -77,6 +81,15 @@ WHERE c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (
     AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
 GROUP BY 1, 2, 3
 """
+
+
+# From 15 on.
+IN_SCHEMAS = """
+         OR c.relnamespace IN (SELECT s.pnnspid FROM pg_catalog.pg_publication_namespace AS s WHERE s.pnpubid = p.oid)"""
+
+
+def _published(asked: Asked) -> str:
+    return PUBLISHED.format(schemas=IN_SCHEMAS if asked.server.version_num >= 150000 else "")
 
 
 def _standbys(asked: Asked) -> str:
@@ -250,6 +263,6 @@ CHECKS = (
         "UPDATE and DELETE on such a table are refused as long as it is published.",
         "give it a primary key, or a replica identity",
         published,
-        query=PUBLISHED,
+        query=_published,
     ),
 )
