@@ -190,6 +190,26 @@ def test_without_rights_nothing_is_taken_for_well_that_cannot_be_seen(database: 
     assert bad(result) == {}
 
 
+def test_a_role_that_may_only_read_the_history_is_told_what_it_says(database: Database) -> None:
+    """That is the right which docs/checks.md names. A monitoring agent need not be able to write."""
+    database.sql(TABLE)
+    hourly(database)
+    role = database.role()
+    database.sql(
+        f"GRANT USAGE ON SCHEMA maintenance TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {role}"
+    )
+    result = look(database, database.dsn_as(role))
+    found = levels(result)
+    assert {found[check] for check in OF_HISTORY} == {"info"}
+    assert (result["status"], result["run_id"]) == ("ok", None)
+    assert any(f"this run is not recorded, since role {role} may only read" in one for one in result["warnings"])
+    database.sql("UPDATE maintenance.run SET started_at = started_at - interval '3 h'")
+    assert bad(look(database, database.dsn_as(role))) == {
+        "maintenance-overdue": "warning",
+        "maintenance-slow": "warning",
+    }
+
+
 @pytest.mark.parametrize("name", ["a; DROP TABLE t", 'q"uote', "<b>", "%s", "\u202edrow"])
 def test_hostile_names(database: Database, name: str) -> None:
     quoted = name.replace('"', '""').replace("%", "%%")

@@ -65,7 +65,8 @@ SELECT b.operation, b.target, b.outcome, b.reason, b.run_id, b.plan, b.schedule,
 FROM bad AS b JOIN (
     SELECT a.operation, a.target, min(a.started_at) AS first,
            max(a.finished_at) FILTER (WHERE a.outcome IN ('done', 'unchanged')) AS good
-    FROM maintenance.action AS a JOIN bad USING (operation, target) GROUP BY a.operation, a.target
+    FROM maintenance.action AS a JOIN (SELECT DISTINCT operation, target FROM bad) AS b USING (operation, target)
+    GROUP BY a.operation, a.target
 ) AS g USING (operation, target)
 """
 

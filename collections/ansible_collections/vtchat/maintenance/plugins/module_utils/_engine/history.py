@@ -158,8 +158,13 @@ class History:
                       # Of others may be known thousands of targets.
                       "operations": sorted({operation for step in steps for operation in step})}  # fmt: skip
         try:
-            if self._check or self._session.server.in_recovery:
+            only_reads = bool(self._reads and self._version_found and not self._row["may_write"])
+            if self._check or self._session.server.in_recovery or only_reads:
                 self._look(parameters)
+                if only_reads and not self.note:
+                    self.limited = (
+                        f"this run is not recorded, since role {quote(self._session.server.user)} may only read"
+                    )
             else:
                 self._open(parameters)
         except (SqlError, Contended) as error:
@@ -190,7 +195,7 @@ class History:
         reason = self._may_not_create(self._row, found)
         if reason:
             return reason
-        if found and not (self._row["may_read"] and self._row["may_write"]):
+        if found and not (self._row["may_read"] and (self._row["may_write"] or self._reads)):
             return self._no_right()
         return NONE_YET if self._reads and not found else ""  # whoever holds the lock may be creating it
 
