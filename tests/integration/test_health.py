@@ -193,8 +193,15 @@ def test_without_rights_nothing_is_taken_for_well_that_cannot_be_seen(database: 
 def test_a_role_that_may_only_read_the_history_is_told_what_it_says(database: Database) -> None:
     """That is the right which docs/checks.md names. A monitoring agent need not be able to write."""
     database.sql(TABLE)
-    hourly(database)
     role = database.role()
+    none_yet = look(database, database.dsn_as(role))
+    assert {one["message"] for one in none_yet["findings"] if one["check"] in OF_HISTORY} == {"there is no history yet"}
+    hourly(database)
+    hidden = look(database, database.dsn_as(role))
+    grant = f"GRANT USAGE ON SCHEMA maintenance TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {role}"
+    assert {one["message"] for one in hidden["findings"] if one["check"] in OF_HISTORY} == {
+        f"role {role} may not use the history: {grant}"
+    }
     database.sql(
         f"GRANT USAGE ON SCHEMA maintenance TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {role}"
     )

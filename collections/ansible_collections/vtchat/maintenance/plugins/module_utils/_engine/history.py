@@ -192,12 +192,13 @@ class History:
         if self._session.server.in_recovery:
             return STANDBY
         found = self._version_found
+        if self._reads and not found:
+            return NONE_YET  # whoever holds the lock may be creating it
         reason = self._may_not_create(self._row, found)
         if reason:
             return reason
-        if found and not (self._row["may_read"] and (self._row["may_write"] or self._reads)):
-            return self._no_right()
-        return NONE_YET if self._reads and not found else ""  # whoever holds the lock may be creating it
+        allowed = self._row["may_read"] and (self._row["may_write"] or self._reads)
+        return self._no_right() if found and not allowed else ""
 
     def _look(self, parameters: dict[str, Any]) -> None:
         """Check mode, or a standby: read what there is, write nothing."""
@@ -262,9 +263,9 @@ class History:
             self._session.execute(NEW_SCHEMA + upgrade if new else upgrade)
 
     def _no_right(self) -> str:
-        user = quote(self._session.server.user)
-        return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT SELECT, INSERT, UPDATE, "
-                f"DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
+        user, rights = quote(self._session.server.user), "SELECT" if self._reads else "SELECT, INSERT, UPDATE, DELETE"
+        return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT {rights} "
+                f"ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
 
     def _remember(self, found: dict[str, Any]) -> None:
         self.recent = found["recent"]

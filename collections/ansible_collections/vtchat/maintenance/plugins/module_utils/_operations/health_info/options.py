@@ -208,8 +208,8 @@ def _read_plans(given: Mapping[str, Any] | None, faults: list[str]) -> dict[str,
     read: dict[str, Mapping[str, str]] = {}
     for name, plan in given.items():
         if isinstance(plan, Mapping):
-            read[name] = {key: value for key, value in plan.items() if key != PURGE}
-            read_schedule(read[name], faults, f"plans.{name}.")
+            read[str(name)] = {key: value for key, value in plan.items() if key != PURGE}
+            read_schedule(read[str(name)], faults, f"plans.{name}.")
         else:
             faults.append(f"plans.{name}: it must be a mapping with every or at")
     return read
