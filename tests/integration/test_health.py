@@ -299,6 +299,37 @@ def test_expired_rows_that_wait_are_counted(database: Database) -> None:
     assert "no index serves at" in told["public.slow"]["message"]
     nobody = look(database, database.dsn_as(database.role()), plans=plans, history=False)
     assert {one["subject"] for one in of(nobody, "expired-rows") if "GRANT SELECT ON" in one["message"]}
+    role = database.role()
+    database.sql(f"GRANT SELECT ON t TO {role}; ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    only_t = {"hourly": {"every": "1h", "purge": steps[:1]}}
+    (hidden,) = of(look(database, database.dsn_as(role), plans=only_t, history=False), "expired-rows")
+    assert hidden["message"] == f"row-level security hides some of them: ALTER ROLE {role} BYPASSRLS"
+
+
+def test_a_history_that_somebody_has_locked(database: Database) -> None:
+    """Whoever moves it to another place, or brings it up to date, keeps nobody from seeing how the database is."""
+    database.sql(TABLE)
+    hourly(database)
+    with database.connect() as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE maintenance.run, maintenance.finding")
+        result = look(database)
+        cursor.execute("ROLLBACK")
+    assert (result["status"], bad(result)) == ("ok", {})
+    unknown = {one["check"]: one["message"] for one in result["findings"] if one["level"] == "unknown"}
+    assert set(unknown) == OF_HISTORY
+    assert set(unknown.values()) == {
+        "the history in schema maintenance cannot be used: canceling statement due to lock timeout"
+    }
+
+
+def test_expired_rows_of_domains(database: Database) -> None:
+    """A step purge takes such a column, and so is it counted."""
+    database.sql("CREATE DOMAIN moment AS timestamptz; CREATE DOMAIN expiry AS moment")
+    database.sql('CREATE TABLE "O.dd" ("A t" expiry NOT NULL); CREATE INDEX ON "O.dd" ("A t")')
+    database.sql("""INSERT INTO "O.dd" SELECT '-infinity' FROM generate_series(1, 1500)""")
+    plans = {"hourly": {"purge": [{"table": '"O.dd"', "column": "A t"}]}}
+    (found,) = of(look(database, plans=plans), "expired-rows")
+    assert (found["level"], found["subject"], found["value"]) == ("warning", 'public."O.dd"', 1500)
 
 
 def test_what_is_put_off_again_and_again(database: Database) -> None:

@@ -125,7 +125,14 @@ class History:
 
     def enter(self, wanted: bool) -> None:
         """Take the run lock and look what there is. When somebody else has the lock, only ``holder`` is set."""
-        row = self._row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
+        try:
+            row = self._row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
+        except Contended as error:
+            if not self._reads:
+                raise
+            self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {error}"
+            self.may_act = not self._check
+            return
         self.holder = row["holder"]
         self.may_act = not self._check and (not self._locks or bool(row["locked"]))
         if not self._check and not self.may_act:

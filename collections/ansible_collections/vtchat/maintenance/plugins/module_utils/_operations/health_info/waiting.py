@@ -79,8 +79,11 @@ def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
     name, type_name = display(row["schema_name"], row["name"]), TYPES.get(row["type"])
     zoneless = type_name != TYPES[1184]
     hidden = ""
-    if not row["seen"] or row["row_security"]:
-        hidden = f"they may not be counted: GRANT SELECT ON {name} TO {quote(session.server.user)}"
+    user = quote(session.server.user)
+    if not row["seen"]:
+        hidden = f"they may not be counted: GRANT SELECT ON {name} TO {user}"
+    elif row["row_security"]:
+        hidden = f"row-level security hides some of them: ALTER ROLE {user} BYPASSRLS"
     elif type_name is None or zoneless != bool(purge.timezone):
         hidden = "its time cannot be told: see what the step purge says"
     elif row["locked"]:
