@@ -139,7 +139,13 @@ class History:
             self.holder = self.holder or {}
             return
         if wanted:
-            self._version_found = self._version(row)
+            try:
+                self._version_found = self._version(row)
+            except ConnectError:
+                # The end of the session would do it too, but a moment later.
+                if self._locks:
+                    self._session.execute(history_sql.UNLOCK, history_sql.KEYS)
+                raise
         else:
             self.note = NOT_WANTED
         self.unusable = self._why_unusable()
