@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from roles.embedded_postgres.module_utils.embedded_server import (
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = sorted((REPOSITORY / "sql" / "schema").glob("*.sql"))
 PREFIX = "vtchat-tests-"
+ROOM = 8 << 30  # bytes: half of it are the log and the databases of all servers of a run
 TEMPLATE = "vtchat_template"
 TEMPLATE_ROWS = {"demo.users": "2000", "demo.sessions": "9000"}
 HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -60,6 +61,14 @@ def scrub_environment() -> None:
         ):
             del os.environ[name]
     os.environ["LANG"] = "C.UTF-8"
+
+
+def place() -> Path:
+    """Where servers have their files: in memory where there is room, for each database that is dropped waits for the disk."""
+    memory = Path("/dev", "shm")
+    if os.access(memory, os.W_OK | os.X_OK) and shutil.disk_usage(memory).free > ROOM:
+        return memory
+    return Path(tempfile.gettempdir())
 
 
 def free_port() -> int:
@@ -249,10 +258,11 @@ class Servers:
     @classmethod
     def create(cls) -> Servers:
         """Make the directory, and remove those of runs that were killed."""
-        for rest in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-            if rest.lstat().st_uid == os.geteuid() and ended(int(rest.name[len(PREFIX) :].split("-")[0])):
-                cls(rest).remove()
-        directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        for rest in place().glob(f"{PREFIX}*-*"):
+            with suppress(FileNotFoundError):  # another run that has just begun removes them, too
+                if rest.lstat().st_uid == os.geteuid() and ended(int(rest.name[len(PREFIX) :].split("-")[0])):
+                    cls(rest).remove()
+        directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place()))
         directory.chmod(0o711)  # as root the servers run as somebody else, who must pass through
         return cls(directory)
 
