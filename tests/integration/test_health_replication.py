@@ -132,6 +132,7 @@ def test_health_of_a_standby_and_of_who_has_one(servers: Servers, primary: Priva
     """It reads only, and without a history of its own; what its primary remembers is there."""
     steps: list[dict[str, Any]] = [{"analyze": {"include": ["*"]}}, {"health_info": {"fail_on": "never"}}]
     perform("run", database.dsn, plan="watch", steps=steps)
+    database.sql("CREATE UNLOGGED TABLE here_only (id serial PRIMARY KEY)")  # and its sequence, which no standby has
     standby = servers.standby(primary, **FEEDBACK)
     try:
         there = Database(standby, database.name)
@@ -139,6 +140,7 @@ def test_health_of_a_standby_and_of_who_has_one(servers: Servers, primary: Priva
         result = look(there)
         assert (result["status"], bad(result)) == ("ok", {})
         assert {check for check, level in levels(result).items() if level == "unknown"} == set()
+        assert result["turns"] <= 6, "no check had to be asked by itself"
         # Whoever has few rights sees as much of a standby that is connected.
         role = database.role()
         until(lambda: standby.sql("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]) == [(1,)])
