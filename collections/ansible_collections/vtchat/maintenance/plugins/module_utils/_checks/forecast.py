@@ -38,6 +38,8 @@ NEXT_XID, NEXT_MULTIXACT, SYSTEM = "next_xid", "next_multixact", "system"
 
 NOW = f"""
 SELECT {horizon.NEXT_XID} AS next_xid, (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system,
+       EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'maintenance' AND c.relname = 'finding') AS kept,
        (SELECT (datminmxid::text::bigint + mxid_age(datminmxid)) %% 4294967296 FROM pg_catalog.pg_database
         WHERE datname = current_database()) AS next_multixact,
        (SELECT max(age(datfrozenxid))::bigint FROM pg_catalog.pg_database) AS transactions,
@@ -80,6 +82,14 @@ def query(asked: Asked) -> str:
 
 def samples(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Days that are left of each of both."""
+    if not asked.earlier and not all(row["kept"] for row in found):
+        return [
+            Sample(
+                asked.database,
+                None,
+                "the history is of an older version, which keeps no findings: the next run mends that",
+            )
+        ]
     if not asked.earlier:
         hidden = "what earlier runs have found cannot be read"
         grant = f"GRANT SELECT ON maintenance.finding TO {quote(asked.server.user)};"

@@ -96,7 +96,8 @@ class Judge:
         return [replace(self._base(check, self.asked.database), message=f"{check.title}: nothing to look at")]
 
     def _judged(self, check: Check, sample: Sample) -> _Judged:
-        limits = sample.thresholds or check.thresholds
+        below = check.thresholds.below  # of one that never is bad nobody says it
+        limits = replace(sample.thresholds or check.thresholds, below=below)
         if check.id in self.limits:
             limits = self.limits[check.id].of(sample.subject, limits)
         value = sample.value or 0.0

@@ -85,6 +85,9 @@ def test_whose_threshold_counts() -> None:
     special = Limits({"warning": 1}, (("a*", {"warning": 70}), ("*", {"critical": 1})))
     both = judge(special).findings(CHECK, [own, replace(own, subject="b")])
     assert [(one.subject, one.level) for one in both] == [("b", "critical")]
+    never = replace(own, thresholds=Thresholds())
+    low = replace(CHECK, thresholds=Thresholds(10, below=True))
+    assert [one.level for one in judge(Limits({"warning": 1})).findings(low, [never])] == ["info"], "50 is not below 1"
     # Who says when to warn does not take away what is critical for this subject.
     strict = replace(own, thresholds=Thresholds(20, 40))
     assert [one.level for one in judge(Limits({"warning": 30})).findings(CHECK, [strict])] == ["critical"]
