@@ -100,6 +100,21 @@ def test_only_its_health_is_asked_without_the_token(application: Application) ->
     assert found(ill) == [("application-health", HEALTH, "critical", "the application says that it is degraded")]
 
 
+def test_what_an_application_says_beside_the_status_503_is_told(application: Application, pauses: list[float]) -> None:
+    body = {"status": "unhealthy", "issues": ["no database", "::error::disk\nfull"]}
+    for said, fault in ((body, "that it is unhealthy"), ({"issues": body["issues"]}, "so with status 503")):
+        application.fail(503, said, method="GET", times=100)
+        result = call(application, url=None, token=None, plan="health")
+        assert outcomes(result) == [("health", "failed")]
+        assert found(result) == [
+            ("application-health", HEALTH, "critical", f"the application says {fault}"),
+            ("application-health", HEALTH, "warning", "no database"),
+            ("application-health", HEALTH, "warning", "\\x3a:error::disk full"),
+        ]
+        application._faults.clear()
+    assert pauses
+
+
 def test_an_application_that_is_not_healthy_is_left_alone(application: Application) -> None:
     application.status = "degraded"
     result = call(application)

@@ -175,19 +175,28 @@ class _Run:
         client = self._client(self.request.health_url, "", HEALTH_SECONDS)
         try:
             answer = client.request("GET", urlsplit(self.request.health_url).path)
+        except HttpError as error:  # many say with 503 that they are ill, and in the answer why
+            if isinstance(error.body, Mapping) and {"status", "healthy", "issues"} & set(error.body):
+                fault = self._said(error.body) or f"the application says so with status {error.status}"
+                self._find(self.request.health_url, self._issues(error.body), fault, "")
+            raise
         finally:
             self._done_with(client)
         body = answer.body
         if not isinstance(body, Mapping):
             return Answered(FAILED, "the health endpoint answered with JSON that is not an object")
-        issues = self._issues(body)
-        status, fault = body.get("status"), ""
-        if status is not None and (not isinstance(status, str) or status.lower() not in HEALTHY):
-            fault = f"the application says that it is {self._text(status)}"
-        elif body.get("healthy", True) is not True:
-            fault = f"the application says healthy: {self._json(body['healthy'])}"
-        self._find(self.request.health_url, issues, fault, "the application is healthy")
+        fault = self._said(body)
+        self._find(self.request.health_url, self._issues(body), fault, "the application is healthy")
         return Answered(FAILED, fault) if fault else self._is_healthy(answer.attempts)
+
+    def _said(self, body: Mapping[str, Any]) -> str:
+        """What is wrong with the application in its own words, "" for nothing."""
+        status = body.get("status")
+        if status is not None and (not isinstance(status, str) or status.lower() not in HEALTHY):
+            return f"the application says that it is {self._text(status)}"
+        if body.get("healthy", True) is not True:
+            return f"the application says healthy: {self._json(body['healthy'])}"
+        return ""
 
     def _is_healthy(self, attempts: int) -> Answered:
         return Answered(UNCHANGED, "the application is healthy", numbers={"attempts": attempts})
