@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._postgres.names import display, quote
-from .._postgres.selection import LOCKED
 from .._units import count
 from . import Asked, Check, Sample, Thresholds
 
@@ -51,7 +50,11 @@ MOST_SEQUENCES = 500
 # How far each sequence is, up to its own end and to that of the column that it is for, which may be the smaller one. Nobody is
 # waited for; of a standby the server does not know the sequences that are not logged.
 SEQUENCES = f"""
-WITH {LOCKED}, owned AS MATERIALIZED (
+WITH held AS MATERIALIZED (  -- ALTER SEQUENCE keeps those out who ask for its last value
+    SELECT relation FROM pg_locks WHERE locktype = 'relation'
+    AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+), owned AS MATERIALIZED (
     SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number FROM pg_depend AS d
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
     AND d.deptype IN ('a', 'i') AND d.objid IN (SELECT seqrelid FROM pg_sequence)
@@ -74,7 +77,7 @@ WITH {LOCKED}, owned AS MATERIALIZED (
     FROM pg_sequence AS q JOIN pg_class AS c ON c.oid = q.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN used AS u ON u.sequence = c.oid
     WHERE NOT q.seqcycle AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
-    AND c.oid NOT IN (SELECT relation FROM locked)
+    AND c.oid NOT IN (SELECT relation FROM held)
     ORDER BY q.seqmax = {2**63 - 1} AND coalesce(u.type, 20) = 20, u.rows DESC NULLS FIRST, c.oid LIMIT {MOST_SEQUENCES}
 )
 SELECT *, CASE WHEN seen THEN pg_sequence_last_value(oid) END AS last FROM chosen
