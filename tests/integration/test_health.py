@@ -330,6 +330,18 @@ def test_expired_rows_of_domains(database: Database) -> None:
     plans = {"hourly": {"purge": [{"table": '"O.dd"', "column": "A t"}]}}
     (found,) = of(look(database, plans=plans), "expired-rows")
     assert (found["level"], found["subject"], found["value"]) == ("warning", 'public."O.dd"', 1500)
+    # What lies on another server is not counted there: nobody knows how long that takes.
+    database.sql("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w")
+    database.sql("CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at); CREATE INDEX ON p (at)")
+    database.sql("CREATE FOREIGN TABLE p1 PARTITION OF p DEFAULT SERVER far")
+    plans["hourly"]["purge"].append({"table": "p", "column": "at"})
+    found, far = of(look(database, plans=plans), "expired-rows")
+    assert found["value"] == 1500
+    assert (far["level"], far["subject"], far["message"]) == (
+        "unknown",
+        "public.p",
+        "a part of it lies on another server",
+    )
 
 
 def test_what_is_put_off_again_and_again(database: Database) -> None:
