@@ -196,7 +196,13 @@ CASES = [
     ),
     Case(
         "table-bloat",
-        [ROWS.format(1000), "ANALYZE t", "UPDATE pg_class SET relpages = 40000 WHERE relname = 't'"],
+        [
+            ROWS.format(1000),
+            "CREATE TABLE changed AS TABLE t",
+            "ANALYZE",
+            "INSERT INTO changed SELECT n FROM generate_series(1, 1500) AS n",
+            "UPDATE pg_class SET relpages = 40000 WHERE relname IN ('t', 'changed')",
+        ],
         [("public.t", 100.0)],
         "about 312 MiB of 312 MiB are air, as the statistics say",
         level="critical",
