@@ -248,6 +248,7 @@ CHECKS = (
         "ALTER SEQUENCE ... AS bigint; or let it CYCLE where old numbers are gone",
         sequences,
         query=SEQUENCES,
+        right="pg_read_all_data",
     ),
     Check(
         "integer-keys",
@@ -260,6 +261,7 @@ CHECKS = (
         "ALTER TABLE ... ALTER COLUMN ... TYPE bigint; -- rewrites the table",
         keys,
         query=KEYS,
+        right="pg_read_all_data",
     ),
     Check(
         "materialized-views-empty",
