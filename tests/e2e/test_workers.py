@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
 from tests.runs import REPOSITORY, playbook
 from tests.servers import Database
 
@@ -90,9 +91,10 @@ def dotted(file: str) -> str:
 
 
 def of_ours_in_workers(found: Counter[tuple[str, str]]) -> set[str]:
-    """The checks of health_info are loaded by the worker that asks them: every other run does without."""
+    """What only reads, as a step, is loaded by the worker that has it: every other run does without."""
     ours = {name for whose, name in found if whose == "worker" and name.startswith((OURS, "psycopg2"))}
-    return {name for name in ours if not name.startswith(f"{OURS}module_utils._checks")}
+    reading = tuple(f"{OURS}module_utils.{part}" for part in ("_checks", *(f"_operations.{name}" for name in READING)))
+    return {name for name in ours if not name.startswith(reading)}
 
 
 def test_workers_import_nothing_of_ours(vtchat_database: Database, tmp_path: Path) -> None:
@@ -117,5 +119,6 @@ def test_a_plan_loads_what_it_needs(vtchat_database: Database, tmp_path: Path) -
     assert not of_ours_in_workers(found)
     loaded = {name.removeprefix(f"{OURS}module_utils.") for _whose, name in found if name.startswith(OURS)}
     assert "_operations.purge" in loaded
-    assert not {name for name in loaded if name.startswith(("_objects.", "_rights.", "_services."))}
+    assert not {name for name in loaded if name.startswith(("_objects.", "_rights.", "_services.", "_checks.review"))}
+    assert not {name for name in loaded if name.partition(".")[2].partition(".")[0] in READING}
     assert ("main", "ansible.module_utils.urls") not in found
