@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import HOURLY, NAMES
 from tests.runs import REPOSITORY, playbook
 from tests.servers import Database
 
@@ -91,10 +91,12 @@ def dotted(file: str) -> str:
 
 
 def of_ours_in_workers(found: Counter[tuple[str, str]]) -> set[str]:
-    """What only reads, as a step, is loaded by the worker that has it: every other run does without."""
+    """What is not in the plans of each hour is loaded by the worker that has it as a step: every other run does without."""
     ours = {name for whose, name in found if whose == "worker" and name.startswith((OURS, "psycopg2"))}
-    reading = tuple(f"{OURS}module_utils.{part}" for part in ("_checks", *(f"_operations.{name}" for name in READING)))
-    return {name for name in ours if not name.startswith(reading)}
+    rare = [f"_operations.{name}" for name in NAMES if name not in HOURLY]
+    loaded = {name.removeprefix(f"{OURS}module_utils.") for name in ours}
+    needed = ("_checks", *rare, "_postgres.", "_window")  # and what those are made of
+    return {name for name in loaded if not name.startswith(needed)}
 
 
 def test_workers_import_nothing_of_ours(vtchat_database: Database, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_workers_import_nothing_of_ours(vtchat_database: Database, tmp_path: Pat
     found = imports(tmp_path, tasks)
     assert found["worker", "itself"] >= len(tasks)
     assert not of_ours_in_workers(found)
-    assert found["main", f"{OURS}module_utils._operations.index"]
+    assert all(found["main", f"{OURS}module_utils._operations.{name}"] for name in HOURLY)
 
 
 def test_a_plan_loads_what_it_needs(vtchat_database: Database, tmp_path: Path) -> None:
@@ -120,5 +122,5 @@ def test_a_plan_loads_what_it_needs(vtchat_database: Database, tmp_path: Path) -
     loaded = {name.removeprefix(f"{OURS}module_utils.") for _whose, name in found if name.startswith(OURS)}
     assert "_operations.purge" in loaded
     assert not {name for name in loaded if name.startswith(("_objects.", "_rights.", "_services.", "_checks.review"))}
-    assert not {name for name in loaded if name.partition(".")[2].partition(".")[0] in READING}
+    assert {name.split(".")[1] for name in loaded if name.startswith("_operations.")} == set(HOURLY)
     assert ("main", "ansible.module_utils.urls") not in found

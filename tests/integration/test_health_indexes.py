@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import indexes
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import large_indexes
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
 from tests.health import bad, levels, look, of
 from tests.indexes import finding, review
@@ -99,7 +99,7 @@ def test_large_ones(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
     write(database, "SELECT count(*) FROM t")
     until(lambda: database.value("SELECT now() - stats_reset > '1 s' FROM pg_stat_archiver"))
     with monkeypatch.context() as soon:
-        soon.setattr(indexes, "UNUSED_AFTER", 1.0)
+        soon.setattr(large_indexes, "UNUSED_AFTER", 1.0)
         said = told(database, "unused-indexes", "DROP INDEX CONCURRENTLY public.longer")
         assert said == "public.longer: it was not used for more than 1.0 s"
         database.sql("CREATE INDEX one ON t (a); ANALYZE t")

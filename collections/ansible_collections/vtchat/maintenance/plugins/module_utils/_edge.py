@@ -29,7 +29,7 @@ from ._engine.plan import Step
 from ._errors import MaintenanceError, OptionError
 from ._masking import Hidden, hide
 from ._module import Module, register
-from ._operations import OPERATIONS, READING
+from ._operations import HOURLY, OPERATIONS
 from ._postgres import dsn as _dsn
 from ._postgres.connect import ConnectionOptions
 from ._postgres.driver import IMPORT_ERROR
@@ -142,9 +142,9 @@ def _of_step(operation: str) -> ArgumentSpecValidator:
 def prepared(name: str) -> tuple[Any, ...]:
     """Load what a module needs, the operations of steps included, so that a process that is forked later has it already.
 
-    Those that only read are much code, and in few plans: whoever has one of them loads it.
+    The others are much code, and are not in the plans of each hour: whoever has one of them as a step loads it.
     """
-    steps = [one for one in OPERATIONS if one not in READING] if "steps" in PERFORMERS[name].SPEC.options else []
+    steps = HOURLY if "steps" in PERFORMERS[name].SPEC.options else ()
     return _of_module(name), *map(_of_step, steps)
 
 

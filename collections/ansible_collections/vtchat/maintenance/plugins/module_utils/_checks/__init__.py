@@ -36,6 +36,15 @@ GROUPS = {
 SEES_ALL = "pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
 MONITOR = "pg_monitor"
 
+# Bytes. In smaller tables and indexes neither copies nor bloat are anybody's trouble: PgHero and pgdoctor begin at 10 MB,
+# pgx_scripts at 9 MB. As the last VACUUM, ANALYZE or CREATE INDEX has counted the pages.
+LARGE = 10 << 20
+IS_LARGE = f"""
+EXISTS (SELECT FROM pg_class WHERE relkind = 'p' OR relkind IN ('r', 'm', 'i')
+        AND relpages >= {LARGE} / current_setting('block_size')::int)
+"""
+NOTHING = "SELECT 1 WHERE false"
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -96,6 +105,7 @@ class Asked:
     earlier  whether the findings of earlier runs can be read
     size_limit  bytes that the database may have, 0 where nobody has said it
     running  the plan that is under way
+    large    whether there is any relation of LARGE bytes or more, or a partitioned table, whose parts count together
     waiting  a SELECT of (target, waiting, hidden): expired rows that are there now, or why they cannot be counted; "" without
     """
 
@@ -106,6 +116,7 @@ class Asked:
     size_limit: int = 0
     waiting: str = ""
     running: str = ""
+    large: bool = True
 
     @property
     def database(self) -> str:

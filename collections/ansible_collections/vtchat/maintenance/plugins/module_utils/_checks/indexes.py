@@ -4,31 +4,17 @@
 
 # Private to this collection: may change in any release.
 
-"""Indexes: what the step index_info says in detail, of those that are large enough to matter."""
+"""Indexes: what is not valid, and what the step index_info says in detail of those that are large enough to matter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._postgres import bloat, index_columns
 from .._postgres.copies import belongs
 from .._postgres.index_definition import is_working_name
 from .._postgres.names import display
-from .._postgres.selection import LOCKED
-from .._units import duration, size
-from . import Asked, Check, Sample, Thresholds
-from .review import queries
-from .review.foreign import missing, supporting
-from .review.model import Index, Parts, read_foreign_key, read_indexes
-from .review.redundant import superfluous
-from .review.unused import UNUSED_AFTER, Usage, unused_indexes
-
-# Smaller indexes and tables are nobody's trouble: PgHero and pgdoctor begin at 10 MB, pgx_scripts at 9 MB. In pages that the last
-# VACUUM, ANALYZE or CREATE INDEX has counted.
-LARGE = 10 << 20
-PAGES = f"{LARGE} / current_setting('block_size')::int"
-NEVER = Thresholds()
+from . import LARGE, NOTHING, Asked, Check, Sample, Thresholds
 
 # One that is being built is not valid either: whoever builds it holds a lock on its table. A partitioned index becomes valid with
 # the last of its parts. copies: the valid indexes of the same table that have all in common with it.
@@ -49,55 +35,6 @@ WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT EXISTS (
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
 ORDER BY 1, 2
 """
-
-# The tables that are large with all their indexes, partitions together: whatever is large is of one of these.
-CHOSEN = f"""
-by_pattern AS MATERIALIZED (
-    SELECT w.oid FROM (
-        SELECT t.oid, sum(t.relpages + coalesce(x.pages, 0)) OVER (
-            PARTITION BY CASE WHEN t.relispartition THEN pg_catalog.pg_partition_root(t.oid) ELSE t.oid END) AS pages
-        FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
-        LEFT JOIN (SELECT i.indrelid, sum(c.relpages) AS pages FROM pg_catalog.pg_index AS i
-                   JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid GROUP BY i.indrelid) AS x ON x.indrelid = t.oid
-        WHERE t.relkind IN ('r', 'm') AND t.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-        AND NOT (n.nspname = 'maintenance' AND t.relname IN ('run', 'action', 'state', 'finding'))
-    ) AS w WHERE w.pages >= {PAGES}
-)"""  # noqa: S608 - made of constants
-
-
-def review(asked: Asked) -> str:
-    """All that is known of these tables, in one row. How old an index is is known where there is a history."""
-    old_age = "NULL::int" if asked.history else f"({queries.OLD_AGE.format(after=UNUSED_AFTER)})"
-    return f"""
-        WITH RECURSIVE {LOCKED}, {CHOSEN}, {queries.ABOUT}
-        SELECT (SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({queries.indexes(asked.server)}) AS x) AS indexes,
-               (SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM ({queries.FOREIGN_KEYS}) AS x) AS foreign_keys,
-               (SELECT to_jsonb(x) FROM ({queries.BEGAN}) AS x) AS began,
-               ({queries.STANDBYS}) AS standbys, {old_age} AS old_age, (SELECT count(*) FROM locked) AS locked
-    """  # noqa: S608 - made of constants
-
-
-# B-trees over columns as they are, with all that an estimate is made of. changed, counted: since the last ANALYZE.
-BTREES = f"""
-WITH {LOCKED}
-SELECT n.nspname::text AS schema, x.relname::text AS name, tn.nspname::text AS table_schema, t.relname::text AS table_name,
-       pg_catalog.pg_relation_size(x.oid) AS bytes, greatest(x.reltuples, t.reltuples)::float8 AS rows,
-       coalesce(x.reloptions, '{{}}') AS settings, i.indisunique AS "unique",
-       pg_catalog.pg_stat_get_mod_since_analyze(t.oid) AS changed,
-       pg_catalog.pg_stat_get_last_analyze_time(t.oid) IS NOT NULL
-           OR pg_catalog.pg_stat_get_last_autoanalyze_time(t.oid) IS NOT NULL AS counted,
-       current_setting('block_size')::int AS page, (SELECT jsonb_agg(to_jsonb(c)) FROM ({
-    index_columns.COLUMNS.format(oids="ARRAY[x.oid]", short=bloat.WIDEST_KEY // 4 + 4)
-}) AS c) AS columns
-FROM pg_catalog.pg_class AS x JOIN pg_catalog.pg_index AS i ON i.indexrelid = x.oid
-JOIN pg_catalog.pg_am AS am ON am.oid = x.relam AND am.amname = 'btree'
-JOIN pg_catalog.pg_namespace AS n ON n.oid = x.relnamespace
-JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid AND t.relkind IN ('r', 'm')
-JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
-WHERE x.relkind = 'i' AND x.relpages >= {PAGES} AND x.relpersistence <> 't' AND n.nspname !~ '^pg_'
-AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL
-AND x.oid NOT IN (SELECT relation FROM locked) AND t.oid NOT IN (SELECT relation FROM locked)
-"""  # noqa: S608 - made of constants
 
 
 def _invalid(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
@@ -135,135 +72,55 @@ def _left_by(row: Mapping[str, Any]) -> tuple[str, str] | None:
     return (f"an interrupted rebuild of {display(row['schema'], base)}", "reindex") if base else None
 
 
-def _duplicates(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    (row,) = found
-    return [
-        Sample(
-            one.index.target,
-            one.index.bytes or 0,
-            f"{one.by.target} does all that it does",
-            {"table": one.index.table_target, "covered_by": one.by.target},
-            one.index.drop,
-        )
-        for one in superfluous(read_indexes(row["indexes"]), _scans(row))
-    ]
+# Where there is nothing large, which is told by a first look, nothing is asked and the analysis is not loaded.
 
 
-def _scans(row: Mapping[str, Any]) -> dict[int, int]:
-    parts = Parts(row["indexes"])
-    return {one["oid"]: sum(part["scans"] for part in parts.of(one)) for one in row["indexes"]}
+def _review(asked: Asked) -> str:
+    if not asked.large:
+        return NOTHING
+    from .large_indexes import review
+
+    return review(asked)
+
+
+def _btrees(asked: Asked) -> str:
+    if not asked.large:
+        return NOTHING
+    from .large_indexes import BTREES
+
+    return BTREES
+
+
+def _duplicates(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    if not found:
+        return []
+    from .large_indexes import duplicates
+
+    return duplicates(found, asked)
 
 
 def _unused(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
-    (row,) = found
-    indexes, began, now = read_indexes(row["indexes"]), row["began"]["began"], row["began"]["now"]
-    if not any((index.bytes or 0) >= LARGE for index in indexes):
+    if not found:
         return []
-    why = _blind(row, asked)
-    if why:
-        return [Sample(asked.database, None, why, advice="the step index_info asks the standbys as well: replicas")]
-    if began is None or now - began < UNUSED_AFTER:
-        age = "of unknown age" if began is None else f"{duration(now - began)} old"
-        # Nobody can do anything about that but wait.
-        return [Sample(asked.database, 0, f"the counters are {age}, which says little before {duration(UNUSED_AFTER)}")]
-    return _unread(row, indexes)
+    from .large_indexes import unused
+
+    return unused(found, asked)
 
 
-def _blind(row: Mapping[str, Any], asked: Asked) -> str:
-    """Why the counters of this server say nothing of others, "" if there are none."""
-    if asked.server.in_recovery:
-        return "this is a standby, and what is not used here may be used on the primary"
-    return "what is not used here may be used on the standbys that read from here" if row["standbys"] else ""
+def _foreign_keys(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    if not found:
+        return []
+    from .large_indexes import foreign_keys
+
+    return foreign_keys(found, asked)
 
 
-def _unread(row: Mapping[str, Any], indexes: Sequence[Index]) -> list[Sample]:
-    """Those of which it is certain that nobody has used them, and that they are old enough for that to mean something."""
-    parts, scans, rows = Parts(row["indexes"]), _scans(row), {one["oid"]: one for one in row["indexes"]}
-    usage = {}
-    for index in indexes:
-        last = [part["last"] for part in parts.of(rows[index.oid]) if part["last"] is not None]
-        usage[index.oid] = [
-            Usage(scans[index.oid], max(last, default=None), row["began"]["began"], row["began"]["now"])
-        ]
-    keys = supporting(map(read_foreign_key, row["foreign_keys"]), indexes)
+def _bloat(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
+    if not found:
+        return []
+    from .large_indexes import bloat
 
-    def old(index: Index) -> bool:
-        whole = [rows[index.oid], *parts.of(rows[index.oid])]
-        known = row["old_age"] is not None and all(part["age"] > row["old_age"] for part in whole)
-        return (known or scans[index.oid] > 0) and not (index.partitioned and row["locked"])
-
-    said = f"it was not used for more than {duration(UNUSED_AFTER)}"
-    return [
-        Sample(
-            index.target,
-            index.bytes or 0,
-            said,
-            {
-                "table": index.table_target,
-                "scans": scans[index.oid],
-                "writes": sum(part["writes"] for part in parts.of(rows[index.oid])),
-            },
-            index.drop,
-        )
-        for index in unused_indexes(indexes, usage, keys, superfluous(indexes, scans), UNUSED_AFTER, old)
-        if old(index)
-    ]
-
-
-def _foreign_keys(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    (row,) = found
-    by_table: dict[int, list[Index]] = {}
-    for index in read_indexes(row["indexes"]):
-        by_table.setdefault(index.table, []).append(index)
-    samples = []
-    for one in missing(map(read_foreign_key, row["foreign_keys"]), by_table):
-        columns = ", ".join(one.key.names)
-        said = f"no index begins with {columns}, and whoever deletes from {one.key.references} reads {size(one.bytes)} a row"
-        matters = one.key.deleted > 0 and one.partly is None
-        evidence = {"references": one.key.references, "deleted": one.key.deleted}
-        advice = f"{one.create}, or the step index"
-        samples.append(Sample(one.key.target, one.bytes, said, evidence, advice, None if matters else NEVER))
-    return samples
-
-
-def _bloat(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
-    samples = []
-    for row in found:
-        hidden = next((one for one in row["columns"] if one["width"] is None and not one["visible"]), None)
-        known = _estimate(row)
-        target = display(row["schema"], row["name"])
-        if hidden is not None:
-            table = display(row["table_schema"], row["table_name"])
-            samples.append(Sample(target, None, index_columns.fault(table, hidden)))
-        elif known is not None:
-            said = f"about {known.share * 100:.0f} % bloat by statistics ({known.confidence} confidence): {size(known.gain)}"
-            evidence = {
-                "bytes": known.bytes,
-                "fresh_bytes": known.fresh,
-                "method": known.method,
-                "confidence": known.confidence,
-            }
-            advice = f"REINDEX INDEX CONCURRENTLY {target}, or the step reindex, which measures first"
-            limits = None if known.gain >= LARGE else NEVER
-            samples.append(Sample(target, round(known.share * 100, 1), said, evidence, advice, limits))
-    return samples
-
-
-def _estimate(row: Mapping[str, Any]) -> bloat.Bloat | None:
-    """The bloat of a B-tree, None where statistics say nothing about its size."""
-    settings = dict(one.partition("=")[::2] for one in row["settings"])
-    rows, columns = row["rows"], row["columns"]
-    if rows <= 0 or not row["counted"] or bloat.stale(rows, row["changed"]):
-        return None
-    if any(index_columns.fault(row["table_name"], one) for one in columns):
-        return None
-    stored = [index_columns.column(one, rows) for one in columns]
-    deduplicates = index_columns.may_post(
-        columns, index_columns.is_on(settings.get("deduplicate_items", "on")), row["unique"]
-    )
-    if bloat.tuple_size(stored) > bloat.WIDEST_KEY or (deduplicates and bloat.repeats(stored)):
-        return None
-    return bloat.estimate(row["bytes"], rows, stored, int(settings.get("fillfactor", bloat.FILLFACTOR)), row["page"])
+    return bloat(found, asked)
 
 
 CHECKS = (
@@ -301,7 +158,7 @@ CHECKS = (
         "Every write, every VACUUM and every backup pays for it, and every query has the other one.",
         "the step index_info compares them, and writes scripts that drop them and undo that",
         _duplicates,
-        query=review,
+        query=_review,
     ),
     Check(
         "unused-indexes",
@@ -338,6 +195,6 @@ CHECKS = (
         "It takes more memory and more reading than it needs.",
         "the step reindex measures it, and rebuilds it beside the application",
         _bloat,
-        query=BTREES,
+        query=_btrees,
     ),
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._postgres.names import display, quote
 from .._units import duration, size
-from . import Asked, Check, Sample, Thresholds
+from . import NOTHING, Asked, Check, Sample, Thresholds
 from .vacuum import TABLE
 
 DAY = 86400.0
@@ -171,7 +171,7 @@ CHECKS = (
         "Scans and backups read air, and the cache is filled with it. New rows use it again, but a table seldom gets smaller.",
         "measure it with pgstattuple_approx() first; then VACUUM FULL in a quiet hour (it locks the table), or pg_repack",
         bloat,
-        query=BLOAT,
+        query=lambda asked: BLOAT if asked.large else NOTHING,
         right="pg_read_all_data",
     ),
     Check(

@@ -21,6 +21,8 @@ from .._spec import Spec
 
 # The only list of operations: the name of the file here, of the step in a plan and of the module.
 NAMES = ("amcheck", "analyze", "health_info", "index", "index_info", "purge", "refresh", "reindex", "vacuum")
+# Those that plans of each hour have.
+HOURLY = ("analyze", "purge", "refresh")
 # Those of them that are READ_ONLY. Asking each would load all of them.
 READING = ("amcheck", "health_info", "index_info")
 

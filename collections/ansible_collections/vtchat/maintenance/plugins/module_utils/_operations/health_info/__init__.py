@@ -48,20 +48,23 @@ def jobs(_options: Options) -> int:
 def facts(session: Session, options: Options, context: Context) -> list[Finding]:
     """What the checks say, in one round trip."""
     # Loaded where somebody wants it: each run loads all operations, and there are many checks.
-    from ..._checks import Asked
+    from ..._checks import IS_LARGE, Asked
     from ..._checks.judge import Judge
     from ..._checks.registry import TOGETHER, ask, judged
 
     history = "" if context.history else context.history_note
     checks = options.chosen()
     limit, expired = max(0.001, min(TOGETHER, context.seconds_left())), ""
+    first = f"SELECT {IS_LARGE} AS large"
     if options.purges and any(check.id == "expired-rows" for check in checks):
         from .waiting import waiting
 
-        expired = waiting(session, options.purges, limit)
+        large, expired = waiting(session, options.purges, first, limit)
     else:
-        session.set(statement_timeout=limit)
-    asked = Asked(session.server, options.plans, history, context.earlier, options.size_limit, expired, context.plan)
+        ((large,),) = (row.values() for row in session.rows_and_set(first, limit))
+    asked = Asked(
+        session.server, options.plans, history, context.earlier, options.size_limit, expired, context.plan, large
+    )
     answers = ask(session, checks, asked, reading(), context.seconds_left)
     return judged(checks, asked, answers, Judge(asked, answers.now, dict(options.limits), options.ignored))
 

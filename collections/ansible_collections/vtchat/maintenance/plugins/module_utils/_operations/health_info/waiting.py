@@ -50,15 +50,14 @@ WHERE c.relkind IN ('r', 'p')
 """
 
 
-def waiting(session: Session, purges: Sequence[Purge], statement_timeout: float) -> str:
-    """A SELECT of (target, waiting, hidden) for the tables that can be counted; "" where there is none. One round trip at most.
+def waiting(session: Session, purges: Sequence[Purge], first: str, statement_timeout: float) -> tuple[bool, str]:
+    """What ``first`` says, in the same round trip; and a SELECT of (target, waiting, hidden) for the tables, "" without any.
 
     From then on the session has this statement_timeout. A step with ``where`` is not counted: its predicate is the user's.
     """
     plain = [purge for purge in purges if not purge.where]
     if not plain:
-        session.set(statement_timeout=statement_timeout)
-        return ""
+        return session.rows_and_set(first, statement_timeout)[0]["large"], ""
     wanted = [
         sql.SQL("({}, {}, {})").format(sql.Literal(number), sql.Literal(purge.column), sql.Literal(purge.older_than))
         for number, purge in enumerate(plain)
@@ -70,8 +69,10 @@ def waiting(session: Session, purges: Sequence[Purge], statement_timeout: float)
         small=sql.Literal(SMALL_TABLE),
         wanted=sql.SQL(", ").join(wanted),
     )
-    counts = [_count(session, plain[row["position"]], row) for row in session.rows_and_set(query, statement_timeout)]
-    return " UNION ALL ".join(session.text(one).replace("%", "%%") for one in counts)
+    both = sql.SQL("SELECT * FROM ({}) AS f LEFT JOIN ({}) AS t ON true").format(sql.SQL(first), query)
+    rows = session.rows_and_set(both, statement_timeout)
+    counts = [_count(session, plain[row["position"]], row) for row in rows if row["position"] is not None]
+    return rows[0]["large"], " UNION ALL ".join(session.text(one).replace("%", "%%") for one in counts)
 
 
 def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:

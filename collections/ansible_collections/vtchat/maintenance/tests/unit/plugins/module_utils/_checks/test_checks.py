@@ -202,8 +202,8 @@ def test_what_it_comes_to() -> None:
             for wrong in (True, "", "nan", float("inf"), [90], 10**400)
         ),
         (
-            {"thresholds": {"dead-rows": {"objects": {"public.queue": {"warning": 60}}}}},
-            "public.queue: 60 is worse than 40, which is the default: say critical as well, or null for never",
+            {"thresholds": {"table-bloat": {"objects": {"public.queue": {"warning": 90}}}}},
+            "public.queue: 90 is worse than 80, which is the default: say critical as well, or null for never",
         ),
         (
             {"thresholds": {"wraparound-forecast": {"warning": 5}}},
