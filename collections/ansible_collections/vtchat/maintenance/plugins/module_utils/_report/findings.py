@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import _units
 from .._clean import clean
-from .._result import LEVELS, UNKNOWN
+from .._result import CRITICAL, LEVELS, UNKNOWN, WARNING
 
 MOST_NAMED = 3  # further subjects of a check, by name
 
@@ -108,13 +108,8 @@ def _limit(one: Mapping[str, Any]) -> str:
     """ "critical from 95 %"; nothing where there is no number that says something."""
     value, limit, evidence = one.get("value"), one.get("threshold"), one.get("evidence")
     known = all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (value, limit))
-    if (
-        not known
-        or limit == 1
-        or one.get("level") == UNKNOWN
-        or not isinstance(evidence, Mapping)
-        or not evidence.get("unit")
-    ):
+    bad = one.get("level") in (WARNING, CRITICAL) and limit != 1
+    if not known or not bad or not isinstance(evidence, Mapping) or not evidence.get("unit"):
         return ""
     text = number(float(limit or 0), str(evidence["unit"]))
     reached = float(value or 0) >= float(limit or 0)
