@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from tests.health import bad, levels, look
 from tests.runs import perform
-from tests.servers import Database, Server
-from tests.tables import CROWD, deciding, make, run, told, write
+from tests.servers import Database
+from tests.tables import CROWD, deciding, run, told, write
 
 THIN = "\u202f"
 
@@ -30,30 +29,6 @@ def test_vacuum_decides_at_once(crowd: Database) -> None:
     assert seconds < 3
     run_turns = [perform("vacuum", crowd.dsn, include=[pattern])["turns"] for pattern in ("many.t_1", "many.*")]
     assert run_turns[1] <= run_turns[0]
-
-
-def test_several_are_vacuumed_at_once(crowd: Database, postgres15: Server) -> None:
-    """What each would do for the database is done once, at the end; from 16 on."""
-    older = postgres15.create_database()
-    try:
-        for database in (crowd, older):
-            for number in range(1, 7):
-                make(database, f"work_{number}", rows=3000 + 100 * number, dead=2000)
-            how: dict[str, Any] = {"include": ["public.work_*"], "jobs": 3, "history": False}
-            planned = run(database, check=True, **how)
-            targets = [one["target"] for one in planned["actions"]]
-            done = run(database, **how)
-            assert [one["target"] for one in done["actions"]] == targets
-            skips = [" SKIP_DATABASE_STATS" in one["statements"][0] for one in done["actions"]]
-            if database is crowd:
-                assert targets[-1] == f"database {crowd.name}"
-                assert done["actions"][-1]["statements"] == ["VACUUM (ONLY_DATABASE_STATS)"]
-                assert (skips, done["totals"]) == ([True] * 6 + [False], {"done": 7})
-            else:
-                assert (skips, done["totals"]) == ([False] * 6, {"done": 6})
-            assert run(database, **how)["totals"] == {"unchanged": 6}
-    finally:
-        older.close()
 
 
 def test_what_a_role_may_not_vacuum_is_said_once(crowd: Database) -> None:

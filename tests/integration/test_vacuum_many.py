@@ -10,9 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 from tests.runs import REPOSITORY, until
-from tests.servers import Database, PrivateServer
+from tests.servers import Database, PrivateServer, Server
 from tests.tables import make, run
 
 THIN = "\u202f"
@@ -54,3 +55,30 @@ def test_no_more_connections_than_the_server_can_spare(private_server: PrivateSe
     result = run(database, include=["public.*"], jobs=6)
     assert (result["status"], result["totals"]) == ("ok", {"done": 7})
     assert result["warnings"] == ["only 4 of 6 sessions (jobs): the server has 7 connections left"]
+
+
+def test_several_at_once(private_server: PrivateServer, postgres15: Server) -> None:
+    """What each would do for the database is done once, at the end; from 16 on.
+
+    A transaction of another database makes the snapshots of all sessions old, also of ours, and with them keeps dead rows.
+    """
+    here, older = private_server.create_database(), postgres15.create_database()
+    try:
+        for database in (here, older):
+            for number in range(1, 7):
+                make(database, f"work_{number}", rows=3000 + 100 * number, dead=2000)
+            how: dict[str, Any] = {"include": ["public.work_*"], "jobs": 3, "history": False}
+            planned = run(database, check=True, **how)
+            targets = [one["target"] for one in planned["actions"]]
+            done = run(database, **how)
+            assert [one["target"] for one in done["actions"]] == targets
+            skips = [" SKIP_DATABASE_STATS" in one["statements"][0] for one in done["actions"]]
+            if database is here:
+                assert targets[-1] == f"database {here.name}"
+                assert done["actions"][-1]["statements"] == ["VACUUM (ONLY_DATABASE_STATS)"]
+                assert (skips, done["totals"]) == ([True] * 6 + [False], {"done": 7})
+                assert run(database, **how)["totals"] == {"unchanged": 6}
+            else:
+                assert (skips, set(done["totals"]) <= {"done", "contended"}) == ([False] * 6, True)
+    finally:
+        older.close()
