@@ -47,7 +47,7 @@ def jobs(_options: Options) -> int:
 
 def facts(session: Session, options: Options, context: Context) -> list[Finding]:
     """What the checks say, in one round trip."""
-    # Loaded where somebody wants it: each run loads all operations, and there are many checks.
+    # Loaded where they are asked: there are many, and whoever only reads the options does without.
     from ..._checks import IS_LARGE, Asked
     from ..._checks.judge import Judge
     from ..._checks.registry import TOGETHER, ask, judged
