@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import LACKING
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from tests.runs import perform
 from tests.servers import Database
@@ -17,7 +18,8 @@ from tests.servers import Database
 DATA = Path(__file__).parent / "data"
 STEPS = [{"purge": {"table": "t", "column": "at"}}, {"refresh": {"view": "v"}}, {"analyze": {"tables": ["t"]}}]
 KEPT = (
-    "SELECT to_jsonb(r) - '{schedule,retries}'::text[] FROM maintenance.run AS r WHERE id < 2",
+    "SELECT to_jsonb(r) - '{schedule,retries,budget,host,collection,server_version}'::text[] FROM maintenance.run AS r "
+    "WHERE id < 2",
     "SELECT md5(string_agg(a::text, ';' ORDER BY id)) FROM maintenance.action AS a WHERE run_id < 2",
 )
 NEWEST = str(VERSION)
@@ -79,12 +81,15 @@ def test_upgraded_in_place_with_nothing_lost(older: tuple[Database, int]) -> Non
 def test_history_info_reads_older_versions(older: tuple[Database, int]) -> None:
     left, old = older
     runs = perform("history_info", left.dsn)["runs"]
-    actions = {1: (4, 3), 2: (2, 3), 3: (1, 3)}[old]
+    actions = {1: (4, 3), 2: (2, 3), 3: (1, 3), 4: (1, 3)}[old]
     assert [(run["run_id"], run["status"], len(run["actions"])) for run in runs] == [
         (2, "running", actions[0]),
         (1, "ok", actions[1]),
     ]
-    assert [(run["schedule"], run["retries"]) for run in runs] == [(None, None)] * 2, "they did not record it"
+    recorded = ({"every": "1h"}, 0) if old >= 4 else (None, None)
+    assert [(run["schedule"], run["retries"]) for run in runs] == [recorded] * 2
+    later = ("budget", "host", "collection", "server_version")
+    assert {run[name] for run in runs for name in later} == {None}, "they did not record it"
     assert version(left) == str(old)
 
 
@@ -110,7 +115,7 @@ def test_who_may_not_alter_it_goes_on_with_the_older_version(older: tuple[Databa
     left.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 9) AS n")
     late = perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1], budget=0.001)
     assert [action["outcome"] for action in late["actions"]] == ["deferred"]
-    lacks = {1: "findings", 2: "record of how long targets have waited", 3: "record of when plans are due"}[old]
+    lacks = LACKING[old + 1]
     assert any(f"keeps no {lacks}" in text for text in late["warnings"])
     assert left.value("SELECT deferred FROM maintenance.state WHERE operation = 'purge'")
     assert perform("run", left.dsn_as(role), plan="hourly", steps=STEPS[:1])["totals"] == {"done": 1}
@@ -129,7 +134,9 @@ def test_who_may_not_alter_it_goes_on_with_the_older_version(older: tuple[Databa
         (2, "abandoned"),
         (1, "ok"),
     ]
-    assert any("when plans are due" in text for text in due["warnings"])
+    assert any("when plans are due" in text for text in due["warnings"]) == (old < 4)
+    assert any("sizes and counters" in text for text in due["warnings"])
+    assert "counters" not in due
 
 
 def test_what_waited_before_the_upgrade_goes_first_after_it(database: Database) -> None:
@@ -175,3 +182,15 @@ def test_a_table_of_the_new_name_that_somebody_else_made_is_not_taken(left: Data
     result = perform("run", left.dsn, plan="hourly", steps=STEPS[:1])
     assert (result["status"], result["run_id"], version(left)) == ("ok", None, "1")
     assert "table maintenance.finding is not as this collection made it" in result["warnings"][0]
+
+
+def test_what_was_done_before_the_upgrade_counts(older: tuple[Database, int]) -> None:
+    left, _old = older
+    result = perform("run", left.dsn, plan="hourly", steps=STEPS[:1])
+    found = left.value(
+        "SELECT jsonb_agg(jsonb_build_object('operation', operation, 'outcome', outcome, 'actions', n, 'rows', rows, "
+        "'reclaimed_bytes', 0) ORDER BY operation, outcome) FROM (SELECT operation, outcome, count(*) AS n, "
+        "coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0) AS rows FROM maintenance.action GROUP BY 1, 2) AS a"
+    )
+    assert result["counters"] == found, "those of runs before, of the run that died, and of this one"
+    assert "done" in {one["outcome"] for one in found}

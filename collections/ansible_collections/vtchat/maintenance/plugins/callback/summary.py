@@ -95,6 +95,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._origin import run_link
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report import github, model, text
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import (
     ABANDONED,
@@ -289,7 +290,7 @@ class CallbackModule(CallbackBase):
         # The limit is for the file, and earlier commands of the same step may have written to it.
         used = os.path.getsize(path) if os.path.exists(path) else 0
         told = [(host, {**run, "diff": one}) for (host, run), one in zip(self._runs, self._differences)]
-        text = github.markdown(told, github.SUMMARY_LIMIT - used, github.run_link(os.environ), failures)
+        text = github.markdown(told, github.SUMMARY_LIMIT - used, run_link(os.environ), failures)
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 

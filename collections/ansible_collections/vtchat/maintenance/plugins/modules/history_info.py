@@ -92,6 +92,22 @@ runs:
       description: Attempts after the first ones; V(null) where the history is older than version 4.
       type: int
       returned: always
+    budget:
+      description: Seconds that it might take; this and the next three are V(null) where the history is older than version 5.
+      type: float
+      returned: always
+    host:
+      description: What executed it, as the name of a machine or the address of a run of a workflow.
+      type: str
+      returned: always
+    collection:
+      description: Version of this collection.
+      type: str
+      returned: always
+    server_version:
+      description: Version of PostgreSQL.
+      type: str
+      returned: always
     totals:
       description: How many targets had which outcome.
       type: dict

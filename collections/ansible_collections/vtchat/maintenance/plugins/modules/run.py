@@ -252,6 +252,13 @@ retries:
   description: Attempts after the first ones, to connect and at statements that had waited for a lock in vain.
   returned: when connected
   type: int
+counters:
+  description:
+    - What all recorded runs in this database have done together, by operation and outcome, this one included. They only grow.
+    - Each has C(operation), C(outcome), C(actions) (targets), C(rows) (purged) and C(reclaimed_bytes).
+  returned: when the run is recorded in a history of version 5 at least
+  type: list
+  elements: dict
 recent:
   description: Up to ten earlier runs of the plan, newest first.
   returned: when connected

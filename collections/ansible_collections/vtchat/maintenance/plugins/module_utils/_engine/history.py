@@ -13,80 +13,37 @@ without the right to create or write it everything else works, and a warning say
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from .. import _origin
 from .._errors import ConnectError, Contended, MaintenanceError, SqlError
 from .._operations import Action, Outcome, reading
 from .._postgres.names import quote
 from .._postgres.session import Session
-from .._result import UNCHANGED
 from . import history_sql
+from .closing import Closing
 from .fair import LONGEST_PAUSE, Key, Memory
 from .history_tables import NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 
 KEEP_DAYS = 90
 KEEP_ACTIONS = 100_000
-MOST_NOTED = 100  # targets of a step that nothing happened to, one by one in the history
 
 COMMENT = "vtchat.maintenance history, version "
 # Earlier ones do not know how often a target was tried in vain: it is tried in every second run.
 COUNTS_DEFERRALS = 3
 # What only the versions from a number on keep.
-LACKING = {2: "findings", 3: "record of how long targets have waited", 4: "record of when plans are due"}
+LACKING = {
+    2: "findings",
+    3: "record of how long targets have waited",
+    4: "record of when plans are due",
+    5: "sizes and counters",
+}
 NOT_WANTED = "history: false"
 NONE_YET = "there is no history yet"
 STANDBY = "a standby records no runs"
-
-
-@dataclass
-class Closing:
-    """What a run leaves at its end.
-
-    noted     entries of targets for which nothing was executed
-    memories  what the next run must know of them
-    findings  what was found, with the step
-    retries   attempts after the first ones, over all sessions
-    """
-
-    status: str
-    message: str
-    totals: dict[str, int]
-    noted: list[dict[str, Any]] = field(default_factory=list)
-    memories: dict[Key, Memory] = field(default_factory=dict)
-    findings: list[dict[str, Any]] = field(default_factory=list)
-    retries: int = 0
-
-
-def lighten(actions: Sequence[dict[str, Any]]) -> None:
-    """Take the numbers off those that nothing happened to and nobody will read one by one: Ansible copies results many times."""
-    seen: Counter[int] = Counter()
-    for one in actions:
-        if one["outcome"] == UNCHANGED:
-            seen[one["step"]] += 1
-            if seen[one["step"]] > MOST_NOTED:
-                one["numbers"] = {}
-
-
-def shortened(noted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the history keeps of targets that nothing happened to: of thousands in each run nobody reads more than a number."""
-    seen: Counter[tuple[int, str]] = Counter()
-    kept: list[dict[str, Any]] = []
-    for one in noted:
-        key = (one["step"], one["operation"])
-        idle = one["outcome"] == UNCHANGED
-        seen[key] += idle
-        if not idle or seen[key] <= MOST_NOTED:
-            kept.append(one)
-    for (step, operation), number in seen.items():
-        if number > MOST_NOTED:
-            target = f"{number - MOST_NOTED} more"
-            kept.append({"step": step, "operation": operation, "target": target, "outcome": UNCHANGED,
-                         "reason": "unchanged like those before them", "numbers": {}})  # fmt: skip
-    return kept
 
 
 class History:
@@ -99,6 +56,7 @@ class History:
     opened    when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
     recent    the latest runs of the plan, newest first
     tells_findings  those of earlier runs can be read
+    counters  what all runs together have done, once this one is closed; None where it is not counted
     """
 
     def __init__(self, session: Session, check: bool, reads: bool = False) -> None:
@@ -108,6 +66,7 @@ class History:
         self._reads = reads
         self._locks = not check and not reads and not session.shared
         self._findings = False
+        self._counts = False
         self.tells_findings = False
         self._row: dict[str, Any] = {}
         self._version_found = 0  # 0 without a history
@@ -122,6 +81,7 @@ class History:
         self.abandoned: list[dict[str, Any]] = []
         self.memory: dict[Key, Memory] = {}
         self.recent: list[dict[str, Any]] = []
+        self.counters: list[dict[str, Any]] | None = None
 
     def enter(self, wanted: bool) -> None:
         """Take the run lock and look what there is. When somebody else has the lock, only ``holder`` is set."""
@@ -162,12 +122,15 @@ class History:
         row = row or self._session.row(history_sql.CLOCK)
         return row["last"], row["now"]
 
-    def open(self, plan: str, steps: list[dict[str, Any]], schedule: Mapping[str, str] | None) -> None:
-        """Open the run, or in check mode read what earlier ones have left."""
+    def open(
+        self, plan: str, steps: list[dict[str, Any]], schedule: Mapping[str, str] | None, budget: float | None = None
+    ) -> None:
+        """Open the run, or in check mode read what earlier ones have left. budget: seconds."""
         if self.note == NOT_WANTED:
             return
         parameters = {"plan": plan, "backend_start": self._session.server.backend_start, "steps": json.dumps(steps),
-                      "schedule": json.dumps(schedule) if schedule else None,
+                      "schedule": json.dumps(schedule) if schedule else None, "budget": budget,
+                      "host": _origin.host(), "collection": _origin.COLLECTION,
                       # Of others may be known thousands of targets.
                       "operations": sorted({operation for step in steps for operation in step})}  # fmt: skip
         try:
@@ -247,7 +210,7 @@ class History:
     def _upgraded(self, row: dict[str, Any], version: int) -> int:
         """The version after it was brought to the one that we know. An older one that is not ours to alter stays in use."""
         if version == VERSION:
-            self._look_at_findings(row)
+            self._look_what_to_keep(row)
         elif version and (self._reads or not row["may_alter"]):
             lacks = ", no ".join(what for since, what in LACKING.items() if since > version)
             self.limited = (
@@ -255,19 +218,29 @@ class History:
                 f"brings it to version {VERSION}"
             )
             if version > 1:
-                self._look_at_findings(row)
+                self._look_what_to_keep(row)
         else:
             self._create(row, version)
-            self._findings = True
+            self._findings = self._counts = True
             return VERSION
         return version
 
-    def _look_at_findings(self, row: dict[str, Any]) -> None:
-        """Whether findings may be kept in the table that there is for them."""
+    def _look_what_to_keep(self, row: dict[str, Any]) -> None:
+        """What may be kept in the tables that there are for it."""
         self._findings = bool(row["may_add_findings"])
-        if not self._findings and not self.limited:
-            table, user = f"{SCHEMA}.finding", quote(self._session.server.user)
-            self.limited = f"findings are not kept: GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
+        self._counts = bool(row["may_count"])
+        tables = [] if self._findings else [f"{SCHEMA}.finding"]
+        tables += [] if self._counts else [f"{SCHEMA}.sample", f"{SCHEMA}.counter"]
+        if tables and not self.limited:
+            what = " nor ".join(
+                [
+                    name
+                    for name, kept in (("findings", self._findings), ("sizes and counters", self._counts))
+                    if not kept
+                ]
+            )
+            user = quote(self._session.server.user)
+            self.limited = f"{what} are not kept: GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(tables)} TO {user}"
 
     def _create(self, row: dict[str, Any], version: int) -> None:
         """Bring the history to the version that we know."""
@@ -306,7 +279,8 @@ class History:
             "statements": list(action.statements),
             "numbers": json.dumps(action.numbers),
         }
-        return self._write(session, history_sql.BEGIN, parameters, returning=True)
+        row = self._write(session, history_sql.BEGIN, parameters, returning=True)
+        return int(row["id"]) if row else None
 
     def finish(
         self,
@@ -351,14 +325,18 @@ class History:
             **history_sql.KEYS,
             "days": KEEP_DAYS,
             "actions_kept": KEEP_ACTIONS,
+            "counted": json.dumps(closing.counted),
         }
-        self._write(self._session, history_sql.close(self._version_used, self._findings), parameters)
+        query = history_sql.close(self._version_used, self._findings, self._counts)
+        self.counters = (self._write(self._session, query, parameters, returning=True) or {}).get("counters")
 
-    def _write(self, session: Session, query: str, parameters: dict[str, Any], returning: bool = False) -> int | None:
-        """Write; when that is refused midway, the maintenance goes on without a history."""
+    def _write(
+        self, session: Session, query: str, parameters: dict[str, Any], returning: bool = False
+    ) -> dict[str, Any] | None:
+        """Write, and what comes of it; when that is refused midway, the maintenance goes on without a history."""
         try:
             if returning:
-                return int(session.row(query, parameters)["id"])
+                return session.row(query, parameters)
             session.execute(query, parameters)
         except (SqlError, Contended) as error:
             self.run_id = None

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from .._checks.maintenance import GOOD
+from .history_samples import SAMPLES
 from .history_tables import FOUND
 
 # Two int4 keys of a session advisory lock: one run at a time in one database. "vtcm", and which lock of ours.
@@ -43,7 +44,11 @@ SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)
        (SELECT pg_catalog.has_table_privilege(c.oid, 'INSERT') FROM pg_catalog.pg_class AS c
         WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_add_findings,
        (SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_read_findings
+        WHERE c.relnamespace = r.relnamespace AND c.relname = 'finding') AS may_read_findings,
+       (SELECT count(*) = 2 AND bool_and(pg_catalog.has_table_privilege(c.oid, 'INSERT')
+               AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'))
+        FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = r.relnamespace AND c.relname IN ('sample', 'counter')) AS may_count
 FROM (VALUES (0)) AS one LEFT JOIN (
     SELECT c.oid, c.relnamespace, c.relowner
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -58,6 +63,8 @@ _COLUMNS: dict[int, dict[str, str]] = {
 }
 # Runs say when their plan is due, and how often something was tried again, from this version on.
 SCHEDULED = 4
+# Runs say what their budget is and what they were executed by, and sizes and counters are kept, from this version on.
+COUNTED = 5
 # A target that nobody has asked about for so long waits for nothing.
 FORGOTTEN = "90 days"
 
@@ -135,10 +142,13 @@ SELECT (SELECT id FROM opened) AS run_id,
 
 def opening(version: int) -> str:
     """The start of a run: what dead ones have left, its own row, the clock, what earlier runs know, and how they went."""
-    scheduled = version >= SCHEDULED
+    columns = {"schedule": "%(schedule)s"} if version >= SCHEDULED else {}
+    if version >= COUNTED:
+        columns |= {"budget": "%(budget)s", "host": "%(host)s", "collection": "%(collection)s"}
+        columns |= {"server_version": "split_part(current_setting('server_version'), ' ', 1)"}
     return _OPEN.format(
-        column=", schedule" if scheduled else "",
-        value=", %(schedule)s" if scheduled else "",
+        column="".join(f", {name}" for name in columns),
+        value="".join(f", {value}" for value in columns.values()),
         state=_state(version),
         recent=_LATEST.format(dead="r.id IN (SELECT id FROM dead)", number=LATEST),
     )
@@ -203,16 +213,35 @@ LEAVE = """), noted AS (
     DELETE FROM maintenance.action WHERE run_id <> %(run_id)s AND run_id <= (SELECT run_id FROM too_many)
 )"""
 
+# Sorted, since a run that only reads may end at the same moment as another one. What an INSERT has changed is not seen by the
+# rest of its statement.
+COUNTING = """, counted AS (
+    INSERT INTO maintenance.counter AS c (operation, outcome, actions, row_count, reclaimed_bytes)
+    SELECT operation, outcome, actions, rows, reclaimed_bytes FROM jsonb_to_recordset(%(counted)s)
+        AS x (operation text, outcome text, actions bigint, rows bigint, reclaimed_bytes bigint) ORDER BY operation, outcome
+    ON CONFLICT (operation, outcome) DO UPDATE SET actions = c.actions + excluded.actions,
+        row_count = c.row_count + excluded.row_count, reclaimed_bytes = c.reclaimed_bytes + excluded.reclaimed_bytes
+    RETURNING c.*
+)"""
+COUNTERS = """(
+    SELECT coalesce(jsonb_agg(jsonb_build_object('operation', operation, 'outcome', outcome, 'actions', actions,
+                    'rows', row_count, 'reclaimed_bytes', reclaimed_bytes) ORDER BY operation, outcome), '[]')
+    FROM (SELECT * FROM counted UNION ALL SELECT * FROM maintenance.counter AS c WHERE NOT EXISTS (
+        SELECT FROM counted WHERE (operation, outcome) = (c.operation, c.outcome))) AS all_of_them)"""
+
 CLOSE = """
 UPDATE maintenance.run SET status = %(status)s, message = %(message)s, totals = %(totals)s, finished_at = clock_timestamp(){more}
-WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s) END
+WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory_unlock(%(key1)s, %(key2)s) END AS unlocked,
+    {counters} AS counters
 """
 
 
-def close(version: int, findings: bool) -> str:
-    """The end of a run: what was decided but not executed, what is to be remembered, the pruning and the lock."""
+def close(version: int, findings: bool, counts: bool) -> str:
+    """The end of a run: what was decided but not executed, what is to be remembered, sizes, the pruning and the lock."""
     more = ", retries = %(retries)s" if version >= SCHEDULED else ""
-    return f"WITH remembered AS ({_remember(version)}{LEAVE}{FINDINGS if findings else ''}{CLOSE.format(more=more)}"
+    parts = [LEAVE, FINDINGS if findings else "", f"{SAMPLES}{COUNTING}" if counts else ""]
+    end = CLOSE.format(more=more, counters=COUNTERS if counts else "NULL")
+    return f"WITH remembered AS ({_remember(version)}{''.join(parts)}{end}"
 
 
 # The end of the session would do it too, but a moment later: the next task would find the lock taken.
@@ -227,8 +256,15 @@ SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, r.messag
             'rows', a.row_count, 'statements', a.statements, 'seconds', extract(epoch FROM a.finished_at - a.started_at))
             ORDER BY a.id), '[]') FROM maintenance.action AS a WHERE a.run_id = r.id) AS actions"""
 
-_SCHEDULE = ", r.schedule, r.retries"
-_NO_SCHEDULE = ", NULL::jsonb AS schedule, NULL::integer AS retries"
+# What later versions have added: in which one, the column, its type.
+_LATER = (
+    (SCHEDULED, "schedule", "jsonb"),
+    (SCHEDULED, "retries", "integer"),
+    (COUNTED, "budget", "float8"),
+    (COUNTED, "host", "text"),
+    (COUNTED, "collection", "text"),
+    (COUNTED, "server_version", "text"),
+)
 
 _FOUND = """,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('step', f.step, 'check', f.name, 'subject', f.subject, 'level', f.level,
@@ -246,4 +282,9 @@ ORDER BY r.id DESC LIMIT %(limit)s
 
 def recent(version: int, findings: bool) -> str:
     """The latest runs with their actions and, where there is a table for them, findings."""
-    return f"{_RECENT}{_SCHEDULE if version >= SCHEDULED else _NO_SCHEDULE}{_FOUND if findings else ''}{_WHICH}"
+    return f"{_RECENT}, {later_columns(version)}{_FOUND if findings else ''}{_WHICH}"
+
+
+def later_columns(version: int) -> str:
+    """What a run r says of itself in the newest version; NULL where it does not in this one."""
+    return ", ".join(f"r.{name}" if version >= since else f"NULL::{kind} AS {name}" for since, name, kind in _LATER)

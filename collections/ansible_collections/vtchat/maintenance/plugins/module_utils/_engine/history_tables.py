@@ -19,7 +19,7 @@ from .._postgres.names import display, quote
 from .._postgres.server import Server
 
 SCHEMA = "maintenance"
-VERSION = 4
+VERSION = 5
 
 # Without IF NOT EXISTS: a schema that somebody has made meanwhile is not ours.
 NEW_SCHEMA = "CREATE SCHEMA maintenance;"
@@ -126,10 +126,66 @@ COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 4';
 COMMENT ON COLUMN maintenance.run.schedule IS 'when the plan is due, as it says it: every or at; NULL where it does not';
 COMMENT ON COLUMN maintenance.run.retries IS 'attempts after the first ones: to connect, and at what waited for a lock in vain';
 """,
+    """
+ALTER TABLE maintenance.run ADD COLUMN budget double precision, ADD COLUMN host text, ADD COLUMN collection text,
+    ADD COLUMN server_version text;
+CREATE TABLE maintenance.sample (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL REFERENCES maintenance.run ON DELETE CASCADE,
+    relation text NOT NULL,
+    bytes bigint NOT NULL,
+    index_bytes bigint,
+    live_rows bigint,
+    dead_rows bigint,
+    freeze_age bigint,
+    sampled_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX sample_run_id ON maintenance.sample (run_id);
+CREATE INDEX sample_sampled_at ON maintenance.sample (sampled_at);
+CREATE TABLE maintenance.counter (
+    operation text NOT NULL,
+    outcome text NOT NULL,
+    actions bigint NOT NULL DEFAULT 0,
+    row_count bigint NOT NULL DEFAULT 0,
+    reclaimed_bytes bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (operation, outcome)
+);
+INSERT INTO maintenance.counter
+SELECT operation, outcome, count(*), coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0),
+       coalesce(sum(CASE WHEN measured ->> 'won_bytes' ~ '^[0-9]{1,18}$' THEN (measured ->> 'won_bytes')::bigint END), 0)
+FROM maintenance.action WHERE outcome IS NOT NULL GROUP BY operation, outcome;
+COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 5';
+DO $do$
+DECLARE
+    owner text; privilege text; grantee text; made text;
+BEGIN
+    FOREACH made IN ARRAY ARRAY['sample', 'counter'] LOOP
+        SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class WHERE oid = 'maintenance.action'::regclass;
+        IF owner <> current_user THEN
+            EXECUTE format('ALTER TABLE maintenance.%I OWNER TO %I', made, owner);
+        END IF;
+        FOR privilege, grantee IN
+            SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+            FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = 'maintenance.action'::regclass AND a.grantee <> c.relowner
+        LOOP
+            EXECUTE format('GRANT %s ON maintenance.%I TO %s', privilege, made, grantee);
+        END LOOP;
+    END LOOP;
+END $do$;
+COMMENT ON COLUMN maintenance.run.budget IS 'seconds that it might take; NULL where nobody has said it';
+COMMENT ON COLUMN maintenance.run.host IS 'what it was executed by: a machine, or the address of a run of a workflow';
+COMMENT ON COLUMN maintenance.run.collection IS 'version of vtchat.maintenance';
+COMMENT ON TABLE maintenance.sample IS 'how large the database (relation is empty) and its largest tables were';
+COMMENT ON COLUMN maintenance.sample.bytes IS 'all files of the database; of a table, without its indexes, by its relpages';
+COMMENT ON COLUMN maintenance.sample.freeze_age IS 'age of the oldest transaction ID';
+COMMENT ON TABLE maintenance.counter IS 'what all runs together have done; never pruned';
+COMMENT ON COLUMN maintenance.counter.actions IS 'targets';
+COMMENT ON COLUMN maintenance.counter.row_count IS 'rows purged';
+""",
 )
 
 # The tables that there are from each version on.
-TABLES = {1: ("run", "action", "state"), 2: ("finding",)}
+TABLES = {1: ("run", "action", "state"), 2: ("finding",), 5: ("sample", "counter")}
 
 # What is on the tables. A membership counts as it stands in the catalog: a superuser is not a member of everybody here.
 FOUND = """
@@ -139,7 +195,7 @@ WITH RECURSIVE mine (oid) AS (
 ), trusted (oid) AS (SELECT oid FROM mine UNION SELECT oid FROM pg_roles WHERE rolsuper),
 space AS (SELECT oid, nspowner FROM pg_namespace WHERE nspname = 'maintenance'),
 ours AS (SELECT c.* FROM pg_class AS c JOIN space ON c.relnamespace = space.oid
-         AND c.relname IN ('run', 'action', 'state', 'finding')),
+         AND c.relname IN ('run', 'action', 'state', 'finding', 'sample', 'counter')),
 part (name, kind, text) AS (
     SELECT c.relname::text, 'column', concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
            CASE WHEN a.attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
@@ -233,6 +289,27 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("constraint", "PRIMARY KEY (id)"),
         ("constraint", "FOREIGN KEY (run_id) REFERENCES maintenance.run(id) ON DELETE CASCADE"),
     ),
+    "sample": (
+        ("column", "id bigint NOT NULL identity a"),
+        ("column", "run_id bigint NOT NULL"),
+        ("column", "relation text NOT NULL"),
+        ("column", "bytes bigint NOT NULL"),
+        ("column", "index_bytes bigint"),
+        ("column", "live_rows bigint"),
+        ("column", "dead_rows bigint"),
+        ("column", "freeze_age bigint"),
+        ("column", "sampled_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()"),
+        ("constraint", "PRIMARY KEY (id)"),
+        ("constraint", "FOREIGN KEY (run_id) REFERENCES maintenance.run(id) ON DELETE CASCADE"),
+    ),
+    "counter": (
+        ("column", "operation text NOT NULL"),
+        ("column", "outcome text NOT NULL"),
+        ("column", "actions bigint NOT NULL DEFAULT 0"),
+        ("column", "row_count bigint NOT NULL DEFAULT 0"),
+        ("column", "reclaimed_bytes bigint NOT NULL DEFAULT 0"),
+        ("constraint", "PRIMARY KEY (operation, outcome)"),
+    ),
 }
 
 
@@ -247,6 +324,14 @@ ADDED: dict[int, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
     },
     4: {"run": (("column", "schedule jsonb"), ("column", "retries integer NOT NULL DEFAULT 0"))},
+    5: {
+        "run": (
+            ("column", "budget double precision"),
+            ("column", "host text"),
+            ("column", "collection text"),
+            ("column", "server_version text"),
+        ),
+    },
 }
 
 

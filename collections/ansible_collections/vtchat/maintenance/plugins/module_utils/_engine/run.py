@@ -36,10 +36,11 @@ from .._result import (
     Result,
     entry,
 )
+from .closing import Closing, counted, lighten, shortened
 from .due import ALWAYS, decide, decide_without, message
 from .execute import NOBODY_WAITS, Executor
 from .fair import Chance, Key, Memory, Predictions, Took, chance, cut_off
-from .history import Closing, History, lighten, shortened
+from .history import History
 from .notes import held, warnings
 from .observer import Observer
 from .order import Part, in_line, waits
@@ -97,7 +98,8 @@ class Run:
         if not self._is_due():
             self.history.close(self.closing)
             return
-        self.history.open(self.plan.name, [{step.operation: step.given} for step in self.plan.steps], self.plan.rule)
+        steps = [{step.operation: step.given} for step in self.plan.steps]
+        self.history.open(self.plan.name, steps, self.plan.rule, self.plan.budget)
         self.result.more.update(run_id=self.history.run_id, recent=self.history.recent)
         self.started()
         self.predictions = Predictions(self.history.memory)
@@ -105,6 +107,8 @@ class Run:
         self._conclude()
         if self.session.alive:
             self.history.close(self.closing)
+        if self.history.counters is not None:
+            self.result.more["counters"] = self.history.counters
         self._warn()
 
     def _skip(self, message: str) -> None:
@@ -386,6 +390,8 @@ class Run:
         self.closing.status, self.closing.message = self.result.status, self.result.message
         self.closing.totals, self.closing.retries = self.result.totals, self.sessions.retries
         self.closing.noted = shortened(self.closing.noted)
+        dead = [action for run in self.history.abandoned for action in run["actions"]]
+        self.closing.counted = counted(self.result.actions, dead)
         lighten(self.result.actions)
         for key, memory in self._behind.items():
             self.closing.memories[key] = replace(memory, since=self._since())

@@ -71,7 +71,8 @@ candidate AS MATERIALIZED (
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND {parts}
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT (n.nspname = 'maintenance' AND c.relname IN ('run', 'action', 'state', 'finding') AND EXISTS (
+    AND NOT (n.nspname = 'maintenance' AND c.relname IN ('run', 'action', 'state', 'finding', 'sample', 'counter')
+             AND EXISTS (
         SELECT FROM pg_catalog.pg_class AS h WHERE h.relname = 'run' AND h.relnamespace = n.oid
         AND pg_catalog.starts_with(pg_catalog.obj_description(h.oid, 'pg_class'), 'vtchat.maintenance history')))
 ),

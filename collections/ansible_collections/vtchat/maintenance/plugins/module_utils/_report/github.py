@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .._clean import clean
@@ -105,18 +105,6 @@ class Failure(NamedTuple):
 def failed(failure: Failure) -> tuple[str, str]:
     """(level, workflow command) for such a task."""
     return "error", annotation("error", f"{failure.task} failed on {failure.host}", failure.message)
-
-
-def run_link(environment: Mapping[str, str]) -> str:
-    """Address of the page of this run of the workflow; "" where the environment does not tell."""
-    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
-    server, repository, number = (environment.get(name, "") for name in names)
-    known = (
-        re.fullmatch(r"https?://[A-Za-z0-9.:-]+", server)
-        and re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", repository)
-        and re.fullmatch(r"[0-9]+", number)
-    )
-    return f"{server}/{repository}/actions/runs/{number}" if known else ""
 
 
 def markdown_text(value: Any) -> str:

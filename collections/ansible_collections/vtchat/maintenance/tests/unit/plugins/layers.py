@@ -33,6 +33,7 @@ LAYERS: tuple[dict[str, str], ...] = (
         "_spec": "options and the rules between them",
         "_masking": "every spelling of a secret, and texts without them",
         "_clean": "text fit for a terminal",
+        "_origin": "what this is, and where it runs",
         "_hosts": "which hosts are this machine",
         "_errors": "one family of exceptions",
         "_jitter": "waiting times that differ from one client to the next",

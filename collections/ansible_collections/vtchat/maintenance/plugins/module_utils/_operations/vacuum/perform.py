@@ -208,6 +208,8 @@ def _measured(session: Session, action: Action[Work], start: Start, after: Table
     left = heap.dead + (toast.dead if toast else 0)
     numbers = {f"{name}_after": value for name, value in measured(heap, toast).items() if value is not None}
     numbers["bytes_before"], numbers["bytes_after"] = job.table.bytes, after.bytes
+    if job.table.bytes is not None and after.bytes is not None:
+        numbers["won_bytes"] = max(0, job.table.bytes - after.bytes)
     held = _held(session) if left or job.freeze else job.horizon
     state = {
         # It was this far at least when the facts were read. Who has come since was there when it began, as far as one can tell.

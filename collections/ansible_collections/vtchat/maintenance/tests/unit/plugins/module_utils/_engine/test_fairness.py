@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _run
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.closing import Closing
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.fair import LONGEST_PAUSE, Memory
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import Closing
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import Observer, nobody
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import SqlError
@@ -113,6 +113,7 @@ class Remembered:
         self.abandoned: list[dict[str, Any]] = []
         self.holder = None
         self.recent: list[dict[str, Any]] = []
+        self.counters = None
 
     def enter(self, *_arguments: Any) -> None: ...
 

@@ -12,13 +12,13 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan as _plan
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.fair import Memory
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import (
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.closing import (
     MOST_NOTED,
     Closing,
     lighten,
     shortened,
 )
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.fair import Memory
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import Observer, nobody
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.plan import Plan, Step
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.sessions import Sessions
@@ -42,6 +42,7 @@ class FakeHistory:
         self.unusable = ""
         self.recent: list[dict[str, Any]] = []
         self.tells_findings = True
+        self.counters: list[dict[str, Any]] | None = None
 
     def enter(self, *_arguments: Any) -> None: ...
 

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._clean import clean
+from ansible_collections.vtchat.maintenance.plugins.module_utils._origin import run_link
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report import differences, github, trend
 
 PAGE = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -231,14 +232,14 @@ def test_link_to_the_run(changed: dict[str, str], link: str) -> None:
         "GITHUB_RUN_ID": "17",
         **changed,
     }
-    assert github.run_link(known) == link
+    assert run_link(known) == link
     text = github.markdown([("h", result(action()))], link=link)
     hrefs = [token.attrs["href"] for token in tokens(text) if token.type == "link_open"]
     assert hrefs == ([link] if link else [])
 
 
 def test_without_a_link_where_nothing_is_known() -> None:
-    assert github.run_link({}) == ""
+    assert run_link({}) == ""
 
 
 def test_a_task_that_failed_and_is_no_run() -> None:

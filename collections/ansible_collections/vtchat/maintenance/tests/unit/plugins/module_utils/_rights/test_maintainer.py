@@ -108,8 +108,8 @@ def test_needs_of_steps() -> None:
         Need('"S"."T"', "own", "rp", creates=True),
         Need("i", "own", "iI"),
     ]
-    assert [want.name for want in maintainer.wants([], True)[0]] == [
-        "maintenance.run", "maintenance.action", "maintenance.state", "maintenance.finding"]  # fmt: skip
+    names = ("run", "action", "state", "finding", "sample", "counter")
+    assert [want.name for want in maintainer.wants([], True)[0]] == [f"maintenance.{name}" for name in names]
 
 
 def test_what_patterns_choose_is_needed_too() -> None:
