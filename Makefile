@@ -21,7 +21,7 @@ endif
 
 # Which target takes which option. A new target that takes one is listed here; everything else that is typed is refused at the
 # end of this file, before anything happens.
-PLAYS := hourly weekly due health alerts maintain provision secrets
+PLAYS := hourly weekly due health report alerts maintain provision secrets
 TAKES_INVENTORY := $(PLAYS)
 TAKES_LIMIT := $(PLAYS)
 TAKES_CHECK := $(PLAYS)
@@ -82,8 +82,12 @@ maintain: setup ## Any plan: PLAN=name
 health: setup ## Whether the database is well
 	$(call playbook,health)
 
+.PHONY: report
+report: setup ## The same and more as a page to look at: report/index.html
+	$(call playbook,report)
+
 .PHONY: alerts
-alerts: setup ## The same, and tell those who want to know when something has changed
+alerts: setup ## Health, and tell those who want to know when something has changed
 	$(call playbook,alerts)
 
 .PHONY: secrets

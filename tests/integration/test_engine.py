@@ -19,7 +19,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
-from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS, KEEP_FINDINGS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_sql import LOCK_KEYS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
@@ -246,21 +246,35 @@ def test_old_runs_go(database: Database) -> None:
 
 
 def test_old_actions_go(database: Database) -> None:
-    assert KEEP_ACTIONS == 100_000
+    assert KEEP_ACTIONS == 50_000
     table(database)
     purge(database)
     database.sql(
         "WITH r AS (INSERT INTO maintenance.run (plan, backend_start, steps, finished_at, status) "
         "SELECT n::text, now(), '[]', now(), 'ok' FROM generate_series(1, 3) AS n RETURNING id) "
         "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, finished_at) "
-        "SELECT id, 1, 'purge', 'x', 'unchanged', '', '{}', '{}', now() FROM r, generate_series(1, 40000) AS n ORDER BY id"
+        "SELECT id, 1, 'purge', 'x', 'unchanged', '', '{}', '{}', now() FROM r, generate_series(1, 20000) AS n ORDER BY id"
     )
     for _run in range(2):
         purge(database)
-    assert 80_000 <= left(database, "maintenance.action") <= 100_000
+    assert 40_000 <= left(database, "maintenance.action") <= 50_000
     # The latest success of each plan stays, without its actions: whether the plan is due depends on it.
     kept = [(one["plan"], bool(one["actions"])) for one in history(database)]
     assert kept == [("purge", True), ("purge", True), ("3", True), ("2", True), ("1", False), ("purge", False)]
+
+
+def test_old_findings_go(database: Database) -> None:
+    table(database)
+    purge(database)
+    database.sql(
+        "INSERT INTO maintenance.finding (run_id, step, name, subject, level, message, evidence, advice) "
+        f"SELECT 1, 1, 'x', n::text, 'warning', '', '{{}}', '' FROM generate_series(1, {KEEP_FINDINGS + 50}) AS n"
+    )
+    purge(database)
+    assert left(database, "maintenance.finding") == KEEP_FINDINGS
+    assert database.value("SELECT max(subject::int) FROM maintenance.finding") == KEEP_FINDINGS + 50, (
+        "the oldest have gone"
+    )
 
 
 def test_newer_version_is_refused_with_the_way_out(database: Database) -> None:

@@ -73,6 +73,7 @@ _FILES = {
     "alerts": "_alerts.alerts",
     "history_info": "_engine.history_info",
     "maintainer": "_rights.maintainer",
+    "report": "_pages.report",
     "run": "_engine.plan_run",
     "sql_object": "_objects.sql_object",
 }
@@ -83,9 +84,18 @@ if TYPE_CHECKING:
     from ._engine import history_info, plan_run
     from ._engine.plan_run import OneStep
     from ._objects import sql_object
+    from ._pages import report
     from ._rights import maintainer
 
-    _CHECKED: tuple[Performer[Any], ...] = (alerts, history_info, maintainer, plan_run, sql_object, OneStep("purge"))
+    _CHECKED: tuple[Performer[Any], ...] = (
+        alerts,
+        history_info,
+        maintainer,
+        plan_run,
+        report,
+        sql_object,
+        OneStep("purge"),
+    )
 
 
 class _Performers(Mapping[str, Performer[Any]]):

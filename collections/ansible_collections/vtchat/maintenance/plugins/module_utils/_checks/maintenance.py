@@ -104,6 +104,12 @@ def _times(schedule: Schedule, good: datetime) -> tuple[datetime, float]:
     return due, (schedule.following(due) - due).total_seconds()
 
 
+def lateness(schedule: Schedule, good: datetime, now: datetime) -> tuple[float, float]:
+    """Seconds since a plan has been due after a good run, and from how many on that is worth a warning."""
+    due, period = _times(schedule, good)
+    return max(0.0, (now - due).total_seconds()), period if isinstance(schedule, Every) else LATE
+
+
 def overdue(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
     """Seconds since each plan has been due."""
     samples = []
@@ -118,10 +124,9 @@ def overdue(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[Sample]:
             samples.append(Sample(row["plan"], None, f"no good run of it is known ({schedule})"))
             continue
         now, good = _moment(row["now"]), _moment(row["good"])
-        due, period = _times(schedule, good)
-        late = max(0.0, (now - due).total_seconds())
+        late, patience = lateness(schedule, good, now)
+        period = _times(schedule, good)[1]
         behind = f", which is {duration(late)} late" if late else ""
-        patience = period if isinstance(schedule, Every) else LATE
         samples.append(
             Sample(
                 row["plan"],

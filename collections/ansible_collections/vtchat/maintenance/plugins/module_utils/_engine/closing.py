@@ -16,7 +16,9 @@ from typing import Any
 from .._result import ABANDONED, UNCHANGED
 from .fair import Key, Memory
 
-MOST_NOTED = 100  # targets of a step that nothing happened to, one by one in the history
+# Targets of a step that nothing happened to, one by one: with their numbers in the result, and at all in the history, which a
+# plan of each hour fills with them for 90 days.
+MOST_TOLD, MOST_NOTED = 100, 10
 WON = "won_bytes"  # of the numbers of an entry: disk space that the server has given back
 
 
@@ -47,7 +49,7 @@ def lighten(actions: Sequence[dict[str, Any]]) -> None:
     for one in actions:
         if one["outcome"] == UNCHANGED:
             seen[one["step"]] += 1
-            if seen[one["step"]] > MOST_NOTED:
+            if seen[one["step"]] > MOST_TOLD:
                 one["numbers"] = {}
 
 

@@ -29,7 +29,9 @@ from .fair import LONGEST_PAUSE, Key, Memory
 from .history_tables import NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
 
 KEEP_DAYS = 90
-KEEP_ACTIONS = 100_000
+# Of small rows: some 15 MB of actions, and 10 MB of findings, whatever a plan does.
+KEEP_ACTIONS = 50_000
+KEEP_FINDINGS = 20_000
 
 COMMENT = "vtchat.maintenance history, version "
 # Earlier ones do not know how often a target was tried in vain: it is tried in every second run.
@@ -82,6 +84,16 @@ class History:
         self.memory: dict[Key, Memory] = {}
         self.recent: list[dict[str, Any]] = []
         self.counters: list[dict[str, Any]] | None = None
+
+    @property
+    def version(self) -> int:
+        """Of the history that is there; 0 without one."""
+        return self._version_found
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is one whose runs can be read."""
+        return bool(self._version_found and self._row.get("may_read") and not self.note)
 
     def enter(self, wanted: bool) -> None:
         """Take the run lock and look what there is. When somebody else has the lock, only ``holder`` is set."""
@@ -325,6 +337,7 @@ class History:
             **history_sql.KEYS,
             "days": KEEP_DAYS,
             "actions_kept": KEEP_ACTIONS,
+            "findings_kept": KEEP_FINDINGS,
             "counted": json.dumps(closing.counted),
         }
         query = history_sql.close(self._version_used, self._findings, self._counts)

@@ -195,6 +195,9 @@ FINDINGS = """, found AS (
     SELECT %(run_id)s, step, "check", subject, level, message, value, threshold, evidence, advice
     FROM jsonb_to_recordset(%(findings)s) AS x (step int, "check" text, subject text, level text, message text, value jsonb,
                                                 threshold jsonb, evidence jsonb, advice text)
+), pruned_finding AS (
+    DELETE FROM maintenance.finding WHERE run_id <> %(run_id)s
+    AND id <= (SELECT id FROM maintenance.finding ORDER BY id DESC OFFSET %(findings_kept)s LIMIT 1)
 )"""
 
 LEAVE = """), noted AS (

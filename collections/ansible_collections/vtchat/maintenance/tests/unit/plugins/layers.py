@@ -13,6 +13,7 @@ from pathlib import Path
 # From the top down: a package imports from layers below its own, never from its neighbours.
 LAYERS: tuple[dict[str, str], ...] = (
     {"_edge": "options, one parse, one way from parameters to a result"},
+    {"_pages": "what a page about a database tells"},
     {
         "_alerts": "what has changed, told once, by issues, webhooks and mail",
         "_objects": "functions, views and the like as scripts define them",

@@ -14,6 +14,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import run as _engine
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.closing import (
     MOST_NOTED,
+    MOST_TOLD,
     Closing,
     lighten,
     shortened,
@@ -397,11 +398,11 @@ def test_no_history_is_a_warning(stage: Stage) -> None:
 
 def test_of_thousands_that_stay_as_they_are_few_have_numbers() -> None:
     actions = [{"step": step, "outcome": outcome, "numbers": {"rows": 1}}
-               for step in (1, 2) for outcome in ("unchanged", "done") for _number in range(MOST_NOTED + 5)]  # fmt: skip
+               for step in (1, 2) for outcome in ("unchanged", "done") for _number in range(MOST_TOLD + 5)]  # fmt: skip
     lighten(actions)
     with_numbers = [(one["step"], one["outcome"]) for one in actions if one["numbers"]]
-    assert [with_numbers.count((step, "unchanged")) for step in (1, 2)] == [MOST_NOTED] * 2
-    assert [with_numbers.count((step, "done")) for step in (1, 2)] == [MOST_NOTED + 5] * 2
+    assert [with_numbers.count((step, "unchanged")) for step in (1, 2)] == [MOST_TOLD] * 2
+    assert [with_numbers.count((step, "done")) for step in (1, 2)] == [MOST_TOLD + 5] * 2
 
 
 def test_the_history_keeps_a_number_of_thousands_that_nothing_happened_to() -> None:

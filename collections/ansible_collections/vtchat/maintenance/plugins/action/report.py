@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page about one database: read where the module report reads, made and written on the machine that runs Ansible."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.report import KEYS
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils import _pages
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
+
+LOADED = prepared("report")
+
+
+class ActionModule(DatabaseAction):
+    """Reads, and writes the page."""
+
+    def _answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        arguments = dict(self._task.args)
+        arguments |= _of_plans(arguments.pop("plans", None) or {}, "steps" in arguments)
+        arguments.setdefault("title", str(task_vars.get("inventory_hostname") or ""))
+        result = self._perform("report", arguments, task_vars)
+        if arguments.get("dest") and "report" in result:
+            folder = self._loader.path_dwim(str(arguments["dest"]))
+            file = f"{arguments.get('name') or _pages.file_name(arguments['title'])}.html"
+            result |= _pages.written(result.pop("report"), os.path.join(folder, file), result, self._task.check_mode)
+        return result
+
+
+def _of_plans(plans: Mapping[str, Any], has_steps: bool) -> dict[str, Any]:
+    """What is to be asked as the plans ask it, and when they run. Raises OptionError with all that is wrong with them."""
+    checked = plan_check.plan_info({"plans": plans, "name": "health", "transport": "direct", "label": "plans"})
+    if checked.get("failed"):
+        raise OptionError(checked["errors"])
+    of_health = [step for step in checked["plan"]["steps"] if "health_info" in step]
+    of_indexes = [step for step in checked["steps"] if "index_info" in step]
+    steps = [*(of_health or [{"health_info": {}}])[:1], *(of_indexes or [{"index_info": {}}])[:1]]
+    known = {name: {key: plan[key] for key in KEYS if plan.get(key) is not None} for name, plan in plans.items()}
+    return {"plans": known, **({} if has_steps else {"steps": steps})}

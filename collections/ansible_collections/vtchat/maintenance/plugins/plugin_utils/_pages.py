@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Pages as files: what they are called, and what a result says of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._clean import clean
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import DONE, FAILED, PLANNED, entry
+from ansible_collections.vtchat.maintenance.plugins.module_utils._units import count, size
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace
+
+INDEX = "index"
+# Readable for others, as a web server is one of them. Who may not see names of tables must not get the file.
+MODE = 0o644
+
+
+def file_name(title: str) -> str:
+    """A name of a file for any text, without its ending: the text itself where every file system takes it."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", title) and title != INDEX:
+        return title
+    plain = re.sub(r"[^a-z0-9._-]+", "-", title.lower()).strip("-.")[:80]
+    return f"{plain or 'database'}-{sha256(title.encode()).hexdigest()[:8]}"
+
+
+def written(report: Mapping[str, Any], path: str, result: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Write the page of a report; what the result is to say of it."""
+    from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
+
+    file = os.path.basename(path)
+    runs = sum(plan["runs"] for plan in report["plans"])
+    what = f"{count(runs)} runs in {report['days']} days"
+    told = _put(page(report), path, what, check)
+    failed = result.get("failed") or told.get("failed")
+    seen = {key: report[key] for key in ("generated_at", "timezone")} | glance(report, file)
+    return {**told, "page": seen, **({"failed": True, "status": FAILED} if failed else {})}
+
+
+def put_overview(
+    databases: list[Mapping[str, Any]], path: str, generated_at: str, zone: str, check: bool
+) -> dict[str, Any]:
+    """Write the page about all of them; the result."""
+    from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import overview
+
+    return _put(overview(databases, generated_at, zone), path, f"{count(len(databases))} databases", check)
+
+
+def _put(text: str, path: str, what: str, check: bool) -> dict[str, Any]:
+    shown = _shown(path)
+    reason = f"{what}, {size(len(text.encode()))}"
+    try:
+        if not check:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            replace(text, path, MODE)
+    except OSError as error:
+        message = f"cannot write {shown}: {error.strerror or error}"
+        failed = entry("report", shown, FAILED, message)
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": message,
+            "files": [],
+            "actions": [failed],
+            "totals": {FAILED: 1},
+        }
+    outcome = PLANNED if check else DONE
+    told = entry("report", shown, outcome, reason, changed=True)
+    return {"changed": True, "files": [path], "actions": [told], "totals": {outcome: 1}}
+
+
+def _shown(path: str) -> str:
+    """The path for people: from here, where it is below."""
+    near = os.path.relpath(path)
+    return clean(path if near.startswith(os.pardir) else near)
