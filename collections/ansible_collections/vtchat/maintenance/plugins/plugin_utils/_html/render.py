@@ -1,0 +1,187 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Makes the pages: what the sections show goes into the templates beside this file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import drawing, findings, growth, reading, runs, verdict, words
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(report: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
+    """The page of one database. links: text and address of what is beside it; addresses that are no web pages are left out."""
+    judged = verdict.verdict(report)
+    health = reading.section(report, "health")
+    indexes = reading.section(report, "indexes")
+    undone = reading.section(report, "undone")
+    shown = {
+        "report": _head(report),
+        "links": [(text, address) for text, address in (links or {}).items() if _harmless(address)],
+        "verdict": judged,
+        "key_figures": _key_figures(report),
+        "notes": reading.texts(report, "notes"),
+        "health": findings.health(reading.entries(health, "findings")),
+        "health_why": reading.text(health, "why"),
+        "plans": runs.plans(report),
+        "work": runs.work(report),
+        "growth": growth.growth(report),
+        "undone": [_undone(one) for one in reading.entries(undone, "entries")],
+        "undone_more": reading.whole(undone, "more"),
+        "indexes": findings.entries(reading.entries(indexes, "findings")),
+        "index_texts": {key: reading.text(indexes, key) for key in ("why", "drop", "undo")},
+        "alerts": [{key: reading.text(one, key) for key in ALERT} for one in reading.entries(report, "alerts")],
+        "runs": runs.runs(report),
+        "who": [_who(one) for one in reading.entries(report, "who")],
+    }
+    return _render("page.html.j2", shown)
+
+
+ALERT = ("name", "level", "since", "told", "text")
+WHO = ("role", "host", "collection", "server_version", "first", "last")
+
+
+def overview(databases: Sequence[Mapping[str, Any]], generated_at: str, timezone: str) -> str:
+    """The page of a fleet, of what ``glance`` says of each database; the worst first."""
+    ordered = [_database(one) for one in verdict.worst_first(databases)]
+    shown = {
+        "databases": ordered,
+        "summary": verdict.summary(databases),
+        "worst": ordered[0]["shown"] if ordered else verdict.HEADLINES[verdict.UNKNOWN],
+        "troubled": [one for one in ordered if one["status"] != verdict.WELL],
+        "generated": sum(1 for one in databases if reading.whole(one, "generated_runs")),
+        "generated_at": generated_at,
+        "timezone": timezone,
+    }
+    return _render("overview.html.j2", shown)
+
+
+def _head(report: Mapping[str, Any]) -> dict[str, Any]:
+    server = reading.section(report, "server")
+    days = runs.span(report)
+    keys = ("title", "database", "timezone", "generated_at", "collection", "unreachable")
+    known = {key: reading.text(report, key) for key in keys}
+    return {
+        **known,
+        "title": known["title"] or known["database"] or "a database",
+        "timezone": known["timezone"] or "a time zone that is not known",
+        "days": (days.last - days.first).days + 1,
+        "first": days.first,
+        "last": days.last,
+        "generated_runs": reading.whole(report, "generated_runs"),
+        "server": {key: reading.text(server, key) for key in ("host", "version", "provider")},
+    }
+
+
+def _key_figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What it is about, the number, and what is said beside it."""
+    found = verdict.levels(report)
+    total, well = sum(found.values()), found.get(verdict.WELL, 0)
+    plans = reading.entries(report, "plans")
+    statuses: dict[str, int] = {}
+    for plan in plans:
+        for status, number in reading.counts(plan, "statuses").items():
+            statuses[status] = statuses.get(status, 0) + number
+    ended = sum(number for status, number in statuses.items() if status not in ("skipped", "running"))
+    did = statuses.get("ok", 0) + statuses.get("partial", 0)
+    good = max((reading.text(plan, "last_good") for plan in plans), default="")
+    latest, week = growth.latest(report), growth.week(report)
+    figures = [
+        ("Checks that are well", f"{words.count(well)} of {words.count(total)}", _beside(found)) if total else None,
+        ("Runs that did their work", words.percent(did / ended), f"{words.count(did)} of {words.count(ended)} runs") if ended else None,
+        ("Last that did its work", good, "") if good else None,
+        ("Size", words.size(latest), "" if week is None else f"{words.size(week, signed=True)} in a week")
+        if latest is not None
+        else None,
+    ]
+    return [one for one in figures if one]
+
+
+def _beside(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{words.count(number)} {words.word(level).word}" for level, number in found.items() if level != verdict.WELL)
+
+
+def _undone(one: Mapping[str, Any]) -> dict[str, str]:
+    keys = ("plan", "operation", "target", "outcome", "reason", "first", "last")
+    return {**{key: reading.text(one, key) for key in keys}, "times": words.count(max(1, reading.whole(one, "times")))}
+
+
+def _who(one: Mapping[str, Any]) -> dict[str, str]:
+    return {**{key: reading.text(one, key) for key in WHO}, "runs": words.count(reading.number(one, "runs"))}
+
+
+def _database(one: Mapping[str, Any]) -> dict[str, Any]:
+    status = reading.text(one, "status")
+    status = status if status in verdict.ORDER else verdict.UNKNOWN
+    title = reading.text(one, "title") or reading.text(one, "database") or "a database"
+    found = one.get("sizes")
+    pairs = [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2] if isinstance(found, (list, tuple)) else []
+    sizes = [(day, reading.as_number(pair[1])) for pair in pairs if (day := reading.day(pair[0]))]
+    return {
+        "title": title,
+        "database": reading.text(one, "database"),
+        "href": quote(reading.text(one, "file"), safe="") if reading.text(one, "file") else "",
+        "status": status,
+        "shown": verdict.HEADLINES[status],
+        "sentence": reading.text(one, "sentence"),
+        "unreachable": reading.text(one, "unreachable"),
+        "checks": _beside(reading.counts(one, "levels")),
+        "plans": [_glimpse(plan) for plan in reading.entries(one, "plans")],
+        "size": words.size(reading.number(one, "bytes")),
+        "spark": drawing.spark(f"Size of {title}", sizes) if len(sizes) > 1 else None,
+    }
+
+
+def _glimpse(plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": reading.text(plan, "name", "a plan"),
+        "last": reading.text(plan, "last", "never"),
+        "status": reading.text(plan, "last_status"),
+        "success": words.percent(reading.number(plan, "success")),
+        "troubles": verdict.troubles(plan),
+    }
+
+
+def _harmless(address: str) -> bool:
+    """Whether a link leads to a web page or a file beside this one."""
+    return urlsplit(address).scheme in ("http", "https", "") and not address.startswith(("//", "\\"))
+
+
+def _render(template: str, shown: Mapping[str, Any]) -> str:
+    style = _style()
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return _templates().get_template(template).render(**shown, style=Markup(style), digest=digest)  # noqa: S704 - our file
+
+
+@cache
+def _style() -> str:
+    """Without comments and indentation."""
+    text = (TEMPLATES / "style.css").read_text(encoding="utf-8").replace("/* SYMBOLS */", words.symbols())
+    return re.sub(r"\n\s*", "\n", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)).strip()
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=words.finalize,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters.update(words=words.words, name=words.name, lines=words.lines, plain=words.plain, count=words.count)
+    made.globals.update(word=words.word)
+    return made
