@@ -415,4 +415,4 @@ def test_the_history_keeps_a_number_of_thousands_that_nothing_happened_to() -> N
     assert len(kept) == MOST_NOTED + 3
     assert failed in kept
     assert other in kept
-    assert kept[-1]["target"] == "4900 more"
+    assert kept[-1]["target"] == "4990 more"
