@@ -70,7 +70,9 @@ def empty(**changed: Any) -> dict[str, Any]:
     return {**nothing, **changed}
 
 
-def unreachable(why: str = 'could not connect: password authentication failed for user "maintenance"') -> dict[str, Any]:
+def unreachable(
+    why: str = 'could not connect: password authentication failed for user "maintenance"',
+) -> dict[str, Any]:
     """One that could not be asked at all."""
     return empty(title="standby-2", unreachable=why, notes=[])
 
@@ -146,9 +148,7 @@ def _sundays(days: int) -> dict[date, int]:
     return {day: 1 for day in every if day.weekday() == 6}
 
 
-def _plan(
-    dice: Dice, name: str, schedule: str, budget: float, usual: float, each: Any, days: int
-) -> dict[str, Any]:
+def _plan(dice: Dice, name: str, schedule: str, budget: float, usual: float, each: Any, days: int) -> dict[str, Any]:
     told, sums = [], {"ok": 0, "partial": 0, "failed": 0, "abandoned": 0, "skipped": 0, "running": 0}
     for number, (day, runs) in enumerate(dict(each).items()):
         found = _statuses(name, number, runs)
@@ -183,11 +183,23 @@ def _operations(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     runs = {plan["name"]: plan["runs"] for plan in plans}
     hourly, weekly = runs.get("hourly", 0), runs.get("weekly", 0)
     found = [
-        ("purge", {"done": hourly // 2, "unchanged": hourly - hourly // 2, "failed": 2}, hourly * 4211, 0, hourly * 0.4),
+        (
+            "purge",
+            {"done": hourly // 2, "unchanged": hourly - hourly // 2, "failed": 2},
+            hourly * 4211,
+            0,
+            hourly * 0.4,
+        ),
         ("refresh", {"done": hourly // 6, "unchanged": hourly, "contended": 3}, 0, 0, hourly * 0.7),
         ("analyze", {"done": hourly // 24, "unchanged": hourly}, 0, 0, hourly * 0.1),
         ("vacuum", {"done": 4 * weekly, "unchanged": 16 * weekly, "deferred": 2}, 0, 0, weekly * 300.0),
-        ("reindex", {"done": 2 * weekly, "unchanged": 30 * weekly, "skipped": 1}, 0, weekly * 210 * 2**20, weekly * 420.0),
+        (
+            "reindex",
+            {"done": 2 * weekly, "unchanged": 30 * weekly, "skipped": 1},
+            0,
+            weekly * 210 * 2**20,
+            weekly * 420.0,
+        ),
     ]
     keys = ("operation", "outcomes", "rows", "reclaimed_bytes", "seconds")
     return [dict(zip(keys, one, strict=True)) for one in found if sum(one[1].values()) > 6]
@@ -294,7 +306,16 @@ def _latest(dice: Dice, runs: int) -> list[dict[str, Any]]:
         for operation, target, outcome, rows in targets:
             took = round(dice.uniform(0.02, 0.6), 3)
             told = "contended" if number == 33 and operation == "refresh" else outcome
-            actions.append({"operation": operation, "target": target, "outcome": told, "offset": round(offset, 3), "seconds": took, "rows": rows})
+            actions.append(
+                {
+                    "operation": operation,
+                    "target": target,
+                    "outcome": told,
+                    "offset": round(offset, 3),
+                    "seconds": took,
+                    "rows": rows,
+                }
+            )
             offset += took + 0.01
         totals: dict[str, int] = {}
         for action in actions:

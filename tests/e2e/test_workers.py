@@ -38,6 +38,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "plan": {"plan": "all", "plans": {"all": {"steps": STEPS}}},
     "alerts": {"results": [], "channels": [{"webhook": {"url": "http://127.0.0.1:9"}}]},
     "history_info": {},
+    "report": {},
     "maintainer": {"name": "maintainer_of_a_test", "steps": STEPS[:3]},
     "sql_object": {"scripts": [{"name": "one", "sql": FUNCTION}], "history": False},
 }

@@ -204,7 +204,7 @@ def _read(name: str, values: dict[str, Any]) -> Request:
     except OptionError as error:
         faults += error.errors
     secrets = _secrets(name, values, connection)
-    if "steps" in values:
+    if values.get("steps") is not None:
         values["steps"], found = _read_steps(values["steps"])
         faults += found
     wanted = None

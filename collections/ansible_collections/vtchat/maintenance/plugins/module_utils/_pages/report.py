@@ -18,6 +18,7 @@ from .._engine.history import History
 from .._engine.observer import Progress
 from .._engine.plan import Step
 from .._errors import MaintenanceError, OptionError
+from .._operations import OPERATIONS
 from .._origin import COLLECTION
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.session import Session
@@ -43,7 +44,7 @@ SPEC = Spec({
     "days": {"type": "int", "default": 90},
     "timezone": {"type": "str", "default": "UTC"},
     "title": {"type": "str"},
-    "steps": {"type": "list", "elements": "dict", "default": [{HEALTH: {}}, {INDEXES: {}}]},
+    "steps": {"type": "list", "elements": "dict"},
     "plans": {"type": "dict"},
 })  # fmt: skip
 
@@ -80,11 +81,16 @@ def read(parameters: Mapping[str, Any]) -> Question:
     if "/" in name or "\0" in name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
         faults.append(f"name: it must be the name of a file without folder and ending, of at most {LONGEST_NAME} bytes")
     read_zone(parameters["timezone"], faults, "timezone")
-    steps = _read_steps(parameters["steps"], faults)
+    steps = _read_steps(parameters.get("steps") or [_default(HEALTH), _default(INDEXES)], faults)
     plans = _read_plans(parameters.get("plans") or {}, faults)
     if faults:
         raise OptionError(faults)
     return Question(parameters.get("title") or "", parameters["days"], parameters["timezone"], steps, plans)
+
+
+def _default(operation: str) -> Step:
+    """A step without options."""
+    return Step.read(operation, {name: how.get("default") for name, how in OPERATIONS[operation].SPEC.options.items()})
 
 
 def _read_steps(given: Sequence[Step], faults: list[str]) -> dict[str, Step]:

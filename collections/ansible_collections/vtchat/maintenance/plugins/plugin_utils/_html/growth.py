@@ -117,7 +117,11 @@ def _row(day: date, one: Mapping[str, Any]) -> Row:
 
 def _history(one: Mapping[str, Any]) -> Sizes:
     found = one.get("history")
-    pairs = [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2] if isinstance(found, list) else []
+    pairs = (
+        [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2]
+        if isinstance(found, list)
+        else []
+    )
     return sorted((day, reading.as_number(pair[1])) for pair in pairs if (day := reading.day(pair[0])))
 
 

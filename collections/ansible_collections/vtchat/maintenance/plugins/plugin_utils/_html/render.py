@@ -104,7 +104,9 @@ def _key_figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     latest, week = growth.latest(report), growth.week(report)
     figures = [
         ("Checks that are well", f"{words.count(well)} of {words.count(total)}", _beside(found)) if total else None,
-        ("Runs that did their work", words.percent(did / ended), f"{words.count(did)} of {words.count(ended)} runs") if ended else None,
+        ("Runs that did their work", words.percent(did / ended), f"{words.count(did)} of {words.count(ended)} runs")
+        if ended
+        else None,
         ("Last that did its work", good, "") if good else None,
         ("Size", words.size(latest), "" if week is None else f"{words.size(week, signed=True)} in a week")
         if latest is not None
@@ -114,7 +116,9 @@ def _key_figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _beside(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{words.count(number)} {words.word(level).word}" for level, number in found.items() if level != verdict.WELL)
+    return ", ".join(
+        f"{words.count(number)} {words.word(level).word}" for level, number in found.items() if level != verdict.WELL
+    )
 
 
 def _undone(one: Mapping[str, Any]) -> dict[str, str]:
@@ -131,7 +135,11 @@ def _database(one: Mapping[str, Any]) -> dict[str, Any]:
     status = status if status in verdict.ORDER else verdict.UNKNOWN
     title = reading.text(one, "title") or reading.text(one, "database") or "a database"
     found = one.get("sizes")
-    pairs = [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2] if isinstance(found, (list, tuple)) else []
+    pairs = (
+        [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2]
+        if isinstance(found, (list, tuple))
+        else []
+    )
     sizes = [(day, reading.as_number(pair[1])) for pair in pairs if (day := reading.day(pair[0]))]
     return {
         "title": title,

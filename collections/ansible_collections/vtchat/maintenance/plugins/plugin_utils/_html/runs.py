@@ -40,7 +40,11 @@ def span(report: Mapping[str, Any]) -> Span:
     work = [reading.day(one.get("day")) for one in reading.entries(report, "work")]
     growth = reading.entries(reading.section(report, "growth"), "database")
     plans = [one for plan in reading.entries(report, "plans") for one in reading.entries(plan, "days")]
-    known = [*work, *(reading.day(one.get("day")) for one in [*growth, *plans]), reading.day(report.get("generated_at"))]
+    known = [
+        *work,
+        *(reading.day(one.get("day")) for one in [*growth, *plans]),
+        reading.day(report.get("generated_at")),
+    ]
     days = sorted(one for one in known if one) or [date(2000, 1, 1)]
     first, last = said[0] or days[0], said[1] or days[-1]
     first, last = min(first, last), max(first, last)
@@ -102,7 +106,11 @@ def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
 
 
 def _plan_row(day: date, one: Mapping[str, Any], statuses: Mapping[str, int]) -> Row:
-    return [str(day), listed(dict(statuses)), *(duration(reading.number(one, key)) for key in ("median", "p95", "longest"))]
+    return [
+        str(day),
+        listed(dict(statuses)),
+        *(duration(reading.number(one, key)) for key in ("median", "p95", "longest")),
+    ]
 
 
 def _facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -259,7 +267,9 @@ def _run(one: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> Run:
         (reading.text(action, "outcome"), reading.number(action, "offset"), reading.number(action, "seconds"))
         for action in shown
     ]
-    drawn = drawing.timeline(timed, seconds) if any(offset is not None for _outcome, offset, _seconds in timed) else None
+    drawn = (
+        drawing.timeline(timed, seconds) if any(offset is not None for _outcome, offset, _seconds in timed) else None
+    )
     return Run(
         reading.text(one, "run_id"),
         reading.text(one, "plan", "a plan"),

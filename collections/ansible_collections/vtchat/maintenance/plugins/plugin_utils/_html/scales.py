@@ -22,7 +22,9 @@ MOST_TICKS = 5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in no locale
 
 # (what a unit is worth, its name, from which value on it is taken)
-_BYTES = [(1024.0**power, name, 1024.0**power) for power, name in enumerate(("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))]
+_BYTES = [
+    (1024.0**power, name, 1024.0**power) for power, name in enumerate(("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))
+]
 _SECONDS = [
     (0.001, "milliseconds", 0.0),
     (1.0, "seconds", 1.0),
@@ -30,7 +32,13 @@ _SECONDS = [
     (3600.0, "hours", 7200.0),
     (86400.0, "days", 172800.0),
 ]
-_COUNTS = [(1.0, "", 0.0), (1e3, "thousand ", 1e4), (1e6, "million ", 1e6), (1e9, "billion ", 1e9), (1e12, "trillion ", 1e12)]
+_COUNTS = [
+    (1.0, "", 0.0),
+    (1e3, "thousand ", 1e4),
+    (1e6, "million ", 1e6),
+    (1e9, "billion ", 1e9),
+    (1e12, "trillion ", 1e12),
+]
 
 
 class Tick(NamedTuple):

@@ -78,7 +78,9 @@ def troubles(plan: Mapping[str, Any]) -> list[str]:
 def verdict(report: Mapping[str, Any]) -> Verdict:
     """Of one database."""
     if reading.text(report, "unreachable"):
-        return Verdict(UNREACHABLE, "The database could not be asked, so nothing is known about it but what is said below.")
+        return Verdict(
+            UNREACHABLE, "The database could not be asked, so nothing is known about it but what is said below."
+        )
     health = reading.section(report, "health")
     found = levels(report)
     plans = reading.entries(report, "plans")
@@ -119,7 +121,11 @@ def _of_health(health: Mapping[str, Any], found: Mapping[str, int]) -> str:
 
 
 def _all(number: int, total: int) -> str:
-    return f"all {count(total, 'check')}" if number == total and total > 1 else f"{count(number)} of {count(total, 'check')}"
+    return (
+        f"all {count(total, 'check')}"
+        if number == total and total > 1
+        else f"{count(number)} of {count(total, 'check')}"
+    )
 
 
 def _of_plans(plans: Sequence[Mapping[str, Any]], troubled: Sequence[Mapping[str, Any]]) -> str:
@@ -127,7 +133,10 @@ def _of_plans(plans: Sequence[Mapping[str, Any]], troubled: Sequence[Mapping[str
         return "Nothing is known of any maintenance."
     if not troubled:
         return "Maintenance ran when it should."
-    said = [f"“{reading.text(plan, 'name', 'a plan')}” is not as it should be: {', '.join(troubles(plan))}" for plan in troubled[:2]]
+    said = [
+        f"“{reading.text(plan, 'name', 'a plan')}” is not as it should be: {', '.join(troubles(plan))}"
+        for plan in troubled[:2]
+    ]
     more = f"; and {count(len(troubled) - 2, 'more plan')}" if len(troubled) > 2 else ""
     return f"Maintenance: {'; '.join(said)}{more}."
 
@@ -179,10 +188,8 @@ def summary(databases: Sequence[Mapping[str, Any]]) -> str:
         UNKNOWN: ("is not known", "are not known"),
         WELL: ("is well", "are well"),
     }
-    found = {status: 0 for status in ORDER}
+    found = dict.fromkeys(ORDER, 0)
     for one in databases:
         status = reading.text(one, "status")
         found[status if status in found else UNKNOWN] += 1
     return ", ".join(count(number, *names[status]) for status, number in found.items() if number)
-
-

@@ -174,5 +174,7 @@ def symbols() -> str:
     rules = []
     for found in [*ALL.values(), word("")]:
         look = f"color:var(--{found.tone});background:var(--{found.tone}-bg)"
-        rules.append(f'.t.{found.css}{{{look}}}.t.{found.css}::before{{content:"{found.symbol}";content:"{found.symbol}"/""}}')
+        rules.append(
+            f'.t.{found.css}{{{look}}}.t.{found.css}::before{{content:"{found.symbol}";content:"{found.symbol}"/""}}'
+        )
     return "\n".join(rules)

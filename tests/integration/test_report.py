@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the module report reads of a database: numbers against the tables of the history, and what it says of what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.queries import GENERATED, MOST_RUNS
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
+from tests.integration.test_history_upgrade import restore
+from tests.runs import perform
+from tests.servers import Database
+
+STEPS = [{"purge": {"table": "t", "column": "at"}}, {"analyze": {"tables": ["t"]}}]
+PLANS = {"hourly": {"every": "1h", "budget": 600}, "weekly": {"at": "Sun 02:00 UTC"}}
+FEW = [{"health_info": {"checks": ["freeze-age", "maintenance-overdue"]}}, {"index_info": {}}]
+# What a run leaves that took so many seconds, so many hours ago.
+RUN = """
+INSERT INTO maintenance.run (plan, status, message, started_at, finished_at, backend_start, steps, totals, host, budget)
+SELECT %(plan)s, %(status)s, 'told', now() - %(hours)s * interval '1 hour',
+       now() - %(hours)s * interval '1 hour' + %(seconds)s * interval '1 second', now(), '[]', '{}', %(host)s, 300 RETURNING id
+"""
+ACTION = """
+INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, measured, row_count,
+                                started_at, finished_at)
+SELECT id, 1, %(operation)s, %(target)s, %(outcome)s, %(reason)s, '{}', '{}', %(measured)s, %(rows)s, started_at,
+       started_at + interval '1 second' FROM maintenance.run WHERE id = %(run)s
+"""
+
+
+@pytest.fixture
+def table(database: Database) -> Database:
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
+    database.sql("INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 70) AS n")
+    database.close_connection()
+    return database
+
+
+@pytest.fixture
+def used(table: Database) -> Database:
+    """With a history of one run."""
+    assert perform("run", table.dsn, plan="hourly", every="1h", budget=300, steps=STEPS)["status"] == "ok"
+    return table
+
+
+def ran(
+    database: Database, hours: float, plan: str = "hourly", status: str = "ok", seconds: float = 2, host: str = "m"
+) -> int:
+    how = {"plan": plan, "status": status, "hours": hours, "seconds": seconds, "host": host}
+    return int(database.value(RUN, how))
+
+
+def did(database: Database, run: int, operation: str, outcome: str, **more: Any) -> None:
+    how = {"target": "t", "reason": "why", "rows": None, "measured": None, **more}
+    how["measured"] = None if how["measured"] is None else json.dumps(how["measured"])
+    database.sql(ACTION, {"run": run, "operation": operation, "outcome": outcome, **how})
+
+
+def read(database: Database, dsn: str = "", **options: Any) -> dict[str, Any]:
+    """The report; its page is made as well, since no report may keep it from that."""
+    database.close_connection()
+    result = perform("report", dsn or database.dsn, **{"plans": PLANS, "steps": FEW, "title": "db", **options})
+    report: dict[str, Any] = result["report"]
+    assert page(report).startswith("<!doctype html>")
+    glance(report, "db.html")
+    json.dumps(report)
+    return report
+
+
+def plan(report: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [one for one in report["plans"] if one["name"] == name]
+    return dict(found)
+
+
+def test_numbers_are_those_of_the_history(used: Database) -> None:
+    durations = [2.0, 4.0, 6.0, 100.0]
+    for number, seconds in enumerate(durations):
+        run = ran(used, 24 + number / 60, seconds=seconds, status="partial" if seconds == 4 else "ok")
+        did(used, run, "purge", "done", rows=10)
+        did(used, run, "refresh", "unchanged")
+        did(used, run, "reindex", "done", measured={"won_bytes": 1000})
+        did(used, run, "analyze", "contended", target="u", reason=f"held {number}")
+    failed = ran(used, 24 + 5 / 60, status="failed", seconds=1)
+    did(used, failed, "purge", "failed")
+    report = read(used)
+    hourly = plan(report, "hourly")
+    assert hourly["runs"] == 6 == sum(hourly["statuses"].values())
+    assert hourly["statuses"] == {"ok": 4, "partial": 1, "failed": 1}
+    assert hourly["success"] == pytest.approx(5 / 6)
+    assert (hourly["budget"], hourly["schedule"], hourly["last_status"]) == (600, "every: 1h", "failed")
+    yesterday = hourly["days"][0]
+    assert yesterday["median"] == pytest.approx(statistics.median([1.0, *durations]))
+    assert yesterday["longest"] == pytest.approx(100)
+    assert 6 < yesterday["p95"] < 100
+    assert sum(day["runs"] for day in hourly["days"]) == 6
+    work = report["work"][0]
+    assert (work["purged"], work["kept"], work["reindexed"], work["reclaimed_bytes"]) == (40, 4, 4, 4000)
+    operations = {one["operation"]: one for one in report["operations"]}
+    assert operations["purge"]["outcomes"] == {"done": 5, "failed": 1}
+    assert (operations["purge"]["rows"], operations["reindex"]["reclaimed_bytes"]) == (110, 4000)
+    undone = report["undone"]
+    assert (undone["more"], len(undone["entries"])) == (0, 2)
+    contended = next(one for one in undone["entries"] if one["outcome"] == "contended")
+    assert (contended["times"], contended["reason"], contended["target"]) == (4, "held 3", "u"), "the latest reason"
+    assert plan(report, "weekly")["runs"] == 0
+    size = used.value("SELECT bytes FROM maintenance.sample WHERE relation = ''")
+    assert [one["bytes"] for one in report["growth"]["database"]] == [size]
+    assert {"public.t"} <= {one["relation"] for one in report["growth"]["tables"]}
+    assert report["health"]["status"] == "info"
+    assert [one["host"] for one in report["who"]][1] == "m"
+
+
+def test_overdue_and_runs_of_long_ago(used: Database) -> None:
+    used.sql(
+        "UPDATE maintenance.run SET started_at = now() - interval '3 hours', finished_at = now() - interval '2 hours'"
+    )
+    ran(used, 24 * 8, plan="weekly")
+    ran(used, 24 * 100, plan="forgotten")
+    report = read(used)
+    assert plan(report, "hourly")["overdue"] == pytest.approx(2 * 3600, abs=60)
+    assert plan(report, "weekly")["overdue"] > 0
+    assert [one["name"] for one in report["plans"]] == ["hourly", "weekly"], "what is older than the page is not on it"
+    assert [one["name"] for one in read(used, days=120)["plans"]] == ["hourly", "weekly", "forgotten"]
+    assert plan(read(used, plans={}), "hourly")["schedule"] == "every: 1h", "as the history has it"
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Asia/Kolkata", 330), ("Pacific/Kiritimati", 840)])
+def test_the_time_zone_is_that_of_the_page(used: Database, zone: str, offset: int) -> None:
+    used.sql("UPDATE maintenance.run SET started_at = '2026-01-31 23:30+00', finished_at = '2026-01-31 23:40+00'")
+    days = used.value("SELECT (now()::date - '2026-01-30'::date) + 2")
+    if days > 366:
+        pytest.skip("no page goes back so far")
+    report = read(used, timezone=zone, days=days)
+    expected = used.value("SELECT to_char(timestamp '2026-01-31 23:30' + %(offset)s * interval '1 minute', 'YYYY-MM-DD HH24:MI')",
+                          {"offset": offset})  # fmt: skip
+    assert plan(report, "hourly")["last"] == expected
+    assert plan(report, "hourly")["days"][0]["day"] == expected[:10]
+    assert report["timezone"] == zone
+
+
+def test_thousands_of_runs_are_a_short_answer(used: Database) -> None:
+    used.sql(
+        "INSERT INTO maintenance.run (plan, status, started_at, finished_at, backend_start, steps) "
+        "SELECT 'hourly', 'ok', at, at + interval '3 s', now(), '[]' "
+        "FROM generate_series(1, 5000) AS n, LATERAL (SELECT now() - n * interval '20 minutes' AS at) AS x"
+    )
+    used.sql(
+        "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, finished_at) "
+        "SELECT id, 1, 'purge', 't' || n, 'skipped', '', '{}', '{}', clock_timestamp() FROM maintenance.run, "
+        "generate_series(1, 40) AS n WHERE id < 100"
+    )
+    report = read(used)
+    assert plan(report, "hourly")["runs"] == 5001
+    assert (len(report["runs"]), len(plan(report, "hourly")["days"])) == (MOST_RUNS, 71)
+    assert len(report["undone"]["entries"]) == 40
+    assert all(len(run["actions"]) <= 30 for run in report["runs"])
+    assert len(page(report)) < 300_000
+
+
+def test_without_a_history(table: Database) -> None:
+    report = read(table)
+    assert report["notes"] == ["No history: there is no history yet."]
+    assert [one["name"] for one in report["plans"]] == []
+    assert report["health"]["findings"]
+
+
+def test_without_rights(used: Database) -> None:
+    role = used.role("reader")
+    report = read(used, used.dsn_as(role))
+    assert len(report["notes"]) == 1
+    assert "may not use the history: GRANT USAGE ON SCHEMA maintenance" in report["notes"][0]
+    used.sql(f"GRANT USAGE ON SCHEMA maintenance TO {role}")
+    used.sql(f"GRANT SELECT ON maintenance.run, maintenance.action, maintenance.state TO {role}")
+    report = read(used, used.dsn_as(role))
+    assert plan(report, "hourly")["runs"] == 1
+    assert [note for note in report["notes"] if "sample" in note], "the rest of the page is there"
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_older_histories(database: Database, version: int) -> None:
+    report = read(restore(database, version))
+    assert [note for note in report["notes"] if "keeps no sizes yet" in note]
+    assert plan(report, "hourly")["statuses"] == {"ok": 1, "running": 1}
+    assert {run["host"] for run in report["runs"]} == {None}
+    assert len(report["runs"][1]["actions"]) == 3
+
+
+def test_a_newer_history_is_not_read(used: Database) -> None:
+    used.sql(f"COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version {VERSION + 1}'")
+    report = read(used)
+    assert f"is of version {VERSION + 1}, written by a newer release" in report["notes"][0]
+
+
+def test_a_run_that_died_and_a_clock_that_jumped(used: Database) -> None:
+    ran(used, -48, seconds=5)
+    ran(used, 10, seconds=-3600)
+    used.sql(
+        "INSERT INTO maintenance.run (plan, started_at, backend_start, steps) "
+        "VALUES ('hourly', now() - interval '30 hours', now() - interval '31 hours', '[]')"
+    )
+    ran(used, 31, status="abandoned", seconds=90000)
+    report = read(used)
+    hourly = plan(report, "hourly")
+    assert hourly["statuses"] == {"ok": 3, "abandoned": 1, "running": 1}
+    assert hourly["longest"] < 10, "neither the abandoned one nor one that ended before it began"
+    assert any("2 runs began after now or ended before they began" in note for note in report["notes"])
+    assert any("1 runs began more than a day ago" in note for note in report["notes"])
+
+
+def test_generated_examples_are_counted(used: Database) -> None:
+    ran(used, 30, host=GENERATED)
+    ran(used, 31, host="https://github.example/o/r/actions/runs/1")
+    ran(used, 32, host="https://github.example/o/r/actions/runs/2")
+    report = read(used)
+    assert report["generated_runs"] == 1
+    runs = {one["host"]: one["runs"] for one in report["who"]}
+    assert (runs["https://github.example/o/r"], runs[GENERATED]) == (2, 1)
+
+
+def test_hostile_names(database: Database) -> None:
+    name = '"<script>alert(1)</script> "" \u202e\U0001f600"'
+    database.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON {name} (at)")
+    database.close_connection()
+    steps = [{"purge": {"table": name, "column": "at"}}]
+    assert perform("run", database.dsn, plan="<b>hourly</b>", steps=steps)["status"] == "ok"
+    report = read(database)
+    assert plan(report, "<b>hourly</b>")["runs"] == 1
+    assert "<script" not in page(report)
+    assert "<b>" not in page(report)
+
+
+def test_index_review_and_scripts(used: Database) -> None:
+    used.sql("CREATE INDEX one ON t (at, id); CREATE INDEX two ON t (at, id)")
+    indexes = read(used)["indexes"]
+    assert next(one["check"] for one in indexes["findings"] if one["level"] != "unknown") == "duplicate-index"
+    assert "DROP INDEX CONCURRENTLY" in indexes["drop"]
+    assert "CREATE INDEX CONCURRENTLY" in indexes["undo"]
+    used.sql("DROP INDEX one; DROP INDEX two; DROP INDEX t_at_idx")
+    assert (read(used)["indexes"]["drop"], read(used, steps=FEW[:1])["indexes"]["why"]) == ("", "it was not asked for")
+
+
+def test_alerts_are_those_that_are_open(used: Database) -> None:
+    known = {"name": "db", "check": "freeze-age", "level": "critical", "since": 1.7e9, "more": 0,
+             "facts": [{"subject": "t", "level": "critical", "message": "old", "advice": ""}],
+             "channels": {"mail": {"level": "critical", "told": 1.7e9, "ref": 0}}}  # fmt: skip
+    insert = "INSERT INTO maintenance.state (operation, target, value) VALUES ('alerts', %(key)s, %(value)s)"
+    used.sql(insert, {"key": "a", "value": json.dumps(known)})
+    used.sql(insert, {"key": "b", "value": json.dumps({**known, "level": "info"})})
+    used.sql(insert, {"key": "c", "value": json.dumps({"anything": True, "level": "critical", "since": 1})})
+    (alert,) = read(used)["alerts"]
+    assert alert == {
+        "name": "freeze-age on db",
+        "level": "critical",
+        "since": "2023-11-14 22:13",
+        "told": "mail",
+        "text": "t: old",
+    }
+
+
+def test_a_database_that_cannot_be_reached(database: Database) -> None:
+    dsn = database.dsn.replace(f"dbname='{database.name}'", "dbname='no_such_database' password='hunter2'")
+    result = perform("report", dsn, connect_deadline=1.0)
+    assert (result["failed"], result["status"]) == (True, "failed")
+    assert "no_such_database" in result["report"]["unreachable"]
+    assert "hunter2" not in json.dumps(result)
+    assert "no_such_database" in page(result["report"])
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"days": 0}, "days: it must be from 1 to 366"),
+        ({"timezone": "Mars/Base"}, "timezone: there is no time zone 'Mars/Base'"),
+        ({"name": "../x"}, "name: it must be the name of a file"),
+        (
+            {"steps": [{"vacuum": {"tables": ["t"]}}]},
+            "a report asks health_info and index_info only, and this is vacuum",
+        ),
+        ({"plans": {"hourly": {"every": "soon"}}}, "plans.hourly.every"),
+        ({"plans": {"hourly": {"budget": "much"}}}, "plans.hourly.budget: it must be a number of seconds above 0"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(OptionError) as error:
+        _edge.validated("report", {"dsn": "postgresql://localhost/x", **options})
+    assert fault in str(error.value)
+
+
+def test_nothing_is_written(used: Database) -> None:
+    before = used.value("SELECT md5(string_agg(r::text, ';')) FROM maintenance.run AS r")
+    read(used)
+    assert used.value("SELECT md5(string_agg(r::text, ';')) FROM maintenance.run AS r") == before
