@@ -113,6 +113,7 @@ def scenario(dsn: str, turn: int, check: bool) -> Iterator[tuple[str, dict[str, 
     yield did("history_info", limit=3)
     yield did("health_info", fail_on="never")
     yield did("index_info", unused_after="1s", drop_script="drop.sql", replicas=[dsn])
+    yield did("report", title="strangers")
     # Told to nobody there; what it asks of the database is the same.
     nobody = {"webhook": {"url": "http://127.0.0.1:9"}}
     yield did("alerts", results=[FOUND], channels=[nobody], patience=0)

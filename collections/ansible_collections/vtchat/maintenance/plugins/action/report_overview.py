@@ -22,7 +22,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "dest": {"type": "path", "required": True},
     "results": {"type": "dict", "required": True},
 }
-NOT_ASKED = "nothing is known of it: no report of it was made"
+NOT_ASKED = (
+    "no report of it was made: with maintenance_transport=endpoint only the application reaches it, unless maintenance_dsn "
+    "gives a connection of its own"
+)
 
 
 class ActionModule(ActionBase):
@@ -68,6 +71,6 @@ def _glance(host: str, found: Any) -> Mapping[str, Any]:
         return page
     from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance
 
-    why = str(result.get("msg") or result.get("skip_reason") or NOT_ASKED)
+    why = NOT_ASKED if result.get("skipped") or not result.get("msg") else str(result["msg"])
     seen: dict[str, Any] = glance({"title": host, "unreachable": why}, "")
     return seen

@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._clean import clean
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report.model import count_of
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import DONE, FAILED, PLANNED, entry
-from ansible_collections.vtchat.maintenance.plugins.module_utils._units import count, size
+from ansible_collections.vtchat.maintenance.plugins.module_utils._units import size
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace
 
 INDEX = "index"
@@ -38,7 +39,7 @@ def written(report: Mapping[str, Any], path: str, result: Mapping[str, Any], che
 
     file = os.path.basename(path)
     runs = sum(plan["runs"] for plan in report["plans"])
-    what = f"{count(runs)} runs in {report['days']} days"
+    what = f"{count_of(runs, 'run')} in {count_of(report['days'], 'day')}"
     told = _put(page(report), path, what, check)
     failed = result.get("failed") or told.get("failed")
     seen = {key: report[key] for key in ("generated_at", "timezone")} | glance(report, file)
@@ -51,7 +52,7 @@ def put_overview(
     """Write the page about all of them; the result."""
     from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import overview
 
-    return _put(overview(databases, generated_at, zone), path, f"{count(len(databases))} databases", check)
+    return _put(overview(databases, generated_at, zone), path, count_of(len(databases), "database"), check)
 
 
 def _put(text: str, path: str, what: str, check: bool) -> dict[str, Any]:
