@@ -5,7 +5,8 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=
-for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-postgres; do
+for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-postgres \
+    chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

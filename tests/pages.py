@@ -18,7 +18,7 @@ DAYS = 90
 GIB = 2**30
 Dice = random.Random
 
-# Names that databases, tables and roles may have: 63 bytes, markup, quotes, letters from right to left, marks that turn text around.
+# Names that tables and roles may have: 63 bytes, markup, quotes, letters from right to left, marks that turn text around.
 HOSTILE = (
     '<script>alert("1")</script>',
     "</style><style>*{display:none}</style>",
@@ -41,8 +41,8 @@ HOSTILE = (
 def report(runs: int = 2160, days: int = DAYS, seed: int = 1, **changed: Any) -> dict[str, Any]:
     """A database with so many hourly runs in so many days, and weekly ones; two checks are not well."""
     dice = Dice(seed)
-    hourly = _plan(dice, "hourly", "every 1 h", 300.0, 1.4, _spread(runs, days), days)
-    weekly = _plan(dice, "weekly", "at Sun 02:00 UTC", 3600.0, 840.0, _sundays(days) if runs > 1 else [], days)
+    hourly = _plan(dice, "hourly", "every 1 h", 300.0, 1.4, _spread(runs, days))
+    weekly = _plan(dice, "weekly", "at Sun 02:00 UTC", 3600.0, 840.0, _sundays(days) if runs > 1 else {})
     plans = [plan for plan in (hourly, weekly) if plan["runs"]]
     made = {
         "format": 1, "title": "production", "database": "app", "timezone": "UTC", "generated_at": f"{NOW:%Y-%m-%d %H:%M}",
@@ -77,6 +77,31 @@ def unreachable(
     return empty(title="standby-2", unreachable=why, notes=[])
 
 
+def troubled() -> dict[str, Any]:
+    """One for which somebody has to do something, with a made-up history: each kind of trouble once."""
+    made = report(400)
+    hourly, weekly = made["plans"]
+    hourly |= {"last_status": "failed", "success": 0.93, "last_good": "2026-11-24 07:07"}
+    weekly |= {"overdue": 3 * 86400.0 + 7200}
+    long = [
+        finding("table-bloat", "warning", f"public.events_p2026_{number:02}", "44 % of 812 MiB are empty")
+        for number in range(40)
+    ]
+    bad = [
+        finding("freeze-age", "critical", "app", "1 900 000 000 transactions old; writes stop at 2 147 483 647", value=1.9e9,
+                threshold=1.5e9, evidence={"unit": "transactions", "oldest": ["public.audit_log", "public.events"]},
+                advice="VACUUM (FREEZE) public.audit_log;", meaning="When it is used up, the server refuses to write."),
+        *long,
+        finding("replication-slots", "unknown", "app", "permission denied for view pg_replication_slots",
+                advice="GRANT pg_monitor TO maintenance;"),
+    ]  # fmt: skip
+    notes = [
+        "2 runs began after now by the clock of the server then: it was set back.",
+        "No right to read maintenance.alert.",
+    ]
+    return {**made, "title": "ledger", "health": health(*bad), "generated_runs": 400, "notes": notes}
+
+
 def hostile(value: Any, names: tuple[str, ...] = HOSTILE) -> Any:
     """The same report with every text that is no moment, day or word of the contract replaced, one after the other."""
     number = iter(range(10**9))
@@ -95,14 +120,14 @@ def hostile(value: Any, names: tuple[str, ...] = HOSTILE) -> Any:
 
 # Keys whose texts are moments, days and words that the code chooses.
 CONTRACT = {
-    "day", "first_day", "last_day", "generated_at", "first", "last", "last_good", "started", "since", "told", "level", "status",
+    "day", "first_day", "last_day", "generated_at", "first", "last", "last_good", "started", "since", "level", "status",
     "last_status", "outcome", "unreachable", "history", "timezone",
 }  # fmt: skip
 
 
 def finding(check: str, level: str, subject: str, message: str, **more: Any) -> dict[str, Any]:
     """As the module health_info returns it."""
-    plain = {"value": None, "threshold": None, "evidence": {}, "advice": "", "meaning": "", "group": ""}
+    plain: dict[str, Any] = {"value": None, "threshold": None, "evidence": {}, "advice": "", "meaning": "", "group": ""}
     return {"check": check, "subject": subject, "level": level, "message": message, **plain, **more}
 
 
@@ -111,7 +136,7 @@ def health(*bad: dict[str, Any]) -> dict[str, Any]:
     known = {one.id: one for one in CHECKS}
     told = list(bad) or [
         finding(
-            "bloat", "warning", "public.messages", "41 % of 3.1 GiB are empty, by an estimate from the statistics",
+            "table-bloat", "warning", "public.messages", "41 % of 3.1 GiB are empty, by an estimate from the statistics",
             value=41.0, threshold=40.0, evidence={"unit": "percent", "bytes": 3_328_599_654, "waste_bytes": 1_364_725_858},
             advice="VACUUM (FULL) in a quiet hour, or pg_repack:\n  pg_repack --table public.messages app",
             meaning="The table is read and backed up with its empty space.", group="storage",
@@ -148,9 +173,9 @@ def _sundays(days: int) -> dict[date, int]:
     return {day: 1 for day in every if day.weekday() == 6}
 
 
-def _plan(dice: Dice, name: str, schedule: str, budget: float, usual: float, each: Any, days: int) -> dict[str, Any]:
+def _plan(dice: Dice, name: str, schedule: str, budget: float, usual: float, each: dict[date, int]) -> dict[str, Any]:
     told, sums = [], {"ok": 0, "partial": 0, "failed": 0, "abandoned": 0, "skipped": 0, "running": 0}
-    for number, (day, runs) in enumerate(dict(each).items()):
+    for number, (day, runs) in enumerate(each.items()):
         found = _statuses(name, number, runs)
         for status, times in found.items():
             sums[status] += times
@@ -246,10 +271,10 @@ def _growth(dice: Dice, days: int) -> dict[str, Any]:
     return {
         "database": daily, "tables": tables, "limit": 20 * GIB,
         "forecast": [
-            {"what": "The size limit of 20 GiB is reached", "text": "at the pace of the last 28 days, 217 MiB a week", "days": 214.0,
+            {"what": "database-forecast", "subject": "app", "text": "214 days until 20.0 GiB, at 217 MiB a week", "days": 214.0,
              "level": "info"},
-            {"what": "Freezing by force begins", "text": "at 200 million transactions; autovacuum gets there first", "days": 41.0,
-             "level": "info"},
+            {"what": "wraparound-forecast", "subject": "transaction IDs", "days": 812.0, "level": "info",
+             "text": "2 years and 2 months until writes are refused, if nothing were frozen"},
         ],
         "bloat": [
             {"kind": "table", "name": "public.messages", "percent": 41.0, "bytes": 3_328_599_654, "waste": 1_364_725_858,
@@ -267,9 +292,9 @@ def _undone() -> dict[str, Any]:
          "2026-11-09 04:07", "2026-11-24 04:07"),
         ("weekly", "vacuum", "public.audit_log", "deferred", "needs about 22 min, and 4 min of the budget were left", 2,
          "2026-11-15 02:41", "2026-11-22 02:44"),
-        ("weekly", "reindex", "public.tokens_value_key", "skipped", "upserts are under way, which could fail beside a rebuild of a unique index", 1,
+        ("weekly", "reindex", "public.tokens_value_key", "skipped", "upserts could fail beside a rebuild of a unique index", 1,
          "2026-11-22 02:50", "2026-11-22 02:50"),
-        ("hourly", "purge", "public.sessions", "failed", 'update or delete on table "sessions" violates foreign key constraint "devices_session_id_fkey"', 2,
+        ("hourly", "purge", "public.sessions", "failed", 'update or delete on "sessions" violates "devices_session_id_fkey"', 2,
          "2026-09-20 07:07", "2026-09-21 03:07"),
     ]  # fmt: skip
     return {"entries": [dict(zip(keys, one, strict=True)) for one in found], "more": 0}
@@ -277,10 +302,10 @@ def _undone() -> dict[str, Any]:
 
 def _indexes() -> dict[str, Any]:
     found = [
-        finding("unused-indexes", "warning", "public.messages_body_idx", "has not been used for 92 days; 412 MiB", group="indexes",
+        finding("unused-indexes", "warning", "public.messages_body_idx", "not used for 92 days; 412 MiB", group="indexes",
                 evidence={"scans": 0, "since": "2026-08-25", "bytes": 432_013_312, "writes": 1_204_331},
                 advice="DROP INDEX CONCURRENTLY public.messages_body_idx;"),
-        finding("redundant-indexes", "info", "public.chats_owner_idx", "is covered by chats_owner_created_at_idx", group="indexes",
+        finding("redundant-indexes", "info", "public.chats_owner_idx", "covered by chats_owner_created_at_idx", group="indexes",
                 evidence={"covered_by": "public.chats_owner_created_at_idx", "bytes": 9_338_880}),
     ]  # fmt: skip
     drop = "-- public.messages_body_idx: 412 MiB, not used for 92 days\nDROP INDEX CONCURRENTLY public.messages_body_idx;\n"
@@ -290,50 +315,51 @@ def _indexes() -> dict[str, Any]:
 
 def _alerts() -> list[dict[str, Any]]:
     return [
-        {"name": "bloat public.messages", "level": "warning", "since": "2026-11-19 02:44", "told": "2026-11-19 03:10",
+        {"name": "bloat public.messages", "level": "warning", "since": "2026-11-19 02:44", "told": "issues, mail",
          "text": "41 % of 3.1 GiB are empty"},
     ]  # fmt: skip
 
 
 def _latest(dice: Dice, runs: int) -> list[dict[str, Any]]:
-    targets = (
-        ("purge", "public.sessions", "done", 4133), ("purge", "public.tokens", "unchanged", 0), ("refresh", "public.daily_usage", "done", None),
-        ("analyze", "public.messages", "unchanged", None), ("analyze", "public.events", "done", None),
-    )  # fmt: skip
     found = []
     for number in range(min(50, runs)):
-        actions, offset = [], 0.12
-        for operation, target, outcome, rows in targets:
-            took = round(dice.uniform(0.02, 0.6), 3)
-            told = "contended" if number == 33 and operation == "refresh" else outcome
-            actions.append(
-                {
-                    "operation": operation,
-                    "target": target,
-                    "outcome": told,
-                    "offset": round(offset, 3),
-                    "seconds": took,
-                    "rows": rows,
-                }
-            )
-            offset += took + 0.01
+        actions = _actions(dice, contended=number == 33)
         totals: dict[str, int] = {}
         for action in actions:
             totals[action["outcome"]] = totals.get(action["outcome"], 0) + 1
-        status = "partial" if number == 33 else "ok"
         found.append({
-            "run_id": 9000 - number, "plan": "hourly", "status": status, "started": f"{NOW - timedelta(hours=number, minutes=58):%Y-%m-%d %H:%M}",
-            "seconds": round(offset, 2), "budget": 300.0, "role": "maintenance", "host": "ci.example.org/vtchat/app/actions/runs/17",
-            "collection": "1.0.0", "server_version": "17.6", "message": "3 done, 2 unchanged" if status == "ok" else "2 done, 2 unchanged, 1 contended",
-            "totals": totals, "actions": actions,
+            "run_id": 9000 - number, "plan": "hourly", "status": "partial" if number == 33 else "ok",
+            "started": f"{NOW - timedelta(hours=number, minutes=58):%Y-%m-%d %H:%M}", "budget": 300.0,
+            "seconds": round(actions[-1]["offset"] + actions[-1]["seconds"] + 0.01, 2), "role": "maintenance",
+            "host": "ci.example.org/vtchat/app/actions/runs/17", "collection": "1.0.0", "server_version": "17.6",
+            "message": ", ".join(f"{times} {outcome}" for outcome, times in totals.items()), "totals": totals, "actions": actions,
         })  # fmt: skip
     return found
 
 
+def _actions(dice: Dice, contended: bool) -> list[dict[str, Any]]:
+    targets = (
+        ("purge", "public.sessions", "done", 4133),
+        ("purge", "public.tokens", "unchanged", 0),
+        ("refresh", "public.daily_usage", "contended" if contended else "done", None),
+        ("analyze", "public.messages", "unchanged", None),
+        ("analyze", "public.events", "done", None),
+    )
+    actions: list[dict[str, Any]] = []
+    offset = 0.12
+    for operation, target, outcome, rows in targets:
+        took = round(dice.uniform(0.02, 0.6), 3)
+        actions.append({"operation": operation, "target": target, "outcome": outcome, "offset": round(offset, 3),
+                        "seconds": took, "rows": rows})  # fmt: skip
+        offset += took + 0.01
+    return actions
+
+
 def _who(runs: int) -> list[dict[str, Any]]:
-    return [
+    found: list[dict[str, Any]] = [
         {"role": "maintenance", "host": "ci.example.org/vtchat/app/actions", "collection": "1.0.0", "server_version": "17.6",
          "runs": max(1, runs - 400), "first": "2026-09-14 00:07", "last": "2026-11-25 12:07"},
         {"role": "maintenance", "host": None, "collection": None, "server_version": "17.5", "runs": 400,
          "first": "2026-08-28 00:07", "last": "2026-09-13 23:07"},
-    ][: 2 if runs > 400 else 1]  # fmt: skip
+    ]  # fmt: skip
+    return found[: 2 if runs > 400 else 1]

@@ -111,7 +111,15 @@ class Language:
 
 @functools.cache
 def load() -> Language:
-    """The service, installed by whoever asks first; without npm the test is skipped, in continuous integration it fails."""
+    """The service, with the packages that it needs."""
+    language = Language(installed())
+    atexit.register(language.close)
+    return language
+
+
+def installed() -> Path:
+    """The folder with the packages of npm that tests need, installed by whoever asks first; without npm the test is skipped, in
+    continuous integration it fails."""
     wanted = hashlib.sha256((LOCK / "package-lock.json").read_bytes()).hexdigest()[:16]
     modules = CACHE / wanted
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -119,9 +127,7 @@ def load() -> Language:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not modules.exists():
             _install(modules)
-    language = Language(modules)
-    atexit.register(language.close)
-    return language
+    return modules
 
 
 def _install(modules: Path) -> None:
@@ -138,7 +144,7 @@ def _install(modules: Path) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"needs Node with npm and its registry, for GitHub's parser of workflows: {error}")
+        pytest.skip(f"needs Node with npm and its registry, for the packages of requirements/npm: {error}")
     shutil.rmtree(work / "npm", ignore_errors=True)
     work.replace(modules)
 

@@ -135,6 +135,7 @@ def lines(
     last: Day,
     kind: str,
     series: Mapping[str, Points],
+    *,
     limit: float | None = None,
     limit_name: str = "",
 ) -> Chart | None:

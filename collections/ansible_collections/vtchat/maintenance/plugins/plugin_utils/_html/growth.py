@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Optional
+from typing import Any
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID
 
 from . import drawing, reading, scales
 from .drawing import Chart, Spark
 from .runs import Row, span
 from .words import count, percent, size
-
-Sizes = list[tuple[date, Optional[float]]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Bloat:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Where it leads. rest: when, in days."""
+    """Where it leads. what: the check, for people."""
 
     level: str
     what: str
+    subject: str
     text: str
-    rest: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def _charts(report: Mapping[str, Any], daily: list[tuple[date, Mapping[str, Any]
     def drawn(title: str, kind: str, keys: Mapping[str, str], most: float | None = None) -> Chart | None:
         series = {name: [(day, reading.number(one, key)) for day, one in daily] for key, name in keys.items()}
         known = {name: points for name, points in series.items() if any(value is not None for _day, value in points)}
-        return drawing.lines(title, days.first, days.last, kind, known, most, "limit") if known else None
+        return (
+            drawing.lines(title, days.first, days.last, kind, known, limit=most, limit_name="limit") if known else None
+        )
 
     found = [
         drawn("Size of the database", scales.BYTES, {"bytes": "all", "index_bytes": "indexes"}, limit),
@@ -113,16 +115,6 @@ def _charts(report: Mapping[str, Any], daily: list[tuple[date, Mapping[str, Any]
 def _row(day: date, one: Mapping[str, Any]) -> Row:
     sizes = [size(reading.number(one, key)) for key in ("bytes", "index_bytes")]
     return [str(day), *sizes, *(count(reading.number(one, key)) for key in ("live_rows", "dead_rows", "freeze_age"))]
-
-
-def _history(one: Mapping[str, Any]) -> Sizes:
-    found = one.get("history")
-    pairs = (
-        [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2]
-        if isinstance(found, list)
-        else []
-    )
-    return sorted((day, reading.as_number(pair[1])) for pair in pairs if (day := reading.day(pair[0])))
 
 
 def _table(one: Mapping[str, Any]) -> Table:
@@ -138,14 +130,14 @@ def _table(one: Mapping[str, Any]) -> Table:
         count(dead) + share,
         count(reading.number(one, "freeze_age")),
         "not known yet" if week is None else "none" if not week else size(week, signed=True),
-        drawing.spark(f"Size of {relation}", _history(one)),
+        drawing.spark(f"Size of {relation}", reading.pairs(one, "history")),
     )
 
 
 def _sizes(found: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
     """Of all tables together, one day a week: every point of every line would be most of the page."""
     tables = reading.entries(found, "tables")
-    known = [dict(_history(one)) for one in tables]
+    known = [dict(reading.pairs(one, "history")) for one in tables]
     days = sorted({day for one in known for day in one}, reverse=True)
     kept = days[::7] if len(days) > 14 else days
     rows = [[str(day), *("" if one.get(day) is None else size(one[day]) for one in known)] for day in kept]
@@ -166,9 +158,12 @@ def _bloat(one: Mapping[str, Any]) -> Bloat:
 
 
 def _forecast(one: Mapping[str, Any]) -> Forecast:
-    days = reading.number(one, "days")
-    rest = "not in sight" if days is None else "now" if days <= 0 else f"in {count(max(1, days), 'day')}"
-    return Forecast(reading.text(one, "level", "info"), reading.text(one, "what"), reading.text(one, "text"), rest)
+    days, what = reading.number(one, "days"), reading.text(one, "what")
+    known = BY_ID.get(what)
+    text = reading.text(one, "text") or ("" if days is None else f"in {count(max(0, days), 'day')}")
+    return Forecast(
+        reading.text(one, "level", "info"), known.title if known else what, reading.text(one, "subject"), text
+    )
 
 
 def week(report: Mapping[str, Any]) -> float | None:

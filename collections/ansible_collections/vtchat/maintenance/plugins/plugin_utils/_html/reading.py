@@ -65,6 +65,14 @@ def counts(value: Any, key: str) -> dict[str, int]:
     return {word: times for word, times in known.items() if times > 0}
 
 
+def pairs(value: Any, key: str) -> list[tuple[date, float | None]]:
+    """Days and numbers, ascending, of a list of both."""
+    found = value.get(key) if isinstance(value, Mapping) else None
+    some = found if isinstance(found, (list, tuple)) else []
+    both = [one for one in some if isinstance(one, (list, tuple)) and len(one) == 2]
+    return sorted(((at, as_number(one[1])) for one in both if (at := day(one[0]))), key=lambda one: one[0])
+
+
 def day(found: Any) -> date | None:
     """The day of "2026-11-25" or of a moment; None where it is neither."""
     try:

@@ -45,7 +45,7 @@ def page(report: Mapping[str, Any], links: Mapping[str, str] | None = None) -> s
         "undone": [_undone(one) for one in reading.entries(undone, "entries")],
         "undone_more": reading.whole(undone, "more"),
         "indexes": findings.entries(reading.entries(indexes, "findings")),
-        "index_texts": {key: reading.text(indexes, key) for key in ("why", "drop", "undo")},
+        "index_texts": {key: reading.text(indexes, key) for key in ("why", "message", "drop", "undo")},
         "alerts": [{key: reading.text(one, key) for key in ALERT} for one in reading.entries(report, "alerts")],
         "runs": runs.runs(report),
         "who": [_who(one) for one in reading.entries(report, "who")],
@@ -63,8 +63,7 @@ def overview(databases: Sequence[Mapping[str, Any]], generated_at: str, timezone
     shown = {
         "databases": ordered,
         "summary": verdict.summary(databases),
-        "worst": ordered[0]["shown"] if ordered else verdict.HEADLINES[verdict.UNKNOWN],
-        "troubled": [one for one in ordered if one["status"] != verdict.WELL],
+        "worst": verdict.of_fleet(databases),
         "generated": sum(1 for one in databases if reading.whole(one, "generated_runs")),
         "generated_at": generated_at,
         "timezone": timezone,
@@ -81,7 +80,7 @@ def _head(report: Mapping[str, Any]) -> dict[str, Any]:
         **known,
         "title": known["title"] or known["database"] or "a database",
         "timezone": known["timezone"] or "a time zone that is not known",
-        "days": (days.last - days.first).days + 1,
+        "days": (days.last - days.first).days + 1 if reading.day(report.get("last_day")) else 0,
         "first": days.first,
         "last": days.last,
         "generated_runs": reading.whole(report, "generated_runs"),
@@ -102,22 +101,26 @@ def _key_figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     did = statuses.get("ok", 0) + statuses.get("partial", 0)
     good = max((reading.text(plan, "last_good") for plan in plans), default="")
     latest, week = growth.latest(report), growth.week(report)
-    figures = [
-        ("Checks that are well", f"{words.count(well)} of {words.count(total)}", _beside(found)) if total else None,
-        ("Runs that did their work", words.percent(did / ended), f"{words.count(did)} of {words.count(ended)} runs")
-        if ended
-        else None,
-        ("Last that did its work", good, "") if good else None,
-        ("Size", words.size(latest), "" if week is None else f"{words.size(week, signed=True)} in a week")
-        if latest is not None
-        else None,
-    ]
-    return [one for one in figures if one]
+    figures = []
+    if total:
+        figures.append(("Checks that are well", f"{words.count(well)} of {words.count(total)}", _beside(found)))
+    if ended:
+        beside = f"{words.count(did)} of {words.count(ended)} runs"
+        figures.append(("Runs that did their work", words.percent(did / ended), beside))
+    if good:
+        figures.append(("Last that did its work", good, ""))
+    if latest is not None:
+        grown = "" if week is None else f"{words.size(week, signed=True)} in a week"
+        figures.append(("Size", words.size(latest), grown))
+    return figures
 
 
 def _beside(found: Mapping[str, int]) -> str:
+    nouns = {verdict.CRITICAL: ("critical", "critical"), verdict.WARNING: ("warning", "warnings")}
     return ", ".join(
-        f"{words.count(number)} {words.word(level).word}" for level, number in found.items() if level != verdict.WELL
+        words.count(number, *nouns.get(level, ("not known", "not known")))
+        for level, number in found.items()
+        if level != verdict.WELL
     )
 
 
@@ -134,13 +137,7 @@ def _database(one: Mapping[str, Any]) -> dict[str, Any]:
     status = reading.text(one, "status")
     status = status if status in verdict.ORDER else verdict.UNKNOWN
     title = reading.text(one, "title") or reading.text(one, "database") or "a database"
-    found = one.get("sizes")
-    pairs = (
-        [pair for pair in found if isinstance(pair, (list, tuple)) and len(pair) == 2]
-        if isinstance(found, (list, tuple))
-        else []
-    )
-    sizes = [(day, reading.as_number(pair[1])) for pair in pairs if (day := reading.day(pair[0]))]
+    sizes = reading.pairs(one, "sizes")
     return {
         "title": title,
         "database": reading.text(one, "database"),

@@ -54,7 +54,7 @@ def span(report: Mapping[str, Any]) -> Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan. facts: name and value. troubles: what is wrong with it."""
+    """A plan. facts: name and value. success: a sentence, "" where no run has ended. troubles: what is wrong with it."""
 
     name: str
     schedule: str
@@ -66,6 +66,9 @@ class Plan:
     legend: list[str]
     chart: Chart | None
     table: list[Row]
+
+
+DURATIONS = {"median": "median", "p95": "95th percentile"}
 
 
 def plans(report: Mapping[str, Any]) -> list[Plan]:
@@ -86,17 +89,18 @@ def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
         days.first,
         days.last,
         scales.SECONDS,
-        {key: [(day, reading.number(one, key)) for day, one in inside.items()] for key in ("median", "p95")},
-        reading.number(plan, "budget"),
-        "budget",
+        {name: [(day, reading.number(one, key)) for day, one in inside.items()] for key, name in DURATIONS.items()},
+        limit=reading.number(plan, "budget"),
+        limit_name="budget",
     )
+    success = reading.number(plan, "success")
     occurring = {squares.worst(found) for found in statuses.values()}
     return Plan(
         name,
         reading.text(plan, "schedule"),
         troubles(plan),
         _facts(plan),
-        percent(reading.number(plan, "success")),
+        "" if success is None else f"{percent(success)} of its runs did their work.",
         reading.text(plan, "last_status"),
         squares.calendar(title, days.first, days.last, statuses),
         [status for status in STATUSES if status in occurring],
@@ -123,7 +127,7 @@ def _facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Runs", count(runs if runs is not None else sum(statuses.values()), "run")),
         ("How they ended", listed(statuses) or "nothing is known"),
         ("Median duration", duration(reading.number(plan, "median"))),
-        ("19 of 20 took at most", duration(reading.number(plan, "p95"))),
+        ("95th percentile", duration(reading.number(plan, "p95"))),
         ("Longest", duration(reading.number(plan, "longest"))),
         ("Budget", duration(budget) if budget is not None else "none is known"),
     ]
@@ -133,7 +137,9 @@ def _facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
 WORK: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("Expired rows purged a day", "rows", {"purged": "purged"}),
     ("Materialized views a day", "views", {"refreshed": "refreshed", "kept": "rightly kept, as nothing had changed"}),
-    ("Tables a day", "tables", {"analyzed": "analyzed", "vacuumed": "vacuumed"}),
+    ("Tables analyzed a day", "tables", {"analyzed": "analyzed"}),
+    ("Tables vacuumed a day", "tables", {"vacuumed": "vacuumed"}),
+    ("Indexes rebuilt a day", "indexes", {"reindexed": "rebuilt"}),
     ("Index bytes won back a day", scales.BYTES, {"reclaimed_bytes": "won back"}),
 )
 

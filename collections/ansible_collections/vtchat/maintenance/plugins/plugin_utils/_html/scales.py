@@ -6,8 +6,8 @@
 
 """Scales of charts: which numbers stand at an axis, and where a value is. Pure.
 
-Ticks are 1, 2 or 5 times a power of ten of the unit of the axis (P. Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990), so
-that a tick at 5 GiB is 5 times 2**30 bytes.
+Ticks are 1, 2 or 5 times a power of ten of the unit of the axis (P. Heckbert, "Nice numbers for graph labels", Graphics Gems,
+1990), so that a tick at 5 GiB is 5 times 2**30 bytes.
 """
 
 from __future__ import annotations

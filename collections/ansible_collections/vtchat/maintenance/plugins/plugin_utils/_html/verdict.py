@@ -17,7 +17,7 @@ from .words import count, duration
 # From the worst on. A database that cannot be reached may be anything: nobody knows.
 CRITICAL, UNREACHABLE, WARNING, UNKNOWN, WELL = "critical", "unreachable", "warning", "unknown", "info"
 ORDER = (CRITICAL, UNREACHABLE, WARNING, UNKNOWN, WELL)
-MOST_SIZES = 24  # of the growth in an overview
+MOST_SIZES = 13  # of the growth in an overview
 
 
 class Shown(NamedTuple):
@@ -35,6 +35,15 @@ HEADLINES = {
     WARNING: Shown("Needs attention", "▲", "warn", "warning"),
     UNKNOWN: Shown("Not known", "?", "dim", "unknown"),
     WELL: Shown("All is well", "✓", "good", "info"),
+}
+
+
+IN_WORDS = {
+    CRITICAL: ("needs action now", "need action now"),
+    UNREACHABLE: ("cannot be reached", "cannot be reached"),
+    WARNING: ("needs attention", "need attention"),
+    UNKNOWN: ("is not known", "are not known"),
+    WELL: ("is well", "are well"),
 }
 
 
@@ -64,14 +73,16 @@ def levels(report: Mapping[str, Any]) -> dict[str, int]:
 
 
 def troubles(plan: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a plan: "overdue for 3 h", "the last run failed"."""
+    """What is wrong with a plan: "is overdue for 3 h", "failed when it last ran"."""
     found = []
     overdue = reading.number(plan, "overdue")
     if overdue is not None and overdue > 0:
-        found.append(f"overdue for {duration(overdue)}")
+        found.append(f"is overdue for {duration(overdue)}")
     last = reading.text(plan, "last_status")
     if last in ("failed", "abandoned"):
-        found.append(f"its last run {'failed' if last == 'failed' else 'was abandoned'}")
+        found.append(f"{'failed' if last == 'failed' else 'was abandoned'} when it last ran")
+    if reading.text(plan, "schedule") and not reading.text(plan, "last"):
+        found.append("has not run yet")
     return found
 
 
@@ -133,12 +144,9 @@ def _of_plans(plans: Sequence[Mapping[str, Any]], troubled: Sequence[Mapping[str
         return "Nothing is known of any maintenance."
     if not troubled:
         return "Maintenance ran when it should."
-    said = [
-        f"“{reading.text(plan, 'name', 'a plan')}” is not as it should be: {', '.join(troubles(plan))}"
-        for plan in troubled[:2]
-    ]
+    said = [f"“{reading.text(plan, 'name', 'a plan')}” {', '.join(troubles(plan))}" for plan in troubled[:2]]
     more = f"; and {count(len(troubled) - 2, 'more plan')}" if len(troubled) > 2 else ""
-    return f"Maintenance: {'; '.join(said)}{more}."
+    return f"Maintenance is not as it should be: {'; '.join(said)}{more}."
 
 
 def glance(report: Mapping[str, Any], file: str) -> dict[str, Any]:
@@ -179,17 +187,23 @@ def worst_first(databases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     return sorted(databases, key=badness)
 
 
+def of_fleet(databases: Sequence[Mapping[str, Any]]) -> Shown:
+    """What the worst of several databases is, and how many are so: "2 of 300 need attention"."""
+    if not databases:
+        return HEADLINES[UNKNOWN]._replace(headline="No databases")
+    found = [reading.text(one, "status") for one in databases]
+    worst = min((status if status in ORDER else UNKNOWN for status in found), key=ORDER.index)
+    if worst == WELL:
+        return HEADLINES[WELL]
+    number = sum(1 for status in found if status == worst or (worst == UNKNOWN and status not in ORDER))
+    what = IN_WORDS[worst][0 if number == 1 else 1]
+    return HEADLINES[worst]._replace(headline=f"{count(number)} of {count(len(found))} {what}")
+
+
 def summary(databases: Sequence[Mapping[str, Any]]) -> str:
     """ "1 needs action now, 2 need attention, 1 cannot be reached, 297 are well" """
-    names = {
-        CRITICAL: ("needs action now", "need action now"),
-        UNREACHABLE: ("cannot be reached", "cannot be reached"),
-        WARNING: ("needs attention", "need attention"),
-        UNKNOWN: ("is not known", "are not known"),
-        WELL: ("is well", "are well"),
-    }
     found = dict.fromkeys(ORDER, 0)
     for one in databases:
         status = reading.text(one, "status")
         found[status if status in found else UNKNOWN] += 1
-    return ", ".join(count(number, *names[status]) for status, number in found.items() if number)
+    return ", ".join(count(number, *IN_WORDS[status]) for status, number in found.items() if number)

@@ -6,9 +6,9 @@
 
 """Words, symbols and numbers of a page, and texts of strangers made fit for it. Pure.
 
-A text that may come from a database reaches a template as an ordinary string. There, control and format characters are made visible
-(``finalize``), markup is escaped (by jinja2), and letters that run from right to left are isolated so that they move nothing beside
-them (``words``).
+A text that may come from a database reaches a template as an ordinary string. There, control and format characters are made
+visible (``finalize``), markup is escaped (by jinja2), and letters that run from right to left are isolated so that they move
+nothing beside them (``words``).
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ LEVELS = _words(
     warning=("warning", "▲", "warn"),
     unknown=("not known", "?", "dim"),
     info=("well", "✓", "good"),
+    note=("note", "·", "calm"),
 )
 STATUSES = _words(
     ok=("ok", "✓", "good"),
     partial=("partial", "◐", "warn"),
     failed=("failed", "✕", "bad"),
     abandoned=("abandoned", "⊘", "bad"),
-    skipped=("skipped", "–", "dim"),
+    skipped=("skipped", "↷", "dim"),
     running=("running", "…", "dim"),
 )
 OUTCOMES = _words(
     done=("done", "✓", "good"),
     unchanged=("unchanged", "=", "calm"),
     planned=("planned", "…", "dim"),
-    skipped=("skipped", "–", "dim"),
+    skipped=("skipped", "↷", "dim"),
     contended=("contended", "⇄", "warn"),
     deferred=("deferred", "◷", "warn"),
     abandoned=("abandoned", "⊘", "bad"),
@@ -162,10 +163,14 @@ def percent(value: float | None) -> str:
     return f"{shown:.1f} %".replace(".0 %", " %")
 
 
+BEST_FIRST = (
+    "ok", "done", "partial", "unchanged", "planned", "contended", "deferred", "skipped", "running", "abandoned", "failed",
+)  # fmt: skip
+
+
 def listed(found: dict[str, int]) -> str:
-    """ "23 ok, 1 failed" in the order of the words above."""
-    order = [*STATUSES, *OUTCOMES]
-    known = sorted(found, key=lambda one: order.index(one) if one in order else len(order))
+    """ "23 ok, 1 failed": the worst last."""
+    known = sorted(found, key=lambda one: BEST_FIRST.index(one) if one in BEST_FIRST else len(BEST_FIRST))
     return ", ".join(f"{_units.count(found[one])} {word(one).word}" for one in known)
 
 
