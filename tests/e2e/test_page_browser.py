@@ -23,7 +23,7 @@ from tests.browser import Browser, browser
 
 PICTURES = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
 LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")]
-SHEETS = 14  # of A4: as many as somebody takes to a meeting
+SHEETS = 20
 MOST_BYTES = 300_000
 
 

@@ -287,6 +287,10 @@ LANES = Box(22, 4, 352, 0)  # of a drawing that is 360 wide
 LANE = 12
 
 
+# There is little room beside the last tick.
+SHORT = {"milliseconds": "ms", "seconds": "s", "minutes": "min", "hours": "h", "days": "d"}
+
+
 def timeline(actions: Sequence[tuple[str, float | None, float | None]], seconds: float | None) -> Timeline:
     """When the actions of a run took place. actions: outcome, seconds from the start of the run, seconds; in their order."""
     known = [(max(0.0, offset or 0.0), max(0.0, lasted or 0.0)) for _outcome, offset, lasted in actions]
@@ -301,4 +305,4 @@ def timeline(actions: Sequence[tuple[str, float | None, float | None]], seconds:
     lanes = [Lane(number + 1, LANES.top + number * LANE) for number in range(len(actions))]
     ticks = [Tick(round(place(tick.at, 0, scale.high, LANES.left, LANES.right), 1), tick.label) for tick in scale.ticks]
     about = f"{count(len(actions), 'action')} in {duration(seconds)}; the numbers are those of the table below."
-    return Timeline(about, LANES.top + LANE * len(actions), scale.unit, ticks, lanes, list(paths.items()))
+    return Timeline(about, LANES.top + LANE * len(actions), SHORT[scale.unit], ticks, lanes, list(paths.items()))

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,13 +84,14 @@ def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]]) -> Entry:
     named = [one for one, more in zip(rest, beyond) if not more]
     known = BY_ID.get(check)
     group = reading.text(first, "group") or (known.group if known else "")
+    title = known.title if known else _title(check)
     return Entry(
         level,
         check,
-        known.title if known else check,
+        title,
         GROUPS.get(group, group),
         reading.text(first, "subject"),
-        reading.text(first, "message", "Nothing was said."),
+        _message(first, title),
         _limit(first, level),
         reading.text(first, "meaning"),
         reading.text(first, "advice"),
@@ -97,6 +99,17 @@ def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]]) -> Entry:
         [(reading.text(one, "subject"), reading.text(one, "message")) for one in named[:MOST_OTHERS]],
         sum(beyond) + len(named[MOST_OTHERS:]),
     )
+
+
+def _title(check: str) -> str:
+    """Of a check that only the index review knows: "redundant-index" is "Redundant index"."""
+    return check.replace("-", " ").capitalize() if re.fullmatch("[a-z]+(-[a-z]+)*", check) else check
+
+
+def _message(one: Mapping[str, Any], title: str) -> str:
+    """Without the title, which stands beside it."""
+    said = reading.text(one, "message", "nothing was said")
+    return said.removeprefix(f"{title}: ")
 
 
 def _more(one: Mapping[str, Any]) -> int:

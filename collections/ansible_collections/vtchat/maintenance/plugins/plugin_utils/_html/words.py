@@ -22,6 +22,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _units
 from ansible_collections.vtchat.maintenance.plugins.module_utils._clean import visible
 
 NOT_KNOWN = "not known"
+NBSP = "\u00a0"
 # First strong and pop directional isolate: <bdi> where no element can stand.
 FSI, PDI = "\u2068", "\u2069"
 
@@ -157,10 +158,10 @@ def percent(value: float | None) -> str:
         return NOT_KNOWN
     shown = 100 * value
     if 0 < shown < 0.1:
-        return "<0.1 %"
+        return f"<0.1{NBSP}%"
     if 99.9 < shown < 100:
-        return ">99.9 %"
-    return f"{shown:.1f} %".replace(".0 %", " %")
+        return f">99.9{NBSP}%"
+    return f"{shown:.1f}".removesuffix(".0") + f"{NBSP}%"
 
 
 BEST_FIRST = (
