@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import large_indexes
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.index_definition import working_name
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
 from tests.health import bad, levels, look, of
 from tests.indexes import finding, review
 from tests.runs import perform, until
@@ -109,6 +112,10 @@ def test_large_ones(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
     database.sql("ANALYZE t")
     result = look(database)
     assert bad(result) == {"index-bloat": "warning"}, result["findings"]
+    told_to_rules = metrics.document([("db1", result)], [1.0], bloat=True)
+    index = 'schemaname="public",relname="t",idxname="one"'
+    for name in ("pg_bloat_btree_bloat_pct", "pg_bloat_btree_real_size"):
+        assert re.search(rf'{name}{{inventory_host="db1",datname="{database.name}",{index}}} [0-9.]+\n', told_to_rules)
     nobody = database.dsn_as(database.role("nobody"))
     hidden = look(database, nobody)
     (unknown,) = of(hidden, "index-bloat")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks import registry, storage, tables
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
 from tests.health import bad, levels, look, of
 from tests.runs import perform
 from tests.servers import Database, PrivateServer
@@ -263,6 +264,8 @@ def test_width_that_nobody_knows_is_no_air(database: Database) -> None:
     found = look(database)
     assert bad(found) == {"table-bloat": "critical"}
     assert [(one["subject"], one["value"]) for one in of(found, "table-bloat")] == [("public.few", 80.0)]
+    metric = f'pg_bloat_table_bloat_pct{{inventory_host="db1",datname="{database.name}",schemaname="public",relname="few"}} 80\n'
+    assert metric in metrics.document([("db1", found)], [1.0], bloat=True)
     role = database.role()
     database.sql(f"GRANT pg_read_all_data TO {role}; ALTER TABLE wide ENABLE ROW LEVEL SECURITY; DROP TABLE few")
     (hidden,) = of(look(database, database.dsn_as(role)), "table-bloat")

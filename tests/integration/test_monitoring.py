@@ -43,14 +43,21 @@ def looked(
 
 
 def test_critical_and_the_metrics_of_all_hosts(database: Database, vtchat_database: Database, tmp_path: Path) -> None:
+    """One of them has an index that is not valid, which is told by the name that published rules wait for."""
+    database.sql(
+        r"""CREATE SCHEMA "A ""b"; CREATE TABLE "A ""b"."t\" AS SELECT 1 AS id; CREATE INDEX i_ccnew ON "A ""b"."t\" (id)"""
+    )
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid::regclass::text LIKE '%i_ccnew'")
     limits = {"connections": {"warning": 0, "critical": 0}}
+    checks = ["connections", "invalid-indexes", "index-leftovers"]
     options: dict[str, dict[str, Any]] = {
-        "db1": {"dsn": database.dsn, "fail_on": "never", "thresholds": limits, "checks": ["connections"]},
+        "db1": {"dsn": database.dsn, "fail_on": "never", "thresholds": limits, "checks": checks},
         "db2": {"dsn": vtchat_database.dsn, "checks": ["database-size", "freeze-age"]},
     }
-    done = looked(tmp_path, options, health_openmetrics="{{ playbook_dir }}/{{ 'maintenance' }}.prom")
+    file = "{{ playbook_dir }}/{{ 'maintenance' }}.prom"
+    done = looked(tmp_path, options, maintenance_metrics_file=file, maintenance_metrics_bloat="{{ 'yes' }}")
     assert done.returncode == 2
-    assert done.stdout.startswith("MAINTENANCE CRITICAL: 1 critical")
+    assert done.stdout.startswith("MAINTENANCE CRITICAL: 1 critical, 1 warning")
     assert f"; db1 connections {database.name}: " in done.stdout
     assert f" 'db2 database-size {vtchat_database.name}'=" in done.stdout
     text = (tmp_path / "maintenance.prom").read_text(encoding="utf-8")
@@ -65,6 +72,15 @@ def test_critical_and_the_metrics_of_all_hosts(database: Database, vtchat_databa
         assert size.value == pytest.approx(
             vtchat_database.value("SELECT pg_database_size(current_database())"), rel=0.1
         )
+        (left,) = [one for one in samples if one.name == "pg_general_index_info_pg_relation_size"]
+        assert left.value == 16384
+        assert left.labels == {
+            "inventory_host": "db1",
+            "datname": database.name,
+            "schemaname": 'A "b',
+            "relname": "t\\",
+            "indexrelname": "i_ccnew",
+        }
     assert os.stat(tmp_path / "maintenance.prom").st_mode & 0o777 == 0o644
     assert (tmp_path / "summary.json").exists(), "the other files are written as well"
 

@@ -56,21 +56,38 @@ options:
     ini:
       - section: callback_vtchat_maintenance_summary
         key: junit_file
-  openmetrics_file:
+  metrics_file:
     description:
-      - File that receives the runs and findings of all hosts of the playbook as metrics, each with the label C(inventory_host).
-        It is OpenMetrics and Prometheus' text format at once, for the textfile collector of node_exporter or for a Pushgateway.
+      - File that receives the runs, counters and findings of all hosts of the playbook as metrics, each with the label
+        C(inventory_host). It is OpenMetrics and Prometheus' text format at once, for the textfile collector of node_exporter or
+        for a Pushgateway.
+      - All playbooks of a machine write one file. What others have told stays there, until the same plan runs again or another
+        one looks at the same, and for 90 days. To forget hosts and plans that are no more, remove the file.
       - Where postgres_exporter has a metric of the same meaning, that is its name. All others begin with C(pg_maintenance_).
       - The file is replaced atomically at the end of the playbook, and everybody may read it (mode 0644), since collectors run as
         somebody else. It names databases, tables, indexes and roles.
-      - Without it, the variable C(health_openmetrics) of the first host counts, as it is for the last play that had one of these
-        tasks. Of a run in check mode only findings are told.
+      - Without it, the variable C(maintenance_metrics_file) of the first host counts, as it is for the last play that had one of
+        these tasks. Of a run in check mode only findings are told.
     type: path
     env:
-      - name: VTCHAT_MAINTENANCE_OPENMETRICS
+      - name: VTCHAT_MAINTENANCE_METRICS_FILE
     ini:
       - section: callback_vtchat_maintenance_summary
-        key: openmetrics_file
+        key: metrics_file
+  metrics_bloat:
+    description:
+      - Whether O(metrics_file) also has C(pg_bloat_btree_bloat_pct), C(pg_bloat_btree_real_size), C(pg_bloat_table_bloat_pct),
+        C(pg_bloat_table_real_size) and C(pg_general_index_info_pg_relation_size), for which published alert rules wait and which
+        no exporter has.
+      - They come from the checks V(index-bloat), V(table-bloat), V(invalid-indexes) and V(index-leftovers), so only of what
+        those tell of.
+      - Without it, the variable C(maintenance_metrics_bloat) counts, as for O(metrics_file).
+    type: bool
+    env:
+      - name: VTCHAT_MAINTENANCE_METRICS_BLOAT
+    ini:
+      - section: callback_vtchat_maintenance_summary
+        key: metrics_bloat
 """
 
 EXAMPLES = r"""
@@ -93,6 +110,7 @@ from functools import partial
 from typing import Any
 
 from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._origin import run_link
@@ -113,9 +131,11 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
     WARNING,
 )
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace as _replace
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import update as _update
 
 _OURS = "vtchat.maintenance."
 _ONE_LINE = f"{_OURS}nagios"  # the stdout callback whose one line is all that may be shown
+_METRICS = ("maintenance_metrics_file", "maintenance_metrics_bloat")
 _MARKER = ("actions", "status", "plan")
 # Without a terminal a line is as long as most pages show it: a target and its reason are one line then, for grep and for the eye.
 _LOG_COLUMNS = 140
@@ -187,22 +207,30 @@ class CallbackModule(CallbackBase):
             path = self.get_option(option)
             if path:
                 self._write(partial(_replace, made()), path)
-        path = self.get_option("openmetrics_file") or self._said_by_a_variable()
-        if path:
-            self._write(partial(_replace, self._openmetrics(), mode=0o644), path)
+        self._tell_metrics()
 
-    def _said_by_a_variable(self) -> str:
-        """The file that ``health_openmetrics`` names. Ansible gives callbacks no variables; they are asked for once."""
+    def _tell_metrics(self) -> None:
+        path, bloat = self.get_option("metrics_file"), self.get_option("metrics_bloat")
+        if not path or bloat is None:
+            said = self._said_by_variables()
+            path = path or os.path.expanduser(str(said.get("maintenance_metrics_file") or ""))
+            bloat = boolean(said.get("maintenance_metrics_bloat") or False, strict=False) if bloat is None else bloat
+        if path:
+            self._write(partial(_update, partial(self._metrics, bloat=bloat), mode=0o644), path)
+
+    def _said_by_variables(self) -> dict[str, Any]:
+        """What variables say of the metrics. Ansible gives callbacks none; they are asked for once."""
         if not self._first or not self._first[0]:
-            return ""
+            return {}
         play, host = self._first
         variables = play.get_variable_manager().get_vars(play=play, host=host)
-        if "health_openmetrics" not in variables:
-            return ""
+        said = {name: variables[name] for name in _METRICS if name in variables}
+        if not said:
+            return {}
         from ansible.template import Templar
 
-        found = Templar(loader=play.get_loader(), variables=variables).template(variables["health_openmetrics"])
-        return os.path.expanduser(str(found)) if found else ""
+        templar = Templar(loader=play.get_loader(), variables=variables)
+        return {name: templar.template(value) for name, value in said.items()}
 
     def _report_to_github(self, stats: Any) -> None:
         """The summary of the job, and the annotations that are left. What failed and was rescued is no failure."""
@@ -299,10 +327,10 @@ class CallbackModule(CallbackBase):
 
         return junit.document(self._runs)
 
-    def _openmetrics(self) -> str:
+    def _metrics(self, earlier: str, bloat: bool) -> str:
         from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
 
-        return metrics.document(self._runs, self._ended)
+        return metrics.document(self._runs, self._ended, earlier, bloat)
 
     def _json(self) -> str:
         document = {

@@ -8,9 +8,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+# Seconds. Whoever has the file holds it for as long as it takes to write it.
+PATIENCE = 10.0
 
 
 def replace(text: str, path: str, mode: int = 0o600) -> None:
@@ -27,6 +34,42 @@ def replace(text: str, path: str, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def update(made: Callable[[str], str], path: str, mode: int = 0o600) -> None:
+    """Put into a file what ``made`` makes of the text that it has; nobody else does meanwhile. Raises OSError."""
+    with _held(os.path.dirname(os.path.abspath(path))):
+        replace(made(_text(path)), path, mode)
+
+
+@contextmanager
+def _held(directory: str) -> Iterator[None]:
+    """Keep others out who update a file there. A file system without locks has none, and nobody is waited for without end."""
+    handle, end = os.open(directory, os.O_RDONLY), time.monotonic() + PATIENCE
+    try:
+        while not _locked(handle) and time.monotonic() < end:
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _text(path: str) -> str:
+    """What is in it; nothing where there is none, or nothing that is a text."""
+    if os.path.isfile(path):
+        with suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8", newline="\n") as file:
+            return file.read()
+    return ""
 
 
 def _remove_leftovers(directory: str, name: str) -> None:

@@ -43,7 +43,7 @@ def _invalid(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
             display(row["schema"], row["name"]),
             1,
             "it is not valid: it costs writes and serves nobody" + (", and enforces nothing" if row["unique"] else ""),
-            {"bytes": row["bytes"]},
+            {"bytes": row["bytes"], "table": display(row["schema"], row["table"])},
             f"REINDEX INDEX CONCURRENTLY {display(row['schema'], row['name'])}, or the step reindex",
         )
         for row in found
@@ -59,7 +59,8 @@ def _leftovers(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample
             name = display(row["schema"], row["name"])
             by, step = left
             advice = f"DROP INDEX CONCURRENTLY {name}, or the step {step}"
-            samples.append(Sample(name, 1, f"{by} has left it", {"bytes": row["bytes"]}, advice))
+            evidence = {"bytes": row["bytes"], "table": display(row["schema"], row["table"])}
+            samples.append(Sample(name, 1, f"{by} has left it", evidence, advice))
     return samples
 
 

@@ -180,6 +180,7 @@ def bloat(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
         elif known is not None:
             said = f"about {known.share * 100:.0f} % bloat by statistics ({known.confidence} confidence): {size(known.gain)}"
             evidence = {
+                "table": display(row["table_schema"], row["table_name"]),
                 "bytes": known.bytes,
                 "fresh_bytes": known.fresh,
                 "method": known.method,

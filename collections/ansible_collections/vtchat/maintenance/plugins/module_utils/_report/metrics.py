@@ -4,172 +4,141 @@
 
 # Private to this collection: may change in any release.
 
-"""Runs and findings as a text that is OpenMetrics 1.0 and Prometheus' own format at once: gauges, and one ``# EOF``. Pure.
+"""The file of metrics: what the results of a playbook tell, and what earlier playbooks have told that is still so. Pure.
 
-Where postgres_exporter has a metric of exactly that meaning, it has its name and labels, so that dashboards know it; all others
-begin with ``pg_maintenance_``. Each has the label ``inventory_host`` as well.
+Several playbooks write one file, such as hourly and health, and often a playbook runs one plan of several, on one host of many.
+So each takes from the earlier text what it does not know better. All that is told of a database goes with its runs: what a run of
+a plan has found stays until the plan runs again or another one looks at the same, and for 90 days.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from .._clean import visible
-from .._result import ABANDONED, CRITICAL, FAILED, INFO, LEVELS, SKIPPED, UNKNOWN, WARNING
-from . import model
-from .model import RunResult, Runs
+from . import exposition
+from .exposition import Families
+from .metric_samples import (
+    BLOAT,
+    CHECK_OF,
+    CHECKED,
+    COUNTED,
+    EXPORTED,
+    OF_SERVERS,
+    RUN,
+    STATUS,
+    TIMESTAMP,
+    Sample,
+    checks,
+    of_counters,
+    of_findings,
+    of_plan,
+    of_run,
+    succeeded,
+    tells,
+    took_place,
+)
+from .model import RunResult, Runs, entries
 
-# What the file tells, in its order. Levels have the numbers that monitoring plugins exit with.
-FAMILIES = {
-    "pg_maintenance_run_timestamp_seconds": "When the latest run of the plan ended, in seconds since 1970.",
-    "pg_maintenance_run_success": "Whether it did its work: 1, or 0 where it failed.",
-    "pg_maintenance_run_duration_seconds": "How long it took.",
-    "pg_maintenance_run_actions": "How many targets it had, by operation and outcome.",
-    "pg_maintenance_run_rows": "Rows that it has changed, by operation.",
-    "pg_maintenance_check_status": "The worst that a check has found: 0 well, 1 warning, 2 critical, 3 unknown.",
-    "pg_maintenance_check_value": "What a check has measured of a subject, in its unit.",
-    "pg_database_size_bytes": "Disk space used by the database.",
-    "pg_database_wraparound_age_datfrozenxid_seconds": "Age of the oldest transaction ID, as a number of transactions.",
-    "pg_database_wraparound_age_datminmxid_seconds": "Age of the oldest multixact, as a number of multixacts.",
-    "pg_stat_user_tables_n_dead_tup": "Estimated number of dead rows, of the tables that a check tells of.",
-    "pg_stat_user_tables_n_live_tup": "Estimated number of live rows, of the tables that a check tells of.",
-}
-# Check -> what its value is called by postgres_exporter, or what of its evidence.
-OF_DATABASES = {
-    "database-size": "pg_database_size_bytes",
-    "freeze-age": "pg_database_wraparound_age_datfrozenxid_seconds",
-    "multixact-age": "pg_database_wraparound_age_datminmxid_seconds",
-}
-OF_TABLES = {
-    "dead-rows": (
-        ("pg_stat_user_tables_n_dead_tup", "dead_rows"),
-        ("pg_stat_user_tables_n_live_tup", "live_rows"),
-    ),
-}
-STATUS = {INFO: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
-
-Labels = tuple[tuple[str, str], ...]
-Sample = tuple[str, Labels, float]
-_PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
+# As long as the history keeps runs.
+KEPT = 90 * 86400.0
+HELPS = {**RUN, **COUNTED, **CHECKED, **EXPORTED}
 
 
-def document(runs: Runs, ended: Sequence[float]) -> str:
+def document(runs: Runs, ended: Sequence[float], earlier: str = "", bloat: bool = False) -> str:
     """The text. ended: when each run did, in seconds since 1970. Of two runs of one plan on one host the later one counts.
 
     Of what was only checked beforehand (check mode) nothing is told but what checks have found, and of services nothing.
+
+    earlier  the text that is there
+    bloat    whether bloat and indexes that are not valid are told by the names that published rules expect
     """
-    families: dict[str, dict[Labels, float]] = {name: {} for name in FAMILIES}
-    for (host, result), when in zip(runs, ended):
-        if model.subject(result) != "service":
-            _forget(families, host, result)
-            for name, labels, value in _samples(host, result, when):
-                families[name][labels] = value
-    return "".join(_family(name, samples) for name, samples in families.items() if samples) + "# EOF\n"
-
-
-def _forget(families: Mapping[str, dict[Labels, float]], host: str, result: RunResult) -> None:
-    """What an earlier run of the same plan has left, which may have had other targets."""
-    mine = set(_of_plan(host, result))
-    for name, samples in families.items():
-        if name.startswith("pg_maintenance_run_"):
-            for labels in [labels for labels in samples if mine <= set(labels)]:
-                del samples[labels]
-
-
-def _family(name: str, samples: Mapping[Labels, float]) -> str:
-    lines = [f"# HELP {name} {FAMILIES[name]}", f"# TYPE {name} gauge"]
-    for labels, value in samples.items():
-        told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-        lines.append(f"{name}{{{told}}} {_number(value)}")
-    return "\n".join([*lines, ""])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+    helps = {**HELPS, **BLOAT} if bloat else HELPS
+    known = exposition.read(earlier)
+    families: Families = {name: known.get(name, {}) for name in helps}
+    told = [(host, result, when) for (host, result), when in zip(runs, ended) if tells(result)]
+    for host, result, _when in told:
+        _forget(families, _Said.by(host, result), of_servers=True)
+    new: Families = {name: {} for name in helps}
+    for host, result, when in told:
+        _forget(new, _Said.by(host, result))
+        for name, labels, value in _samples(host, result, when):
+            if name in new:
+                new[name][labels] = value
+    _drop_what_is_over(families, new, max(ended, default=0.0))
+    return exposition.write({name: {**families[name], **new[name]} for name in helps}, helps)
 
 
 def _samples(host: str, result: RunResult, when: float) -> Iterator[Sample]:
-    if not result.get("check_mode"):
-        yield from _run(host, result, when)
-    database = visible(model.server(result).get("database") or "")
-    found = model.entries(result, "findings")
-    yield from _statuses(host, database, found)
-    for one in found:
-        yield from _finding(host, database, one)
+    if took_place(result):
+        yield from of_run(host, result, when)
+        yield from of_counters(host, result)
+    yield from of_findings(host, result)
 
 
-def _of_plan(host: str, result: RunResult) -> Labels:
-    database = visible(model.server(result).get("database") or "")
-    return ("inventory_host", visible(host)), ("datname", database), ("plan", visible(result.get("plan") or ""))
+class _Said(NamedTuple):
+    """What a result says, and nothing that was said before is true of any more.
 
+    names    of the database: an earlier run that has reached none was of this one too, as far as anybody knows
+    run      whether it took place
+    counted  whether it has the counters
+    looked   whether it has looked at the database, so that what it has not looked at is of no interest any more
+    """
 
-def _run(host: str, result: RunResult, when: float) -> Iterator[Sample]:
-    """How a run went. One that was skipped did not take place, and says nothing about the plan."""
-    labels, status = _of_plan(host, result), model.status(result)
-    if status == SKIPPED:
-        return
-    yield "pg_maintenance_run_timestamp_seconds", labels, round(when, 3)
-    yield "pg_maintenance_run_success", labels, float(status not in (FAILED, ABANDONED))
-    if _is_number(result.get("seconds")):
-        yield "pg_maintenance_run_duration_seconds", labels, result["seconds"]
-    actions = model.entries(result)
-    outcomes = Counter((visible(one.get("operation") or ""), visible(one.get("outcome") or "")) for one in actions)
-    for (operation, outcome), number in sorted(outcomes.items()):
-        yield "pg_maintenance_run_actions", (*labels, ("operation", operation), ("outcome", outcome)), float(number)
-    rows: Counter[str] = Counter()
-    for one in actions:
-        if _is_number(one.get("rows")) and one.get("counted_as"):
-            rows[visible(one.get("operation") or "")] += one["rows"]
-    for operation, changed in sorted(rows.items()):
-        yield "pg_maintenance_run_rows", (*labels, ("operation", operation)), float(changed)
+    host: str
+    names: tuple[str, ...]
+    plan: str
+    run: bool
+    counted: bool
+    looked: bool
+    checks: set[str]
 
-
-def _statuses(host: str, database: str, found: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
-    worst: dict[str, str] = {}
-    for one in found:
-        check, level = visible(one.get("check") or ""), str(one.get("level"))
-        if level in LEVELS:
-            worst[check] = max(worst.get(check, INFO), level, key=LEVELS.index)
-    for check, level in worst.items():
-        labels = ("inventory_host", visible(host)), ("datname", database), ("check", check)
-        yield "pg_maintenance_check_status", labels, float(STATUS[level])
-
-
-def _finding(host: str, database: str, one: Mapping[str, Any]) -> Iterator[Sample]:
-    check, subject = str(one.get("check") or ""), str(one.get("subject") or "")
-    found = one.get("evidence")
-    evidence: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    own: Labels = (("inventory_host", visible(host)), ("datname", database))
-    if _is_number(one.get("value")):
-        labels = (
-            *own,
-            ("check", visible(check)),
-            ("subject", visible(subject)),
-            ("unit", visible(evidence.get("unit") or "")),
+    @classmethod
+    def by(cls, host: str, result: RunResult) -> _Said:
+        labels, run = dict(of_plan(host, result)), took_place(result)
+        found = checks(result)
+        return cls(
+            host=labels["inventory_host"],
+            names=(labels["datname"], ""),
+            plan=labels["plan"],
+            run=run,
+            counted=run and bool(entries(result, "counters")),
+            looked=bool(found) or (run and succeeded(result)),
+            checks=found,
         )
-        yield "pg_maintenance_check_value", labels, one["value"]
-        if check in OF_DATABASES:
-            yield OF_DATABASES[check], (own[0], ("datname", visible(subject))), one["value"]
-    for name, key in OF_TABLES.get(check, ()):
-        parts = _parts(subject)
-        if _is_number(evidence.get(key)) and len(parts) == 2:
-            yield name, (*own, ("schemaname", visible(parts[0])), ("relname", visible(parts[1]))), evidence[key]
+
+    def better(self, name: str, had: dict[str, str], of_servers: bool) -> bool:
+        """Whether it knows better than a sample that is there."""
+        if had.get("inventory_host") != self.host:
+            return False
+        mine = had.get("datname") == self.names[0]
+        if name in RUN:
+            return self.run and had.get("plan") == self.plan and had.get("datname") in self.names
+        if name in COUNTED:
+            return mine and self.counted
+        if name in CHECKED:
+            return mine and (had.get("check") in self.checks or (self.looked and had.get("plan") == self.plan))
+        return (mine or (of_servers and name in OF_SERVERS)) and not self.checks.isdisjoint(CHECK_OF[name])
 
 
-def _parts(subject: str) -> list[str]:
-    """The schema and the name in a qualified name, without its quotes."""
-    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in _PART.findall(subject)]
+def _forget(families: Families, said: _Said, of_servers: bool = False) -> None:
+    """Take out what is not so any more. of_servers: also what was told of other databases of the server."""
+    for name, samples in families.items():
+        for labels in [labels for labels in samples if said.better(name, dict(labels), of_servers)]:
+            del samples[labels]
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return isfinite(value) if isinstance(value, float) else abs(value) < 2**63
+def _drop_what_is_over(families: Families, new: Families, now: float) -> None:
+    """Leave nothing of what was told before that no run of the last 90 days stands for."""
+    runs = {labels for labels, when in families[TIMESTAMP].items() if when > now - KEPT} | set(new[TIMESTAMP])
+    databases = {labels[:2] for labels in runs}
+    plans = {name: {labels: value for labels, value in families[name].items() if labels in runs} for name in RUN}
+    families.update(plans)
+    for name in COUNTED:
+        families[name] = {labels: value for labels, value in families[name].items() if labels[:2] in databases}
+    for name in CHECKED:
+        families[name] = {labels: value for labels, value in families[name].items() if labels[:3] in runs}
+    looked = {(labels[0], labels[3][1]) for labels in families[STATUS] if len(labels) > 3}
+    for name in families.keys() & CHECK_OF.keys():
+        held = {host for host, check in looked if check in CHECK_OF[name]}
+        families[name] = {labels: value for labels, value in families[name].items() if labels[0] in held}

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,11 +44,16 @@ class Callback(summary.CallbackModule):
     """The callback with its option set directly; loading it by name is the business of ansible-core."""
 
     def __init__(
-        self, json_file: str | None = None, junit_file: str | None = None, openmetrics_file: str | None = None
+        self, json_file: str | None = None, junit_file: str | None = None, metrics_file: str | None = None
     ) -> None:
         self.screen = FakeDisplay()
         super().__init__(display=self.screen)
-        self.options = {"json_file": json_file, "junit_file": junit_file, "openmetrics_file": openmetrics_file}
+        self.options = {
+            "json_file": json_file,
+            "junit_file": junit_file,
+            "metrics_file": metrics_file,
+            "metrics_bloat": None,
+        }
 
     def get_option(self, k: str, hostvars: Any = None) -> Any:
         return self.options[k]
@@ -344,19 +350,35 @@ def test_junit_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["health.xml"]
 
 
-def test_openmetrics_file(tmp_path: Path) -> None:
-    """All hosts are in one file, which a collector that runs as somebody else can read."""
-    file = tmp_path / "maintenance.prom"
-    file.write_text("old")
-    callback = Callback(openmetrics_file=str(file))
-    for host in ("db1", "db2"):
+def written(file: Path, *hosts: str) -> None:
+    callback = Callback(metrics_file=str(file))
+    for host in hosts:
         callback.v2_runner_on_ok(event(run_result("done"), host=host))
     callback.v2_playbook_on_stats(None)
+    assert callback.screen.warnings == []
+
+
+def test_metrics_file(tmp_path: Path) -> None:
+    """All hosts are in one file, those of other playbooks too, which a collector that runs as somebody else can read."""
+    file = tmp_path / "maintenance.prom"
+    file.write_bytes(b"old\xff")
+    written(file, "db1", "db2")
+    written(file, "db3")
     text = file.read_text(encoding="utf-8")
-    assert [f'run_success{{inventory_host="{host}",' in text for host in ("db1", "db2")] == [True, True]
+    assert [f'run_success{{inventory_host="db{number}",' in text for number in (1, 2, 3)] == [True] * 3
     assert text.endswith("# EOF\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["maintenance.prom"]
+
+
+def test_playbooks_that_end_at_once_lose_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "maintenance.prom"
+    threads = [Thread(target=written, args=(file, f"db{number}")) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(f'run_success{{inventory_host="db{number}",' in file.read_text(encoding="utf-8") for number in range(8))
 
 
 def test_how_often_a_run_tried_again_is_part_of_its_result(tmp_path: Path) -> None:
