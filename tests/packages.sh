@@ -9,17 +9,26 @@ for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-p
     chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
-[ -n "$missing" ] || exit 0
+# Its package is that of a server, which would be started.
+promtool=
+command -v promtool >/dev/null || promtool=prometheus
+[ -n "$missing$promtool" ] || exit 0
 
 as_root=
 [ "$(id -u)" = 0 ] || as_root='sudo -n'
 if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
     $as_root apt-get update -qq
     # shellcheck disable=SC2086 # words
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    [ -z "$missing" ] ||
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    if [ -n "$promtool" ]; then
+        folder=$(mktemp -d)
+        (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq "$promtool" && dpkg -x prometheus_*.deb . && $as_root cp usr/bin/promtool /usr/local/bin)
+        rm -rf "$folder"
+    fi
 elif [ -n "${CI:-}" ]; then
-    echo "packages: missing$missing, and no right or no apt-get to install them" >&2
+    echo "packages: missing$missing${promtool:+ $promtool}, and no right or no apt-get to install them" >&2
     exit 1
 else
-    echo "packages: without$missing, the tests that need them are skipped" >&2
+    echo "packages: without$missing${promtool:+ $promtool}, the tests that need them are skipped" >&2
 fi

@@ -85,28 +85,35 @@ def packages(directory: Path, programs: list[str], **environment: str) -> subpro
 
 
 def test_programs_of_tests(tmp_path: Path) -> None:
-    all_of_them = ["pgbouncer", "gh", "npm", "ip", "check_postgres", "chromium", "chromedriver"]
+    all_of_them = ["pgbouncer", "gh", "npm", "ip", "check_postgres", "chromium", "chromedriver", "promtool"]
     assert packages(tmp_path, all_of_them, CI="true").returncode == 0
-    (tmp_path / "bin/gh").unlink()
-    at_home = packages(tmp_path, [])
-    assert (at_home.returncode, at_home.stderr) == (0, "packages: without gh, the tests that need them are skipped\n")
-    in_ci = packages(tmp_path, [], CI="true")
-    assert in_ci.returncode == 1
-    assert "missing gh" in in_ci.stderr
+    for program, named in (("promtool", " prometheus"), ("gh", " gh prometheus")):
+        (tmp_path / "bin" / program).unlink()
+        at_home = packages(tmp_path, [])
+        said = f"packages: without{named}, the tests that need them are skipped\n"
+        assert (at_home.returncode, at_home.stderr) == (0, said)
+        in_ci = packages(tmp_path, [], CI="true")
+        assert in_ci.returncode == 1
+        assert f"missing{named}, " in in_ci.stderr
 
 
 def test_the_programs_are_installed_where_that_is_allowed(tmp_path: Path) -> None:
     """With sudo that asks nothing, as on a runner of GitHub, or as root."""
     (tmp_path / "bin").mkdir()
     log = tmp_path / "log"
-    for name in ("sudo", "apt-get", "env"):
+    (tmp_path / "bin/mktemp").write_text(f"#!{shutil.which('sh')}\necho {tmp_path}/folder", encoding="utf-8")
+    (tmp_path / "bin/mktemp").chmod(0o755)
+    (tmp_path / "folder").mkdir()
+    for name in ("sudo", "apt-get", "env", "dpkg", "cp", "rm"):
         words = '"$@"' if name == "sudo" else 'echo "$0 $*" >>' + str(log)
         start = "shift\n" if name == "sudo" else ""
         (tmp_path / "bin" / name).write_text(f"#!{shutil.which('sh')}\n{start}{words}\n", encoding="utf-8")
         (tmp_path / "bin" / name).chmod(0o755)
     done = packages(tmp_path, ["true", "npm", "ip", "check_postgres", "chromium", "chromedriver"], CI="true")
     assert done.returncode == 0, done.stderr
-    assert "apt-get install -y -qq --no-install-recommends pgbouncer gh" in log.read_text(encoding="utf-8")
+    assert "apt-get install -y -qq --no-install-recommends pgbouncer gh\n" in log.read_text(encoding="utf-8")
+    assert "apt-get -o APT::Sandbox::User=root download -qq prometheus\n" in log.read_text(encoding="utf-8")
+    assert "cp usr/bin/promtool /usr/local/bin\n" in log.read_text(encoding="utf-8")
 
 
 def beside(directory: Path, *targets: str) -> subprocess.CompletedProcess[str]:

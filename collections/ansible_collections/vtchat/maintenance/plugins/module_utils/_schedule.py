@@ -30,7 +30,7 @@ TOLERANCE, TOLERANCE_SHARE = timedelta(minutes=10), 6
 
 _EVERY = re.compile(r"([1-9][0-9]{0,8})([mhdw])", re.ASCII)
 _AT = re.compile(r"(?:([A-Za-z]+(?:, ?[A-Za-z]+)*) )?([0-9]{1,2}:[0-9]{2})(?: (\S+))?", re.ASCII)
-_MINUTE = timedelta(minutes=1)
+_MINUTE, _WEEK = timedelta(minutes=1), timedelta(weeks=1)
 _SHOWN = "%Y-%m-%d %H:%M"
 
 
@@ -114,6 +114,16 @@ def read_schedule(given: Mapping[str, Any], faults: list[str], where: str = "") 
     if every is not None:
         return _read_every(every, faults, f"{where}every")
     return None if at is None else _read_at(at, faults, f"{where}at")
+
+
+def longest_pause(schedule: Schedule, now: datetime) -> timedelta:
+    """The longest time from one run to the next within the next week."""
+    if isinstance(schedule, Every):
+        return schedule.interval
+    moments = [schedule.following(now)]
+    while moments[-1] <= now + _WEEK:
+        moments.append(schedule.following(moments[-1]))
+    return max(later - earlier for earlier, later in zip(moments, moments[1:]))
 
 
 def _read_every(given: object, faults: list[str], option: str) -> Every | None:

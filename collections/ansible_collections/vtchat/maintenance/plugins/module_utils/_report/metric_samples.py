@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from math import isfinite
 from typing import Any
 
 from .._clean import visible
 from .._result import ABANDONED, CRITICAL, FAILED, INFO, LEVELS, SKIPPED, UNKNOWN, WARNING
+from .._schedule import longest_pause, read_schedule
 from . import model
 from .exposition import Labels
 from .model import RunResult
@@ -31,6 +33,7 @@ RUN = {
     TIMESTAMP: "When the latest run of the plan ended, in seconds since 1970.",
     "pg_maintenance_run_success": "Whether it did its work: 1, or 0 where it failed.",
     "pg_maintenance_run_duration_seconds": "How long it took.",
+    "pg_maintenance_run_interval_seconds": "The longest time from one run of the plan to the next, by its schedule.",
 }
 COUNTED = {
     "pg_maintenance_action_total": "Targets since the history began, by operation and outcome.",
@@ -130,6 +133,11 @@ def of_run(host: str, result: RunResult, when: float) -> Iterator[Sample]:
     yield "pg_maintenance_run_success", labels, float(succeeded(result))
     if _is_number(result.get("seconds")):
         yield "pg_maintenance_run_duration_seconds", labels, result["seconds"]
+    given = result.get("schedule")
+    schedule = read_schedule(given, []) if isinstance(given, Mapping) else None
+    if schedule:
+        pause = longest_pause(schedule, datetime.fromtimestamp(when, timezone.utc))
+        yield "pg_maintenance_run_interval_seconds", labels, pause.total_seconds()
 
 
 def of_counters(host: str, result: RunResult) -> Iterator[Sample]:

@@ -27,8 +27,8 @@ LAYERS: tuple[dict[str, str], ...] = (
         "_services": "HTTP: GitHub, Fly, an application's endpoint",
         "_report": "results as text, Markdown, annotations",
         "_module": "AnsibleModule that shows no secret",
-        "_schedule": "when a plan is to run, and at which moments",
     },
+    {"_schedule": "when a plan is to run, and at which moments"},
     {
         "_result": "the envelope of all results",
         "_spec": "options and the rules between them",

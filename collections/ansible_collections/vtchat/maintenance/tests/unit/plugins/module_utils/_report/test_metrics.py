@@ -86,6 +86,24 @@ def test_a_run() -> None:
     assert of(samples, "pg_maintenance_run_duration_seconds") == {frozenset(): 1.25}
 
 
+@pytest.mark.parametrize(
+    ("schedule", "days"),
+    [
+        ({"every": "12h"}, 0.5),
+        ({"at": "Sun 02:00 UTC"}, 7),
+        ({"at": "Mon,Thu 02:00 UTC"}, 4),
+        ({"at": "02:00 Europe/Berlin"}, 1),
+        ({"at": "next week"}, None),
+        ({"every": ["1h"]}, None),
+        ("1h", None),
+        (None, None),
+    ],
+)
+def test_when_the_next_one_is_to_come(schedule: Any, days: float | None) -> None:
+    found = of(read(("db1", result(schedule=schedule))), "pg_maintenance_run_interval_seconds")
+    assert found == ({} if days is None else {frozenset(): days * DAY})
+
+
 def test_counters_of_the_history() -> None:
     counters = [
         counter("purge", "done", 7, 1200),

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The alert rules for Prometheus: they are about metrics that are written, and tell of what they are meant to tell, by promtool
+(Debian's package prometheus; make packages)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
+from tests.servers import REPOSITORY
+
+RULES = REPOSITORY / "docs" / "monitoring" / "alert-rules.yml"
+KNOWN = {"inventory_host": "db1", "datname": "app"}
+HOUR, DAY = 3600, 86400
+
+
+def finding(check: str, level: str = "warning", value: float = 1, **evidence: Any) -> dict[str, Any]:
+    subject = "public.i" if "table" in evidence else "app"
+    return {"check": check, "level": level, "subject": subject, "value": value, "evidence": evidence}
+
+
+def written(bloat: bool = False, **more: Any) -> str:
+    """The text that a run leaves."""
+    counters = [
+        {"operation": "reindex", "outcome": outcome, "actions": 1, "rows": 1, "reclaimed_bytes": 1}
+        for outcome in ("done", "deferred")
+    ]
+    result = {
+        "status": "ok",
+        "plan": "hourly",
+        "server": {"database": "app"},
+        "seconds": 1,
+        "schedule": {"every": "1h"},
+        "counters": counters,
+        "findings": [
+            finding("freeze-age", "info"),
+            finding("index-bloat", table="public.t", bytes=1),
+            finding("index-leftovers", table="public.t", bytes=1),
+        ],
+    }
+    return metrics.document([("db1", {**result, **more})], [1.0], bloat=bloat)
+
+
+def samples(text: str) -> dict[str, list[dict[str, str]]]:
+    """The labels of all samples, by name."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.labels)
+    return found
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+
+
+def test_the_rules_are_about_what_is_written() -> None:
+    """Every name, every label that is chosen by, grouped by or shown, and every value of an outcome or a check."""
+    known = samples(written())
+    for rule in rules():
+        text = re.sub(r'"[^"]*"', '""', rule["expr"])
+        names = set(re.findall(r"\b(?:pg|node)_[a-z_]+", text))
+        assert names <= known.keys(), rule["alert"]
+        there = {label for name in names for labels in known[name] for label in labels}
+        grouped = re.findall(r"\b(?:by|on|without) \(([a-z_, ]+)\)", text)
+        used = {label for one in grouped for label in re.split(", ?", one)} | set(re.findall(r"[{,]([a-z_]+)=", text))
+        shown = {label for said in rule["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", said)}
+        assert used | shown <= there, rule["alert"]
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert {"summary", "description"} == rule["annotations"].keys()
+
+
+def series(name: str, **labels: str) -> str:
+    """A series of the text that a run leaves, with other values of some labels."""
+    (found, *_more) = [one for one in samples(written(bloat=True))[name] if one.keys() >= labels.keys()]
+    return f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in {**found, **labels}.items())}}}"
+
+
+def runs(ended: str = "0x800", success: str = "1x800", schedule: bool = True) -> dict[str, str]:
+    """Of one plan, whose interval is a week. What is written each hour is known from the next hour on."""
+    told = {
+        series("pg_maintenance_run_timestamp_seconds"): ended,
+        series("pg_maintenance_run_success"): success,
+    }
+    return {**told, series("pg_maintenance_run_interval_seconds"): f"{7 * DAY}x800"} if schedule else told
+
+
+STATUS = "pg_maintenance_check_status"
+ACTIONS = "pg_maintenance_action_total"
+RECLAIMED = "pg_maintenance_reclaimed_bytes_total"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series by the hour, and which alerts fire after so many hours, with a label of one."""
+
+    name: str
+    values: dict[str, str]
+    hours: int
+    fires: set[str] = field(default_factory=set)
+
+
+CASES = (
+    Case("nothing is read", {}, 0),
+    Case("nothing is read for an hour", {}, 2, {"MaintenanceMetricsMissing"}),
+    Case("in time", runs(), 7 * 24 + 5),
+    Case("overdue", runs(), 7 * 24 + 7, {"MaintenanceRunOverdue"}),
+    Case("no schedule", runs(schedule=False), 8 * 24 - 1),
+    Case("no schedule, for long", runs(schedule=False), 8 * 24 + 1, {"MaintenanceRunOverdueWithoutSchedule"}),
+    Case("failed", runs(success="1 0x800"), 1, {"MaintenanceRunFailed"}),
+    Case("good again", runs(success="1 0 1x800"), 2),
+    Case("well", {**runs(), series(STATUS): "0x9"}, 1),
+    Case("warning", {**runs(), series(STATUS): "1x9"}, 1, {"MaintenanceCheckWarning"}),
+    Case("critical", {**runs(), series(STATUS): "2x9"}, 1, {"MaintenanceCheckCritical"}),
+    Case("unknown", {**runs(), series(STATUS): "3x9"}, 1, {"MaintenanceCheckUnknown"}),
+    Case("young", {**runs(), series("pg_database_wraparound_age_datfrozenxid_seconds"): "200000000x9"}, 1),
+    Case(
+        "old",
+        {**runs(), series("pg_database_wraparound_age_datfrozenxid_seconds"): "400000001x9"},
+        1,
+        {"MaintenanceFreezeAge"},
+    ),
+    Case("won back", {**runs(), series(RECLAIMED): "0+1000x800", series(STATUS, check="index-bloat"): "0x800"}, 160),
+    Case(
+        "bloated, and won back",
+        {**runs(), series(RECLAIMED): "0+1000x800", series(STATUS, check="index-bloat"): "1x800"},
+        160,
+        {"MaintenanceCheckWarning"},
+    ),
+    Case(
+        "bloated, and left so",
+        {**runs(), series(RECLAIMED): "5x800", series(STATUS, check="index-bloat"): "1x800"},
+        160,
+        {"MaintenanceCheckWarning", "MaintenanceWinsNothingBack"},
+    ),
+    Case("put off", {**runs(), series(ACTIONS, outcome="deferred"): "1+1x800"}, 160, {"MaintenancePutOff"}),
+    Case(
+        "put off now and then",
+        {**runs(), series(ACTIONS, outcome="deferred"): "1+1x800", series(ACTIONS, outcome="unchanged"): "1+1x800"},
+        160,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if not found:
+        assert not os.environ.get("CI"), "promtool is missing"
+        pytest.skip("needs promtool (Debian's package prometheus)")
+    return found
+
+
+def test_promtool_takes_the_rules(promtool: str) -> None:
+    done = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(rules())} rules found" in done.stdout
+
+
+def test_the_parser_of_textfile_collectors_takes_the_file(promtool: str) -> None:
+    """What promtool has against it is only that counters have no help there: it is that of a family of another name."""
+    command = [promtool, "check", "metrics"]
+    done = subprocess.run(command, input=written(bloat=True), capture_output=True, text=True, check=False)
+    assert "parsing error" not in done.stderr
+    assert set(done.stderr.split("\n")) >= {
+        f"{name}_total no help text" for name in ("pg_maintenance_action", "pg_maintenance_rows")
+    }
+
+
+def test_each_rule_tells_of_what_it_is_meant_for_and_of_nothing_else(promtool: str, tmp_path: Path) -> None:
+    tests = [
+        {
+            "name": case.name,
+            "interval": "1h",
+            "input_series": [{"series": one, "values": values} for one, values in case.values.items()],
+            "promql_expr_test": [
+                {
+                    "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                    "eval_time": f"{case.hours}h",
+                    "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(case.fires)],
+                }
+            ],
+        }
+        for case in CASES
+    ]
+    assert {rule["alert"] for rule in rules()} == set().union(*(case.fires for case in CASES))
+    file = tmp_path / "test.yml"
+    file.write_text(
+        json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1h", "tests": tests}), encoding="utf-8"
+    )
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
