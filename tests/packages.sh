@@ -23,7 +23,8 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
     if [ -n "$promtool" ]; then
         folder=$(mktemp -d)
-        (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq "$promtool" && dpkg -x prometheus_*.deb . && $as_root cp usr/bin/promtool /usr/local/bin)
+        (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq "$promtool" && dpkg -x prometheus_*.deb . &&
+            $as_root cp usr/bin/promtool /usr/local/bin)
         rm -rf "$folder"
     fi
 elif [ -n "${CI:-}" ]; then
