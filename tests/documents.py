@@ -89,7 +89,14 @@ def _right(check: Check) -> str:
     return " and ".join(rights) or "none"
 
 
-PAGES = {"checks.md": checks_page}
+def grafana_dashboard() -> str:
+    """docs/monitoring/grafana-dashboard.json."""
+    from tests.grafana import dashboard  # the builders take a while to load
+
+    return dashboard.document()
+
+
+PAGES = {"checks.md": checks_page, "monitoring/grafana-dashboard.json": grafana_dashboard}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
