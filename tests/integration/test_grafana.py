@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import psycopg2
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
@@ -41,18 +43,19 @@ NAMES = [
     "all",
     "\u00e9" * 31,  # 62 bytes
 ]
-GRANTS = "GRANT USAGE ON SCHEMA maintenance TO {0}; GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {0}"
+PAGE = (DOCS / "monitoring.md").read_text(encoding="utf-8")
 
 Answer = tuple[list[str], list[tuple[Any, ...]]]
 
 
 class Reader:
-    """Who asks: a role that Grafana connects as, in a session that can only read."""
+    """Who asks: the role that Grafana connects as, made as it is documented."""
 
     def __init__(self, database: Database) -> None:
-        role = database.role("grafana")
-        database.sql(GRANTS.format(role))
-        self.connection = database.connect(role, options="-c default_transaction_read_only=on -c TimeZone=Asia/Tokyo")
+        role = database.role("reader")
+        (documented,) = re.findall("```sql\n(.*?)```", PAGE, re.DOTALL)
+        database.sql(f"DROP ROLE {role}; {documented.replace('grafana', role)}")
+        self.connection = database.connect(role, options="-c TimeZone=Asia/Tokyo")
 
     def ask(self, sql: str, variables: Variables = EVERYTHING, window: Window = MONTH) -> Answer:
         """The columns and the rows of a query of the dashboard."""
@@ -188,6 +191,15 @@ def series(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     assert any(values)
     keys = [(row[0], *(row[number] for number in texts)) for row in rows]
     assert len(set(keys)) == len(keys), "two points of one line at one time"
+
+
+def test_the_role_can_only_read(history: tuple[Database, Reader]) -> None:
+    _database, reader = history
+    for refused in ("DELETE FROM maintenance.run", "CREATE TEMPORARY TABLE t ()"):
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            reader.ask(refused)
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        reader.ask('SELECT * FROM "all"')
 
 
 def test_numbers_are_those_of_the_history(history: tuple[Database, Reader]) -> None:
