@@ -9,10 +9,12 @@ for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-p
     chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
-# Its package is that of a server, which would be started.
-promtool=
-command -v promtool >/dev/null || promtool=prometheus
-[ -n "$missing$promtool" ] || exit 0
+# Their packages are those of services, which would be started: the programs alone.
+programs='' unpacked=''
+for pair in promtool:prometheus prometheus-node-exporter:prometheus-node-exporter prometheus-pushgateway:prometheus-pushgateway; do
+    command -v "${pair%:*}" >/dev/null || programs="$programs ${pair%:*}" unpacked="$unpacked ${pair#*:}"
+done
+[ -n "$missing$unpacked" ] || exit 0
 
 as_root=
 [ "$(id -u)" = 0 ] || as_root='sudo -n'
@@ -21,15 +23,19 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
     # shellcheck disable=SC2086 # words
     [ -z "$missing" ] ||
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-    if [ -n "$promtool" ]; then
+    if [ -n "$unpacked" ]; then
         folder=$(mktemp -d)
-        (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq "$promtool" && dpkg -x prometheus_*.deb . &&
-            $as_root cp usr/bin/promtool /usr/local/bin)
+        # shellcheck disable=SC2086 # words
+        (
+            cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq $unpacked
+            for package in *.deb; do dpkg -x "$package" .; done
+            cd usr/bin && $as_root cp $programs /usr/local/bin
+        )
         rm -rf "$folder"
     fi
 elif [ -n "${CI:-}" ]; then
-    echo "packages: missing$missing${promtool:+ $promtool}, and no right or no apt-get to install them" >&2
+    echo "packages: missing$missing$unpacked, and no right or no apt-get to install them" >&2
     exit 1
 else
-    echo "packages: without$missing${promtool:+ $promtool}, the tests that need them are skipped" >&2
+    echo "packages: without$missing$unpacked, the tests that need them are skipped" >&2
 fi

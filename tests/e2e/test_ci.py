@@ -71,6 +71,9 @@ def test_a_release(tag: str, galaxy: str, changelog: str, said: list[str]) -> No
     assert all(fault.startswith(text) for fault, text in zip(faults, said, strict=True)), faults
 
 
+SERVICES = ("promtool", "prometheus-node-exporter", "prometheus-pushgateway")
+
+
 def packages(directory: Path, programs: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run packages.sh where only these programs exist."""
     there = directory / "bin"
@@ -85,7 +88,7 @@ def packages(directory: Path, programs: list[str], **environment: str) -> subpro
 
 
 def test_programs_of_tests(tmp_path: Path) -> None:
-    all_of_them = ["pgbouncer", "gh", "npm", "ip", "check_postgres", "chromium", "chromedriver", "promtool"]
+    all_of_them = ["pgbouncer", "gh", "npm", "ip", "check_postgres", "chromium", "chromedriver", *SERVICES]
     assert packages(tmp_path, all_of_them, CI="true").returncode == 0
     for program, named in (("promtool", " prometheus"), ("gh", " gh prometheus")):
         (tmp_path / "bin" / program).unlink()
@@ -103,7 +106,7 @@ def test_the_programs_are_installed_where_that_is_allowed(tmp_path: Path) -> Non
     log = tmp_path / "log"
     (tmp_path / "bin/mktemp").write_text(f"#!{shutil.which('sh')}\necho {tmp_path}/folder", encoding="utf-8")
     (tmp_path / "bin/mktemp").chmod(0o755)
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/usr/bin").mkdir(parents=True)
     for name in ("sudo", "apt-get", "env", "dpkg", "cp", "rm"):
         words = '"$@"' if name == "sudo" else 'echo "$0 $*" >>' + str(log)
         start = "shift\n" if name == "sudo" else ""
@@ -112,8 +115,9 @@ def test_the_programs_are_installed_where_that_is_allowed(tmp_path: Path) -> Non
     done = packages(tmp_path, ["true", "npm", "ip", "check_postgres", "chromium", "chromedriver"], CI="true")
     assert done.returncode == 0, done.stderr
     assert "apt-get install -y -qq --no-install-recommends pgbouncer gh\n" in log.read_text(encoding="utf-8")
-    assert "apt-get -o APT::Sandbox::User=root download -qq prometheus\n" in log.read_text(encoding="utf-8")
-    assert "cp usr/bin/promtool /usr/local/bin\n" in log.read_text(encoding="utf-8")
+    unpacked = "prometheus prometheus-node-exporter prometheus-pushgateway"
+    assert f"apt-get -o APT::Sandbox::User=root download -qq {unpacked}\n" in log.read_text(encoding="utf-8")
+    assert f"cp {' '.join(SERVICES)} /usr/local/bin\n" in log.read_text(encoding="utf-8")
 
 
 def beside(directory: Path, *targets: str) -> subprocess.CompletedProcess[str]:

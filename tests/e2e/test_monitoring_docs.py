@@ -2,25 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commands of docs/monitoring.md, each as it stands there, against doubles of the services that it names."""
+"""The commands of docs/monitoring.md, each as it stands there, with Prometheus' own programs and a double of a mail server."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+from prometheus_client.samples import Sample
 
 from tests.checkout import ROOT, Checkout
 from tests.doubles.mail import PASSWORD, USER, MailServer
-from tests.runs import perform
-from tests.servers import Database
+from tests.runs import perform, until
+from tests.servers import Database, free_port
 
 PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 
@@ -34,33 +37,44 @@ def commands() -> list[str]:
 FILE, PUSH, RULES, NAGIOS, ALERTS, REPORT, SEND = commands()
 
 
-class Gateway:
-    """A Pushgateway, as far as a push is concerned: what was put where."""
-
-    def __init__(self) -> None:
-        pushed = self.pushed = dict[str, str]()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                length = int(self.headers["Content-Length"])
-                pushed[self.path] = self.rfile.read(length).decode()
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_arguments: object) -> None:
-                """Nothing is printed."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+@contextmanager
+def running(name: str, *arguments: str) -> Iterator[str]:
+    """The address of a program of Prometheus, which is started for this."""
+    program = shutil.which(f"prometheus-{name}")
+    if not program:
+        assert not os.environ.get("CI"), f"{name} is missing"
+        pytest.skip(f"needs prometheus-{name} (Debian's package of that name)")
+    address = f"127.0.0.1:{free_port()}"
+    command = [program, f"--web.listen-address={address}", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(address))
+        yield f"http://{address}"
+    finally:
+        process.kill()
+        process.wait()
 
 
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    made = Gateway()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def answers(address: str) -> bool:
+    try:
+        return bool(scraped(f"http://{address}"))
+    except OSError:
+        return False
+
+
+def scraped(url: str) -> list[Sample]:
+    """What Prometheus would get there."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - http, and nobody else's
+        return [one for family in prometheus(answer.read().decode()) for one in family.samples]
+
+
+def told(samples: Iterable[Sample]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Our samples, without the labels that a program adds. A label without a value is none."""
+    return {
+        (one.name, frozenset(label for label in one.labels.items() if label[1] and label[0] != "job")): one.value
+        for one in samples
+        if one.name.startswith("pg_")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -70,30 +84,34 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return made
 
 
-def test_metrics_and_one_line_of_the_same_run(
-    checkout: Checkout, vtchat_database: Database, gateway: Gateway, tmp_path: Path
-) -> None:
-    """The file that a collector would read is what the gateway gets; the next playbook adds to it."""
+def test_metrics_and_one_line_of_the_same_run(checkout: Checkout, vtchat_database: Database, tmp_path: Path) -> None:
+    """node_exporter reads the file, and the Pushgateway takes it, with all that is in it; playbooks add to what others have told."""
     folder = "/var/lib/node_exporter"
     assert FILE.startswith(f"VTCHAT_MAINTENANCE_METRICS_FILE={folder}/maintenance.prom ")
     perform("analyze", vtchat_database.dsn, tables=["users"])
     checkout.run(FILE.replace(folder, str(tmp_path)), DATABASE_URL=vtchat_database.dsn)
-    before = (tmp_path / "maintenance.prom").read_text(encoding="utf-8")
-    both = {"DATABASE_URL": vtchat_database.dsn, "VTCHAT_MAINTENANCE_METRICS_FILE": str(tmp_path / "maintenance.prom")}
+    file = tmp_path / "maintenance.prom"
+    before = file.read_text(encoding="utf-8")
+    both = {"DATABASE_URL": vtchat_database.dsn, "VTCHAT_MAINTENANCE_METRICS_FILE": str(file)}
     line = checkout.command(NAGIOS, **both)
     word = line.stdout.removeprefix("MAINTENANCE ").partition(":")[0]
     assert ("expired-rows" in line.stdout, line.stdout.count("\n")) == (True, 1), line.stdout + line.stderr
     assert line.returncode == {"WARNING": 1, "CRITICAL": 2}[word]
-    checkout.run(PUSH.replace(folder, str(tmp_path)), PUSHGATEWAY_URL=gateway.url)
-    [(path, pushed)] = gateway.pushed.items()
-    assert path == "/metrics/job/maintenance"
-    assert pushed == (tmp_path / "maintenance.prom").read_text(encoding="utf-8") != before
-    samples = [one for family in prometheus(pushed) for one in family.samples]
-    analyzed = [
-        one for one in samples if one.name == "pg_maintenance_action_total" and one.labels["operation"] == "analyze"
-    ]
-    assert [one.value for one in analyzed] == [1]
-    assert {one.labels["plan"] for one in samples if one.name == "pg_maintenance_run_success"} == {"health"}
+    text = file.read_text(encoding="utf-8")
+    assert text != before
+    written = told(one for family in prometheus(text) for one in family.samples)
+    known = {"datname": vtchat_database.name, "inventory_host": "vtchat_production"}
+    analyzed = frozenset({**known, "operation": "analyze", "outcome": "done"}.items())
+    assert written["pg_maintenance_action_total", analyzed] == 1
+    assert written["pg_maintenance_run_success", frozenset({**known, "plan": "health"}.items())] == 1
+    with running("pushgateway") as url:
+        checkout.run(PUSH.replace(folder, str(tmp_path)), PUSHGATEWAY_URL=url)
+        assert told(scraped(url)) == written
+    collector = ("--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={tmp_path}")
+    with running("node-exporter", *collector) as url:
+        samples = scraped(url)
+        assert told(samples) == written
+        assert [one.value for one in samples if one.name == "node_textfile_scrape_error"] == [0]
 
 
 def test_alert_rules(checkout: Checkout) -> None:
