@@ -25,7 +25,7 @@ PLAYS := hourly weekly due health report alerts maintain provision secrets
 TAKES_INVENTORY := $(PLAYS)
 TAKES_LIMIT := $(PLAYS)
 TAKES_CHECK := $(PLAYS)
-TAKES_ARGS := $(PLAYS) stop test-fast test-python test-versions sanity molecule bench
+TAKES_ARGS := $(PLAYS) demo-history stop test-fast test-python test-versions sanity molecule bench
 TAKES_PLAN := maintain
 TAKES_ROTATE := secrets
 TAKES_DEPLOY := secrets
@@ -97,6 +97,11 @@ secrets: setup ## Secrets of GitHub and Fly; ROTATE=1 new values for what both h
 .PHONY: provision
 provision: setup ## Install functions, views and indexes into the database
 	$(call playbook,provision)
+
+.PHONY: demo-history
+demo-history: INVENTORY := demo
+demo-history: setup ## Fill the demo's history with an invented quarter, for a look at the report
+	$(call playbook,examples)
 
 .PHONY: stop
 stop: INVENTORY := demo

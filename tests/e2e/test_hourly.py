@@ -130,9 +130,17 @@ def health_finds_that_all_is_well(checkout: Checkout) -> None:
     assert " checks  all well" in output
 
 
+def a_quarter_is_invented_beside_what_is_real(checkout: Checkout) -> None:
+    told = checkout.run("make demo-history")
+    assert re.search(r"\b2[01]\d\d runs of the last 90 days were invented, 0 were replaced", " ".join(told.split())), (
+        told
+    )
+    assert {one["outcome"] for one in checkout.actions("sql_object")} == {"unchanged"}
+
+
 def help_lists_every_target_of_the_readme(checkout: Checkout) -> None:
     listed = checkout.run("make help")
-    for target in set(re.findall(r"make ([a-z]+)", README)):
+    for target in set(re.findall(r"make ([a-z-]+)", README)):
         assert re.search(rf"^  {target} ", listed, re.MULTILINE), target
 
 
@@ -148,6 +156,7 @@ def test_demo(checkout: Checkout) -> None:
     the_first_run_does_exactly_what_was_predicted(checkout, planned)
     the_second_run_changes_nothing_and_says_why(checkout)
     the_weekly_plan_acts_once_as_predicted_and_then_says_why_not(checkout)
+    a_quarter_is_invented_beside_what_is_real(checkout)
     health_finds_that_all_is_well(checkout)
     help_lists_every_target_of_the_readme(checkout)
     stop_stops_the_server(checkout)

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.findall(r"^([a-z][a-z-]*):.*## ", MAKEFILE, re.MULTILINE)
 PLAYBOOKS = re.findall(r"^([a-z][a-z-]*):.*\n\t\$\(call playbook,", MAKEFILE, re.MULTILINE)
-PLAYBOOKS.remove("stop")  # of the demo, whatever is said
+for of_the_demo in ("demo-history", "stop"):  # whatever is said
+    PLAYBOOKS.remove(of_the_demo)
 
 # What somebody types after a target, and the words that must come back.
 FOR_ALL = {
