@@ -24,7 +24,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._units import c
 from .example_work import Done, Work
 from .example_world import Event
 
-HOURS_ALIVE = 168  # of a row that expires
+HOURS_ALIVE = 120  # of a row that expires
 BUSY_SESSION = 48211  # what the deploy was
 # As the first batch of a purge is shown.
 PURGE = (
