@@ -109,7 +109,8 @@ def test_a_fleet_has_an_overview(used: Database, tmp_path: Path) -> None:
     assert set(Links(overview).found) == {names[2], "first.html"}
     assert "set DATABASE_URL" in overview
     assert "maintenance_dsn is empty" in overview
-    assert "maintenance_dsn" in overview, "what is to be done about the endpoint"
+    assert "the report reads the database itself" in overview, "what is to be done about the endpoint"
+    assert "2 of 5" not in overview, "what is not asked is not out of reach"
     assert "Connection refused" in (pages / "first.html").read_text(encoding="utf-8")
 
 

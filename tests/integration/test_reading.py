@@ -146,7 +146,9 @@ def test_who_may_not_write_findings_is_told(database: Database) -> None:
     result = look(database.dsn_as(role))
     assert (result["status"], result["run_id"], len(result["findings"])) == ("ok", 2, 1)
     (warning,) = result["warnings"]
-    assert f"INSERT, UPDATE, DELETE ON maintenance.finding, maintenance.sample, maintenance.counter TO {role}" in warning
+    assert (
+        f"INSERT, UPDATE, DELETE ON maintenance.finding, maintenance.sample, maintenance.counter TO {role}" in warning
+    )
 
 
 def test_a_standby_can_be_looked_at(private_server: PrivateServer) -> None:

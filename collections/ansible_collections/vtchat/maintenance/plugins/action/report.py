@@ -13,11 +13,17 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
-from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.report import KEYS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.report import KEYS, PLAN
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import SKIPPED, Result
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils import _pages
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database import DatabaseAction
 
 LOADED = prepared("report")
+
+NOT_ASKED = (
+    "the report reads the database itself, and with transport endpoint only the application reaches it, unless maintenance_dsn is "
+    "a connection that may be used for this"
+)
 
 
 class ActionModule(DatabaseAction):
@@ -27,6 +33,9 @@ class ActionModule(DatabaseAction):
         arguments = dict(self._task.args)
         arguments |= _of_plans(arguments.pop("plans", None) or {}, "steps" in arguments)
         arguments.setdefault("title", str(task_vars.get("inventory_hostname") or ""))
+        if arguments.get("transport") == "endpoint" and not arguments.get("dsn"):
+            skipped = Result(PLAN, self._task.check_mode, status=SKIPPED, message=NOT_ASKED)
+            return {**skipped.as_dict(), "page": _pages.not_asked(arguments["title"], NOT_ASKED)}
         result = self._perform("report", arguments, task_vars)
         if arguments.get("dest") and "report" in result:
             folder = self._loader.path_dwim(str(arguments["dest"]))

@@ -22,10 +22,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "dest": {"type": "path", "required": True},
     "results": {"type": "dict", "required": True},
 }
-NOT_ASKED = (
-    "no report of it was made: with maintenance_transport=endpoint only the application reaches it, unless maintenance_dsn "
-    "gives a connection of its own"
-)
+NOTHING = "nothing is known of it: no report of it was made"
 
 
 class ActionModule(ActionBase):
@@ -71,6 +68,6 @@ def _glance(host: str, found: Any) -> Mapping[str, Any]:
         return page
     from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance
 
-    why = NOT_ASKED if result.get("skipped") or not result.get("msg") else str(result["msg"])
+    why = str(result.get("msg") or NOTHING)
     seen: dict[str, Any] = glance({"title": host, "unreachable": why}, "")
     return seen

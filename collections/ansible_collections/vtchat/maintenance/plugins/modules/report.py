@@ -48,6 +48,13 @@ options:
     description: What is asked, as C(health_info) and C(index_info) with their options, in the place of what O(plans) says.
     type: list
     elements: dict
+  transport:
+    description:
+      - How the maintenance reaches the database. The report reads the database itself; with V(endpoint) and without O(dsn)
+        nothing is asked, there is no page, and the overview says so.
+    type: str
+    choices: [direct, endpoint]
+    default: direct
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.attributes

@@ -40,10 +40,18 @@ def written(report: Mapping[str, Any], path: str, result: Mapping[str, Any], che
     file = os.path.basename(path)
     runs = sum(plan["runs"] for plan in report["plans"])
     what = f"{count_of(runs, 'run')} in {count_of(report['days'], 'day')}"
+    what = "it cannot be reached" if report["unreachable"] else what
     told = _put(page(report), path, what, check)
     failed = result.get("failed") or told.get("failed")
     seen = {key: report[key] for key in ("generated_at", "timezone")} | glance(report, file)
     return {**told, "page": seen, **({"failed": True, "status": FAILED} if failed else {})}
+
+
+def not_asked(title: str, why: str) -> dict[str, Any]:
+    """What an overview needs of a database that nobody has asked."""
+    from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance
+
+    return glance({"title": title, "not_asked": why}, "")
 
 
 def put_overview(

@@ -46,6 +46,7 @@ SPEC = Spec({
     "title": {"type": "str"},
     "steps": {"type": "list", "elements": "dict"},
     "plans": {"type": "dict"},
+    "transport": {"type": "str", "choices": ["direct", "endpoint"], "default": "direct"},
 })  # fmt: skip
 
 
