@@ -33,6 +33,18 @@ def test_a_database_that_is_well(database: Database) -> None:
         assert user != "postgres" or unknown == []
 
 
+def test_the_report_of_it(database: Database) -> None:
+    """Each statement that a page needs answers, and the sizes that the run has sampled are there."""
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
+    database.close_connection()
+    perform("run", database.dsn, plan="watch", steps=[{"analyze": {"include": ["*"]}}])
+    report = perform("report", database.dsn)["report"]
+    assert (report["notes"], report["health"]["why"], report["indexes"]["why"]) == ([], "", "")
+    assert report["growth"]["database"][0]["bytes"] > 0
+    assert {"public.t"} <= {one["relation"] for one in report["growth"]["tables"]}
+    assert report["who"][0]["server_version"] == report["server"]["version"]
+
+
 def test_a_database_that_is_ill_in_many_ways(database: Database) -> None:
     """Most of what is asked has something to answer."""
     database.sql("CREATE TABLE t (id int); CREATE PUBLICATION p FOR TABLE t")
