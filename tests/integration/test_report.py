@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.past import a_week
 from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.queries import GENERATED, MOST_RUNS
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
 from tests.integration.test_history_upgrade import restore
@@ -98,6 +100,7 @@ def test_numbers_are_those_of_the_history(used: Database) -> None:
     assert hourly["statuses"] == {"ok": 4, "partial": 1, "failed": 1}
     assert hourly["success"] == pytest.approx(5 / 6)
     assert (hourly["budget"], hourly["schedule"], hourly["last_status"]) == (600, "every: 1h", "failed")
+    assert hourly["overdue"] is None
     yesterday = hourly["days"][0]
     assert yesterday["median"] == pytest.approx(statistics.median([1.0, *durations]))
     assert yesterday["longest"] == pytest.approx(100)
@@ -125,12 +128,17 @@ def test_overdue_and_runs_of_long_ago(used: Database) -> None:
         "UPDATE maintenance.run SET started_at = now() - interval '3 hours', finished_at = now() - interval '2 hours'"
     )
     ran(used, 24 * 8, plan="weekly")
-    ran(used, 24 * 100, plan="forgotten")
+    did(used, ran(used, 24 * 100, plan="forgotten"), "purge", "done", rows=7)
     report = read(used)
     assert plan(report, "hourly")["overdue"] == pytest.approx(2 * 3600, abs=60)
     assert plan(report, "weekly")["overdue"] > 0
     assert [one["name"] for one in report["plans"]] == ["hourly", "weekly"], "what is older than the page is not on it"
-    assert [one["name"] for one in read(used, days=120)["plans"]] == ["hourly", "weekly", "forgotten"]
+    assert sum(day["purged"] for day in report["work"]) == 70
+    first, last = (date.fromisoformat(report[name]) for name in ("first_day", "last_day"))
+    assert (last - first).days == 89
+    longer = read(used, days=120)
+    assert [one["name"] for one in longer["plans"]] == ["hourly", "weekly", "forgotten"]
+    assert sum(day["purged"] for day in longer["work"]) == 77
     assert plan(read(used, plans={}), "hourly")["schedule"] == "every: 1h", "as the history has it"
 
 
@@ -157,12 +165,12 @@ def test_thousands_of_runs_are_a_short_answer(used: Database) -> None:
     used.sql(
         "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, finished_at) "
         "SELECT id, 1, 'purge', 't' || n, 'skipped', '', '{}', '{}', clock_timestamp() FROM maintenance.run, "
-        "generate_series(1, 40) AS n WHERE id < 100"
+        "generate_series(1, 130) AS n WHERE id < 100"
     )
     report = read(used)
     assert plan(report, "hourly")["runs"] == 5001
     assert (len(report["runs"]), len(plan(report, "hourly")["days"])) == (MOST_RUNS, 71)
-    assert len(report["undone"]["entries"]) == 40
+    assert (len(report["undone"]["entries"]), report["undone"]["more"]) == (100, 30)
     assert all(len(run["actions"]) <= 30 for run in report["runs"])
     assert len(page(report)) < 300_000
 
@@ -204,6 +212,8 @@ def test_a_newer_history_is_not_read(used: Database) -> None:
 def test_a_run_that_died_and_a_clock_that_jumped(used: Database) -> None:
     ran(used, -48, seconds=5)
     ran(used, 10, seconds=-3600)
+    used.sql("INSERT INTO maintenance.sample (run_id, relation, bytes, sampled_at) SELECT 1, r, 7, now() + interval '3 days' "
+             "FROM unnest(ARRAY['', 'x']) AS r")  # fmt: skip
     used.sql(
         "INSERT INTO maintenance.run (plan, started_at, backend_start, steps) "
         "VALUES ('hourly', now() - interval '30 hours', now() - interval '31 hours', '[]')"
@@ -213,8 +223,26 @@ def test_a_run_that_died_and_a_clock_that_jumped(used: Database) -> None:
     hourly = plan(report, "hourly")
     assert hourly["statuses"] == {"ok": 3, "abandoned": 1, "running": 1}
     assert hourly["longest"] < 10, "neither the abandoned one nor one that ended before it began"
+    assert min(day["median"] or 0 for day in hourly["days"]) >= 0
+    assert 7 not in [one["bytes"] for one in report["growth"]["database"]]
+    assert "x" not in [one["relation"] for one in report["growth"]["tables"]], "sizes of a day that is to come"
     assert any("2 runs began after now or ended before they began" in note for note in report["notes"])
     assert any("1 runs began more than a day ago" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("history", "week"),
+    [
+        ([], None),
+        ([["2026-11-01", 5]], None),
+        ([["2026-11-01", 5], ["2026-11-02", 6]], 7),
+        ([["2026-11-01", 0], ["2026-11-08", 70], ["2026-11-09", 77], ["2026-11-15", 100]], 30),
+        ([["2026-11-01", 0], ["2026-11-15", 100]], 50),
+        ([["2026-11-01", 100], ["2026-11-08", 30]], -70),
+    ],
+)
+def test_growth_of_a_week(history: list[list[Any]], week: int | None) -> None:
+    assert a_week(history) == week
 
 
 def test_generated_examples_are_counted(used: Database) -> None:
