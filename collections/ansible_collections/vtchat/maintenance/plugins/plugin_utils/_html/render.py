@@ -141,7 +141,7 @@ def _database(one: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "title": title,
         "database": reading.text(one, "database"),
-        "href": quote(reading.text(one, "file"), safe="") if reading.text(one, "file") else "",
+        "href": quote(reading.text(one, "file"), safe="", errors="replace") if reading.text(one, "file") else "",
         "status": status,
         "shown": verdict.HEADLINES[status],
         "sentence": reading.text(one, "sentence"),

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 BYTES, SECONDS = "bytes", "seconds"  # kinds of an axis; anything else is the noun of what is counted
 MOST_TICKS = 5
+LEAST = 1e-9  # of the unit of an axis; below that all values are one
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in no locale
 
 # (what a unit is worth, its name, from which value on it is taken)
@@ -62,7 +63,8 @@ def axis(values: Iterable[float], kind: str) -> Axis:
     known = [one for one in values if math.isfinite(one)]
     least, most = min([0.0, *known]), max([0.0, *known])
     worth, unit = _unit(max(most, -least), kind)
-    span = (most - least) / worth or 1.0
+    span = (most - least) / worth
+    span = span if span > LEAST else 1.0
     step = _step(span / (MOST_TICKS - 1))
     if worth == 1.0 and kind != SECONDS:
         step = max(1.0, step)  # there is no half of a row
