@@ -32,9 +32,10 @@ class Browser:
         self.driver = driver
         self._axe = (installed() / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
-    def open(self, page: Path | str, width: int = 1440, scheme: str = "light") -> None:
+    def open(self, page: Path | str, width: int = 1440, scheme: str = "light", media: str = "") -> None:
         """Show a file or an address, in a window so wide, for somebody who likes it light or dark."""
-        self._command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        scheme_of = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._command("Emulation.setEmulatedMedia", media=media, features=scheme_of)
         self._command(
             "Emulation.setDeviceMetricsOverride", width=width, height=HEIGHT, deviceScaleFactor=1, mobile=False
         )
@@ -100,7 +101,9 @@ def browser(home: Path) -> Iterator[Browser]:
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = ChromeService(programs[1], env={**os.environ, "HOME": str(home)})
-    driver = Chrome(options=options, service=service)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("no_proxy", "*")  # the driver is on this machine
+        driver = Chrome(options=options, service=service)
     try:
         yield Browser(driver)
     finally:

@@ -79,7 +79,7 @@ def unreachable(
 
 def troubled() -> dict[str, Any]:
     """One for which somebody has to do something, with a made-up history: each kind of trouble once."""
-    made = report(400)
+    made = report(400, days=28)
     hourly, weekly = made["plans"]
     hourly |= {"last_status": "failed", "success": 0.93, "last_good": "2026-11-24 07:07"}
     weekly |= {"overdue": 3 * 86400.0 + 7200}

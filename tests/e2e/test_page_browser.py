@@ -10,7 +10,9 @@ Pictures of them are in .cache/screenshots, for a person to look at.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,11 +20,13 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils import _html
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.words import count, duration, listed, size
 from tests import pages
 from tests.browser import Browser, browser
 
 PICTURES = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
-LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")]
+LOOKS = [(1440, "light"), (360, "light"), (1440, "dark"), (360, "dark")]
+SEEN = ("quarter", "troubled", "hostile", "unreachable", "fleet-of-300")  # in the dark, too
 SHEETS = 20
 MOST_BYTES = 300_000
 
@@ -96,7 +100,7 @@ def test_page_is_shown(window: Browser, files: dict[str, Path], name: str) -> No
     file = files[name]
     assert file.stat().st_size < MOST_BYTES
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for width, scheme in LOOKS:
+    for width, scheme in LOOKS if name in SEEN else LOOKS[:2]:
         window.open(file, width, scheme)
         assert window.messages() == []
         assert window.requests() == [file.as_uri()]
@@ -113,8 +117,122 @@ def test_page_is_shown(window: Browser, files: dict[str, Path], name: str) -> No
 @pytest.mark.parametrize("name", ["troubled", "hostile", "nothing", "unreachable", "fleet-of-1"])
 def test_nothing_keeps_anybody_from_reading(window: Browser, files: dict[str, Path], name: str) -> None:
     """Contrast, landmarks, headings, names, tables: all rules of axe-core, in light and dark, with everything open."""
-    for width, scheme in ((1440, "light"), (360, "dark")):
+    for width, scheme in LOOKS[:4:3] if name != "hostile" else LOOKS[3:]:
         window.open(files[name], width, scheme)
         window.unfold()
         assert window.faults() == []
         assert window.messages() == []
+
+
+ROWS = """
+return [...[...document.querySelectorAll('table')].find(one => one.caption.innerText.startsWith(arguments[0])).rows]
+  .map(row => [...row.cells].map(cell => cell.innerText))
+"""
+
+
+def rows(window: Browser, caption: str) -> list[list[str]]:
+    """What stands in a table, without its head."""
+    found: list[list[str]] = window.ask(ROWS, caption)
+    return found[1:]
+
+
+def test_numbers_are_those_of_the_report(window: Browser, files: dict[str, Path]) -> None:
+    """Each day, each operation and each run; and a chart has as many bars and squares as there are days to show."""
+    told = pages.report()
+    window.open(files["quarter"])
+    window.unfold()
+    hourly, weekly = told["plans"]
+    assert rows(window, "Runs and durations") == [
+        [day["day"], listed(day["statuses"]), *(duration(day[key]) for key in ("median", "p95", "longest"))]
+        for day in hourly["days"]
+    ]
+    counts = ("purged", "refreshed", "kept", "analyzed", "vacuumed", "reindexed")
+    assert rows(window, "What was done by day") == [
+        [day["day"], *(count(day[key]) for key in counts), size(day["reclaimed_bytes"])] for day in told["work"]
+    ]
+    assert [row[0] for row in rows(window, "What became of all")] == [one["operation"] for one in told["operations"]]
+    assert [row[3] for row in rows(window, "What became of all")] == [count(one["rows"]) for one in told["operations"]]
+    table, relation = rows(window, "Sizes with indexes"), told["growth"]["tables"][1]
+    assert table[1][:4] == [
+        relation["relation"], size(relation["bytes"] + relation["index_bytes"]), size(relation["index_bytes"]),
+        size(relation["week"], signed=True),
+    ]  # fmt: skip
+    summaries = window.ask("return [...document.querySelectorAll('.run > summary')].map(one => one.innerText)")
+    assert [run["started"] in text for run, text in zip(told["runs"], summaries, strict=True)] == [True] * 50
+    did = sum(plan["statuses"]["ok"] + plan["statuses"]["partial"] for plan in (hourly, weekly))
+    assert f"{count(did)} of" in window.ask("return document.querySelector('.figures').innerText")
+    drawn = window.ask(
+        "return ['.calendar', '.bar.s1'].map(what => [...document.querySelectorAll(what)].map(one =>"
+        " (one.matches('.bar') ? [one] : [...one.querySelectorAll('.face')]).map(path =>"
+        " path.getAttribute('d').split('M').length - 1).reduce((a, b) => a + b, 0)))"
+    )
+    assert drawn[0] == [told["days"]] * 2
+    assert drawn[1][0] == sum(1 for day in told["work"] if day["purged"])
+    failed = sum(1 for day in hourly["days"] if day["statuses"].get("failed"))
+    assert window.ask("return document.querySelectorAll('.calendar .q.failed').length") == failed == 2
+
+
+def test_keys_lead_through_the_page(window: Browser, files: dict[str, Path]) -> None:
+    """The first key shows the way past the head, and each thing that has the focus can be seen to have it."""
+    window.open(files["quarter"], 360)
+    focus = "const one = document.activeElement, box = one.getBoundingClientRect(), style = getComputedStyle(one);"
+    keys = ActionChains(window.driver)
+    keys.send_keys(Keys.TAB).perform()
+    assert window.ask(f"{focus} return [one.innerText, box.left >= 0]") == ["To the content", True]
+    for _number in range(12):
+        keys.send_keys(Keys.TAB).perform()
+        assert window.ask(f"{focus} return parseFloat(style.outlineWidth) >= 2 && style.outlineStyle != 'none'")
+        assert window.ask(f"{focus} return box.bottom > 0 && box.top < innerHeight")
+
+
+def test_paper_is_white_not_too_wide_and_has_what_was_folded(window: Browser, files: dict[str, Path]) -> None:
+    """As Chromium lays it out for A4, whatever the screen is like."""
+    for name in ("quarter", "hostile", "fleet-of-300"):
+        window.open(files[name], 703, "dark", media="print")  # what A4 has between its margins
+        assert window.ask("return document.documentElement.scrollWidth") <= 703, name
+        assert window.ask("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    window.open(files["quarter"], 703, media="print")
+    shown = "return [...document.querySelectorAll(arguments[0])].filter(one => one.checkVisibility()).length"
+    assert window.ask(shown, "nav, .skip, .numbers") == 0
+    height = "return [...document.querySelectorAll('.unfold > pre')].map(one => one.getBoundingClientRect().height)"
+    assert len(window.ask(height)) == 2
+    assert all(one > 20 for one in window.ask(height))
+
+
+class Strict(BaseHTTPRequestHandler):
+    """A server that forbids everything, as some do with what they did not make."""
+
+    page = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Security-Policy", "default-src 'none'; sandbox")
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def test_a_policy_that_forbids_even_the_style_leaves_a_page_that_can_be_read(
+    window: Browser, files: dict[str, Path]
+) -> None:
+    """As in a mail whose reader takes the style away: all text is there, and no drawing is larger than it should be."""
+    Strict.page = files["quarter"].read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            window.open(f"http://127.0.0.1:{server.server_port}/")
+            asked = window.requests()
+            assert asked == [f"http://127.0.0.1:{server.server_port}/"]
+            assert all("Applying inline style violates" in one for one in window.messages())
+            text, widest = window.ask(
+                "return [document.body.innerText, Math.max(...[...document.querySelectorAll('svg')].map(one =>"
+                " one.getBoundingClientRect().width))]"
+            )
+        finally:
+            server.shutdown()
+    assert "Needs attention" in text
+    assert "Did maintenance run when it should?" in text
+    assert widest <= 400

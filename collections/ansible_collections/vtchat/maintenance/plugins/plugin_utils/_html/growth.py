@@ -160,10 +160,10 @@ def _bloat(one: Mapping[str, Any]) -> Bloat:
 def _forecast(one: Mapping[str, Any]) -> Forecast:
     days, what = reading.number(one, "days"), reading.text(one, "what")
     known = BY_ID.get(what)
-    text = reading.text(one, "text") or ("" if days is None else f"in {count(max(0, days), 'day')}")
-    return Forecast(
-        reading.text(one, "level", "info"), known.title if known else what, reading.text(one, "subject"), text
-    )
+    title = known.title if known else what
+    said = reading.text(one, "text").removeprefix(f"{title}: ")
+    text = said or ("" if days is None else f"in {count(max(0, days), 'day')}")
+    return Forecast(reading.text(one, "level", "info"), title, reading.text(one, "subject"), text)
 
 
 def week(report: Mapping[str, Any]) -> float | None:

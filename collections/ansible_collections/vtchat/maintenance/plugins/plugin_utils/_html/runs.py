@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -97,7 +98,7 @@ def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
     occurring = {squares.worst(found) for found in statuses.values()}
     return Plan(
         name,
-        reading.text(plan, "schedule"),
+        re.sub(r"\b(every|at): ", r"\1 ", reading.text(plan, "schedule")),
         troubles(plan),
         _facts(plan),
         "" if success is None else f"{percent(success)} of its runs did their work.",
@@ -276,13 +277,14 @@ def _run(one: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> Run:
     drawn = (
         drawing.timeline(timed, seconds) if any(offset is not None for _outcome, offset, _seconds in timed) else None
     )
+    plan = reading.text(one, "plan", "a plan")
     return Run(
         reading.text(one, "run_id"),
-        reading.text(one, "plan", "a plan"),
+        plan,
         reading.text(one, "status"),
         reading.text(one, "started"),
         duration(seconds),
-        reading.text(one, "message"),
+        reading.text(one, "message").removeprefix(f"{plan}: "),
         _run_facts(one),
         [_action(number, action) for number, action in enumerate(shown, start=1)],
         _more(one, shown),
