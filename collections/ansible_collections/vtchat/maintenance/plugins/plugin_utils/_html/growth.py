@@ -50,10 +50,10 @@ class Bloat:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Where it leads. what: the check, for people."""
+    """Where it leads. title: of the check."""
 
     level: str
-    what: str
+    title: str
     subject: str
     text: str
 
@@ -82,7 +82,7 @@ def growth(report: Mapping[str, Any]) -> Growth:
         [_table(one) for one in reading.entries(found, "tables")],
         _sizes(found),
         [_bloat(one) for one in reading.entries(found, "bloat")],
-        [_forecast(one) for one in reading.entries(found, "forecast")],
+        [_forecast(one) for one in reading.entries(found, "forecast") if _leads(one, limit)],
         "" if limit is None else size(limit),
     )
 
@@ -154,6 +154,13 @@ def _bloat(one: Mapping[str, Any]) -> Bloat:
         size(reading.number(one, "waste")),
         size(reading.number(one, "bytes")),
         reading.text(one, "method", "not said"),
+    )
+
+
+def _leads(one: Mapping[str, Any], limit: float | None) -> bool:
+    """Whether there is anything to foretell: a database without a limit is never full."""
+    return (
+        reading.text(one, "what") != "database-forecast" or limit is not None or reading.number(one, "days") is not None
     )
 
 

@@ -74,7 +74,7 @@ def overview(databases: Sequence[Mapping[str, Any]], generated_at: str, timezone
 def _head(report: Mapping[str, Any]) -> dict[str, Any]:
     server = reading.section(report, "server")
     days = runs.span(report)
-    keys = ("title", "database", "timezone", "generated_at", "collection", "unreachable")
+    keys = ("title", "database", "timezone", "generated_at", "collection", "unreachable", "not_asked")
     known = {key: reading.text(report, key) for key in keys}
     return {
         **known,
@@ -145,7 +145,7 @@ def _database(one: Mapping[str, Any]) -> dict[str, Any]:
         "status": status,
         "shown": verdict.HEADLINES[status],
         "sentence": reading.text(one, "sentence"),
-        "unreachable": reading.text(one, "unreachable"),
+        "why": reading.text(one, "unreachable") or reading.text(one, "not_asked"),
         "checks": _beside(reading.counts(one, "levels")),
         "plans": [_glimpse(plan) for plan in reading.entries(one, "plans")],
         "size": words.size(reading.number(one, "bytes")),

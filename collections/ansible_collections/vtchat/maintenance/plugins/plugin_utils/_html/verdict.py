@@ -16,7 +16,8 @@ from .words import count, duration
 
 # From the worst on. A database that cannot be reached may be anything: nobody knows.
 CRITICAL, UNREACHABLE, WARNING, UNKNOWN, WELL = "critical", "unreachable", "warning", "unknown", "info"
-ORDER = (CRITICAL, UNREACHABLE, WARNING, UNKNOWN, WELL)
+NOT_ASKED = "not_asked"  # nobody expected an answer
+ORDER = (CRITICAL, UNREACHABLE, WARNING, UNKNOWN, NOT_ASKED, WELL)
 MOST_SIZES = 13  # of the growth in an overview
 
 
@@ -34,6 +35,7 @@ HEADLINES = {
     UNREACHABLE: Shown("Cannot be reached", "⊘", "bad", "abandoned"),
     WARNING: Shown("Needs attention", "▲", "warn", "warning"),
     UNKNOWN: Shown("Not known", "?", "dim", "unknown"),
+    NOT_ASKED: Shown("Not asked", "○", "dim", "aside"),
     WELL: Shown("All is well", "✓", "good", "info"),
 }
 
@@ -43,6 +45,7 @@ IN_WORDS = {
     UNREACHABLE: ("cannot be reached", "cannot be reached"),
     WARNING: ("needs attention", "need attention"),
     UNKNOWN: ("is not known", "are not known"),
+    NOT_ASKED: ("was not asked", "were not asked"),
     WELL: ("is well", "are well"),
 }
 
@@ -92,6 +95,8 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         return Verdict(
             UNREACHABLE, "The database could not be asked, so nothing is known about it but what is said below."
         )
+    if reading.text(report, "not_asked"):
+        return Verdict(NOT_ASKED, "The database was not asked, so this page has nothing about it but why.")
     health = reading.section(report, "health")
     found = levels(report)
     plans = reading.entries(report, "plans")
@@ -168,6 +173,7 @@ def glance(report: Mapping[str, Any], file: str) -> dict[str, Any]:
         "sentence": verdict(report).sentence,
         "levels": levels(report),
         "unreachable": reading.text(report, "unreachable"),
+        "not_asked": reading.text(report, "not_asked"),
         "plans": [{key: plan.get(key) for key in keys} for plan in reading.entries(report, "plans")],
         "bytes": sizes[-1][1] if sizes else None,
         "sizes": [list(one) for one in kept],

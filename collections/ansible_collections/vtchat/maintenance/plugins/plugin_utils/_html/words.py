@@ -46,6 +46,7 @@ LEVELS = _words(
     unknown=("not known", "?", "dim"),
     info=("well", "✓", "good"),
     note=("note", "·", "calm"),
+    aside=("not asked", "○", "dim"),
 )
 STATUSES = _words(
     ok=("ok", "✓", "good"),

@@ -134,6 +134,17 @@ def test_a_database_that_cannot_be_reached_says_so_and_what_to_do() -> None:
     assert "plans" not in found.ids
 
 
+def test_a_database_that_was_not_asked_says_why() -> None:
+    report = {**report_of("usual"), "not_asked": "an endpoint does the work"}
+    found = Page(page(report))
+    assert found.title == "Not asked: usual"
+    assert "an endpoint does the work" in found.text
+    assert "What to do" not in found.text
+    all_of_them = Page(overview([glance(report, "x.html"), glance({"unreachable": "no route"}, "")], "", ""))
+    assert "1 cannot be reached, 1 was not asked" in all_of_them.text
+    assert "an endpoint does the work" in all_of_them.text
+
+
 def test_a_page_without_anything_says_what_is_missing() -> None:
     found = Page(page({}))
     for said in ("Not known", "Nothing was checked", "Nothing is known of any plan", "No sizes have been recorded yet",

@@ -154,6 +154,16 @@ def test_growth_a_week_and_sizes_one_day_a_week() -> None:
     assert growth.latest(report) == 24 * 2**20
 
 
+def test_a_database_without_a_limit_is_never_full() -> None:
+    told = [
+        {"what": "database-forecast", "text": "Time until the database is full: nothing to look at", "days": None},
+        {"what": "database-growth", "text": "+8.0 MiB a week", "days": None},
+    ]
+    assert [one.title for one in growth.growth({"growth": {"forecast": told}}).forecast] == ["Growth of the database"]
+    found = growth.growth({"growth": {"forecast": told, "limit": 2**30}}).forecast
+    assert [one.text for one in found] == ["nothing to look at", "+8.0 MiB a week"]
+
+
 @pytest.mark.parametrize(
     ("share", "said"),
     [

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, verdict
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.verdict import (
     CRITICAL,
+    NOT_ASKED,
     UNKNOWN,
     UNREACHABLE,
     WARNING,
@@ -52,6 +53,8 @@ RIGHT = "Maintenance ran when it should."
         ({**report("info"), "plans": []}, WELL, "The database is well by 1 of 1 check. Nothing is known of any maintenance."),
         ({**report("info"), "unreachable": "no route"}, UNREACHABLE,
          "The database could not be asked, so nothing is known about it but what is said below."),
+        ({"not_asked": "an endpoint does the work"}, NOT_ASKED,
+         "The database was not asked, so this page has nothing about it but why."),
     ],
 )  # fmt: skip
 def test_one_sentence(told: dict[str, Any], status: str, sentence: str) -> None:
@@ -69,14 +72,14 @@ def test_the_worst_database_comes_first() -> None:
     known = {
         "e": report("info"), "d": report("unknown", said="unknown"), "c2": report("warning", said="warning"),
         "c1": report("warning", "warning", said="warning"), "b": {"unreachable": "no route"},
-        "a": report("critical", said="critical"),
+        "a": report("critical", said="critical"), "d2": {"not_asked": "an endpoint does the work"},
     }  # fmt: skip
     told = [glance({**one, "title": title}, f"{title}.html") for title, one in known.items()]
-    assert [one["title"] for one in verdict.worst_first(told)] == ["a", "b", "c1", "c2", "d", "e"]
+    assert [one["title"] for one in verdict.worst_first(told)] == ["a", "b", "c1", "c2", "d", "d2", "e"]
     assert verdict.summary(told) == (
-        "1 needs action now, 1 cannot be reached, 2 need attention, 1 is not known, 1 is well"
+        "1 needs action now, 1 cannot be reached, 2 need attention, 1 is not known, 1 was not asked, 1 is well"
     )
-    assert verdict.of_fleet(told).headline == "1 of 6 needs action now"
+    assert verdict.of_fleet(told).headline == "1 of 7 needs action now"
     assert verdict.of_fleet(told[1:4]).headline == "2 of 3 need attention"
     assert verdict.of_fleet(told[:1]).headline == "All is well"
     assert verdict.of_fleet([]).headline == "No databases"
