@@ -85,7 +85,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 def test_metrics_and_one_line_of_the_same_run(checkout: Checkout, vtchat_database: Database, tmp_path: Path) -> None:
-    """node_exporter reads the file, and the Pushgateway takes it, with all that is in it; playbooks add to what others have told."""
+    """node_exporter reads the file, and the Pushgateway takes it, with all that is in it; others add to it."""
     folder = "/var/lib/node_exporter"
     assert FILE.startswith(f"VTCHAT_MAINTENANCE_METRICS_FILE={folder}/maintenance.prom ")
     perform("analyze", vtchat_database.dsn, tables=["users"])

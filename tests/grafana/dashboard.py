@@ -143,8 +143,14 @@ CONTENT: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "What it has done": (
-        Bars("Rows purged", "Expired rows that were deleted, by table.", queries.PURGED, 12),
-        Bars("Won back", "Bytes by which indexes and tables became smaller.", queries.RECLAIMED, 12, BYTES),
+        Bars("Rows purged a day", "Expired rows that were deleted, by table. Days of UTC.", queries.PURGED, 12),
+        Bars(
+            "Won back a day",
+            "Bytes by which indexes and tables became smaller. Days of UTC.",
+            queries.RECLAIMED,
+            12,
+            BYTES,
+        ),
         Bars("Targets by outcome", "What became of the targets of all steps.", queries.OUTCOMES, 12, words=True),
         Rows(
             "Since the history began",

@@ -23,6 +23,7 @@ ACTIONS = f"""FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a
 WHERE $__timeFilter(r.started_at) AND {PLAN}"""
 GROUP = "$__timeGroupAlias(r.started_at, $__interval)"
 GROUP_OR_0 = "$__timeGroupAlias(r.started_at, $__interval, 0)"
+DAY_OR_0 = "$__timeGroupAlias(r.started_at, '1d', 0)"
 
 # --- the variables
 
@@ -113,11 +114,11 @@ SELECT r.started_at AS "Started", r.plan AS "Plan", coalesce(r.status, 'running'
 # --- what it has done
 
 PURGED = f"""
-SELECT {GROUP_OR_0}, a.target AS metric, sum(a.row_count)::float8 AS value
+SELECT {DAY_OR_0}, a.target AS metric, sum(a.row_count)::float8 AS value
 {ACTIONS} AND a.operation = 'purge' AND a.row_count IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
 RECLAIMED = f"""
-SELECT {GROUP_OR_0}, a.operation AS metric, sum({WON}) AS value
+SELECT {DAY_OR_0}, a.operation AS metric, sum({WON}) AS value
 {ACTIONS} AND a.measured ? 'won_bytes' GROUP BY 1, 2 ORDER BY 1, 2
 """
 OUTCOMES = f"""

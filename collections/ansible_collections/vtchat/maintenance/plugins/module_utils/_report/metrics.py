@@ -58,7 +58,7 @@ def document(runs: Runs, ended: Sequence[float], earlier: str = "", bloat: bool 
     families: Families = {name: known.get(name, {}) for name in helps}
     told = [(host, result, when) for (host, result), when in zip(runs, ended) if tells(result)]
     for host, result, _when in told:
-        _forget(families, _Said.by(host, result), of_servers=True)
+        _forget(families, _Said.by(host, result), earlier=True)
     new: Families = {name: {} for name in helps}
     for host, result, when in told:
         _forget(new, _Said.by(host, result))
@@ -79,14 +79,14 @@ def _samples(host: str, result: RunResult, when: float) -> Iterator[Sample]:
 class _Said(NamedTuple):
     """What a result says, and nothing that was said before is true of any more.
 
-    names    of the database: an earlier run that has reached none was of this one too, as far as anybody knows
-    run      whether it took place
-    counted  whether it has the counters
-    looked   whether it has looked at the database, so that what it has not looked at is of no interest any more
+    database  its name, empty where none was reached
+    run       whether it took place
+    counted   whether it has the counters
+    looked    whether it has looked at the database, so that what it has not looked at is of no interest any more
     """
 
     host: str
-    names: tuple[str, ...]
+    database: str
     plan: str
     run: bool
     counted: bool
@@ -99,7 +99,7 @@ class _Said(NamedTuple):
         found = checks(result)
         return cls(
             host=labels["inventory_host"],
-            names=(labels["datname"], ""),
+            database=labels["datname"],
             plan=labels["plan"],
             run=run,
             counted=run and bool(entries(result, "counters")),
@@ -107,24 +107,28 @@ class _Said(NamedTuple):
             checks=found,
         )
 
-    def better(self, name: str, had: dict[str, str], of_servers: bool) -> bool:
-        """Whether it knows better than a sample that is there."""
+    def better(self, name: str, had: dict[str, str], earlier: bool) -> bool:
+        """Whether it knows better than a sample that is there.
+
+        earlier: of an earlier playbook. A run of that which has reached no database was of this one, as far as anybody knows; in
+        one playbook there may be several. Likewise with what is told of all databases of a server.
+        """
         if had.get("inventory_host") != self.host:
             return False
-        mine = had.get("datname") == self.names[0]
+        mine = had.get("datname") == self.database
         if name in RUN:
-            return self.run and had.get("plan") == self.plan and had.get("datname") in self.names
+            return self.run and had.get("plan") == self.plan and (mine or (earlier and had.get("datname") == ""))
         if name in COUNTED:
             return mine and self.counted
         if name in CHECKED:
             return mine and (had.get("check") in self.checks or (self.looked and had.get("plan") == self.plan))
-        return (mine or (of_servers and name in OF_SERVERS)) and not self.checks.isdisjoint(CHECK_OF[name])
+        return (mine or (earlier and name in OF_SERVERS)) and not self.checks.isdisjoint(CHECK_OF[name])
 
 
-def _forget(families: Families, said: _Said, of_servers: bool = False) -> None:
-    """Take out what is not so any more. of_servers: also what was told of other databases of the server."""
+def _forget(families: Families, said: _Said, earlier: bool = False) -> None:
+    """Take out what is not so any more."""
     for name, samples in families.items():
-        for labels in [labels for labels in samples if said.better(name, dict(labels), of_servers)]:
+        for labels in [labels for labels in samples if said.better(name, dict(labels), earlier)]:
             del samples[labels]
 
 

@@ -287,6 +287,14 @@ def test_a_run_that_has_reached_no_database() -> None:
     assert list(of(samples, "pg_maintenance_action_total").values()) == [9]
 
 
+def test_one_of_several_databases_of_a_host_is_not_reached() -> None:
+    """As in a loop over connections, in any order."""
+    lost, good = result(status="failed", server={}), result()
+    for runs in ((lost, good), (good, lost)):
+        success = of(read(*[("db1", run) for run in runs]), "pg_maintenance_run_success")
+        assert sorted(success.values()) == [0, 1]
+
+
 def test_what_was_found_of_a_subject_goes_with_the_check() -> None:
     """The oldest database of a server is another one after it was frozen, and a table has no dead rows any more."""
     dead = finding("dead-rows", "warning", "app.t", 25.0, dead_rows=5, live_rows=15)
