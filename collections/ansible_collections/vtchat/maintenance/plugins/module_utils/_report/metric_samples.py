@@ -37,7 +37,7 @@ RUN = {
 }
 COUNTED = {
     "pg_maintenance_action_total": "Targets since the history began, by operation and outcome.",
-    "pg_maintenance_rows_total": "Rows that were changed since the history began, by operation.",
+    "pg_maintenance_rows_total": "Rows that were purged since the history began, by operation.",
     "pg_maintenance_reclaimed_bytes_total": "Bytes that were won back since the history began, by operation.",
 }
 CHECKED = {
@@ -89,8 +89,8 @@ OF_TABLES = (
 )
 OF_INDEXES = ("duplicate-indexes", "index-bloat", "index-leftovers", "invalid-indexes", "unused-indexes")
 LEVEL_NUMBERS = {INFO: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
-# They look at a history, and do nothing that is worth an alert.
-SILENT = ("report", "report_overview")
+# Modules that are no maintenance and look at nothing that a check does: nobody expects them to run again.
+SILENT = ("alerts", "history_info", "maintainer", "plan_info", "report", "report_overview", "sql_object")
 
 Sample = tuple[str, Labels, float]
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')

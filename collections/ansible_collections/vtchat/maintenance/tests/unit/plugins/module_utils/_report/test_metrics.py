@@ -132,15 +132,15 @@ def test_how_it_went(status: str, success: int | None) -> None:
 
 
 def test_what_tells_nothing_of_runs() -> None:
-    """Check mode, services, and a report."""
+    """Check mode, services, and what is no maintenance, such as a report."""
     found = finding("freeze-age", "info", value=5)
     checked = read(("db1", result(found, check_mode=True, counters=[counter("purge", "done", 1)])))
     assert not of(checked, "pg_maintenance_run_success")
     assert not of(checked, "pg_maintenance_action_total")
     assert of(checked, "pg_maintenance_check_status")
     service = result(server={"target": "app"}, module="fly_secrets")
-    report = result(found, plan="report", module="report", counters=[counter("purge", "done", 1)])
-    for silent in (service, report):
+    others = [result(found, plan=name, module=name, counters=HOURLY) for name in ("report", "sql_object", "alerts")]
+    for silent in (service, *others):
         assert text_of(("db1", silent)) == "# EOF\n"
     assert metrics.document([], []) == "# EOF\n"
 
