@@ -13,9 +13,10 @@ a plan has found stays until the plan runs again or another one looks at the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from .._clean import visible
 from . import exposition
 from .exposition import Families
 from .metric_samples import (
@@ -54,19 +55,43 @@ def document(runs: Runs, ended: Sequence[float], earlier: str = "", bloat: bool 
     bloat    whether bloat and indexes that are not valid are told by the names that published rules expect
     """
     helps = {**HELPS, **BLOAT} if bloat else HELPS
-    known = exposition.read(earlier)
-    families: Families = {name: known.get(name, {}) for name in helps}
-    told = [(host, result, when) for (host, result), when in zip(runs, ended) if tells(result)]
-    for host, result, _when in told:
-        _forget(families, _Said.by(host, result), earlier=True)
+    by_host: dict[str, list[_Told]] = {}
+    for (host, result), when in zip(runs, ended):
+        if tells(result):
+            by_host.setdefault(visible(host), []).append(_Told(host, result, when, _Said.by(host, result)))
+    old = _still_so(exposition.read(earlier), helps, by_host)
     new: Families = {name: {} for name in helps}
-    for host, result, when in told:
-        _forget(new, _Said.by(host, result))
+    for told in by_host.values():
+        for name, samples in _of_host(told, helps).items():
+            new[name].update(samples)
+    _drop_what_is_over(old, new, max(ended, default=0.0))
+    return exposition.write({name: {**old[name], **new[name]} for name in helps}, helps)
+
+
+def _still_so(known: Families, names: Iterable[str], by_host: Mapping[str, Sequence[_Told]]) -> Families:
+    """What earlier playbooks have told and this one does not know better."""
+    families: Families = {}
+    for name in names:
+        families[name] = {}
+        for labels, value in known.get(name, {}).items():
+            had = dict(labels)
+            told = by_host.get(had.get("inventory_host", ""), ())
+            if not any(one.said.better(name, had, earlier=True) for one in told):
+                families[name][labels] = value
+    return families
+
+
+def _of_host(told: Sequence[_Told], names: Iterable[str]) -> Families:
+    """What the results of one host tell, in their order: a later one knows better."""
+    families: Families = {name: {} for name in names}
+    for host, result, when, said in told:
+        for name, samples in families.items():
+            for labels in [labels for labels in samples if said.better(name, dict(labels), earlier=False)]:
+                del samples[labels]
         for name, labels, value in _samples(host, result, when):
-            if name in new:
-                new[name][labels] = value
-    _drop_what_is_over(families, new, max(ended, default=0.0))
-    return exposition.write({name: {**families[name], **new[name]} for name in helps}, helps)
+            if name in families:
+                families[name][labels] = value
+    return families
 
 
 def _samples(host: str, result: RunResult, when: float) -> Iterator[Sample]:
@@ -85,7 +110,6 @@ class _Said(NamedTuple):
     looked    whether it has looked at the database, so that what it has not looked at is of no interest any more
     """
 
-    host: str
     database: str
     plan: str
     run: bool
@@ -98,7 +122,6 @@ class _Said(NamedTuple):
         labels, run = dict(of_plan(host, result)), took_place(result)
         found = checks(result)
         return cls(
-            host=labels["inventory_host"],
             database=labels["datname"],
             plan=labels["plan"],
             run=run,
@@ -108,13 +131,11 @@ class _Said(NamedTuple):
         )
 
     def better(self, name: str, had: dict[str, str], earlier: bool) -> bool:
-        """Whether it knows better than a sample that is there.
+        """Whether it knows better than a sample of its host that is there.
 
         earlier: of an earlier playbook. A run of that which has reached no database was of this one, as far as anybody knows; in
         one playbook there may be several. Likewise with what is told of all databases of a server.
         """
-        if had.get("inventory_host") != self.host:
-            return False
         mine = had.get("datname") == self.database
         if name in RUN:
             return self.run and had.get("plan") == self.plan and (mine or (earlier and had.get("datname") == ""))
@@ -125,11 +146,11 @@ class _Said(NamedTuple):
         return (mine or (earlier and name in OF_SERVERS)) and not self.checks.isdisjoint(CHECK_OF[name])
 
 
-def _forget(families: Families, said: _Said, earlier: bool = False) -> None:
-    """Take out what is not so any more."""
-    for name, samples in families.items():
-        for labels in [labels for labels in samples if said.better(name, dict(labels), earlier)]:
-            del samples[labels]
+class _Told(NamedTuple):
+    host: str
+    result: RunResult
+    when: float
+    said: _Said
 
 
 def _drop_what_is_over(families: Families, new: Families, now: float) -> None:
