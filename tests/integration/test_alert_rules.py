@@ -181,6 +181,44 @@ def test_the_parser_of_textfile_collectors_takes_the_file(promtool: str) -> None
     }
 
 
+# Of the form that published rules have.
+OTHERS = {
+    "table": "pg_bloat_table_bloat_pct > 80 and on (relname) (pg_bloat_table_real_size > 200000000)",
+    "index": "pg_bloat_btree_bloat_pct > 80 and on (idxname) (pg_bloat_btree_real_size > 100000000)",
+    "leftover": 'pg_general_index_info_pg_relation_size{indexrelname=~".*ccnew.*"}',
+}
+
+
+def test_rules_of_others_find_what_they_wait_for(promtool: str, tmp_path: Path) -> None:
+    bloat = {
+        "check": "table-bloat",
+        "level": "critical",
+        "subject": "public.t",
+        "value": 85,
+        "evidence": {"bytes": 2**28},
+    }
+    index = finding("index-bloat", value=85, table="public.t", bytes=2**28)
+    left = {**finding("index-leftovers", table="public.t", bytes=4096), "subject": "public.i_ccnew"}
+    text = written(bloat=True, findings=[bloat, index, left])
+    values = {
+        one: f"{line.rpartition(' ')[2]}x9"
+        for line in text.splitlines()
+        if (one := line.rpartition(" ")[0])[:3] == "pg_"
+    }
+    tests = {
+        "interval": "1h",
+        "input_series": [{"series": one, "values": told} for one, told in values.items()],
+        "promql_expr_test": [
+            {"expr": f"count({expression})", "eval_time": "1h", "exp_samples": [{"labels": "{}", "value": 1}]}
+            for expression in OTHERS.values()
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"tests": [tests]}), encoding="utf-8")
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_each_rule_tells_of_what_it_is_meant_for_and_of_nothing_else(promtool: str, tmp_path: Path) -> None:
     tests = [
         {
