@@ -54,7 +54,7 @@ endef
 stage = @printf '\n=== %s ===\n' '$(1)'
 
 # Tests start make themselves: they must not inherit the options of this one. What they break on purpose is not for GitHub to show.
-clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY
+clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY -u GITHUB_OUTPUT
 
 .PHONY: help
 help: ## This list
@@ -85,6 +85,10 @@ health: setup ## Whether the database is well
 .PHONY: report
 report: setup ## The same and more as a page to look at: report/index.html
 	$(call playbook,report)
+
+.PHONY: report-link
+report-link: ## On GitHub: REPORT_URL, the address of the report, into the summary of the job
+	@sh .github/report-link.sh
 
 .PHONY: alerts
 alerts: setup ## Health, and tell those who want to know when something has changed
@@ -195,6 +199,10 @@ bench: setup-dev ## Measure, and print ratios
 .PHONY: docs
 docs: setup-dev ## Write the pages of docs/ that are made from the source
 	PYTHONPATH=collections $(BIN)/python -m tests.documents
+
+.PHONY: screenshots
+screenshots: setup-dev ## Take the pictures of the report in docs/images anew
+	$(clean_env) $(BIN)/python -m tests.screenshots
 
 .PHONY: lock
 lock: ## Renew requirements/*.txt from requirements/*.in

@@ -107,7 +107,8 @@ def upload_artifact(step: Step, at: Surroundings) -> None:
     for pattern in filter(None, step.inputs["path"].split("\n")):
         for path in map(Path, glob.glob(str(at.place.workspace / pattern))):  # an absolute pattern stays one
             files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-            found |= {str(one.relative_to(path.parent)): one.read_bytes() for one in files}
+            root = path.parent if path.is_file() else path
+            found |= {str(one.relative_to(root)): one.read_bytes() for one in files}
     if not found:
         message = f"No files were found with the provided path: {step.inputs['path']}. No artifacts will be uploaded."
         missing = step.inputs.get("if-no-files-found", "warn")
@@ -119,6 +120,30 @@ def upload_artifact(step: Step, at: Surroundings) -> None:
     if name in at.run.artifacts and step.inputs.get("overwrite") != "true":
         raise ActionError(f"an artifact with the name {name} already exists on this workflow run")
     at.run.artifacts[name] = Artifact(name, found)
+    number = str(len(at.run.artifacts))
+    step.outputs = {
+        "artifact-id": number,
+        "artifact-url": f"https://github.com/{at.event_repository}/actions/runs/1/artifacts/{number}",
+    }
+
+
+def upload_pages_artifact(step: Step, at: Surroundings) -> None:
+    """The files of a folder, as deploy-pages wants them."""
+    folder = at.place.workspace / step.inputs["path"]
+    files = {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    if not folder.is_dir():
+        raise ActionError(f"tar: {folder}: Cannot open: No such file or directory")
+    name = step.inputs.get("name", "github-pages")
+    at.run.artifacts[name] = Artifact(name, files)
+
+
+def deploy_pages(step: Step, at: Surroundings) -> None:
+    """The site of the repository, made of that artifact."""
+    _needs(at, pages="write", id_token="write")
+    if step.inputs.get("artifact_name", "github-pages") not in at.run.artifacts:
+        raise ActionError("No artifacts named github-pages were found for this workflow run.")
+    owner, _sign, name = at.event_repository.partition("/")
+    step.outputs = {"page_url": f"https://{owner}.github.io/{name}/"}
 
 
 def download_artifact(step: Step, at: Surroundings) -> None:
@@ -170,6 +195,12 @@ ACTIONS = {
     ),
     "actions/download-artifact": Action(
         download_artifact, _names("name path pattern merge-multiple artifact-ids github-token"), _names("name")
+    ),
+    "actions/upload-pages-artifact": Action(
+        upload_pages_artifact, _names("name path retention-days include-hidden-files"), _names("path")
+    ),
+    "actions/deploy-pages": Action(
+        deploy_pages, _names("token timeout error_count reporting_interval artifact_name preview")
     ),
     "actions/attest": Action(
         attest,

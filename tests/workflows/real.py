@@ -25,6 +25,7 @@ DATABASE = f"{hub.WORKFLOWS}/database-maintenance.yml"
 MAINTENANCE = f"{hub.WORKFLOWS}/maintenance.yml"
 PROVISION = f"{hub.WORKFLOWS}/provision.yml"
 SECRETS = f"{hub.WORKFLOWS}/secrets.yml"
+PAGES = f"{hub.WORKFLOWS}/pages.yml"
 CI = f"{hub.WORKFLOWS}/ci.yml"
 RELEASE = f"{hub.WORKFLOWS}/release.yml"
 HOURLY = hub.schedule("0 * * * *")
@@ -52,6 +53,7 @@ EVENTS: dict[str, list[Event]] = {
         for deploy in (False, True)
         for check in (False, True)
     ],
+    PAGES: [hub.schedule("30 4 * * 0"), hub.dispatch()],
     CI: [hub.pull_request(), hub.pull_request(fork=True), hub.push()],
     RELEASE: [hub.push("refs/tags/v1.2.3")],
 }

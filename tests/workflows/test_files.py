@@ -29,12 +29,16 @@ PINS = {
     "actions/checkout": "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1",
     "actions/setup-python": "5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0",
     "actions/upload-artifact": "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0",
+    "actions/upload-pages-artifact": "fc324d3547104276b827a68afc52ff2a11cc49c9 # v5.0.0",
+    "actions/deploy-pages": "cd2ce8fcbc39b97be8ca5fce6e763baed58fa128 # v5.0.0",
     "actions/attest": "1e69f48acb82d1966a394da916b4c1698aa569d6 # v4.2.2",
 }
 # What jobs may write; everything else they read
 WRITES = {
     ("database-maintenance", "production", "issues"),
     ("maintenance", "health", "issues"),
+    ("pages", "pages", "pages"),
+    ("pages", "pages", "id-token"),
     ("release", "build", "id-token"),
     ("release", "build", "attestations"),
 }
@@ -151,6 +155,9 @@ def test_time_limit_is_above_what_the_plans_may_take(inventory: str) -> None:
 def test_what_playbooks_take_from_the_environment_is_there() -> None:
     """Every variable that the inventory of production or the role that tells looks for, in the step that runs it."""
     (maintain,) = [step for _path, _job, step in steps("run") if step["run"].startswith("make maintain")]
+    reports = [step for _path, _job, step in steps("run") if step["run"].startswith("make report INVENTORY")]
+    assert len(reports) == 2
+    assert all("DATABASE_URL" in step["env"] for step in reports)
     (tell,) = [step for _path, _job, step in steps("run") if step["run"].startswith("make alerts")]
     # The environment's own DATABASE_URL is that of production; the platform's token has the other of its two names
     others = {"PRODUCTION_DATABASE_URL", "GH_TOKEN"}
@@ -180,6 +187,7 @@ def test_dependabot_looks_at_everything_that_is_pinned() -> None:
 def start(path: str, event: Event, directory: Path, *failing: str) -> Run:
     repository = real.repository()
     repository.secrets = {"MINE": "secret of the repository"}
+    repository.variables = {"REPORT_PAGES": "public"}
     repository.environments = {
         name: Environment({"DATABASE_URL": f"secret of {name}"})
         for name in ("production", "production-provisioning", "development")
@@ -192,11 +200,15 @@ def start(path: str, event: Event, directory: Path, *failing: str) -> Run:
 
 CASES = [(path, event) for path, events in real.EVENTS.items() for event in events]
 P = "production / "
+LOOK = "Look at the database, and tell"
+# What nothing depends on
+TOLERATED = {(real.DATABASE, "Make the report")}
 BOTH = [f"{P}maintenance", f"{P}health"]
 EXPECTED: dict[str, dict[str, list[str]]] = {
     real.DATABASE: {"schedule": BOTH, "hourly": BOTH, "weekly": BOTH, "health": [f"{P}health"]},
     real.PROVISION: {"pull_request": ["review"], "push": ["development", "production"]},
     real.SECRETS: {"workflow_dispatch": ["secrets"]},
+    real.PAGES: {"schedule": ["report", "pages"], "workflow_dispatch": ["report", "pages"]},
     real.RELEASE: {"push": ["build"]},
 }
 
@@ -227,7 +239,7 @@ def test_jobs_of_each_trigger_whatever_fails(case: tuple[str, Event], tmp_path: 
     names = sorted({step.name for _job, step in well.steps() if step.script})
     for failing in [*((name,) for name in names), tuple(names)]:
         run = start(path, event, tmp_path, *failing)
-        assert run.conclusion == "failure", failing
+        assert run.conclusion == ("success" if {(path, one) for one in failing} <= TOLERATED else "failure"), failing
         looks(run, event)
 
 
@@ -239,13 +251,13 @@ def looks(run: Run, event: Event) -> None:
             assert not job.environment
             assert "secret of" not in values
             assert "write" not in job.permissions.values()
-        if event.name == "schedule":
+        if event.name == "schedule" and job.id != "pages":
             assert (job.environment, job.deployment) == ("production", False)
         if "secret of" in values:
             assert job.environment, f"{job.id} has a secret and no environment"
             # What is used there is that environment's, and only a script sees it
             assert f"secret of {job.environment}" in values
-            assert step.script
+            assert step.script or not step.ran
 
 
 @pytest.mark.parametrize("of_environment", ["", "secret of production"])
@@ -258,7 +270,11 @@ def test_secret_of_the_environment_goes_first_and_one_of_the_repository_does(
     repository.environments = {"production": Environment(own)}
     run = Actions(language.load(), repository, tmp_path).run(real.DATABASE, real.HOURLY)
     assert run is not None
-    seen = {step.environment["DATABASE_URL"] for _job, step in run.steps() if step.script}
+    seen = {
+        step.environment["DATABASE_URL"]
+        for _job, step in run.steps()
+        if step.script != "make report-link" and step.script
+    }
     assert seen == {of_environment or "secret of the repository"}
 
 
@@ -267,6 +283,58 @@ def test_health_is_looked_at_when_the_maintenance_has_failed_and_not_when_it_was
     assert run.job(f"{P}health").ran == run.job(f"{P}health").ran != []
     assert (run.job(f"{P}maintenance").result, run.job(f"{P}health").result) == ("failure", "success")
     assert run.job(f"{P}health").step("Look at the database, and tell").ran
+
+
+REPORT = ["Make the report", "Keep the report", "Say where it is"]
+
+
+@pytest.mark.parametrize(
+    ("when", "event", "plans", "made"),
+    [
+        ("", real.HOURLY, "hourly", False),
+        ("", real.HOURLY, "hourly weekly", True),
+        ("", real.HOURLY, "biweekly weekly-small", False),
+        ("", real.WEEKLY, "", False),
+        ("", hub.dispatch(maintenance_type="hourly"), "hourly", True),
+        ("", hub.dispatch(maintenance_type="health"), "", True),
+        ("nightly", real.HOURLY, "hourly nightly", True),
+        ("nightly", real.HOURLY, "hourly weekly", False),
+        ("always", real.HOURLY, "", True),
+        ("never", real.HOURLY, "weekly", False),
+        ("never", hub.dispatch(maintenance_type="weekly"), "weekly", False),
+    ],
+)
+def test_report_is_made_when_it_is_wanted_and_not_each_hour(
+    when: str, event: Event, plans: str, made: bool, tmp_path: Path
+) -> None:
+    repository = real.repository(ROOT)
+    more = f"\n      report: {when}" if when else ""
+    called = real.FILES[real.DATABASE].replace("inventory: production", f"inventory: production{more}")
+    repository.files = {**real.FILES, real.DATABASE: called}
+    pretended = Pretended(LOOK, outputs={"Maintain": {"plans": plans}})  # an ill database is no reason against it
+    run = Actions(language.load(), repository, tmp_path, performer=pretended).run(real.DATABASE, event)
+    assert run is not None
+    ran = run.job(f"{P}health").ran
+    assert [name for name in REPORT if name in ran] == (REPORT if made else [])
+    assert run.conclusion == "failure"
+
+
+def test_report_that_cannot_be_made_makes_no_run_red(tmp_path: Path) -> None:
+    run = start(real.DATABASE, hub.dispatch(maintenance_type="hourly"), tmp_path, "Make the report")
+    job = run.job(f"{P}health")
+    assert (run.conclusion, job.step("Make the report").outcome) == ("success", "failure")
+    assert job.ran[-2:] == REPORT[1:], "what there is of it is kept, and it is said that there is none"
+    assert job.step("Make the report").environment["INVENTORY"] == "production"
+
+
+@pytest.mark.parametrize("value", [None, "", "true", "Publicly"])
+def test_nothing_is_published_that_nobody_wants_to_be_public(value: str | None, tmp_path: Path) -> None:
+    repository = real.repository()
+    repository.variables = {} if value is None else {"REPORT_PAGES": value}
+    for event in real.EVENTS[real.PAGES]:
+        run = Actions(language.load(), repository, tmp_path).run(real.PAGES, event)
+        assert run is not None
+        assert run.ran == []
 
 
 def test_one_workflow_may_maintain_several_environments(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.doubles.github import GitHub
 from tests.doubles.monitor import KEY, Monitor
 from tests.doubles.webhook import Hooks
 from tests.servers import Database, Server, free_port
-from tests.workflows import real
+from tests.workflows import hub, real
 from tests.workflows.hub import Event
 from tests.workflows.records import Job, Run
 from tests.workflows.shell import Cancel
@@ -29,6 +30,7 @@ from tests.workflows.site import PASSWORD, Site, by_hand, github, history, provi
 MAINTENANCE = "production / maintenance"
 HEALTH = "production / health"
 LOOK = "Look at the database, and tell"
+REPORT = "Make the report"
 UNREACHABLE = "critical: unreachable on vtchat_production"
 OVERDUE = "critical: maintenance-overdue on vtchat_production"
 # Nobody waits half a minute for a server that is down
@@ -76,7 +78,7 @@ def site(shared: Site, database: Database, api: GitHub) -> Site:
 @pytest.fixture
 def half(site: Site) -> Site:
     """The same, without looking at the database afterwards, for tests of the maintenance alone."""
-    site.shell["pretended"] = (LOOK,)
+    site.shell["pretended"] = (LOOK, REPORT)
     return site
 
 
@@ -180,6 +182,44 @@ def test_somebody_is_told_when_it_changes_and_by_all_channels(site: Site, databa
         assert results(caught_up) == ["success", "success"]
         assert OVERDUE not in site.issues()
         assert len(hooks.got["slack"]) > told
+
+
+def test_report_of_a_week_is_kept_and_linked(site: Site) -> None:
+    """It is made after the weekly plan; and where it cannot be made, that is said."""
+    site.shell["pretended"] = (LOOK,)
+    folder = site.checkout.directory / "report"
+    first = site.maintain(real.HOURLY)
+    assert results(first) == ["success", "success"]
+    kept = first.artifacts["report-production"].files
+    assert kept.keys() == {"index.html"}
+    assert b"<title>" in kept["index.html"]
+    assert "[Report](https://github.com/vtchat/maintenance/actions/runs/1/artifacts/" in first.job(HEALTH).summary
+    shutil.rmtree(folder)  # each machine is a new one
+    second = site.maintain(real.HOURLY)
+    assert REPORT not in second.job(HEALTH).ran
+    folder.write_text("a file where its folder is to be", encoding="utf-8")
+    try:
+        third = site.maintain(by_hand("health"))
+    finally:
+        folder.unlink()
+    job = third.job(HEALTH)
+    assert (job.result, job.step(REPORT).outcome) == ("success", "failure")
+    assert job.told("error")
+    assert "There is no report of this run" in job.summary
+    assert not third.artifacts
+
+
+def test_report_is_published_where_somebody_wants_it_to_be(site: Site) -> None:
+    actions = site.actions()
+    actions.repository.variables = {"REPORT_PAGES": "public"}
+    run = actions.run(real.PAGES, hub.dispatch())
+    assert run is not None
+    assert [(job.id, job.result, job.environment) for job in run.jobs] == [
+        ("report", "success", "production"),
+        ("pages", "success", "github-pages"),
+    ]
+    assert run.artifacts["github-pages"].files.keys() == {"index.html"}
+    assert run.job("pages").permissions == {"pages": "write", "id-token": "write"}
 
 
 def test_channel_that_is_down_does_not_make_the_run_red(site: Site, api: GitHub) -> None:

@@ -130,7 +130,9 @@ def test_tests_know_nothing_of_the_runner_that_they_run_on(monkeypatch: pytest.M
     scrub_environment()
     assert not [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "FLY_"))]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"^clean_env := .* -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY$", makefile, re.MULTILINE)
+    assert re.search(
+        r"^clean_env := .* -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY -u GITHUB_OUTPUT$", makefile, re.MULTILINE
+    )
 
 
 # --- A release

@@ -28,6 +28,8 @@ description:
     failed, other tasks that failed), of which the last says how many more there are.
   - There it also appends to the file named by E(GITHUB_STEP_SUMMARY) what was done and why, the worst first, how earlier runs of
     the plan went, and with C(--diff) the differences, within the megabyte that GitHub shows.
+  - The names of the plans that have run are the output C(plans) of the step, with spaces between them, for the conditions of
+    later steps. One that was skipped, such as one that is not due, is not among them.
 requirements:
   - enable in configuration
 options:
@@ -245,6 +247,8 @@ class CallbackModule(CallbackBase):
             self._token = ""
         if os.environ.get("GITHUB_STEP_SUMMARY") and (self._runs or failures):
             self._write(partial(self._append_summary, failures), os.environ["GITHUB_STEP_SUMMARY"])
+        if os.environ.get("GITHUB_OUTPUT") and self._runs:
+            self._write(self._append_outputs, os.environ["GITHUB_OUTPUT"])
 
     def _take(self, event: Any) -> None:
         result, task, name = _parts(event)
@@ -321,6 +325,10 @@ class CallbackModule(CallbackBase):
         text = github.markdown(told, github.SUMMARY_LIMIT - used, run_link(os.environ), failures)
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
+
+    def _append_outputs(self, path: str) -> None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(github.outputs([run for _host, run in self._runs]))
 
     def _junit(self) -> str:
         from ansible_collections.vtchat.maintenance.plugins.module_utils._report import junit  # where somebody wants it

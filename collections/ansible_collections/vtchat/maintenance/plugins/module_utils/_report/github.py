@@ -70,6 +70,13 @@ def obeyed(token: str) -> str:
     return f"::{token}::"
 
 
+def outputs(results: Sequence[RunResult]) -> str:
+    """Outputs of a step: the plans that have run, whatever has come of them. A name that is more than one word is left out."""
+    ran = [str(one.get("plan")) for one in results if one.get("status") != SKIPPED]
+    names = dict.fromkeys(name for name in ran if re.fullmatch(r"[\w.-]+", name, re.ASCII))
+    return f"plans={' '.join(names)}\n"
+
+
 def commands(host: str, result: RunResult) -> list[tuple[str, str]]:
     """(level, workflow command) for what needs a look: failed, contended and deferred targets, findings, warnings."""
     found: list[tuple[str, str]] = []

@@ -86,7 +86,7 @@ def event(
 
 @pytest.fixture(autouse=True)
 def _outside_github(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -217,6 +217,23 @@ def test_step_summary_leaves_room_for_what_is_already_there(monkeypatch: pytest.
     callback.v2_playbook_on_stats(None)
     assert summary.github.SUMMARY_LIMIT - 2000 < file.stat().st_size <= summary.github.SUMMARY_LIMIT
     assert "more targets did not fit" in file.read_text(encoding="utf-8")
+
+
+def test_later_steps_are_told_which_plans_have_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "output"
+    file.write_text("before=1\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(file))
+    hostile = {"plan": "x\nplans=weekly"}
+    runs = [run_result("done"), run_result("failed", plan="nightly"), run_result(plan="weekly", status="skipped"),
+            run_result("done", plan="nightly"), run_result("done", **hostile)]  # fmt: skip
+    for under_github, written in ((False, ""), (True, "plans=hourly nightly\n")):
+        if under_github:
+            monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        callback = Callback()
+        for one in runs:
+            callback.v2_runner_on_ok(event(one))
+        callback.v2_playbook_on_stats(None)
+        assert file.read_text(encoding="utf-8") == f"before=1\n{written}"
 
 
 def test_json_file(tmp_path: Path) -> None:
