@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "collections")]
 
-from tests.bench import fleet, health, hourly, lookup, purge, weekly
+from tests.bench import fleet, health, history, hourly, lookup, purge, weekly
 from tests.bench.measure import Report
 from tests.bench.workshop import Workshop
 from tests.servers import Servers, scrub_environment
@@ -36,6 +36,7 @@ PARTS = {
     "tables": weekly.tables,
     "vacuum": weekly.vacuum,
     "health": health.health,
+    "history": history.history,
     "purge": purge.purge,
     "lookup": lookup.lookup,
 }
