@@ -30,19 +30,28 @@ PLACE = "/tmp/vtchat-"  # noqa: S108 - the page says where the server has its so
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, and what is seen through it: pixels, light or dark, and from which element of the page on."""
+    """A file, and what is seen through it: light or dark, from which element of the page on, how wide and high, in CSS pixels.
+
+    scale: pixels of the file for each of them.
+    """
 
     name: str
     width: int
     height: int
     scheme: str
     element: str = ""
+    scale: float = 0.75
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the file."""
+        return round(self.width * self.scale), round(self.height * self.scale)
 
 
 PICTURES = (
-    Picture("report-light", 1200, 1000, "light"),
-    Picture("report-dark", 1200, 880, "dark", "#work"),
-    Picture("report-phone", 390, 844, "light", "#plans"),
+    Picture("report-light", 1200, 1300, "light"),
+    Picture("report-dark", 1200, 1320, "dark", "#work"),
+    Picture("report-phone", 390, 844, "light", "#plans", 1),
 )
 
 
@@ -62,7 +71,12 @@ def browser() -> Iterator[Chrome]:
 
 def taken(opened: Any, page: Path, picture: Picture) -> bytes:
     """The picture as PNG."""
-    screen = {"width": picture.width, "height": picture.height, "deviceScaleFactor": 1, "mobile": picture.width < 600}
+    screen = {
+        "width": picture.width,
+        "height": picture.height,
+        "deviceScaleFactor": picture.scale,
+        "mobile": picture.width < 600,
+    }
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     scheme = {"features": [{"name": "prefers-color-scheme", "value": picture.scheme}]}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)

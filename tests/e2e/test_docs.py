@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import OPERATIONS
-from tests import documents
+from tests import documents, screenshots
 from tests.checkout import ROOT, Checkout
 from tests.servers import Database
 
@@ -40,6 +41,24 @@ def test_commands_name_their_program_their_inventory_and_where_they_run(page: Pa
         for path in re.findall(r"(?:playbooks|inventories)/[a-z]+(?:\.yml)?", line):
             assert (ROOT / path).exists(), line
     assert not calls or re.search(r"from\s+the\s+root\s+of\s+the\s+checkout", text)
+
+
+def test_pictures_are_there_small_enough_and_told_to_who_does_not_see_them() -> None:
+    shown = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
+        pictures += [(alt, file) for file, alt in re.findall(r'<img src="([^"]+)"[^>]*? alt="([^"]*)"', text)]
+        assert len(pictures) == len(re.findall(r"!\[|<img ", text)), page
+        shown |= {(page.parent / file).resolve(): alt for alt, file in pictures}
+    taken = {screenshots.IMAGES / f"{picture.name}.png": picture for picture in screenshots.PICTURES}
+    assert set(shown) == set(taken) == set(screenshots.IMAGES.iterdir())
+    for path, picture in taken.items():
+        image = path.read_bytes()
+        assert image.startswith(b"\x89PNG")
+        assert struct.unpack(">II", image[16:24]) == picture.size, "run: make screenshots"
+        assert len(image) <= screenshots.MOST
+        assert len(shown[path]) > 50
 
 
 def test_make_knows_what_the_pages_type() -> None:

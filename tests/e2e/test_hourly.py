@@ -136,6 +136,11 @@ def a_quarter_is_invented_beside_what_is_real(checkout: Checkout) -> None:
         told
     )
     assert {one["outcome"] for one in checkout.actions("sql_object")} == {"unchanged"}
+    assert "report/index.html" in checkout.run("make report")
+    page = (checkout.directory / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Generated example" in page
+    assert "All is well" in page
+    assert len(page.encode()) < 300_000
 
 
 def help_lists_every_target_of_the_readme(checkout: Checkout) -> None:
