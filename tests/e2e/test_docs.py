@@ -44,7 +44,7 @@ def test_commands_name_their_program_their_inventory_and_where_they_run(page: Pa
 
 
 def test_pictures_are_there_small_enough_and_told_to_who_does_not_see_them() -> None:
-    shown = {}
+    shown: dict[Path, str] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
