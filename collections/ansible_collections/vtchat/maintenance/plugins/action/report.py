@@ -21,8 +21,8 @@ from ansible_collections.vtchat.maintenance.plugins.plugin_utils._database impor
 LOADED = prepared("report")
 
 NOT_ASKED = (
-    "the report reads the database itself, and with transport endpoint only the application reaches it, unless maintenance_dsn is "
-    "a connection that may be used for this"
+    "the report reads the database itself, and with transport endpoint only the application reaches it, unless "
+    "maintenance_dsn is a connection that may be used for this"
 )
 
 
