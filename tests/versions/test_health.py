@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import CHECKS
+from tests import documents
+from tests.grafana.macros import Text, Window
+from tests.grafana.queries import ALL
 from tests.health import bad, levels, look, of
 from tests.runs import perform
 from tests.servers import Database
@@ -34,7 +39,7 @@ def test_a_database_that_is_well(database: Database) -> None:
 
 
 def test_the_report_of_it(database: Database) -> None:
-    """Each statement that a page needs answers, and the sizes that the run has sampled are there."""
+    """Each statement that a page or the dashboard needs answers, and the sizes that the run has sampled are there."""
     database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON t (at)")
     database.close_connection()
     perform("run", database.dsn, plan="watch", steps=[{"analyze": {"include": ["*"]}}])
@@ -43,6 +48,11 @@ def test_the_report_of_it(database: Database) -> None:
     assert report["growth"]["database"][0]["bytes"] > 0
     assert {"public.t"} <= {one["relation"] for one in report["growth"]["tables"]}
     assert report["who"][0]["server_version"] == report["server"]["version"]
+    dashboard = json.loads((documents.DOCS / "monitoring" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    now = datetime.now(timezone.utc)
+    window = Window(now - timedelta(days=1), now + timedelta(hours=1), timedelta(hours=1))
+    for panel in (one for one in dashboard["panels"] if one["type"] != "row"):
+        database.sql(window.expanded(panel["targets"][0]["rawSql"], {"plan": Text(ALL), "relation": Text(ALL)}))
 
 
 def test_a_database_that_is_ill_in_many_ways(database: Database) -> None:
