@@ -5,7 +5,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=
-for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 check_postgres:check-postgres \
+for pair in pgbouncer:pgbouncer gh:gh npm:npm ip:iproute2 curl:curl check_postgres:check-postgres \
     chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done

@@ -88,7 +88,7 @@ def packages(directory: Path, programs: list[str], **environment: str) -> subpro
 
 
 def test_programs_of_tests(tmp_path: Path) -> None:
-    all_of_them = ["pgbouncer", "gh", "npm", "ip", "check_postgres", "chromium", "chromedriver", *SERVICES]
+    all_of_them = ["pgbouncer", "gh", "npm", "ip", "curl", "check_postgres", "chromium", "chromedriver", *SERVICES]
     assert packages(tmp_path, all_of_them, CI="true").returncode == 0
     for program, named in (("promtool", " prometheus"), ("gh", " gh prometheus")):
         (tmp_path / "bin" / program).unlink()
@@ -112,7 +112,7 @@ def test_the_programs_are_installed_where_that_is_allowed(tmp_path: Path) -> Non
         start = "shift\n" if name == "sudo" else ""
         (tmp_path / "bin" / name).write_text(f"#!{shutil.which('sh')}\n{start}{words}\n", encoding="utf-8")
         (tmp_path / "bin" / name).chmod(0o755)
-    done = packages(tmp_path, ["true", "npm", "ip", "check_postgres", "chromium", "chromedriver"], CI="true")
+    done = packages(tmp_path, ["true", "npm", "ip", "curl", "check_postgres", "chromium", "chromedriver"], CI="true")
     assert done.returncode == 0, done.stderr
     assert "apt-get install -y -qq --no-install-recommends pgbouncer gh\n" in log.read_text(encoding="utf-8")
     unpacked = "prometheus prometheus-node-exporter prometheus-pushgateway"
