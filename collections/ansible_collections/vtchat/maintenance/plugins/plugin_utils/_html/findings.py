@@ -21,7 +21,8 @@ from . import reading
 from .verdict import CRITICAL, UNKNOWN, WARNING, WELL
 from .words import NOT_KNOWN, count, duration, size
 
-MOST_OTHERS = 30  # further subjects of a check, by name
+MOST_OTHERS = 10  # further subjects of a check, by name
+MOST_NAMED = 150  # of all checks together, the worst first
 LONGEST_VALUE = 400  # characters of a piece of evidence
 
 
@@ -74,11 +75,15 @@ def entries(findings: Sequence[Mapping[str, Any]]) -> list[Entry]:
         level = reading.text(one, "level")
         level = level if level in order else UNKNOWN
         found.setdefault((reading.text(one, "check", "a check"), level), []).append(one)
-    told = [_entry(check, level, some) for (check, level), some in found.items()]
-    return sorted(told, key=lambda one: order.index(one.level))
+    left = MOST_NAMED
+    told = []
+    for check, level in sorted(found, key=lambda one: order.index(one[1])):
+        told.append(_entry(check, level, found[check, level], min(MOST_OTHERS, left)))
+        left -= len(told[-1].others)
+    return told
 
 
-def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]]) -> Entry:
+def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]], most: int) -> Entry:
     first, rest = some[0], some[1:]
     beyond = [_more(one) for one in rest]
     named = [one for one, more in zip(rest, beyond) if not more]
@@ -96,8 +101,8 @@ def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]]) -> Entry:
         reading.text(first, "meaning"),
         reading.text(first, "advice"),
         [(str(key).replace("_", " "), value(str(key), found)) for key, found in _evidence(first)],
-        [(reading.text(one, "subject"), reading.text(one, "message")) for one in named[:MOST_OTHERS]],
-        sum(beyond) + len(named[MOST_OTHERS:]),
+        [(reading.text(one, "subject"), reading.text(one, "message")) for one in named[:most]],
+        sum(beyond) + len(named[most:]),
     )
 
 

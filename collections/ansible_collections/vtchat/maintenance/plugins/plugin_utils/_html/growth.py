@@ -17,8 +17,10 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registr
 
 from . import drawing, reading, scales
 from .drawing import Chart, Spark
-from .runs import Row, span
+from .runs import LATEST, Row, span
 from .words import count, percent, size
+
+MOST_BLOAT = 50  # tables and indexes
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,10 @@ def growth(report: Mapping[str, Any]) -> Growth:
     limit = reading.number(found, "limit")
     return Growth(
         _charts(report, daily, limit),
-        [_row(day, one) for day, one in daily],
+        [_row(day, one) for day, one in daily[-LATEST:]],
         [_table(one) for one in reading.entries(found, "tables")],
         _sizes(found),
-        [_bloat(one) for one in reading.entries(found, "bloat")],
+        [_bloat(one) for one in reading.entries(found, "bloat")[:MOST_BLOAT]],
         [_forecast(one) for one in reading.entries(found, "forecast") if _leads(one, limit)],
         "" if limit is None else size(limit),
     )

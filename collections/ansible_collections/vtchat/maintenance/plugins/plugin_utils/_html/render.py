@@ -31,6 +31,7 @@ def page(report: Mapping[str, Any], links: Mapping[str, str] | None = None) -> s
     health = reading.section(report, "health")
     indexes = reading.section(report, "indexes")
     undone = reading.section(report, "undone")
+    alerts = reading.entries(report, "alerts")
     shown = {
         "report": _head(report),
         "links": [(text, address) for text, address in (links or {}).items() if _harmless(address)],
@@ -46,13 +47,15 @@ def page(report: Mapping[str, Any], links: Mapping[str, str] | None = None) -> s
         "undone_more": reading.whole(undone, "more"),
         "indexes": findings.entries(reading.entries(indexes, "findings")),
         "index_texts": {key: reading.text(indexes, key) for key in ("why", "message", "drop", "undo")},
-        "alerts": [{key: reading.text(one, key) for key in ALERT} for one in reading.entries(report, "alerts")],
+        "alerts": [{key: reading.text(one, key) for key in ALERT} for one in alerts[:MOST_ALERTS]],
+        "alerts_more": len(alerts[MOST_ALERTS:]),
         "runs": runs.runs(report),
         "who": [_who(one) for one in reading.entries(report, "who")],
     }
     return _render("page.html.j2", shown)
 
 
+MOST_ALERTS = 50
 ALERT = ("name", "level", "since", "told", "text")
 WHO = ("role", "host", "collection", "server_version", "first", "last")
 

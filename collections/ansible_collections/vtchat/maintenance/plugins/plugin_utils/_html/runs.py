@@ -21,9 +21,13 @@ from .verdict import troubles
 from .words import OUTCOMES, STATUSES, count, duration, listed, percent, size
 
 Row = list[str]
-# Of all runs together, newest first; those that are bad are shown beyond it.
+# Of all runs together, newest first. Beyond it, so many of each run that are bad.
 MOST_ACTIONS = 150
 MOST_OF_A_RUN = 30
+MOST_BAD = 5
+# Days of all plans together in tables; of further plans only those on which something was not ok.
+MOST_DAYS = 200
+LATEST = 120  # days in a table; the charts have all
 GOOD = ("done", "unchanged", "planned")
 
 
@@ -55,7 +59,10 @@ def span(report: Mapping[str, Any]) -> Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan. facts: name and value. success: a sentence, "" where no run has ended. troubles: what is wrong with it."""
+    """A plan. facts: name and value. success: a sentence, "" where no run has ended. troubles: what is wrong with it.
+
+    table   days; partly: only those on which something was not ok
+    """
 
     name: str
     schedule: str
@@ -67,6 +74,7 @@ class Plan:
     legend: list[str]
     chart: Chart | None
     table: list[Row]
+    partly: bool
 
 
 DURATIONS = {"median": "median", "p95": "95th percentile"}
@@ -75,11 +83,15 @@ DURATIONS = {"median": "median", "p95": "95th percentile"}
 def plans(report: Mapping[str, Any]) -> list[Plan]:
     """Those with troubles first."""
     days = span(report)
-    found = [_plan(plan, days) for plan in reading.entries(report, "plans")]
-    return sorted(found, key=lambda one: not one.troubles)
+    left = MOST_DAYS
+    found = []
+    for plan in sorted(reading.entries(report, "plans"), key=lambda one: not troubles(one)):
+        found.append(_plan(plan, days, left))
+        left -= len(found[-1].table)
+    return found
 
 
-def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
+def _plan(plan: Mapping[str, Any], days: Span, most: int) -> Plan:
     name = reading.text(plan, "name", "a plan")
     each = {day: one for one in reading.entries(plan, "days") if (day := reading.day(one.get("day")))}
     inside = {day: one for day, one in sorted(each.items()) if days.first <= day <= days.last}
@@ -95,6 +107,7 @@ def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
         limit_name="budget",
     )
     success = reading.number(plan, "success")
+    shown = [*inside] if len(inside) <= most else [day for day in inside if squares.worst(statuses[day]) != "ok"]
     occurring = {squares.worst(found) for found in statuses.values()}
     return Plan(
         name,
@@ -106,7 +119,8 @@ def _plan(plan: Mapping[str, Any], days: Span) -> Plan:
         squares.calendar(title, days.first, days.last, statuses),
         [status for status in STATUSES if status in occurring],
         chart,
-        [_plan_row(day, inside[day], statuses[day]) for day in inside],
+        [_plan_row(day, inside[day], statuses[day]) for day in shown],
+        len(shown) < len(inside),
     )
 
 
@@ -192,7 +206,7 @@ def work(report: Mapping[str, Any]) -> Work:
         ("won back", size(sums["reclaimed_bytes"])),
     ]
     return Work(
-        charts, idle, totals if found else [], [_work_row(day, one) for day, one in found],
+        charts, idle, totals if found else [], [_work_row(day, one) for day, one in found[-LATEST:]],
         [_operation(one) for one in reading.entries(report, "operations")],
     )  # fmt: skip
 
@@ -258,9 +272,9 @@ def runs(report: Mapping[str, Any]) -> list[Run]:
 
 
 def _kept(actions: Sequence[Mapping[str, Any]], left: int) -> list[Mapping[str, Any]]:
-    """The bad ones in any case; of the others the longest, as many as there is room for. In their order."""
+    """Bad ones in any case; of the others the longest, as many as there is room for. In their order."""
     bad = [one for one in actions if reading.text(one, "outcome") not in GOOD]
-    bad = bad[:MOST_OF_A_RUN]
+    bad = bad[: min(MOST_OF_A_RUN, max(MOST_BAD, left))]
     room = max(0, min(MOST_OF_A_RUN, left) - len(bad))
     good = [one for one in actions if reading.text(one, "outcome") in GOOD]
     longest = sorted(good, key=lambda one: -(reading.number(one, "seconds") or 0))[:room]

@@ -57,6 +57,9 @@ def test_what_failed_long_ago_is_shown_though_newer_runs_have_filled_the_room() 
     assert [one.outcome for one in told[-1].actions] == ["failed", "deferred"]
     assert told[-1].more == "1 done"
     assert (told[-2].actions, told[-2].more) == ([], "10 unchanged")
+    all_bad = runs.runs({"runs": [run(*[action(number, "failed") for number in range(30)])] * 50})
+    assert [len(one.actions) for one in all_bad] == [30] * 5 + [runs.MOST_BAD] * 45
+    assert all_bad[-1].more == "25 failed"
 
 
 def test_totals_beyond_what_the_history_has_are_told() -> None:
@@ -126,10 +129,30 @@ def test_findings_of_a_check_are_one_entry_the_worst_first() -> None:
     told = findings.health(found)
     critical, bloat = told.troubles
     assert (critical.check, critical.title) == ("freeze-age", "Age of the oldest transaction ID")
-    assert (bloat.subject, len(bloat.others), bloat.more) == ("public.t0", findings.MOST_OTHERS, 9 + 5)
+    assert (bloat.subject, len(bloat.others), bloat.more) == ("public.t0", findings.MOST_OTHERS, 29 + 5)
     assert bloat.limit == "warning from 40 %"
     assert bloat.evidence == [("waste bytes", "1.0 GiB"), ("scans", "12\u202f345")]
     assert [(group, [one.message for one in some]) for group, some in told.well] == [("Size and bloat", ["3 GiB"])]
+
+
+def test_names_are_bounded_for_all_checks_together_and_the_rest_is_counted() -> None:
+    found = [
+        {"check": f"check-{check}", "level": "warning" if check else "critical", "subject": f"public.t{number}", "message": "bad"}
+        for check in reversed(range(40)) for number in range(21)
+    ]  # fmt: skip
+    told = findings.health(found).troubles
+    assert told[0].level == "critical"
+    assert sum(len(one.others) for one in told) == findings.MOST_NAMED
+    assert all(1 + len(one.others) + one.more == 21 for one in told)
+
+
+def test_of_many_plans_each_bad_day_is_in_a_table() -> None:
+    days = [{"day": f"2026-11-{day:02}", "statuses": {"failed": 1} if day == 7 else {"ok": 24}} for day in range(1, 26)]
+    plans = [{"name": f"plan-{number}", "last": "2026-11-25 10:00", "days": days} for number in range(20)]
+    told = runs.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": plans})
+    assert [len(one.table) for one in told] == [25] * 8 + [1] * 12
+    assert [one.partly for one in told] == [False] * 8 + [True] * 12
+    assert told[-1].table[0][:2] == ["2026-11-07", "1 failed"]
 
 
 def test_growth_a_week_and_sizes_one_day_a_week() -> None:
