@@ -196,7 +196,8 @@ def test_numbers_go_up_with_time(demo: Database) -> None:
 def counters(database: Database) -> None:
     """The counters agree with the actions."""
     summed = """
-        SELECT operation, outcome, count(*), coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0)::bigint,
+        SELECT operation, outcome, sum(CASE WHEN target ~ ' more$' THEN split_part(target, ' ', 1)::int ELSE 1 END)::bigint,
+               coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0)::bigint,
                coalesce(sum((measured ->> 'won_bytes')::bigint), 0)::bigint
         FROM maintenance.action WHERE outcome IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"""
     assert database.sql("SELECT * FROM maintenance.counter WHERE actions > 0 ORDER BY 1, 2") == database.sql(summed)

@@ -38,9 +38,11 @@ ON CONFLICT (operation, outcome) DO UPDATE SET actions = greatest(0, c.actions +
     row_count = greatest(0, c.row_count + %s * excluded.row_count),
     reclaimed_bytes = greatest(0, c.reclaimed_bytes + %s * excluded.reclaimed_bytes)
 """
+# Of targets that nothing happened to the history has ten one by one, and the number of the others ("7 more").
 WRITTEN = """
 SELECT a.operation, a.outcome, a.row_count AS rows, a.numbers || coalesce(a.measured, '{}') AS numbers
-FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a.run_id WHERE r.host = %s
+FROM maintenance.action AS a CROSS JOIN LATERAL generate_series(1, CASE WHEN a.target ~ '^[0-9]{1,9} more$'
+    THEN split_part(a.target, ' ', 1)::int ELSE 1 END) JOIN maintenance.run AS r ON r.id = a.run_id WHERE r.host = %s
 """
 
 
@@ -84,7 +86,7 @@ def _entries(run: Run) -> list[dict[str, Any]]:
     return [
         {"operation": one.operation, "outcome": one.outcome, "rows": one.rows,
          "numbers": {**one.numbers, **(one.measured or {})}}
-        for one in run.actions
+        for one in run.everything
     ]  # fmt: skip
 
 

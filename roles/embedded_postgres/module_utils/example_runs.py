@@ -33,7 +33,11 @@ OF_DATABASE, OF_TABLES = timedelta(minutes=50), timedelta(hours=20)
 
 @dataclass
 class Run:
-    """A run with all that belongs to it. samples: relation, bytes, index_bytes, live_rows, dead_rows, freeze_age."""
+    """A run with all that belongs to it.
+
+    actions     those that the history has one by one; everything: all of them
+    samples     relation, bytes, index_bytes, live_rows, dead_rows, freeze_age
+    """
 
     plan: Plan
     status: str
@@ -42,6 +46,7 @@ class Run:
     started: datetime
     finished: datetime
     actions: list[Done]
+    everything: list[Done]
     findings: list[dict[str, Any]]
     retries: int
     samples: list[tuple[Any, ...]] = field(default_factory=list)
@@ -99,11 +104,11 @@ def _run(work: Work) -> Run:
             STEPS[operation](work, given)
     work.memory.last[work.plan.name] = work.started
     if work.dead:  # nobody has written its end
-        return Run(work.plan, ABANDONED, None, None, work.started, work.now, work.actions, [], 0)
+        return Run(work.plan, ABANDONED, None, None, work.started, work.now, work.actions, work.actions, [], 0)
     result = work.conclude()
     return Run(
-        work.plan, result.status, result.message, result.totals, work.started, work.now, work.actions, work.findings,
-        work.retries,
+        work.plan, result.status, result.message, result.totals, work.started, work.now, work.actions, work.everything,
+        work.findings, work.retries,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.closing import shortened
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import DEFERRED, UNCHANGED, Result
 
 from .example_facts import PAGE, Demo, Plan, Relation
@@ -54,9 +55,20 @@ class Done:
     finished: datetime | None = None
 
 
+# What is kept of a target that nothing was executed for.
+KEPT = ("step", "operation", "target", "outcome", "reason", "numbers")
+
+
 @dataclass
 class Work:
-    """A run under way. now: its clock; slowness: how much longer everything takes; dead: its process has died."""
+    """A run under way.
+
+    now         its clock
+    slowness    how much longer everything takes
+    dead        its process has died
+    actions     those that the history has one by one, in its order
+    everything  all of them
+    """
 
     world: World
     demo: Demo
@@ -69,12 +81,12 @@ class Work:
     retries: int = 0
     step: int = 0
     dead: bool = False
-    late: bool = False
 
     def __post_init__(self) -> None:
         self.now = self.started + timedelta(seconds=0.03 * self.world.noise(0.3))
         self.slowness = self.world.slowness(self.started)
         self._noted: list[Done] = []
+        self.everything: list[Done] = []
 
     def named(self, name: str) -> str:
         """A name as SQL displays it, with its schema."""
@@ -122,13 +134,13 @@ class Work:
     def conclude(self) -> Result:
         """Status, message and totals, as the engine words them; the noted ones follow, at the moment of the end."""
         self.now += timedelta(seconds=0.006 * self.world.noise(0.3))
-        for one in self._noted:
-            one.started = one.finished = self.now
-        in_order = sorted([*self.actions, *self._noted], key=lambda one: (one.step, one.outcome == UNCHANGED))
+        self.everything = [*self.actions, *self._noted]
+        in_order = sorted(self.everything, key=lambda one: (one.step, one.outcome == UNCHANGED))
         result = Result(self.plan.name, False, actions=[
             {"operation": one.operation, "target": one.target, "outcome": one.outcome, "reason": one.reason}
             for one in in_order
         ])  # fmt: skip
         result.conclude()
-        self.actions += self._noted
+        noted = shortened([{key: getattr(one, key) for key in KEPT} for one in self._noted])
+        self.actions += [Done(**one, started=self.now, finished=self.now) for one in noted]
         return result
