@@ -86,6 +86,7 @@ class Work:
         self.now = self.started + timedelta(seconds=0.03 * self.world.noise(0.3))
         self.slowness = self.world.slowness(self.started)
         self._noted: list[Done] = []
+        self._relations: dict[str, Relation] = {}
         self.everything: list[Done] = []
 
     def named(self, name: str) -> str:
@@ -95,6 +96,11 @@ class Work:
     def relation(self, name: str) -> Relation:
         """The table or view as it was then. Raises KeyError with the name of what is not there."""
         known = self.demo.relations[self.named(name)]
+        if known.name not in self._relations:
+            self._relations[known.name] = self._then(known)
+        return self._relations[known.name]
+
+    def _then(self, known: Relation) -> Relation:
         share = self.world.growth(self.started, known.name)
         size, indexes = (round(share * number / PAGE) * PAGE for number in (known.bytes, known.index_bytes))
         return Relation(known.name, known.kind, round(share * known.rows), size, indexes, known.freeze_age)

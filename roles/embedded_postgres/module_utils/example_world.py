@@ -91,7 +91,9 @@ class World:
 
     def growth(self, moment: datetime, name: str) -> float:
         """Size of something at that moment as a share of its size now."""
-        before = self._shares.setdefault(name, random.Random(f"{SEED} {name}").uniform(0.3, 0.7))  # noqa: S311
+        if name not in self._shares:
+            self._shares[name] = random.Random(f"{SEED} {name}").uniform(0.3, 0.7)  # noqa: S311
+        before = self._shares[name]
         progress = self.progress(moment)
         ripple = 0.02 * (1 - progress) * math.sin((self.hour - moment) / DAY * (0.4 + before))
         return before + (1 - before) * progress + ripple
