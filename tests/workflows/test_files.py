@@ -299,6 +299,7 @@ REPORT = ["Make the report", "Keep the report", "Say where it is"]
         ("", hub.dispatch(maintenance_type="health"), "", True),
         ("nightly", real.HOURLY, "hourly nightly", True),
         ("nightly", real.HOURLY, "hourly weekly", False),
+        ("''", real.HOURLY, "", False),
         ("always", real.HOURLY, "", True),
         ("never", real.HOURLY, "weekly", False),
         ("never", hub.dispatch(maintenance_type="weekly"), "weekly", False),

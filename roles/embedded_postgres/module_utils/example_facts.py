@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
@@ -119,7 +119,8 @@ class Plan:
 def read(cursor: Any, host: str, dsn: str) -> Demo:
     """What there is. cursor: of dictionaries, to the database of dsn; host: that of generated runs."""
     cursor.execute(SERVER)
-    server = Server(**cursor.fetchone())
+    row = cursor.fetchone()
+    server = Server(**{**row, "now": row["now"].astimezone(timezone.utc)})
     cursor.execute(RELATIONS)
     relations = {row["name"]: Relation(**row) for row in cursor.fetchall()}
     cursor.execute(INDEXES)
