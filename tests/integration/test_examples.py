@@ -224,6 +224,26 @@ def test_again_replaces_what_was_invented_and_nothing_else(demo: Database) -> No
     counters(demo)
 
 
+def test_what_was_real_some_days_ago_stays_between_what_is_invented(demo: Database) -> None:
+    """Before the first real run and after the last one; in the time between, a real run may have been meant not to come."""
+    for table, key in (("run", "id"), ("action", "run_id")):
+        demo.sql(f"""UPDATE maintenance.{table} AS x SET started_at = x.started_at - interval '3 days',
+                     finished_at = x.finished_at - interval '3 days'
+                     FROM maintenance.run AS r WHERE r.id = x.{key} AND r.host <> '{HOST}'""")
+    before = kept(demo)
+    fill(demo.server.embedded, demo.name, PLANS, check=False)
+    assert kept(demo) == before
+    test_numbers_go_up_with_time(demo)
+    (first, last) = demo.sql(f"SELECT min(started_at), max(started_at) FROM maintenance.run WHERE host <> '{HOST}'")[0]
+    early, late = demo.sql(
+        f"SELECT count(*) FILTER (WHERE started_at < %s), count(*) FILTER (WHERE started_at > %s) FROM ({OURS}) AS r",
+        [first, last],
+    )[0]
+    assert early > 1900
+    assert 60 < late < 80
+    assert early + late == len(rows(demo, "run", True))
+
+
 def test_what_reads_the_history_finds_nothing_wrong_with_it(demo: Database) -> None:
     told = perform("history_info", demo.dsn, limit=5000)["runs"]
     assert len(told) == demo.value("SELECT count(*) FROM maintenance.run")
