@@ -27,7 +27,7 @@ from roles.embedded_postgres.module_utils.example_history import ExampleError, f
 from roles.embedded_postgres.module_utils.example_rows import HOST
 from roles.embedded_postgres.module_utils.example_runs import Run, runs
 from roles.embedded_postgres.module_utils.example_world import World
-from tests.runs import perform
+from tests.runs import perform, playbook
 from tests.servers import Database, Server
 from tests.vtchat import plans, provision
 
@@ -302,3 +302,13 @@ def test_only_the_database_of_the_demo(server: Server, vtchat_database: Database
             False,
         )
     assert vtchat_database.value("SELECT count(*) FROM maintenance.run") == 1
+
+
+def test_only_hosts_of_the_demo(tmp_path: Path) -> None:
+    """Whatever somebody calls it with."""
+    tasks = {"ansible.builtin.include_role": {"name": "embedded_postgres", "tasks_from": "history"}}
+    plays = [{"name": "Somebody else's", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Invent", **tasks}]}]
+    server = {"embedded_postgres_server": {"directory": str(tmp_path)}, "maintenance_plans": PLANS}
+    done = playbook(tmp_path, plays, server)
+    assert done.returncode == 2
+    assert "only for hosts in the group embedded; localhost is not" in " ".join(done.stdout.split())

@@ -21,7 +21,8 @@ LOOKS = ("index_info", "health_info")
 
 # Tables and materialized views of the application. Sizes by relpages, as the history samples them; TOAST belongs to the table.
 RELATIONS = """
-SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind::text AS kind, greatest(0, c.reltuples)::bigint AS rows,
+SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind::text AS kind,
+       coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0), greatest(0, c.reltuples))::bigint AS rows,
        (c.relpages + coalesce(t.relpages, 0))::bigint * current_setting('block_size')::bigint AS bytes,
        (SELECT coalesce(sum(x.relpages::bigint), 0)::bigint FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
         WHERE i.indrelid IN (c.oid, c.reltoastrelid)) * current_setting('block_size')::bigint AS index_bytes,

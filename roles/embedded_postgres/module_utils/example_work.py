@@ -55,6 +55,7 @@ class Done:
     finished: datetime | None = None
 
 
+SMALL = 1 << 17  # bytes: of what is smaller nobody sees that it grows
 # What is kept of a target that nothing was executed for.
 KEPT = ("step", "operation", "target", "outcome", "reason", "numbers")
 
@@ -101,7 +102,8 @@ class Work:
         return self._relations[known.name]
 
     def _then(self, known: Relation) -> Relation:
-        share = self.world.growth(self.started, known.name)
+        small = known.bytes + known.index_bytes < SMALL
+        share = 1.0 if small else self.world.growth(self.started, known.name)
         size, indexes = (round(share * number / PAGE) * PAGE for number in (known.bytes, known.index_bytes))
         return Relation(known.name, known.kind, round(share * known.rows), size, indexes, known.freeze_age)
 

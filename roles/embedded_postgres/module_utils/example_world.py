@@ -54,7 +54,7 @@ class World:
         self.now = now
         self.hour = now.replace(minute=0, second=0, microsecond=0)
         self.chance = random.Random(seed)  # noqa: S311 - nothing is kept secret with it
-        self._shares: dict[str, float] = {}
+        self._ways: dict[str, tuple[float, float]] = {}
 
     def event(self, moment: datetime) -> Event | None:
         """What went wrong in the run of that hour."""
@@ -90,13 +90,14 @@ class World:
         return asleep and self.chance.random() < (0.75 if moment.weekday() >= 5 else 0.55)
 
     def growth(self, moment: datetime, name: str) -> float:
-        """Size of something at that moment as a share of its size now."""
-        if name not in self._shares:
-            self._shares[name] = random.Random(f"{SEED} {name}").uniform(0.3, 0.7)  # noqa: S311
-        before = self._shares[name]
+        """Size of something at that moment as a share of its size now: each from another size on, and in a way of its own."""
+        if name not in self._ways:
+            own = random.Random(f"{SEED} {name}")  # noqa: S311
+            self._ways[name] = own.uniform(0.3, 0.7), own.uniform(0.7, 1.7)
+        before, bend = self._ways[name]
         progress = self.progress(moment)
         ripple = 0.02 * (1 - progress) * math.sin((self.hour - moment) / DAY * (0.4 + before))
-        return before + (1 - before) * progress + ripple
+        return before + (1 - before) * progress**bend + ripple
 
     def used(self, moment: datetime, number: int) -> int:
         """What a counter that is at a number now was at that moment."""
