@@ -310,6 +310,11 @@ def test_a_database_that_cannot_be_reached(database: Database) -> None:
         ({"days": 0}, "days: it must be from 1 to 366"),
         ({"timezone": "Mars/Base"}, "timezone: there is no time zone 'Mars/Base'"),
         ({"name": "../x"}, "name: it must be the name of a file"),
+        ({"name": "a/b"}, "name: it must be the name of a file"),
+        ({"name": "x" * 201}, "of at most 200 bytes"),
+        ({"steps": [{"health_info": {}}, {"health_info": {}}]}, "steps[2]: there is a step health_info before"),
+        ({"plans": {"hourly": {"budget": 0}}}, "plans.hourly.budget: it must be a number of seconds above 0"),
+        ({"plans": {"hourly": "often"}}, "plans.hourly: it must be a mapping"),
         (
             {"steps": [{"vacuum": {"tables": ["t"]}}]},
             "a report asks health_info and index_info only, and this is vacuum",

@@ -17,11 +17,14 @@ OF_DATABASE, OF_TABLES = "55 minutes", "20 hours"
 MOST_TABLES = 100
 # Others' temporary tables are nobody's growth, and those of the server no application's.
 _RELATIONS = """
-    SELECT c.oid, n.nspname, c.relname, c.relpages::bigint + coalesce(t.relpages, 0) AS pages, i.pages AS index_pages,
+    SELECT n.nspname, c.relname, c.relpages::bigint + coalesce(t.pages, 0) AS pages, i.pages AS index_pages,
            pg_stat_get_live_tuples(c.oid) AS live_rows, pg_stat_get_dead_tuples(c.oid) AS dead_rows, age(c.relfrozenxid) AS age
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_class AS t ON t.oid = c.reltoastrelid
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN LATERAL (SELECT sum(x.relpages::bigint)::bigint AS pages FROM pg_class AS x
+        WHERE x.oid = c.reltoastrelid OR x.oid IN (SELECT p.indexrelid FROM pg_index AS p WHERE p.indrelid = c.reltoastrelid)
+    ) AS t ON c.reltoastrelid <> 0
     CROSS JOIN LATERAL (SELECT coalesce(sum(x.relpages::bigint), 0)::bigint AS pages FROM pg_index AS p
-        JOIN pg_class AS x ON x.oid = p.indexrelid WHERE p.indrelid IN (c.oid, c.reltoastrelid)) AS i
+        JOIN pg_class AS x ON x.oid = p.indexrelid WHERE p.indrelid = c.oid) AS i
     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 # A moment that is still to come was written while the clock was wrong.

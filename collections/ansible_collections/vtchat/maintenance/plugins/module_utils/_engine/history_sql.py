@@ -196,8 +196,8 @@ FINDINGS = """, found AS (
     FROM jsonb_to_recordset(%(findings)s) AS x (step int, "check" text, subject text, level text, message text, value jsonb,
                                                 threshold jsonb, evidence jsonb, advice text)
 ), pruned_finding AS (
-    DELETE FROM maintenance.finding WHERE run_id <> %(run_id)s
-    AND id <= (SELECT id FROM maintenance.finding ORDER BY id DESC OFFSET %(findings_kept)s LIMIT 1)
+    DELETE FROM maintenance.finding
+    WHERE id <= (SELECT id FROM maintenance.finding ORDER BY id DESC OFFSET %(findings_kept)s LIMIT 1)
 )"""
 
 LEAVE = """), noted AS (
