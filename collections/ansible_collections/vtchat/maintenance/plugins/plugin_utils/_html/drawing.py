@@ -36,6 +36,8 @@ class Box(NamedTuple):
 CHART = Box(44, 24, 356, 142)  # of a drawing of 360 x 168
 SPARK = Box(2, 3, 78, 19)  # of 80 x 22
 
+FIRST, SECOND_LINE, SECOND_BARS = "#1f66c7", "#b8560b", "#8fb0d1"
+
 Day = date
 Points = Sequence[tuple[Day, Optional[float]]]
 
@@ -64,6 +66,10 @@ class Chart:
     limit: tuple[float, str] | None = None
     beyond: str = ""
     box: Box = CHART
+
+    def colour(self, one: Drawn) -> str:
+        """That of a series where there is no style."""
+        return FIRST if one.tone == "s1" else SECOND_BARS if self.bars else SECOND_LINE
 
 
 @dataclass(frozen=True)

@@ -191,5 +191,5 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters.update(words=words.words, name=words.name, lines=words.lines, plain=words.plain, count=words.count)
-    made.globals.update(word=words.word)
+    made.globals.update(word=words.word, fill=words.fill)
     return made

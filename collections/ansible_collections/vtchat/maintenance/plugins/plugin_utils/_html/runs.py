@@ -77,9 +77,6 @@ class Plan:
     partly: bool
 
 
-DURATIONS = {"median": "median", "p95": "95th percentile"}
-
-
 def plans(report: Mapping[str, Any]) -> list[Plan]:
     """Those with troubles first."""
     days = span(report)
@@ -102,7 +99,7 @@ def _plan(plan: Mapping[str, Any], days: Span, most: int) -> Plan:
         days.first,
         days.last,
         scales.SECONDS,
-        {name: [(day, reading.number(one, key)) for day, one in inside.items()] for key, name in DURATIONS.items()},
+        _durations(inside),
         limit=reading.number(plan, "budget"),
         limit_name="budget",
     )
@@ -122,6 +119,12 @@ def _plan(plan: Mapping[str, Any], days: Span, most: int) -> Plan:
         [_plan_row(day, inside[day], statuses[day]) for day in shown],
         len(shown) < len(inside),
     )
+
+
+def _durations(days: Mapping[date, Mapping[str, Any]]) -> dict[str, drawing.Points]:
+    """Two lines, or one where they would be the same: of a plan that runs once a day."""
+    median, p95 = ([(day, reading.number(one, key)) for day, one in days.items()] for key in ("median", "p95"))
+    return {"duration": median} if median == p95 else {"median": median, "95th percentile": p95}
 
 
 def _plan_row(day: date, one: Mapping[str, Any], statuses: Mapping[str, int]) -> Row:

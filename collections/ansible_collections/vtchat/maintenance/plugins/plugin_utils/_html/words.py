@@ -69,6 +69,15 @@ OUTCOMES = _words(
 ALL = {**LEVELS, **OUTCOMES, **STATUSES}
 
 
+# By tone, as the light style has them: of drawings where a reader of mails has taken the style away.
+FILLS = {"good": "#4ba566", "calm": "#8fb0d1", "dim": "#9aa4b0", "warn": "#e0a11b", "bad": "#d0303f"}
+
+
+def fill(found: Any) -> str:
+    """The colour of a level, status or outcome without any style; of none, that of a day without a run."""
+    return FILLS[word(found).tone] if found else "#e6e9ee"
+
+
 def word(found: Any) -> Word:
     """How a level, status or outcome is shown; one that nobody knows as it is."""
     return ALL.get(str(found)) or Word(str(found) if found else NOT_KNOWN, "?", "dim", "other")

@@ -100,6 +100,14 @@ def test_the_days_of_a_report_whatever_the_clock_did(report: dict[str, Any], fir
     assert (str(days.first), str(days.last)) == (first, last)
 
 
+def test_a_plan_that_runs_once_a_day_has_one_line() -> None:
+    once = [{"day": "2026-11-22", "statuses": {"ok": 1}, "median": 9.0, "p95": 9.0}]
+    often = [{"day": "2026-11-22", "statuses": {"ok": 9}, "median": 9.0, "p95": 12.0}]
+    told = runs.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": [{"days": once}, {"days": often}]})
+    names = [[one.name for one in plan.chart.drawn] for plan in told if plan.chart]
+    assert names == [["duration"], ["median", "95th percentile"]]
+
+
 def test_runs_outside_of_the_days_are_left_to_the_notes() -> None:
     days = [{"day": "2031-01-01", "statuses": {"ok": 1}}, {"day": "2026-11-25", "statuses": {"failed": 2, "ok": 22}}]
     (told,) = runs.plans(
