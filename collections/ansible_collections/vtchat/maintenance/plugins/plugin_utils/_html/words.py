@@ -13,6 +13,7 @@ nothing beside them (``words``).
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any, NamedTuple
 
@@ -106,8 +107,9 @@ def words(value: Any) -> Markup:
 
 
 def name(value: Any) -> Markup:
-    """The name of an object of a database: isolated as a whole."""
-    return Markup("<bdi>{}</bdi>").format(seen(value))
+    """The name of an object of a database: isolated as a whole, and broken where its words end, if it has to be."""
+    parts = re.split("(?<=[a-z0-9][._])(?=[a-z0-9])", seen(value))
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
 
 
 def lines(value: Any) -> Markup:

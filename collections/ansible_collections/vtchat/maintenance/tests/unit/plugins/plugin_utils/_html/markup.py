@@ -15,10 +15,10 @@ from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.words import FSI, PDI
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "a", "div", "header", "main", "footer", "nav", "section", "article", "h1",
-    "h2", "h3", "p", "span", "strong", "b", "bdi", "code", "pre", "ul", "li", "dl", "dt", "dd", "details", "summary", "table",
+    "h2", "h3", "wbr", "p", "span", "strong", "b", "bdi", "code", "pre", "ul", "li", "dl", "dt", "dd", "details", "summary", "table",
     "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "br", "svg", "desc", "text", "path", "rect", "g",
 }  # fmt: skip
 ATTRIBUTES = {
@@ -87,7 +87,7 @@ class Page(HTMLParser):
         assert tag in ELEMENTS, f"<{tag}>"
         names = tuple(name for name, _value in attrs)
         assert set(names) <= ATTRIBUTES, f"<{tag} {names}>"
-        if tag != "bdi":
+        if tag not in ("bdi", "wbr"):
             self.shape.append((tag, names))
         values = {name: value or "" for name, value in attrs}
         if tag == "meta" and values.get("http-equiv") == "Content-Security-Policy":

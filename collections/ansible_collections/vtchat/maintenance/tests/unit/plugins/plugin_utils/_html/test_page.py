@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, overview, page
-from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.words import FSI, PDI, seen, words
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.words import FSI, PDI, name, seen, words
 
 from .markup import Page, report_of
 
@@ -122,6 +122,8 @@ def test_letters_from_right_to_left_move_nothing_beside_them() -> None:
     assert words("public.שלום (12 %)") == "public.<bdi>שלום</bdi> (12 %)"
     assert words("x שלום (12 %) עולם y") == "x <bdi>שלום (12 %) עולם</bdi> y"
     assert words("جدول") == "<bdi>جدول</bdi>"
+    assert name("public.user_name") == "<bdi>public.<wbr>user_<wbr>name</bdi>"
+    assert name("<b>.c__d") == "<bdi>&lt;b&gt;.c__d</bdi>"
     assert words("a\u202eb <i>") == "a\\u202eb &lt;i&gt;"
     assert words("naïve 😀") == "naïve 😀"
 
