@@ -18,8 +18,9 @@ from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html.words imp
 VOID = {"meta", "br", "wbr"}
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "a", "div", "header", "main", "footer", "nav", "section", "article", "h1",
-    "h2", "h3", "wbr", "p", "span", "strong", "b", "bdi", "code", "pre", "ul", "li", "dl", "dt", "dd", "details", "summary", "table",
+    "h2", "h3", "p", "span", "strong", "b", "bdi", "code", "pre", "ul", "li", "dl", "dt", "dd", "details", "summary", "table",
     "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "br", "svg", "desc", "text", "path", "rect", "g",
+    "wbr",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "dir", "charset", "http-equiv", "content", "name", "class", "id", "href", "tabindex", "role", "scope", "colspan",
