@@ -91,8 +91,8 @@ def browser(home: Path) -> Iterator[Browser]:
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if None in programs and not os.environ.get("CI"):
         pytest.skip("needs chromium and chromedriver: make packages")
-    assert programs[0]
-    assert programs[1]
+    assert programs[0], "there is no chromium: make packages"
+    assert programs[1], "there is no chromedriver: make packages"
     options = ChromeOptions()
     options.binary_location = programs[0]
     # The sandbox needs rights that neither root nor a container has; what is opened are pages of our own.
