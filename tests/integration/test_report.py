@@ -175,6 +175,20 @@ def test_thousands_of_runs_are_a_short_answer(used: Database) -> None:
     assert len(page(report)) < 300_000
 
 
+def test_targets_that_are_noted_together_are_counted_one_by_one(database: Database) -> None:
+    for number in range(15):
+        database.sql(f"CREATE TABLE t{number} (id int); CREATE MATERIALIZED VIEW v{number} AS SELECT * FROM t{number}")
+    database.close_connection()
+    steps = [{"refresh": {"view": f"v{number}"}} for number in range(3)] + [{"analyze": {"include": ["public.*"]}}]
+    for _run in range(2):
+        counters = perform("run", database.dsn, plan="hourly", steps=steps)["counters"]
+    counted: dict[str, dict[str, int]] = {}
+    for one in counters:
+        counted.setdefault(one["operation"], {})[one["outcome"]] = one["actions"]
+    assert database.value("SELECT count(*) FROM maintenance.action WHERE target ~ 'more'") >= 1
+    assert {one["operation"]: one["outcomes"] for one in read(database)["operations"]} == counted
+
+
 def test_without_a_history(table: Database) -> None:
     report = read(table)
     assert report["notes"] == ["No history: there is no history yet."]

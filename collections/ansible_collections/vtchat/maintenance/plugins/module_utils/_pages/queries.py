@@ -71,11 +71,13 @@ GROUP BY GROUPING SETS ((plan, day), (plan)) ORDER BY plan, day
 """
 
 _WON = "CASE WHEN a.measured ->> 'won_bytes' ~ '^[0-9]{1,18}$' THEN (a.measured ->> 'won_bytes')::bigint END"
+# Targets that nothing happened to are one by one only in part: "90 more" is a row of its own (closing.shortened).
+_TARGETS = "sum(CASE WHEN a.target ~ '^[0-9]{1,9} more$' THEN split_part(a.target, ' ', 1)::bigint ELSE 1 END)"
 WORK = f"""
 SELECT {_day("r.started_at")} AS day,
        coalesce(sum(a.row_count) FILTER (WHERE a.operation = 'purge'), 0)::bigint AS purged,
        count(*) FILTER (WHERE a.operation = 'refresh' AND a.outcome = 'done') AS refreshed,
-       count(*) FILTER (WHERE a.operation = 'refresh' AND a.outcome = 'unchanged') AS kept,
+       coalesce({_TARGETS} FILTER (WHERE a.operation = 'refresh' AND a.outcome = 'unchanged'), 0)::bigint AS kept,
        count(*) FILTER (WHERE a.operation = 'analyze' AND a.outcome = 'done') AS analyzed,
        count(*) FILTER (WHERE a.operation = 'vacuum' AND a.outcome = 'done') AS vacuumed,
        count(*) FILTER (WHERE a.operation = 'reindex' AND a.outcome = 'done') AS reindexed,
@@ -86,7 +88,7 @@ WHERE r.started_at >= %(since)s GROUP BY 1 ORDER BY 1
 OPERATIONS = f"""
 SELECT operation, jsonb_object_agg(outcome, number) AS outcomes, sum(rows)::bigint AS rows,
        sum(reclaimed_bytes)::bigint AS reclaimed_bytes, sum(seconds)::float8 AS seconds
-FROM (SELECT a.operation, coalesce(a.outcome, 'running') AS outcome, count(*) AS number,
+FROM (SELECT a.operation, coalesce(a.outcome, 'running') AS outcome, {_TARGETS} AS number,
              coalesce(sum(a.row_count) FILTER (WHERE a.operation = 'purge'), 0) AS rows,
              coalesce(sum({_WON}), 0) AS reclaimed_bytes,
              coalesce(sum(extract(epoch FROM a.finished_at - a.started_at)), 0) AS seconds
