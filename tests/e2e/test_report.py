@@ -111,6 +111,7 @@ def test_a_fleet_has_an_overview(used: Database, tmp_path: Path) -> None:
     assert "maintenance_dsn is empty" in overview
     assert "the report reads the database itself" in overview, "what is to be done about the endpoint"
     assert "2 of 5" not in overview, "what is not asked is not out of reach"
+    assert Links((pages / names[2]).read_text(encoding="utf-8")).found == ["index.html"]
     assert "Connection refused" in (pages / "first.html").read_text(encoding="utf-8")
 
 

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.vtchat.maintenance.plugins.module_utils._edge import prepared
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import plan_check
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
@@ -40,7 +42,9 @@ class ActionModule(DatabaseAction):
         if arguments.get("dest") and "report" in result:
             folder = self._loader.path_dwim(str(arguments["dest"]))
             file = f"{arguments.get('name') or _pages.file_name(arguments['title'])}.html"
-            result |= _pages.written(result.pop("report"), os.path.join(folder, file), result, self._task.check_mode)
+            report, path = result.pop("report"), os.path.join(folder, file)
+            links = _pages.TO_OVERVIEW if boolean(arguments.get("overview", False)) else {}
+            result |= _pages.written(report, path, links, result, self._task.check_mode)
         return result
 
 

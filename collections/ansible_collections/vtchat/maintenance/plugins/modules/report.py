@@ -26,6 +26,10 @@ options:
   name:
     description: Name of the file, without its ending C(.html). Without it, it is made of O(title).
     type: str
+  overview:
+    description: Whether there is a page of M(vtchat.maintenance.report_overview) beside it, which it has a link to then.
+    type: bool
+    default: false
   title:
     description: What the page is about; the name of the host in the inventory, if nothing is said.
     type: str

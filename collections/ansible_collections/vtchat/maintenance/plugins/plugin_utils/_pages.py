@@ -21,6 +21,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._units import s
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace
 
 INDEX = "index"
+TO_OVERVIEW = {"All databases": f"{INDEX}.html"}
 # Readable for others, as a web server is one of them. Who may not see names of tables must not get the file.
 MODE = 0o644
 
@@ -33,15 +34,17 @@ def file_name(title: str) -> str:
     return f"{plain or 'database'}-{sha256(title.encode()).hexdigest()[:8]}"
 
 
-def written(report: Mapping[str, Any], path: str, result: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Write the page of a report; what the result is to say of it."""
+def written(
+    report: Mapping[str, Any], path: str, links: Mapping[str, str], result: Mapping[str, Any], check: bool
+) -> dict[str, Any]:
+    """Write the page of a report; what the result is to say of it. links: to other pages, by their text."""
     from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
 
     file = os.path.basename(path)
     runs = sum(plan["runs"] for plan in report["plans"])
     what = f"{count_of(runs, 'run')} in {count_of(report['days'], 'day')}"
     what = "it cannot be reached" if report["unreachable"] else what
-    told = _put(page(report), path, what, check)
+    told = _put(page(report, links), path, what, check)
     failed = result.get("failed") or told.get("failed")
     seen = {key: report[key] for key in ("generated_at", "timezone")} | glance(report, file)
     return {**told, "page": seen, **({"failed": True, "status": FAILED} if failed else {})}

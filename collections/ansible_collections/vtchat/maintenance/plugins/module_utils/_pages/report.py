@@ -41,6 +41,7 @@ PATIENCE = 120.0
 SPEC = Spec({
     "dest": {"type": "path"},
     "name": {"type": "str"},
+    "overview": {"type": "bool", "default": False},
     "days": {"type": "int", "default": 90},
     "timezone": {"type": "str", "default": "UTC"},
     "title": {"type": "str"},
