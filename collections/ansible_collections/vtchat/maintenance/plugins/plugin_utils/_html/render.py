@@ -87,7 +87,9 @@ def _head(report: Mapping[str, Any]) -> dict[str, Any]:
         "first": days.first,
         "last": days.last,
         "generated_runs": reading.whole(report, "generated_runs"),
-        "server": {key: reading.text(server, key) for key in ("host", "version", "provider")},
+        "server": {key: reading.text(server, key) for key in ("version", "provider")},
+        # The path of a socket helps nobody who is elsewhere.
+        "host": "" if reading.text(server, "host").startswith(("/", "@")) else reading.text(server, "host"),
     }
 
 
