@@ -120,3 +120,25 @@ def test_check_mode_writes_nothing(used: Database, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert not pages.exists()
     assert done.stdout.count("planned") >= 3
+
+
+def test_hosts_share_a_title_and_a_limit_leaves_the_overview(used: Database, tmp_path: Path) -> None:
+    hosts: dict[str, dict[str, object]] = {name: {"maintenance_dsn": used.dsn} for name in ("a", "b")}
+    done, pages = report(tmp_path, hosts, "-e", "report_title=production")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in pages.iterdir()) == ["a.html", "b.html", "index.html"]
+    overview = (pages / "index.html").read_text(encoding="utf-8")
+    assert set(Links(overview).found) == {"a.html", "b.html"}
+    (pages / "a.html").unlink()
+    (pages / "b.html").write_text("as it was", encoding="utf-8")
+    done, pages = report(tmp_path, hosts, "--limit", "a")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (pages / "index.html").read_text(encoding="utf-8") == overview, "it knows of the others, too"
+    assert "<h1" in (pages / "a.html").read_text(encoding="utf-8")
+    assert (pages / "b.html").read_text(encoding="utf-8") == "as it was"
+
+
+def test_no_folder_is_no_success(used: Database, tmp_path: Path) -> None:
+    done, _pages = report(tmp_path, {"a": {"maintenance_dsn": used.dsn}}, "-e", "report_dest=")
+    assert done.returncode == 2
+    assert "dest: it is empty: name a folder" in done.stdout + done.stderr

@@ -15,9 +15,13 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
-from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.observer import nobody
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import MaintenanceError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages import report as report_of
 from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.past import a_week
 from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.queries import GENERATED, MOST_RUNS
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.report import Question
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import ConnectionOptions
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
 from tests.integration.test_history_upgrade import restore
 from tests.runs import perform
@@ -235,28 +239,30 @@ def test_a_run_that_died_and_a_clock_that_jumped(used: Database) -> None:
     ran(used, 31, status="abandoned", seconds=90000)
     report = read(used)
     hourly = plan(report, "hourly")
-    assert hourly["statuses"] == {"ok": 3, "abandoned": 1, "running": 1}
+    assert hourly["statuses"] == {"ok": 2, "abandoned": 1, "running": 1}
     assert hourly["longest"] < 10, "neither the abandoned one nor one that ended before it began"
     assert min(day["median"] or 0 for day in hourly["days"]) >= 0
     assert 7 not in [one["bytes"] for one in report["growth"]["database"]]
     assert "x" not in [one["relation"] for one in report["growth"]["tables"]], "sizes of a day that is to come"
-    assert any("2 runs began after now or ended before they began" in note for note in report["notes"])
-    assert any("1 runs began more than a day ago" in note for note in report["notes"])
+    assert any(note.startswith("1 run began after now, ") for note in report["notes"])
+    assert any(note.startswith("1 run began and ended before that: ") for note in report["notes"])
+    assert any(note.startswith("1 run began more than a day ago ") for note in report["notes"])
 
 
 @pytest.mark.parametrize(
     ("history", "week"),
     [
         ([], None),
-        ([["2026-11-01", 5]], None),
-        ([["2026-11-01", 5], ["2026-11-02", 6]], 7),
-        ([["2026-11-01", 0], ["2026-11-08", 70], ["2026-11-09", 77], ["2026-11-15", 100]], 30),
-        ([["2026-11-01", 0], ["2026-11-15", 100]], 50),
-        ([["2026-11-01", 100], ["2026-11-08", 30]], -70),
+        ([(1, 5)], None),
+        ([(1, 5), (1.9, 6)], None),
+        ([(1, 5), (2, 6)], 7),
+        ([(1, 0), (8, 70), (9, 77), (15, 100)], 30),
+        ([(1, 0), (15, 100)], 50),
+        ([(1, 100), (8, 30)], -70),
     ],
 )
-def test_growth_of_a_week(history: list[list[Any]], week: int | None) -> None:
-    assert a_week(history) == week
+def test_growth_of_a_week(history: list[tuple[float, int]], week: int | None) -> None:
+    assert a_week([[f"2026-11-{day:02.0f}", size, day * 86400] for day, size in history]) == week
 
 
 def test_generated_examples_are_counted(used: Database) -> None:
@@ -322,6 +328,8 @@ def test_a_database_that_cannot_be_reached(database: Database) -> None:
     ("options", "fault"),
     [
         ({"days": 0}, "days: it must be from 1 to 366"),
+        ({"days": True}, "days: it must be a number, and is true"),
+        ({"connect_deadline": False}, "connect_deadline: it must be a number, and is false"),
         ({"timezone": "Mars/Base"}, "timezone: there is no time zone 'Mars/Base'"),
         ({"name": "../x"}, "name: it must be the name of a file"),
         ({"name": "a/b"}, "name: it must be the name of a file"),
@@ -341,6 +349,78 @@ def test_bad_options(options: dict[str, Any], fault: str) -> None:
     with pytest.raises(OptionError) as error:
         _edge.validated("report", {"dsn": "postgresql://localhost/x", **options})
     assert fault in str(error.value)
+
+
+def test_a_page_of_one_day_knows_what_ran_before(used: Database) -> None:
+    used.sql("UPDATE maintenance.run SET plan = 'weekly', started_at = now() - interval '10 days', "
+             "finished_at = now() - interval '10 days' + interval '1 s'")  # fmt: skip
+    weekly = plan(read(used, days=1), "weekly")
+    assert weekly["overdue"] > 86400
+    assert (weekly["runs"], weekly["success"], weekly["last"] is not None, weekly["last_good"]) == (
+        0,
+        None,
+        True,
+        weekly["last"],
+    )
+
+
+def test_a_run_from_the_future_does_not_hide_that_a_plan_has_stopped(used: Database) -> None:
+    used.sql(
+        "UPDATE maintenance.run SET started_at = now() - interval '3 days', finished_at = now() - interval '3 days'"
+    )
+    did(used, ran(used, -24 * 200), "purge", "done", rows=1000)
+    report = read(used)
+    hourly = plan(report, "hourly")
+    assert hourly["overdue"] == pytest.approx(71 * 3600, abs=60)
+    assert (hourly["runs"], hourly["last"]) == (1, hourly["last_good"])
+    assert (sum(day["purged"] for day in report["work"]), len(report["runs"])) == (70, 1)
+
+
+def test_runs_that_did_not_come(used: Database) -> None:
+    rule = """UPDATE maintenance.run SET schedule = '{"every": "1h"}'"""
+    for day in range(1, 5):
+        ran(used, 24 * day)
+    ran(used, 24 * 2 + 1)
+    used.sql(rule)
+    hourly = plan(read(used), "hourly")
+    known = [day for day in hourly["days"] if day["expected"] is not None]
+    assert [day["expected"] for day in known] == [24, 24, 24], (
+        "neither the first day nor today, which nobody knows as a whole"
+    )
+    assert (hourly["expected"], hourly["missed"]) == (72, 72 - sum(day["runs"] for day in known))
+    used.sql(
+        """UPDATE maintenance.run SET schedule = '{"every": "2h"}' WHERE id = (SELECT max(id) FROM maintenance.run)"""
+    )
+    assert plan(read(used), "hourly")["expected"] == 0, "another schedule than that of the plan"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "UPDATE maintenance.run SET schedule = '\"often\"', totals = '[1]', steps = '7', budget = 'NaN'",
+        "UPDATE maintenance.run SET finished_at = 'infinity'",
+        "UPDATE maintenance.run SET started_at = '-infinity'",
+        "UPDATE maintenance.action SET row_count = 9223372036854775807, measured = '[]', finished_at = 'infinity'",
+        "INSERT INTO maintenance.action SELECT 777, run_id, step, operation, target, outcome, reason, statements, numbers, "
+        "measured, 9223372036854775807, started_at FROM maintenance.action LIMIT 1",
+        "INSERT INTO maintenance.state (operation, target, value) VALUES ('alerts', 'x', "
+        '\'{"level": "critical", "since": 1e400}\'), (\'alerts\', \'y\', \'{"level": "critical", "since": "now"}\')',
+        "UPDATE maintenance.sample SET bytes = 9223372036854775807, index_bytes = 0",
+        "UPDATE maintenance.run SET status = 'what', plan = repeat('x', 10000), message = repeat('y', 20000)",
+    ],
+)
+def test_whatever_somebody_has_written_there(used: Database, garbage: str) -> None:
+    used.sql(garbage.replace("SELECT 777", "OVERRIDING SYSTEM VALUE SELECT 777"))
+    report = read(used, plans={}, steps=[{"health_info": {}}, {"index_info": {}}])
+    assert [note for note in report["notes"] if "cannot be read" in note or "unexpected" in note] == []
+    assert len({one["check"] for one in report["health"]["findings"]}) > 10
+
+
+def test_a_zone_that_the_server_does_not_know(used: Database) -> None:
+    question = Question(zone="Nowhere/Else")
+    used.close_connection()
+    with pytest.raises(MaintenanceError, match="timezone: the server has no time zone Nowhere/Else: take a name"):
+        report_of.perform(ConnectionOptions.read(used.dsn, "require", 10.0), question, False, nobody)
 
 
 def test_nothing_is_written(used: Database) -> None:

@@ -38,13 +38,16 @@ class ActionModule(DatabaseAction):
         if arguments.get("transport") == "endpoint" and not arguments.get("dsn"):
             skipped = Result(PLAN, self._task.check_mode, status=SKIPPED, message=NOT_ASKED)
             return {**skipped.as_dict(), "page": _pages.not_asked(arguments["title"], NOT_ASKED)}
+        if arguments.get("dest") == "":
+            raise OptionError(["dest: it is empty: name a folder, or leave it out to have the report returned"])
         result = self._perform("report", arguments, task_vars)
-        if arguments.get("dest") and "report" in result:
+        if "dest" in arguments and "report" in result:
             folder = self._loader.path_dwim(str(arguments["dest"]))
-            file = f"{arguments.get('name') or _pages.file_name(arguments['title'])}.html"
-            report, path = result.pop("report"), os.path.join(folder, file)
+            # Hosts may share a title.
+            file = arguments.get("name") or _pages.file_name(str(task_vars.get("inventory_hostname") or ""))
             links = _pages.TO_OVERVIEW if boolean(arguments.get("overview", False)) else {}
-            result |= _pages.written(report, path, links, result, self._task.check_mode)
+            path = os.path.join(folder, f"{file}.html")
+            result |= _pages.written(result.pop("report"), path, links, result, self._task.check_mode)
         return result
 
 

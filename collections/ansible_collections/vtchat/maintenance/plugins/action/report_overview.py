@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -15,12 +16,14 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import OK, failure
+from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_zone
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils import _pages
 
 NAME = "report_overview"
 ARGUMENT_SPEC: dict[str, Any] = {
     "dest": {"type": "path", "required": True},
     "results": {"type": "dict", "required": True},
+    "timezone": {"type": "str", "default": "UTC"},
 }
 NOTHING = "nothing is known of it: no report of it was made"
 
@@ -44,11 +47,16 @@ class ActionModule(ActionBase):
         if checked.error_messages:
             raise OptionError(checked.error_messages)
         given = checked.validated_parameters
+        faults: list[str] = []
+        zone = read_zone(given["timezone"], faults, "timezone")
+        if faults:
+            raise OptionError(faults)
         pages = [_glance(str(host), found) for host, found in given["results"].items()]
-        known = [one for one in pages if one.get("generated_at")]
-        latest = max(known, key=lambda one: str(one["generated_at"]), default={"generated_at": "", "timezone": "UTC"})
+        # Where nothing could be asked, there is no clock but that of this machine.
+        now = f"{datetime.now(zone):%Y-%m-%d %H:%M}"
+        made = max((str(one["generated_at"]) for one in pages if one.get("generated_at")), default=now)
         path = os.path.join(self._loader.path_dwim(given["dest"]), f"{_pages.INDEX}.html")
-        told = _pages.put_overview(pages, path, latest["generated_at"], latest["timezone"], self._task.check_mode)
+        told = _pages.put_overview(pages, path, made, given["timezone"], self._task.check_mode)
         more = {
             "status": OK,
             "plan": NAME,

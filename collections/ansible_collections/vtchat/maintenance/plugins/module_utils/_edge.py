@@ -160,9 +160,10 @@ def prepared(name: str) -> tuple[Any, ...]:
 
 def validated(name: str, parameters: Mapping[str, Any]) -> Request:
     """The options with types and defaults, read. Raises OptionError with every fault there is, those inside steps included."""
-    result = _of_module(name).validate(_given(parameters))
+    given = _given(parameters)
+    result = _of_module(name).validate(given)
     values: dict[str, Any] = result.validated_parameters
-    faults = _messages(result)
+    faults = _messages(result) + _no_numbers(spec(name), given)
     if faults:
         steps = values.get("steps")
         faults += _read_steps(steps)[1] if isinstance(steps, list) else []
@@ -171,6 +172,15 @@ def validated(name: str, parameters: Mapping[str, Any]) -> Request:
         return _read(name, dict(values))
     except OptionError as error:
         raise OptionError(_without_secrets(name, error.errors, values)) from None
+
+
+def _no_numbers(options: Spec, given: Mapping[str, Any]) -> list[str]:
+    """What is to be a number and is true or false, which Ansible takes for 1 and 0."""
+    numbers = ("int", "float")
+    return [
+        f"{name}: it must be a number, and is {str(given[name]).lower()}"
+        for name, how in options.options.items() if how.get("type") in numbers and isinstance(given.get(name), bool)
+    ]  # fmt: skip
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,8 +329,9 @@ def _read_step(raw: dict[str, Any]) -> Step:
         raise OptionError([f".{operation}: the name of an option is text"])
     known = OPERATIONS[operation].SPEC
     result = _of_step(operation).validate(given or {})
-    if result.error_messages:
-        raise OptionError([f".{operation}: {message}" for message in _messages(result)])
+    faults = _messages(result) + _no_numbers(known, given or {})
+    if faults:
+        raise OptionError([f".{operation}: {fault}" for fault in faults])
     try:
         return Step.read(operation, {option: result.validated_parameters.get(option) for option in known.options})
     except OptionError as error:

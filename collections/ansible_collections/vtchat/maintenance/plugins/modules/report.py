@@ -21,10 +21,12 @@ description:
     hosts; texts of findings are those of the database, without secrets of the connection.
 options:
   dest:
-    description: Folder of the file; it is made if there is none. Without it, RV(report) is returned and no file is made.
+    description:
+      - Folder of the file; it is made if there is none. A relative one is that of the playbook.
+      - Without it, RV(report) is returned and no file is made.
     type: path
   name:
-    description: Name of the file, without its ending C(.html). Without it, it is made of O(title).
+    description: Name of the file, without its ending C(.html). Without it, it is made of the name of the host in the inventory.
     type: str
   overview:
     description: Whether there is a page of M(vtchat.maintenance.report_overview) beside it, which it has a link to then.

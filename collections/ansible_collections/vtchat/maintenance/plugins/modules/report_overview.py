@@ -22,6 +22,10 @@ options:
     description: What M(vtchat.maintenance.report) has returned, by the name of the host.
     type: dict
     required: true
+  timezone:
+    description: Time zone of the pages.
+    type: str
+    default: UTC
 attributes:
   check_mode:
     description: Writes no file.

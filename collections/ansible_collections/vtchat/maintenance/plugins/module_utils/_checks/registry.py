@@ -81,8 +81,12 @@ def judged(checks: Sequence[Check], asked: Asked, answers: Answers, judge: Judge
         why = _out_of_reach(check, asked) or answers.failed.get(check.of or check.id, "")
         if why:
             told += judge.unknown(check, why)
-        else:
+            continue
+        try:
             told += judge.findings(check, check.samples(answers.rows[check.of or check.id], asked))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Numbers and moments that no calendar knows, written by whoever may: the other checks are told all the same.
+            told += judge.unknown(check, f"what was found cannot be reckoned with ({type(error).__name__}: {error})")
     return told
 
 

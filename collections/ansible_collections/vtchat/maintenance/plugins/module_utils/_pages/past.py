@@ -10,20 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from .._alerts.decide import read_known
 from .._checks.maintenance import lateness
+from .._engine.execute import unexpected
 from .._engine.history import History
-from .._errors import MaintenanceError
 from .._operations import reading
 from .._postgres.session import Session
-from .._schedule import read_schedule
+from .._report.model import count_of
+from .._schedule import Schedule, read_schedule
 from . import queries
+from .expected import filled, missed
 
 STATUSES = ("ok", "partial", "failed", "abandoned", "skipped", "running")
-WEEK = 7
+DAY = 86400.0
+WEEK = 7 * DAY
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Past:
     history: History
     clock: Mapping[str, Any]
     zone: str
+    zone_data: tzinfo
     plans: Mapping[str, Mapping[str, Any]]
     notes: list[str] = field(default_factory=list)
 
@@ -67,8 +71,10 @@ class Past:
         for name, read in parts.items():
             try:
                 found[name] = read()
-            except MaintenanceError as error:
-                self.notes.append(f"Of the history, {name} cannot be read: {error}")
+            except (
+                Exception
+            ) as error:  # what somebody has written there by hand, or a fault of ours: the page has the rest
+                self.notes.append(f"Of the history, {name} cannot be read: {unexpected(self.session, error)}")
         return found
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
@@ -90,8 +96,8 @@ class Past:
         return [self._plan(name, known.get(name), totals.get(name), days.get(name, [])) for name in self._names(known)]
 
     def _names(self, known: Mapping[str, Any]) -> list[str]:
-        """Those that are to run first, as the inventory has them."""
-        return [*self.plans, *(name for name in known if name not in self.plans)]
+        """Those that are to run first, as the inventory has them; of the others those that ran in these days."""
+        return [*self.plans, *(name for name, row in known.items() if name not in self.plans and row["runs"])]
 
     def _plan(
         self,
@@ -102,25 +108,40 @@ class Past:
     ) -> dict[str, Any]:
         said = self.plans.get(name, {})
         row = row or {}
-        schedule = read_schedule(said if said.get("every") or said.get("at") else row.get("schedule") or {}, [])
+        schedule = _schedule(said, row)
         overdue = None
         if schedule is not None and row.get("good_at") is not None:
             good, now = (datetime.fromtimestamp(at, timezone.utc) for at in (row["good_at"], self.clock["now"]))
             late, patience = lateness(schedule, good, now)
             overdue = late if late >= patience else None
         empty = {"runs": 0, "statuses": {}, "median": None, "p95": None, "longest": None}
+        ruled = schedule if schedule is not None and schedule.as_dict() == row.get("schedule") else None
+        told = filled(days, ruled, self.zone_data, self._ruled(row), self._day("last_day"))
+        lacking, due = missed(told)
         return {
             "name": name,
             "schedule": str(schedule) if schedule else "",
             "budget": said.get("budget") or row.get("budget"),
+            "good": row.get("good") or 0,
+            "ended": row.get("ended") or 0,
             "success": row["good"] / row["ended"] if row.get("ended") else None,
             "last": row.get("last"),
             "last_status": row.get("last_status") or "",
             "last_good": row.get("last_good"),
             "overdue": overdue,
+            "missed": lacking,
+            "expected": due,
             **(totals or empty),
-            "days": list(days),
+            "days": told,
         }
+
+    def _ruled(self, row: Mapping[str, Any]) -> date:
+        """The first day as a whole on which a plan had the schedule of today; none before those of the page."""
+        ruled = date.fromisoformat(row["ruled_at"][:10]) + timedelta(days=1) if row.get("ruled_at") else date.min
+        return max(ruled, self._day("first_day"))
+
+    def _day(self, name: str) -> date:
+        return date.fromisoformat(self.clock[name])
 
     def _undone(self) -> dict[str, Any]:
         rows = self._rows(queries.UNDONE)
@@ -142,28 +163,38 @@ class Past:
     def _odd(self) -> int:
         """How many runs are a generated example. What the page has to explain is noted."""
         (row,) = self._rows(queries.ODD)
-        if row["jumped"]:
-            self.notes.append(f"{row['jumped']} runs began after now or ended before they began, by the clock of the server "
-                              "then: it was set back. Their durations are left out.")  # fmt: skip
-        if row["open"]:
-            self.notes.append(f"{row['open']} runs began more than a day ago and have no end: if they are dead, the next run "
-                              "of a plan says so.")  # fmt: skip
+        notes = {
+            "coming": "{} after now, and so was written while the clock of the server was wrong: what is told here leaves it out",
+            "endless": "{} and has no end that a calendar knows: what is told here leaves it out",
+            "backwards": "{} and ended before that: the clock of the server was set back, and how long it took is left out",
+            "open": "{} more than a day ago and has no end: if its process is dead, the next run of a plan says so",
+        }
+        self.notes += [
+            text.format(f"{count_of(row[key], 'run')} began") + "." for key, text in notes.items() if row[key]
+        ]
         if not row["runs"]:
             self.notes.append("The history has no run in these days.")
         return int(row["generated"])
 
     def _tables(self) -> list[dict[str, Any]]:
-        return [{**row, "week": a_week(row["history"] or [])} for row in self._rows(queries.TABLES)]
+        rows = [{**row, "week": a_week(row["history"] or [])} for row in self._rows(queries.TABLES)]
+        return [{**row, "history": [[day, size] for day, size, _at in row["history"] or []]} for row in rows]
+
+
+def _schedule(said: Mapping[str, Any], row: Mapping[str, Any]) -> Schedule | None:
+    """As the inventory has it, or else the latest run."""
+    known = row.get("schedule")
+    given = said if said.get("every") or said.get("at") else known if isinstance(known, Mapping) else {}
+    return read_schedule(given, [])
 
 
 def a_week(history: Sequence[Sequence[Any]]) -> int | None:
-    """Bytes that something grows by in a week, by its [day, bytes] of the last week at least; None after a single day."""
-    if len(history) < 2:
+    """Bytes that something grows by in a week, by its [day, bytes, seconds since 1970] of the last week at least.
+
+    None where that would be told from less than a day.
+    """
+    if not history:
         return None
-    last_day, last = date.fromisoformat(history[-1][0]), int(history[-1][1])
-    day, before = next(((day, size) for day, size in reversed(history) if _days(day, last_day) >= WEEK), history[0])
-    return round((last - int(before)) / max(1, _days(day, last_day)) * WEEK)
-
-
-def _days(day: str, last: date) -> int:
-    return (last - date.fromisoformat(day)).days
+    _day, last, now = history[-1]
+    _day, before, then = next((one for one in reversed(history) if now - one[2] >= WEEK), history[0])
+    return round((int(last) - int(before)) / (now - then) * WEEK) if now - then >= DAY else None

@@ -31,6 +31,18 @@ def _day(what: str) -> str:
     return f"to_char({what} AT TIME ZONE %(zone)s, '{DAY}')"
 
 
+# What began in the days of the page. A run from the future was written while the clock was wrong, and one without an end that a
+# calendar knows by somebody's hand: they are told of, and not reckoned with.
+_SANE = "r.started_at <= now() AND (r.finished_at IS NULL OR isfinite(r.finished_at))"
+_RUNS = f"(SELECT r.* FROM maintenance.run AS r WHERE r.started_at >= %(since)s AND {_SANE})"
+_LARGEST = 2**63 - 1
+
+
+def _sum(what: str, only: str = "true") -> str:
+    """A sum that is a bigint, whatever was added."""
+    return f"least(coalesce(sum({what}) FILTER (WHERE {only}), 0), {_LARGEST})::bigint"
+
+
 # The days of the page: the last one is today.
 CLOCK = f"""
 SELECT {_moment("now()")} AS generated_at, {_day("now()")} AS last_day, extract(epoch FROM now())::float8 AS now,
@@ -38,19 +50,24 @@ SELECT {_moment("now()")} AS generated_at, {_day("now()")} AS last_day, extract(
 FROM (SELECT date_trunc('day', now() AT TIME ZONE %(zone)s) - make_interval(days => %(days)s - 1) AS day) AS s
 """
 
-# Of each plan: what its latest run says, and when the last good one began.
+# Of each plan: what its latest run says, and when the last good one began, however long ago; and what there is of it in these
+# days. ruled_at: from when on it has run by the schedule that it has now.
 PLANS = """
 WITH ended AS (
-    SELECT r.id, r.plan, r.started_at, r.finished_at, r.status, r.finished_at IS NOT NULL AND {good} AS good
-    FROM maintenance.run AS r WHERE r.started_at >= %(since)s
+    SELECT r.id, r.plan, r.started_at, r.status, r.finished_at IS NOT NULL AND r.status <> 'skipped' AS ended,
+           r.finished_at IS NOT NULL AND r.status <> 'skipped' AND {good} AS good, {columns}
+    FROM maintenance.run AS r WHERE {sane}
 ), last AS (
-    SELECT plan, max(id) AS id, max(started_at) FILTER (WHERE good) AS good_at, count(*) FILTER (WHERE good) AS good,
-           count(*) FILTER (WHERE finished_at IS NOT NULL) AS ended
+    SELECT plan, max(id) AS id, max(started_at) FILTER (WHERE good) AS good_at,
+           count(*) FILTER (WHERE good AND started_at >= %(since)s) AS good,
+           count(*) FILTER (WHERE ended AND started_at >= %(since)s) AS ended,
+           count(*) FILTER (WHERE started_at >= %(since)s) AS runs
     FROM ended GROUP BY plan
 )
-SELECT last.plan, last.good, last.ended, {last} AS last, {last_good} AS last_good,
-       extract(epoch FROM last.good_at)::float8 AS good_at, coalesce(r.status, 'running') AS last_status, {columns}
-FROM last JOIN maintenance.run AS r ON r.id = last.id ORDER BY last.plan
+SELECT last.plan, last.good, last.ended, last.runs, {last} AS last, {last_good} AS last_good,
+       extract(epoch FROM last.good_at)::float8 AS good_at, coalesce(r.status, 'running') AS last_status, r.schedule, r.budget,
+       (SELECT {ruled} FROM ended AS e WHERE e.plan = last.plan AND e.schedule = r.schedule) AS ruled_at
+FROM last JOIN ended AS r ON r.id = last.id ORDER BY last.plan
 """
 
 # Of each plan and day, and with the day NULL of each plan.
@@ -66,7 +83,7 @@ FROM (SELECT r.plan, {_day("r.started_at")} AS day, coalesce(r.status, 'running'
              -- until a dead run was found says nothing of how long it took, and a clock that was set back even less
              CASE WHEN r.status <> 'abandoned' AND r.finished_at >= r.started_at
                  THEN extract(epoch FROM r.finished_at - r.started_at)::float8 END AS seconds
-      FROM maintenance.run AS r WHERE r.started_at >= %(since)s) AS of_run
+      FROM {_RUNS} AS r) AS of_run
 GROUP BY GROUPING SETS ((plan, day), (plan)) ORDER BY plan, day
 """
 
@@ -75,32 +92,31 @@ _WON = "CASE WHEN a.measured ->> 'won_bytes' ~ '^[0-9]{1,18}$' THEN (a.measured 
 _TARGETS = "sum(CASE WHEN a.target ~ '^[0-9]{1,9} more$' THEN split_part(a.target, ' ', 1)::bigint ELSE 1 END)"
 WORK = f"""
 SELECT {_day("r.started_at")} AS day,
-       coalesce(sum(a.row_count) FILTER (WHERE a.operation = 'purge'), 0)::bigint AS purged,
+       {_sum("a.row_count", "a.operation = 'purge'")} AS purged,
        count(*) FILTER (WHERE a.operation = 'refresh' AND a.outcome = 'done') AS refreshed,
        coalesce({_TARGETS} FILTER (WHERE a.operation = 'refresh' AND a.outcome = 'unchanged'), 0)::bigint AS kept,
        count(*) FILTER (WHERE a.operation = 'analyze' AND a.outcome = 'done') AS analyzed,
        count(*) FILTER (WHERE a.operation = 'vacuum' AND a.outcome = 'done') AS vacuumed,
        count(*) FILTER (WHERE a.operation = 'reindex' AND a.outcome = 'done') AS reindexed,
-       coalesce(sum({_WON}), 0)::bigint AS reclaimed_bytes
-FROM maintenance.run AS r LEFT JOIN maintenance.action AS a ON a.run_id = r.id
-WHERE r.started_at >= %(since)s GROUP BY 1 ORDER BY 1
+       {_sum(_WON)} AS reclaimed_bytes
+FROM {_RUNS} AS r LEFT JOIN maintenance.action AS a ON a.run_id = r.id GROUP BY 1 ORDER BY 1
 """
 OPERATIONS = f"""
-SELECT operation, jsonb_object_agg(outcome, number) AS outcomes, sum(rows)::bigint AS rows,
-       sum(reclaimed_bytes)::bigint AS reclaimed_bytes, sum(seconds)::float8 AS seconds
+SELECT operation, jsonb_object_agg(outcome, number) AS outcomes, {_sum("rows")} AS rows,
+       {_sum("reclaimed_bytes")} AS reclaimed_bytes, sum(seconds)::float8 AS seconds
 FROM (SELECT a.operation, coalesce(a.outcome, 'running') AS outcome, {_TARGETS} AS number,
              coalesce(sum(a.row_count) FILTER (WHERE a.operation = 'purge'), 0) AS rows,
              coalesce(sum({_WON}), 0) AS reclaimed_bytes,
-             coalesce(sum(extract(epoch FROM a.finished_at - a.started_at)), 0) AS seconds
-      FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a.run_id WHERE r.started_at >= %(since)s
-      GROUP BY 1, 2) AS of_outcome
+             coalesce(sum(extract(epoch FROM a.finished_at - a.started_at)) FILTER (
+                 WHERE isfinite(a.finished_at) AND isfinite(a.started_at)), 0) AS seconds
+      FROM maintenance.action AS a JOIN {_RUNS} AS r ON r.id = a.run_id GROUP BY 1, 2) AS of_outcome
 GROUP BY operation ORDER BY operation
 """
 UNDONE = f"""
 SELECT r.plan, a.operation, a.target, a.outcome, (array_agg(a.reason ORDER BY a.id DESC))[1] AS reason, count(*) AS times,
        {_moment("min(a.started_at)")} AS first, {_moment("max(a.started_at)")} AS last, count(*) OVER () AS kinds
-FROM maintenance.action AS a JOIN maintenance.run AS r ON r.id = a.run_id
-WHERE r.started_at >= %(since)s AND a.outcome IN ('skipped', 'contended', 'deferred', 'failed', 'abandoned')
+FROM maintenance.action AS a JOIN {_RUNS} AS r ON r.id = a.run_id
+WHERE a.outcome IN ('skipped', 'contended', 'deferred', 'failed', 'abandoned')
 GROUP BY r.plan, a.operation, a.target, a.outcome ORDER BY max(a.id) DESC LIMIT {MOST_UNDONE}
 """
 RUNS = f"""
@@ -110,25 +126,27 @@ SELECT r.id AS run_id, r.plan, coalesce(r.status, 'running') AS status, {_moment
                    'outcome', coalesce(a.outcome, 'running'), 'rows', a.row_count,
                    'offset', extract(epoch FROM a.started_at - r.started_at)::float8,
                    'seconds', extract(epoch FROM a.finished_at - a.started_at)::float8) ORDER BY a.started_at, a.id), '[]')
-        FROM (SELECT * FROM maintenance.action AS x WHERE x.run_id = r.id
+        FROM (SELECT * FROM maintenance.action AS x WHERE x.run_id = r.id AND isfinite(x.started_at)
+              AND (x.finished_at IS NULL OR isfinite(x.finished_at))
               ORDER BY x.outcome = 'unchanged', x.finished_at - x.started_at DESC NULLS FIRST, x.id
               LIMIT {MOST_ACTIONS}) AS a) AS actions
-FROM maintenance.run AS r WHERE r.started_at >= %(since)s ORDER BY r.id DESC LIMIT {MOST_RUNS}
+FROM {_RUNS} AS r ORDER BY r.id DESC LIMIT {MOST_RUNS}
 """
 # Each run of a workflow has an address of its own: those of one repository are one.
 WHO = f"""
 SELECT role, host, collection, server_version, count(*) AS runs, {_moment("min(started_at)")} AS first,
        {_moment("max(started_at)")} AS last
 FROM (SELECT r.role, r.started_at, regexp_replace(r.host, '/actions/runs/[0-9]+$', '') AS host, r.collection, r.server_version
-      FROM (SELECT r.role, r.started_at, {{columns}} FROM maintenance.run AS r WHERE r.started_at >= %(since)s) AS r) AS of_run
+      FROM (SELECT r.role, r.started_at, {{columns}} FROM {_RUNS} AS r) AS r) AS of_run
 GROUP BY role, host, collection, server_version ORDER BY max(started_at) DESC LIMIT {MOST_WHO}
 """
 # What the history itself has to explain.
 ODD = f"""
-SELECT count(*) FILTER (WHERE r.started_at > now() + interval '5 minutes' OR r.finished_at < r.started_at - interval '5 minutes')
-           AS jumped,
+SELECT count(*) FILTER (WHERE r.started_at > now()) AS coming,
+       count(*) FILTER (WHERE NOT isfinite(r.finished_at)) AS endless,
+       count(*) FILTER (WHERE r.finished_at < r.started_at) AS backwards,
        count(*) FILTER (WHERE r.finished_at IS NULL AND r.started_at < now() - interval '1 day') AS open,
-       count(*) FILTER (WHERE r.host = '{GENERATED}') AS generated, count(*) AS runs
+       count(*) FILTER (WHERE r.host = '{GENERATED}' AND {_SANE}) AS generated, count(*) AS runs
 FROM (SELECT r.started_at, r.finished_at, {{columns}} FROM maintenance.run AS r WHERE r.started_at >= %(since)s) AS r
 """
 SIZES = f"""
@@ -146,23 +164,25 @@ WITH s AS (
     ORDER BY bytes + coalesce(index_bytes, 0) DESC, relation LIMIT {MOST_TABLES}
 )
 SELECT latest.relation, latest.bytes, latest.index_bytes, latest.live_rows, latest.dead_rows, latest.freeze_age,
-       (SELECT jsonb_agg(jsonb_build_array(day, bytes) ORDER BY day) FROM (
-            SELECT DISTINCT ON (day) day, bytes + coalesce(index_bytes, 0) AS bytes FROM s WHERE s.relation = latest.relation
-            ORDER BY day, sampled_at DESC) AS of_day) AS history
+       (SELECT jsonb_agg(jsonb_build_array(day, bytes, extract(epoch FROM sampled_at)) ORDER BY day) FROM (
+            SELECT DISTINCT ON (day) day, bytes + coalesce(index_bytes, 0) AS bytes, sampled_at FROM s
+            WHERE s.relation = latest.relation ORDER BY day, sampled_at DESC) AS of_day) AS history
 FROM latest ORDER BY latest.bytes + coalesce(latest.index_bytes, 0) DESC, latest.relation
 """
+# What anybody may have written there is looked at before it is a number.
 ALERTS = f"""
-SELECT value, {_moment("to_timestamp((value ->> 'since')::float8)")} AS since FROM maintenance.state
-WHERE operation = 'alerts' AND value ->> 'level' <> 'info' AND jsonb_typeof(value -> 'since') = 'number'
-AND (value ->> 'since')::float8 BETWEEN 0 AND 1e11 ORDER BY value ->> 'level', target LIMIT {MOST_UNDONE}
+SELECT value, {_moment("to_timestamp(since::float8)")} AS since
+FROM (SELECT value, target, CASE WHEN jsonb_typeof(value -> 'since') = 'number' THEN (value ->> 'since')::numeric END AS since
+      FROM maintenance.state WHERE operation = 'alerts' AND value ->> 'level' <> 'info') AS alert
+WHERE since BETWEEN 0 AND 1e11 ORDER BY value ->> 'level', target LIMIT {MOST_UNDONE}
 """
 
 
 def plans(version: int) -> str:
     """PLANS for a history of some version."""
-    return PLANS.format(
-        good=GOOD, columns=later_columns(version), last=_moment("r.started_at"), last_good=_moment("last.good_at")
-    )
+    moments = {"last": "r.started_at", "last_good": "last.good_at", "ruled": "min(e.started_at)"}
+    texts = {name: _moment(what) for name, what in moments.items()}
+    return PLANS.format(good=GOOD, columns=later_columns(version), sane=_SANE, **texts)
 
 
 def with_columns(query: str, version: int) -> str:

@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from .._engine.history import History
 from .._engine.observer import Progress
 from .._engine.plan import Step
-from .._errors import MaintenanceError, OptionError
+from .._errors import MaintenanceError, OptionError, SqlError
 from .._operations import OPERATIONS
 from .._origin import COLLECTION
 from .._postgres.connect import ConnectionOptions, open_session
 from .._postgres.session import Session
+from .._postgres.sqlstates import INVALID_PARAMETER_VALUE
+from .._report.model import count_of
 from .._result import FAILED, Result
 from .._schedule import read_schedule
 from .._spec import Spec
@@ -65,6 +68,7 @@ class Question:
     title: str = ""
     days: int = 90
     zone: str = "UTC"
+    zone_data: tzinfo = timezone.utc
     steps: Mapping[str, Step] = field(default_factory=dict)
     plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -82,12 +86,12 @@ def read(parameters: Mapping[str, Any]) -> Question:
     name = parameters.get("name") or ""
     if "/" in name or "\0" in name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
         faults.append(f"name: it must be the name of a file without folder and ending, of at most {LONGEST_NAME} bytes")
-    read_zone(parameters["timezone"], faults, "timezone")
+    zone = read_zone(parameters["timezone"], faults, "timezone") or timezone.utc
     steps = _read_steps(parameters.get("steps") or [_default(HEALTH), _default(INDEXES)], faults)
     plans = _read_plans(parameters.get("plans") or {}, faults)
     if faults:
         raise OptionError(faults)
-    return Question(parameters.get("title") or "", parameters["days"], parameters["timezone"], steps, plans)
+    return Question(parameters.get("title") or "", parameters["days"], parameters["timezone"], zone, steps, plans)
 
 
 def _default(operation: str) -> Step:
@@ -126,25 +130,28 @@ def perform(connection: ConnectionOptions, question: Question, check: bool, prog
     began = time.monotonic()
     result = Result(PLAN, check)
     try:
-        opened = open_session(
+        session = open_session(
             connection, "vtchat.maintenance report", PATIENCE, read_only=True, writes=False, standby=True
         )
-        with closing(opened) as session:
-            result.server = session.server.summary()
-            result.more["report"] = _report(session, question, began)
-            result.turns = session.round_trips
-        result.message = f"{PLAN}: {question.days} days"
     except MaintenanceError as error:
         result.status, result.message = FAILED, str(error)
         result.more["report"] = {**_frame(question), "unreachable": str(error)}
+    else:
+        with closing(session):
+            result.server = session.server.summary()
+            result.more["report"] = _report(session, question, began)
+            result.turns = session.round_trips
+        result.message = f"{PLAN}: {count_of(question.days, 'day')}"
     result.seconds = time.monotonic() - began
     return result
 
 
 def _frame(question: Question) -> dict[str, Any]:
-    """A page with nothing in it."""
+    """A page with nothing in it, made now by the clock of this machine."""
+    now = datetime.now(question.zone_data)
     return {
-        "format": FORMAT, "title": question.title, "database": "", "timezone": question.zone, "generated_at": "",
+        "format": FORMAT, "title": question.title, "database": "", "timezone": question.zone,
+        "generated_at": f"{now:%Y-%m-%d %H:%M}",
         "days": question.days, "first_day": "", "last_day": "", "collection": COLLECTION, "server": {}, "generated_runs": 0,
         "unreachable": "", "notes": [],
         "health": {"status": "", "why": "", "message": "", "findings": []},
@@ -157,11 +164,11 @@ def _frame(question: Question) -> dict[str, Any]:
 
 def _report(session: Session, question: Question, began: float) -> dict[str, Any]:
     report = _frame(question)
-    clock = session.row(queries.CLOCK, {"zone": question.zone, "days": question.days})
+    clock = _clock(session, question)
     report |= {key: clock[key] for key in ("generated_at", "first_day", "last_day")}
     report |= {"database": session.server.database, "server": session.server.summary()}
     history, notes = _history(session, question)
-    past = Past(session, history, clock, question.zone, question.plans, notes)
+    past = Past(session, history, clock, question.zone, question.zone_data, question.plans, notes)
     found = past.read()
     sizes = {"database": found.pop("database"), "tables": found.pop("tables")}
     present = Present(session, history, lambda: max(0.001, PATIENCE - (time.monotonic() - began)))
@@ -169,6 +176,17 @@ def _report(session: Session, question: Question, began: float) -> dict[str, Any
     report["indexes"] = present.indexes(question.steps.get(INDEXES))
     report["growth"] = {**sizes, **growth(report["health"], report["indexes"])}
     return {**report, **found, "notes": notes}
+
+
+def _clock(session: Session, question: Question) -> dict[str, Any]:
+    """Now and the days of the page. Raises MaintenanceError, with the way out where the server does not know the zone."""
+    try:
+        return session.row(queries.CLOCK, {"zone": question.zone, "days": question.days})
+    except SqlError as error:
+        if error.sqlstate == INVALID_PARAMETER_VALUE:
+            why = f"timezone: the server has no time zone {question.zone}: take a name that both know, such as Europe/Berlin"
+            raise MaintenanceError(why) from None
+        raise
 
 
 def _history(session: Session, question: Question) -> tuple[History, list[str]]:
