@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import statistics
 from datetime import date
 from typing import Any
@@ -22,6 +24,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.past imp
 from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.queries import GENERATED, MOST_RUNS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.report import Question
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.connect import ConnectionOptions
+from ansible_collections.vtchat.maintenance.plugins.module_utils._units import size as size_text
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance, page
 from tests.integration.test_history_upgrade import restore
 from tests.runs import perform
@@ -125,6 +128,12 @@ def test_numbers_are_those_of_the_history(used: Database) -> None:
     assert {"public.t"} <= {one["relation"] for one in report["growth"]["tables"]}
     assert report["health"]["status"] == "info"
     assert [one["host"] for one in report["who"]][1] == "m"
+    # What was counted in the database stands on the page.
+    shown = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page(report))).split())
+    assert "4 ok, 1 partial, 1 failed" in shown
+    assert "5 done, 1 failed" in shown
+    assert "110 rows purged" in shown
+    assert size_text(size) in shown
 
 
 def test_overdue_and_runs_of_long_ago(used: Database) -> None:
