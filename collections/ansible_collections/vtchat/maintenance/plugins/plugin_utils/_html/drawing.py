@@ -118,8 +118,9 @@ def told(value: float | None, kind: str) -> str:
     return duration(value) if kind == scales.SECONDS else count(value, kind, kind)
 
 
-def _known(points: Points) -> list[tuple[Day, float]]:
-    return sorted((day, value) for day, value in points if value is not None)
+def _known(points: Points, first: Day = Day.min, last: Day = Day.max) -> list[tuple[Day, float]]:
+    """What is known of the days from first to last. What lies outside, by a clock that was wrong, is on no day that is drawn."""
+    return sorted((day, value) for day, value in points if value is not None and first <= day <= last)
 
 
 def _about(name: str, known: Sequence[tuple[Day, float]], kind: str) -> str:
@@ -146,7 +147,7 @@ def lines(
     limit_name: str = "",
 ) -> Chart | None:
     """Lines over days; None where no value is known. A limit that would press them flat is told instead of drawn."""
-    known = {name: _known(points) for name, points in series.items()}
+    known = {name: _known(points, first, last) for name, points in series.items()}
     values = [value for points in known.values() for _day, value in points]
     if not values:
         return None
@@ -199,7 +200,7 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[str, str]:
 
 def bars(title: str, first: Day, last: Day, kind: str, series: Mapping[str, Points]) -> Chart | None:
     """Bars over days, the series on top of each other; None where no value is known."""
-    known = {name: _known(points) for name, points in series.items()}
+    known = {name: _known(points, first, last) for name, points in series.items()}
     sums: dict[Day, float] = {}
     for points in known.values():
         for day, value in points:
@@ -243,8 +244,7 @@ def _bar(day: Day, value: float, base: dict[Day, float], first: Day, last: Day, 
     """The rectangle of a day, at least a point high, on what stands there already."""
     band = _band(first, last)
     width = max(0.6, min(24.0, band * 0.8))
-    number = min(max((day - first).days, 0), (last - first).days)
-    left = CHART.left + number * band + (band - width) / 2
+    left = CHART.left + (day - first).days * band + (band - width) / 2
     below = base.get(day, 0.0)
     base[day] = below + value
     bottom, top = _y(below, scale), _y(below + value, scale)

@@ -18,12 +18,15 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registr
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report.findings import number as in_unit
 
 from . import reading
+from .bounds import cut, most
 from .verdict import CRITICAL, UNKNOWN, WARNING, WELL
 from .words import NOT_KNOWN, count, duration, size
 
 MOST_OTHERS = 10  # further subjects of a check, by name
 MOST_NAMED = 150  # of all checks together, the worst first
-LONGEST_VALUE = 400  # characters of a piece of evidence
+MOST_CHECKS = 100  # that are not well, and as many that are
+MOST_EVIDENCE = 12  # pieces of a check
+LONGEST_VALUE = 300  # characters of a piece of evidence
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,16 @@ class Health:
     well: list[tuple[str, list[Entry]]]
 
 
-def health(findings: Sequence[Mapping[str, Any]]) -> Health:
+def health(findings: Sequence[Mapping[str, Any]], room: float = 1.0) -> Health:
     """All findings of a report."""
-    found = entries(findings)
+    found = entries(findings, room)
     well = [one for one in found if one.level == WELL]
     known = list(dict.fromkeys([*GROUPS.values(), *(one.group for one in well)]))
     groups = [(group, [one for one in well if one.group == group]) for group in known]
     return Health([one for one in found if one.level != WELL], [(group, some) for group, some in groups if some])
 
 
-def entries(findings: Sequence[Mapping[str, Any]]) -> list[Entry]:
+def entries(findings: Sequence[Mapping[str, Any]], room: float = 1.0) -> list[Entry]:
     """One entry a check and level, the worst first, else in their order."""
     order = (CRITICAL, WARNING, UNKNOWN, WELL)
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -75,15 +78,15 @@ def entries(findings: Sequence[Mapping[str, Any]]) -> list[Entry]:
         level = reading.text(one, "level")
         level = level if level in order else UNKNOWN
         found.setdefault((reading.text(one, "check", "a check"), level), []).append(one)
-    left = MOST_NAMED
+    left = most(MOST_NAMED, room)
     told = []
-    for check, level in sorted(found, key=lambda one: order.index(one[1])):
+    for check, level in sorted(found, key=lambda one: order.index(one[1]))[: most(MOST_CHECKS, room)]:
         told.append(_entry(check, level, found[check, level], min(MOST_OTHERS, left)))
         left -= len(told[-1].others)
     return told
 
 
-def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]], most: int) -> Entry:
+def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]], others: int) -> Entry:
     first, rest = some[0], some[1:]
     beyond = [_more(one) for one in rest]
     named = [one for one, more in zip(rest, beyond) if not more]
@@ -100,9 +103,9 @@ def _entry(check: str, level: str, some: Sequence[Mapping[str, Any]], most: int)
         _limit(first, level),
         reading.text(first, "meaning"),
         reading.text(first, "advice"),
-        [(str(key).replace("_", " "), value(str(key), found)) for key, found in _evidence(first)],
-        [(reading.text(one, "subject"), reading.text(one, "message")) for one in named[:most]],
-        sum(beyond) + len(named[most:]),
+        [(str(key).replace("_", " "), value(str(key), found)) for key, found in _evidence(first)[:MOST_EVIDENCE]],
+        [(reading.text(one, "subject"), reading.text(one, "message")) for one in named[:others]],
+        sum(beyond) + len(named[others:]),
     )
 
 
@@ -151,7 +154,7 @@ def value(key: str, found: Any) -> str:
         said = "yes" if found else "no"
     else:
         said = NOT_KNOWN if found is None else str(found)
-    return said if len(said) <= LONGEST_VALUE else f"{said[:LONGEST_VALUE]} …"
+    return cut(said, LONGEST_VALUE)
 
 
 def _number(key: str, number: float) -> str:

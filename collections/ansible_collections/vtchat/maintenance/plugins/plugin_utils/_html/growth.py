@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,11 +16,14 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.registry import BY_ID
 
 from . import drawing, reading, scales
+from .bounds import most
 from .drawing import Chart, Spark
 from .runs import LATEST, Row, span
 from .words import count, percent, size
 
 MOST_BLOAT = 50  # tables and indexes
+MOST_TABLES = 20
+MOST_FORECASTS = 20
 
 
 @dataclass(frozen=True)
@@ -73,18 +76,20 @@ class Growth:
     limit: str
 
 
-def growth(report: Mapping[str, Any]) -> Growth:
+def growth(report: Mapping[str, Any], room: float = 1.0) -> Growth:
     """All of it."""
     found = reading.section(report, "growth")
     daily = _daily(report)
     limit = reading.number(found, "limit")
+    tables = reading.entries(found, "tables")[: most(MOST_TABLES, room)]
+    leading = [one for one in reading.entries(found, "forecast") if _leads(one, limit)]
     return Growth(
         _charts(report, daily, limit),
         [_row(day, one) for day, one in daily[-LATEST:]],
-        [_table(one) for one in reading.entries(found, "tables")],
-        _sizes(found),
-        [_bloat(one) for one in reading.entries(found, "bloat")[:MOST_BLOAT]],
-        [_forecast(one) for one in reading.entries(found, "forecast") if _leads(one, limit)],
+        [_table(one) for one in tables],
+        _sizes(tables),
+        [_bloat(one) for one in reading.entries(found, "bloat")[: most(MOST_BLOAT, room)]],
+        [_forecast(one) for one in leading[: most(MOST_FORECASTS, room)]],
         "" if limit is None else size(limit),
     )
 
@@ -131,14 +136,13 @@ def _table(one: Mapping[str, Any]) -> Table:
         count(live),
         count(dead) + share,
         count(reading.number(one, "freeze_age")),
-        "not known yet" if week is None else "none" if not week else size(week, signed=True),
+        "too early to tell" if week is None else "none" if not week else size(week, signed=True),
         drawing.spark(f"Size of {relation}", reading.pairs(one, "history")),
     )
 
 
-def _sizes(found: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
+def _sizes(tables: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Row]]:
     """Of all tables together, one day a week: every point of every line would be most of the page."""
-    tables = reading.entries(found, "tables")
     known = [dict(reading.pairs(one, "history")) for one in tables]
     days = sorted({day for one in known for day in one}, reverse=True)
     kept = days[::7] if len(days) > 14 else days
@@ -175,11 +179,11 @@ def _forecast(one: Mapping[str, Any]) -> Forecast:
     return Forecast(reading.text(one, "level", "info"), title, reading.text(one, "subject"), text)
 
 
-def week(report: Mapping[str, Any]) -> float | None:
-    """Bytes that the database has grown in the last seven days; None where that cannot be told."""
+def grown(report: Mapping[str, Any]) -> tuple[float, date] | None:
+    """By how many bytes the database differs from what it was a week before or a little earlier, and that day."""
     known = [(day, value) for day, one in _daily(report) if (value := reading.number(one, "bytes")) is not None]
-    before = [value for day, value in known if known and 7 <= (known[-1][0] - day).days <= 10]
-    return known[-1][1] - before[-1] if before else None
+    before = [(value, day) for day, value in known if 7 <= (known[-1][0] - day).days <= 10]
+    return (known[-1][1] - before[-1][0], before[-1][1]) if before else None
 
 
 def latest(report: Mapping[str, Any]) -> float | None:

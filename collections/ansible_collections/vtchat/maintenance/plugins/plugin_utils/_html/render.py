@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,41 +20,63 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import drawing, findings, growth, reading, runs, verdict, words
+from . import drawing, findings, growth, plans, reading, runs, verdict, words
+from .bounds import MOST_BYTES, ROOMS, bounded, most
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+SHORTENED = "There is so much that this page has only part of it: longer texts and lists are cut."
+
+
 def page(report: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
     """The page of one database. links: text and address of what is beside it; addresses that are no web pages are left out."""
-    judged = verdict.verdict(report)
-    health = reading.section(report, "health")
-    indexes = reading.section(report, "indexes")
-    undone = reading.section(report, "undone")
-    alerts = reading.entries(report, "alerts")
-    shown = {
+    harmless = [(text, address) for text, address in (links or {}).items() if _harmless(address)]
+    return _fitting(lambda room: _render("page.html.j2", {**_page(bounded(report, room), room), "links": harmless}))
+
+
+def _page(report: Mapping[str, Any], room: float) -> dict[str, Any]:
+    health, indexes, undone = (reading.section(report, key) for key in ("health", "indexes", "undone"))
+    alerts, who = reading.entries(report, "alerts"), reading.entries(report, "who")
+    left, notes = reading.entries(undone, "entries"), reading.texts(report, "notes")
+    shown_alerts, shown_left = most(MOST_ALERTS, room), most(MOST_UNDONE, room)
+    return {
         "report": _head(report),
-        "links": [(text, address) for text, address in (links or {}).items() if _harmless(address)],
-        "verdict": judged,
+        "verdict": verdict.verdict(report),
         "key_figures": _key_figures(report),
-        "notes": reading.texts(report, "notes"),
-        "health": findings.health(reading.entries(health, "findings")),
+        "notes": [*notes[: most(MOST_NOTES, room)], *([SHORTENED] if room < 1 else [])],
+        "health": findings.health(reading.entries(health, "findings"), room),
         "health_why": reading.text(health, "why"),
-        "plans": runs.plans(report),
+        "plans": plans.plans(report, room),
         "work": runs.work(report),
-        "growth": growth.growth(report),
-        "undone": [_undone(one) for one in reading.entries(undone, "entries")],
-        "undone_more": reading.whole(undone, "more"),
-        "indexes": findings.entries(reading.entries(indexes, "findings")),
-        "index_texts": {key: reading.text(indexes, key) for key in ("why", "message", "drop", "undo")},
-        "alerts": [{key: reading.text(one, key) for key in ALERT} for one in alerts[:MOST_ALERTS]],
-        "alerts_more": len(alerts[MOST_ALERTS:]),
-        "runs": runs.runs(report),
-        "who": [_who(one) for one in reading.entries(report, "who")],
+        "growth": growth.growth(report, room),
+        "undone": [_undone(one) for one in left[:shown_left]],
+        "undone_more": reading.whole(undone, "more") + len(left[shown_left:]),
+        "indexes": findings.entries(reading.entries(indexes, "findings"), room),
+        "index_texts": {
+            "message": TERMINAL.sub("", reading.text(indexes, "message")),
+            **{key: reading.text(indexes, key) for key in ("why", "drop", "undo")},
+        },
+        "alerts": [{key: reading.text(one, key) for key in ALERT} for one in alerts[:shown_alerts]],
+        "alerts_more": len(alerts[shown_alerts:]),
+        "runs": runs.runs(report, room),
+        "who": [_who(one) for one in who[: most(MOST_WHO, room)]],
     }
-    return _render("page.html.j2", shown)
 
 
+def _fitting(made: Callable[[float], str]) -> str:
+    """The page, with as much of everything as there is room for."""
+    text = ""
+    for room in ROOMS:
+        text = made(room)
+        if len(text.encode()) <= MOST_BYTES:
+            break
+    return text
+
+
+MOST_UNDONE, MOST_WHO, MOST_NOTES, MOST_DATABASES = 100, 20, 20, 1000
+# What a message says to somebody at a terminal.
+TERMINAL = re.compile(r" \(-v [^()]*\)")
 MOST_ALERTS = 50
 ALERT = ("name", "level", "since", "told", "text")
 WHO = ("role", "host", "collection", "server_version", "first", "last")
@@ -62,16 +84,22 @@ WHO = ("role", "host", "collection", "server_version", "first", "last")
 
 def overview(databases: Sequence[Mapping[str, Any]], generated_at: str, timezone: str) -> str:
     """The page of a fleet, of what ``glance`` says of each database; the worst first."""
-    ordered = [_database(one) for one in verdict.worst_first(databases)]
+    ordered = verdict.worst_first(databases)
     shown = {
-        "databases": ordered,
         "summary": verdict.summary(databases),
         "worst": verdict.of_fleet(databases),
+        "number": len(ordered),
         "generated": sum(1 for one in databases if reading.whole(one, "generated_runs")),
         "generated_at": generated_at,
-        "timezone": timezone,
+        "timezone": bounded(timezone),
     }
-    return _render("overview.html.j2", shown)
+
+    def made(room: float) -> str:
+        kept = ordered[: most(MOST_DATABASES, room)]
+        rows = [_database(bounded(one, room)) for one in kept]
+        return _render("overview.html.j2", {**shown, "databases": rows, "more": len(ordered) - len(kept)})
+
+    return _fitting(made)
 
 
 def _head(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,26 +125,21 @@ def _key_figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What it is about, the number, and what is said beside it."""
     found = verdict.levels(report)
     total, well = sum(found.values()), found.get(verdict.WELL, 0)
-    plans = reading.entries(report, "plans")
-    statuses: dict[str, int] = {}
-    for plan in plans:
-        for status, number in reading.counts(plan, "statuses").items():
-            statuses[status] = statuses.get(status, 0) + number
-    ended = sum(number for status, number in statuses.items() if status not in ("skipped", "running"))
-    did = statuses.get("ok", 0) + statuses.get("partial", 0)
-    good = max((reading.text(plan, "last_good") for plan in plans), default="")
-    latest, week = growth.latest(report), growth.week(report)
+    known = reading.entries(report, "plans")
+    did, ended = (sum(numbers) for numbers in zip(*((0, 0), *(verdict.success(plan) for plan in known))))
+    good = max((reading.text(plan, "last_good") for plan in known), default="")
+    latest, grown = growth.latest(report), growth.grown(report)
     figures = []
     if total:
         figures.append(("Checks that are well", f"{words.count(well)} of {words.count(total)}", _beside(found)))
     if ended:
-        beside = f"{words.count(did)} of {words.count(ended)} runs"
+        beside = f"{words.count(did)} of {words.count(ended, 'run')}"
         figures.append(("Runs that did their work", words.percent(did / ended), beside))
     if good:
         figures.append(("Last that did its work", good, ""))
     if latest is not None:
-        grown = "" if week is None else f"{words.size(week, signed=True)} in a week"
-        figures.append(("Size", words.size(latest), grown))
+        beside = "" if grown is None else f"{words.size(grown[0], signed=True)} since {grown[1]}"
+        figures.append(("Size", words.size(latest), beside))
     return figures
 
 
@@ -153,6 +176,7 @@ def _database(one: Mapping[str, Any]) -> dict[str, Any]:
         "why": reading.text(one, "unreachable") or reading.text(one, "not_asked"),
         "checks": _beside(reading.counts(one, "levels")),
         "plans": [_glimpse(plan) for plan in reading.entries(one, "plans")],
+        "more_plans": reading.whole(one, "more_plans"),
         "size": words.size(reading.number(one, "bytes")),
         "spark": drawing.spark(f"Size of {title}", sizes) if len(sizes) > 1 else None,
     }
@@ -164,7 +188,7 @@ def _glimpse(plan: Mapping[str, Any]) -> dict[str, Any]:
         "last": reading.text(plan, "last", "never"),
         "status": reading.text(plan, "last_status"),
         "success": words.percent(reading.number(plan, "success")),
-        "troubles": verdict.troubles(plan),
+        "troubles": reading.texts(plan, "troubles"),
     }
 
 

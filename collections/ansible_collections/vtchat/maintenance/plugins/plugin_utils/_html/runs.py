@@ -4,29 +4,27 @@
 
 # Private to this collection: may change in any release.
 
-"""What the sections about runs show: when plans ran, what they did, what was left undone. Pure."""
+"""What the sections about runs show: which days there are, what was done, and how the latest runs went. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from . import drawing, reading, scales, squares
+from . import drawing, reading, scales
+from .bounds import most
 from .drawing import Chart, Segment, Timeline
-from .squares import Calendar
-from .verdict import troubles
-from .words import OUTCOMES, STATUSES, count, duration, listed, percent, size
+from .words import OUTCOMES, count, duration, listed, size
 
 Row = list[str]
 # Of all runs together, newest first. Beyond it, so many of each run that are bad.
 MOST_ACTIONS = 150
+MOST_RUNS = 50
+MOST_OPERATIONS = 50
 MOST_OF_A_RUN = 30
 MOST_BAD = 5
-# Days of all plans together in tables; of further plans only those on which something was not ok.
-MOST_DAYS = 200
 LATEST = 120  # days in a table; the charts have all
 GOOD = ("done", "unchanged", "planned")
 
@@ -55,100 +53,6 @@ def span(report: Mapping[str, Any]) -> Span:
     first, last = min(first, last), max(first, last)
     # A calendar of more than ten years is no calendar: a clock was wrong.
     return Span(max(first, date.fromordinal(max(1, last.toordinal() - 3660))), last)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A plan. facts: name and value. success: a sentence, "" where no run has ended. troubles: what is wrong with it.
-
-    table   days; partly: only those on which something was not ok
-    """
-
-    name: str
-    schedule: str
-    troubles: list[str]
-    facts: list[tuple[str, str]]
-    success: str
-    last_status: str
-    calendar: Calendar
-    legend: list[str]
-    chart: Chart | None
-    table: list[Row]
-    partly: bool
-
-
-def plans(report: Mapping[str, Any]) -> list[Plan]:
-    """Those with troubles first."""
-    days = span(report)
-    left = MOST_DAYS
-    found = []
-    for plan in sorted(reading.entries(report, "plans"), key=lambda one: not troubles(one)):
-        found.append(_plan(plan, days, left))
-        left -= len(found[-1].table)
-    return found
-
-
-def _plan(plan: Mapping[str, Any], days: Span, most: int) -> Plan:
-    name = reading.text(plan, "name", "a plan")
-    each = {day: one for one in reading.entries(plan, "days") if (day := reading.day(one.get("day")))}
-    inside = {day: one for day, one in sorted(each.items()) if days.first <= day <= days.last}
-    statuses = {day: reading.counts(one, "statuses") for day, one in inside.items()}
-    title = f"Runs of {name} by day"
-    chart = drawing.lines(
-        f"Duration of {name}",
-        days.first,
-        days.last,
-        scales.SECONDS,
-        _durations(inside),
-        limit=reading.number(plan, "budget"),
-        limit_name="budget",
-    )
-    success = reading.number(plan, "success")
-    shown = [*inside] if len(inside) <= most else [day for day in inside if squares.worst(statuses[day]) != "ok"]
-    occurring = {squares.worst(found) for found in statuses.values()}
-    return Plan(
-        name,
-        re.sub(r"\b(every|at): ", r"\1 ", reading.text(plan, "schedule")),
-        troubles(plan),
-        _facts(plan),
-        "" if success is None else f"{percent(success)} of its runs did their work.",
-        reading.text(plan, "last_status"),
-        squares.calendar(title, days.first, days.last, statuses),
-        [status for status in STATUSES if status in occurring],
-        chart,
-        [_plan_row(day, inside[day], statuses[day]) for day in shown],
-        len(shown) < len(inside),
-    )
-
-
-def _durations(days: Mapping[date, Mapping[str, Any]]) -> dict[str, drawing.Points]:
-    """Two lines, or one where they would be the same: of a plan that runs once a day."""
-    median, p95 = ([(day, reading.number(one, key)) for day, one in days.items()] for key in ("median", "p95"))
-    return {"duration": median} if median == p95 else {"median": median, "95th percentile": p95}
-
-
-def _plan_row(day: date, one: Mapping[str, Any], statuses: Mapping[str, int]) -> Row:
-    return [
-        str(day),
-        listed(dict(statuses)),
-        *(duration(reading.number(one, key)) for key in ("median", "p95", "longest")),
-    ]
-
-
-def _facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    statuses = reading.counts(plan, "statuses")
-    runs = reading.number(plan, "runs")
-    budget = reading.number(plan, "budget")
-    return [
-        ("Last run", reading.text(plan, "last", "none in this time")),
-        ("Last that did its work", reading.text(plan, "last_good", "none in this time")),
-        ("Runs", count(runs if runs is not None else sum(statuses.values()), "run")),
-        ("How they ended", listed(statuses) or "nothing is known"),
-        ("Median duration", duration(reading.number(plan, "median"))),
-        ("95th percentile", duration(reading.number(plan, "p95"))),
-        ("Longest", duration(reading.number(plan, "longest"))),
-        ("Budget", duration(budget) if budget is not None else "none is known"),
-    ]
 
 
 # Keys of ``work``: title of the chart, what is counted, and the series.
@@ -188,7 +92,8 @@ class Work:
 def work(report: Mapping[str, Any]) -> Work:
     """What maintenance did."""
     days = span(report)
-    found = [(day, one) for one in reading.entries(report, "work") if (day := reading.day(one.get("day")))]
+    each = [(day, one) for one in reading.entries(report, "work") if (day := reading.day(one.get("day")))]
+    found = [(day, one) for day, one in each if days.first <= day <= days.last]
     charts, idle = [], []
     for title, kind, keys in WORK:
         series = {name: [(day, reading.number(one, key)) for day, one in found] for key, name in keys.items()}
@@ -210,7 +115,7 @@ def work(report: Mapping[str, Any]) -> Work:
     ]
     return Work(
         charts, idle, totals if found else [], [_work_row(day, one) for day, one in found[-LATEST:]],
-        [_operation(one) for one in reading.entries(report, "operations")],
+        [_operation(one) for one in reading.entries(report, "operations")[:MOST_OPERATIONS]],
     )  # fmt: skip
 
 
@@ -263,11 +168,11 @@ class Run:
     timeline: Timeline | None
 
 
-def runs(report: Mapping[str, Any]) -> list[Run]:
+def runs(report: Mapping[str, Any], room: float = 1.0) -> list[Run]:
     """The latest, newest first."""
-    left = MOST_ACTIONS
+    left = most(MOST_ACTIONS, room)
     found = []
-    for one in reading.entries(report, "runs"):
+    for one in reading.entries(report, "runs")[: most(MOST_RUNS, room)]:
         shown = _kept(reading.entries(one, "actions"), left)
         left -= len(shown)
         found.append(_run(one, shown))

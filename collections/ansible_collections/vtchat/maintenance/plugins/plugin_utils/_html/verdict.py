@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from . import reading
+from .bounds import bounded
 from .words import count, duration
 
 # From the worst on. A database that cannot be reached may be anything: nobody knows.
@@ -19,6 +21,8 @@ CRITICAL, UNREACHABLE, WARNING, UNKNOWN, WELL = "critical", "unreachable", "warn
 NOT_ASKED = "not_asked"  # nobody expected an answer
 ORDER = (CRITICAL, UNREACHABLE, WARNING, UNKNOWN, NOT_ASKED, WELL)
 MOST_SIZES = 13  # of the growth in an overview
+MOST_GLANCED = 4  # plans of a database in an overview
+WEEK = 7  # days: what was missed before is told, and no trouble any more
 
 
 class Shown(NamedTuple):
@@ -76,7 +80,7 @@ def levels(report: Mapping[str, Any]) -> dict[str, int]:
 
 
 def troubles(plan: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a plan: "is overdue for 3 h", "failed when it last ran"."""
+    """What is wrong with a plan now: "is overdue for 3 h", "failed when it last ran"."""
     found = []
     overdue = reading.number(plan, "overdue")
     if overdue is not None and overdue > 0:
@@ -86,7 +90,33 @@ def troubles(plan: Mapping[str, Any]) -> list[str]:
         found.append(f"{'failed' if last == 'failed' else 'was abandoned'} when it last ran")
     if reading.text(plan, "schedule") and not reading.text(plan, "last"):
         found.append("has not run yet")
+    runs, expected = _of_a_week(plan)
+    if expected > 2 * runs:
+        found.append(f"missed {count(expected - runs)} of {count(expected, 'run')} in {WEEK} days")
     return found
+
+
+def _of_a_week(plan: Mapping[str, Any]) -> tuple[int, int]:
+    """How many runs there were and should have been in the last week for which somebody knows that."""
+    known = [
+        (day, one) for one in reading.entries(plan, "days")
+        if (day := reading.day(one.get("day"))) and reading.number(one, "expected") is not None
+    ]  # fmt: skip
+    last = max((day for day, _one in known), default=date.max)
+    week = [one for day, one in known if last - timedelta(days=WEEK) < day]
+    runs = sum(max(reading.whole(one, "runs"), sum(reading.counts(one, "statuses").values())) for one in week)
+    return runs, sum(reading.whole(one, "expected") for one in week)
+
+
+def success(plan: Mapping[str, Any]) -> tuple[int, int]:
+    """How many runs did their work, of how many that ended: the one definition for the whole page."""
+    ended = max(0, reading.whole(plan, "ended"))
+    return min(ended, max(0, reading.whole(plan, "good"))), ended
+
+
+def worst_plans_first(plans: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those with troubles first, the longest overdue before all; else in their order."""
+    return sorted(plans, key=lambda one: (not troubles(one), -(reading.number(one, "overdue") or 0)))
 
 
 def verdict(report: Mapping[str, Any]) -> Verdict:
@@ -102,7 +132,8 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
     plans = reading.entries(report, "plans")
     troubled = [plan for plan in plans if troubles(plan)]
     status = _status(reading.text(health, "status"), found, bool(troubled))
-    return Verdict(status, f"{_of_health(health, found)} {_of_plans(plans, troubled)}")
+    said = (_of_health(health, found), _of_indexes(report), _of_plans(plans, troubled))
+    return Verdict(status, " ".join(one for one in said if one))
 
 
 def _status(said: str, found: Mapping[str, int], troubled: bool) -> str:
@@ -144,19 +175,43 @@ def _all(number: int, total: int) -> str:
     )
 
 
+def _of_indexes(report: Mapping[str, Any]) -> str:
+    """What the review has found, which is no check of health: "The review of indexes found 1 that is not needed." """
+    found = reading.entries(reading.section(report, "indexes"), "findings")
+    drop = [one for one in found if "drop" in reading.section(one, "evidence")]
+    bad = [one for one in found if one not in drop and reading.text(one, "level") in (CRITICAL, WARNING)]
+    said = [
+        count(len(some), *words)
+        for some, words in (
+            (drop, ("that is not needed", "that are not needed")),
+            (bad, ("thing to look at", "things to look at")),
+        )
+        if some
+    ]
+    return f"The review of indexes found {' and '.join(said)}." if said else ""
+
+
 def _of_plans(plans: Sequence[Mapping[str, Any]], troubled: Sequence[Mapping[str, Any]]) -> str:
     if not plans:
         return "Nothing is known of any maintenance."
+    missed = sum(max(0, reading.whole(plan, "missed")) for plan in plans)
+    expected = sum(max(0, reading.whole(plan, "expected")) for plan in plans)
+    lost = f"{count(missed)} of {count(expected, 'run')} that should have come did not" if missed else ""
     if not troubled:
-        return "Maintenance ran when it should."
-    said = [f"“{reading.text(plan, 'name', 'a plan')}” {', '.join(troubles(plan))}" for plan in troubled[:2]]
+        return f"Maintenance ran, but {lost}." if lost else "Maintenance ran when it should."
+    worst = worst_plans_first(troubled)[:2]
+    said = [f"“{reading.text(plan, 'name', 'a plan')}” {', '.join(troubles(plan))}" for plan in worst]
+    said += [lost] if lost else []
     more = f"; and {count(len(troubled) - 2, 'more plan')}" if len(troubled) > 2 else ""
     return f"Maintenance is not as it should be: {'; '.join(said)}{more}."
 
 
 def glance(report: Mapping[str, Any], file: str) -> dict[str, Any]:
     """What an overview needs of a report. file: where its page is, beside the overview; "" without one."""
+    report = bounded(report)
     growth = reading.section(report, "growth")
+    plans = worst_plans_first(reading.entries(report, "plans"))
+    judged = verdict(report)
     sizes = [
         (reading.text(one, "day"), (reading.number(one, "bytes") or 0))
         for one in reading.entries(growth, "database")
@@ -164,21 +219,26 @@ def glance(report: Mapping[str, Any], file: str) -> dict[str, Any]:
     ]
     step = max(1, -(-len(sizes) // MOST_SIZES))
     kept = sizes[::-1][::step][::-1]
-    keys = ("name", "last", "last_status", "overdue", "success")
     return {
         "title": reading.text(report, "title"),
         "database": reading.text(report, "database"),
         "file": file,
-        "status": verdict(report).status,
-        "sentence": verdict(report).sentence,
+        "status": judged.status,
+        "sentence": judged.sentence,
         "levels": levels(report),
         "unreachable": reading.text(report, "unreachable"),
         "not_asked": reading.text(report, "not_asked"),
-        "plans": [{key: plan.get(key) for key in keys} for plan in reading.entries(report, "plans")],
+        "plans": [_glimpse(plan) for plan in plans[:MOST_GLANCED]],
+        "more_plans": len(plans[MOST_GLANCED:]),
         "bytes": sizes[-1][1] if sizes else None,
         "sizes": [list(one) for one in kept],
         "generated_runs": reading.whole(report, "generated_runs"),
     }
+
+
+def _glimpse(plan: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("name", "last", "last_status", "overdue", "success")
+    return {**{key: plan.get(key) for key in keys}, "troubles": troubles(plan)}
 
 
 def worst_first(databases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

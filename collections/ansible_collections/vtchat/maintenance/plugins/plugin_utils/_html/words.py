@@ -56,6 +56,7 @@ STATUSES = _words(
     abandoned=("abandoned", "⊘", "bad"),
     skipped=("skipped", "↷", "dim"),
     running=("running", "…", "dim"),
+    missed=("missed", "◌", "warn"),
 )
 OUTCOMES = _words(
     done=("done", "✓", "good"),
@@ -177,7 +178,8 @@ def percent(value: float | None) -> str:
 
 
 BEST_FIRST = (
-    "ok", "done", "partial", "unchanged", "planned", "contended", "deferred", "skipped", "running", "abandoned", "failed",
+    "ok", "done", "partial", "unchanged", "planned", "contended", "deferred", "skipped", "running", "missed", "abandoned",
+    "failed",
 )  # fmt: skip
 
 

@@ -168,7 +168,8 @@ statuses = st.dictionaries(st.sampled_from(sorted(STATUSES)), st.integers(1, 500
 def test_a_calendar_has_each_day_once_and_never_hides_a_failed_run(
     days: dict[int, dict[str, int]], length: int
 ) -> None:
-    made = squares.calendar("Runs", FIRST, on(length), {on(day): found for day, found in days.items()})
+    told = {on(day): squares.Day(found, sum(found.values())) for day, found in days.items()}
+    made = squares.calendar("Runs", FIRST, on(length), told, most=400)
     assert len(made.squares) == length + 1
     assert len({(one.x, one.y) for one in made.squares}) == length + 1
     for number, one in enumerate(made.squares):
@@ -179,10 +180,41 @@ def test_a_calendar_has_each_day_once_and_never_hides_a_failed_run(
         assert one.y + squares.SIDE <= made.height
         if "failed" in found:
             assert f"{found['failed']:,} failed".replace(",", "\u202f") in one.about
+    assert sum(group.face.count("M") for group in made.groups) == length + 1
+    some = squares.calendar("Runs", FIRST, on(length), told, most=3)
+    assert sum(1 for one in some.squares if one.about) <= 3
+    assert len(some.groups) <= 3 + len(STATUSES) + 1
+    assert sum(group.face.count("M") for group in some.groups) == length + 1
+
+
+def test_runs_that_did_not_come_leave_a_part_of_the_square_empty() -> None:
+    days = {
+        on(0): squares.Day({"ok": 24}, 24), on(1): squares.Day({"ok": 6, "missed": 18}, 24), on(2): squares.Day({"missed": 24}, 24),
+        on(3): squares.Day({"ok": 20, "failed": 1, "missed": 3}, 24),
+    }  # fmt: skip
+    made = squares.calendar("Runs", FIRST, on(3), days)
+    assert [one.status for one in made.squares] == ["ok", "missed", "missed", "failed"]
+    assert [one.about.partition(": ")[2] for one in made.squares] == [
+        "", "6 ok, 18 of 24 missed", "24 of 24 missed", "20 ok, 1 failed, 3 of 24 missed",
+    ]  # fmt: skip
+    _whole, part, none, _failed = made.groups
+    y = made.squares[1].y
+    assert [y for _x, y in corners(part.upon)] == [y + 12, y + 12, y + 16, y + 16, y + 16]
+    assert none.upon == ""
+    assert made.about == "4 days, each by its worst run: 1 ok, 1 failed, 2 missed."
+
+
+@given(series, st.integers(-40, 0), st.integers(1, 40))
+def test_days_that_a_wrong_clock_has_made_are_not_drawn_on_others(points: Points, before: int, after: int) -> None:
+    odd: Points = [(on(before - 1), 7e18), (on(89 + after), 7e18)]
+    for draw in (drawing.lines, drawing.bars):
+        assert draw("Some", FIRST, on(89), "rows", {"one": [*points, *odd]}) == draw(
+            "Some", FIRST, on(89), "rows", {"one": points}
+        )
 
 
 def test_a_calendar_begins_on_mondays() -> None:
-    made = squares.calendar("Runs", date(2026, 11, 25), date(2026, 12, 1), {date(2026, 11, 30): {"ok": 3}})
+    made = squares.calendar("Runs", date(2026, 11, 25), date(2026, 12, 1), {date(2026, 11, 30): squares.Day({"ok": 3})})
     assert [(int(one.x - squares.LEFT) // 19, int(one.y - squares.TOP) // 19) for one in made.squares] == [
         (0, 2), (0, 3), (0, 4), (0, 5), (0, 6), (1, 0), (1, 1),
     ]  # fmt: skip

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import findings, growth, runs, words
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import findings, growth, plans, runs, words
 
 
 def action(number: int, outcome: str, seconds: float = 1.0) -> dict[str, Any]:
@@ -68,19 +69,23 @@ def test_totals_beyond_what_the_history_has_are_told() -> None:
 
 
 def test_plans_with_troubles_come_first_and_numbers_have_units() -> None:
-    plans = [
+    told = [
         {"name": "hourly", "last": "2026-11-25 12:00", "runs": 2160, "statuses": {"ok": 2159, "failed": 1},
-         "success": 2159 / 2160, "median": 1.25, "p95": 3.5, "longest": 75.0, "budget": 300.0, "days": []},
+         "success": 2159 / 2160, "good": 2159, "ended": 2160, "expected": 2163, "missed": 3, "median": 1.25, "p95": 3.5, "longest": 75.0, "budget": 300.0, "days": []},
         {"name": "weekly", "last": "2026-11-22 02:00", "overdue": 90000.0, "days": [], "statuses": {}},
     ]  # fmt: skip
-    weekly, hourly = runs.plans({"first_day": "2026-08-28", "last_day": "2026-11-25", "plans": plans})
+    weekly, hourly = plans.plans({"first_day": "2026-08-28", "last_day": "2026-11-25", "plans": told}).full
     assert weekly.troubles == ["is overdue for 1 d 1 h"]
     assert dict(hourly.facts) == {
-        "Last run": "2026-11-25 12:00", "Last that did its work": "none in this time", "Runs": "2\u202f160 runs",
-        "How they ended": "2\u202f159 ok, 1 failed", "Median duration": "1.2 s", "95th percentile": "3.5 s",
+        "Last run": "2026-11-25 12:00", "Last that did its work": "none is known", "Runs": "2\u202f160 runs",
+        "How they ended": "2\u202f159 ok, 1 failed", "Missed": "3 of 2\u202f163 runs",
+        "Median duration": "1.2 s", "95th percentile": "3.5 s",
         "Longest": "1 min 15 s", "Budget": "5 min",
     }  # fmt: skip
-    assert hourly.success == ">99.9\u00a0% of its runs did their work."
+    assert hourly.success == (
+        "2\u202f159 of 2\u202f160 runs that ended did their work (>99.9\u00a0%). 3 of 2\u202f163 runs that should have come did not."
+    )
+    assert weekly.success == ""
     assert dict(weekly.facts)["Budget"] == "none is known"
 
 
@@ -103,16 +108,17 @@ def test_the_days_of_a_report_whatever_the_clock_did(report: dict[str, Any], fir
 def test_a_plan_that_runs_once_a_day_has_one_line() -> None:
     once = [{"day": "2026-11-22", "statuses": {"ok": 1}, "median": 9.0, "p95": 9.0}]
     often = [{"day": "2026-11-22", "statuses": {"ok": 9}, "median": 9.0, "p95": 12.0}]
-    told = runs.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": [{"days": once}, {"days": often}]})
-    names = [[one.name for one in plan.chart.drawn] for plan in told if plan.chart]
+    both = [{"days": once}, {"days": often}]
+    told = plans.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": both})
+    names = [[one.name for one in plan.chart.drawn] for plan in told.full if plan.chart]
     assert names == [["duration"], ["median", "95th percentile"]]
 
 
 def test_runs_outside_of_the_days_are_left_to_the_notes() -> None:
     days = [{"day": "2031-01-01", "statuses": {"ok": 1}}, {"day": "2026-11-25", "statuses": {"failed": 2, "ok": 22}}]
-    (told,) = runs.plans(
+    (told,) = plans.plans(
         {"first_day": "2026-11-24", "last_day": "2026-11-25", "plans": [{"name": "hourly", "days": days}]}
-    )
+    ).full
     assert [one.status for one in told.calendar.squares] == ["", "failed"]
     assert told.table == [["2026-11-25", "22 ok, 2 failed", "not known", "not known", "not known"]]
 
@@ -154,13 +160,34 @@ def test_names_are_bounded_for_all_checks_together_and_the_rest_is_counted() -> 
     assert all(1 + len(one.others) + one.more == 21 for one in told)
 
 
-def test_of_many_plans_each_bad_day_is_in_a_table() -> None:
+def test_what_ran_on_days_outside_of_the_page_is_in_no_sum() -> None:
+    days = [{"day": day, "purged": 5} for day in ("2026-11-23", "2026-11-24", "2031-01-01")]
+    told = runs.work({"first_day": "2026-11-24", "last_day": "2026-11-25", "work": days})
+    assert dict((name, number) for name, number in told.totals)["rows purged"] == "5"
+    assert [row[0] for row in told.table] == ["2026-11-24"]
+
+
+def test_of_many_plans_the_worst_are_in_full_with_their_latest_bad_days() -> None:
     days = [{"day": f"2026-11-{day:02}", "statuses": {"failed": 1} if day == 7 else {"ok": 24}} for day in range(1, 26)]
-    plans = [{"name": f"plan-{number}", "last": "2026-11-25 10:00", "days": days} for number in range(20)]
-    told = runs.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": plans})
-    assert [len(one.table) for one in told] == [25] * 8 + [1] * 12
-    assert [one.partly for one in told] == [False] * 8 + [True] * 12
-    assert told[-1].table[0][:2] == ["2026-11-07", "1 failed"]
+    some: list[dict[str, Any]] = [
+        {"name": f"plan-{number}", "last": "2026-11-25 10:00", "days": days} for number in range(300)
+    ]
+    some[250]["overdue"] = 3600.0
+    told = plans.plans({"first_day": "2026-11-01", "last_day": "2026-11-25", "plans": some})
+    assert [one.name for one in told.full[:2]] == ["plan-250", "plan-0"]
+    assert [len(one.table) for one in told.full] == [25] * 8 + [1] * (plans.MOST_PLANS - 8)
+    assert [one.partly for one in told.full] == [False] * 8 + [True] * (plans.MOST_PLANS - 8)
+    assert told.full[-1].table[0][:2] == ["2026-11-07", "1 failed"]
+    assert (len(told.brief), told.more) == (plans.MOST_ROWS, 300 - plans.MOST_ROWS - plans.MOST_PLANS)
+    assert (told.brief[0].name, told.brief[0].last) == (f"plan-{plans.MOST_PLANS - 1}", "2026-11-25 10:00")
+
+
+def test_a_plan_that_failed_only_in_what_it_looks_at_did_its_work_and_says_so() -> None:
+    plan = {"name": "weekly", "statuses": {"ok": 1, "failed": 5, "skipped": 5}, "good": 6, "ended": 6, "days": []}
+    (told,) = plans.plans({"plans": [plan]}).full
+    assert told.success == (
+        "6 of 6 runs that ended did their work (100\u00a0%). 5 of them failed only in what they looked at."
+    )
 
 
 def test_growth_a_week_and_sizes_one_day_a_week() -> None:
@@ -181,7 +208,7 @@ def test_growth_a_week_and_sizes_one_day_a_week() -> None:
     (shown,) = told.tables
     assert (shown.size, shown.indexes, shown.dead, shown.week) == ("1.5 GiB", "512 MiB", "25 (25\u00a0%)", "-1.0 MiB")
     assert [row[0] for row in told.sizes[1]] == ["2026-11-25", "2026-11-18", "2026-11-11", "2026-11-04"]
-    assert growth.week(report) == 7 * 2**20
+    assert growth.grown(report) == (7 * 2**20, date(2026, 11, 18))
     assert growth.latest(report) == 24 * 2**20
 
 
