@@ -34,14 +34,22 @@ class Browser:
 
     def open(self, page: Path | str, width: int = 1440, scheme: str = "light", media: str = "") -> None:
         """Show a file or an address, in a window so wide, for somebody who likes it light or dark."""
+        self.look(width, scheme, media)
+        self.messages()
+        self.requests()
+        self.driver.get(page.as_uri() if isinstance(page, Path) else page)
+
+    def look(self, width: int, scheme: str = "light", media: str = "") -> None:
+        """Show the same page otherwise."""
         scheme_of = [{"name": "prefers-color-scheme", "value": scheme}]
         self._command("Emulation.setEmulatedMedia", media=media, features=scheme_of)
         self._command(
             "Emulation.setDeviceMetricsOverride", width=width, height=HEIGHT, deviceScaleFactor=1, mobile=False
         )
-        self.messages()
-        self.requests()
-        self.driver.get(page.as_uri() if isinstance(page, Path) else page)
+
+    def letters(self, size: int = 16) -> None:
+        """How large somebody likes letters, in pixels."""
+        self._command("Page.setFontSizes", fontSizes={"standard": size})
 
     def messages(self) -> list[str]:
         """What stands in the console."""

@@ -182,7 +182,9 @@ def _plan(dice: Dice, name: str, schedule: str, budget: float, usual: float, eac
             sums[status] += times
         median = usual * dice.uniform(0.8, 1.25) * (1 + number / 200)
         p95 = median * (dice.uniform(1.5, 3.5) if runs > 1 else 1)
-        told.append({"day": str(day), "statuses": found, "runs": runs, "expected": runs + (4 if name == "hourly" and number == 33 else 0), "median": round(median, 2), "p95": round(p95, 2),
+        told.append({"day": str(day), "statuses": found, "runs": runs,
+                     "expected": runs + (4 if name == "hourly" and number == 33 else 0),
+                     "median": round(median, 2), "p95": round(p95, 2),
                      "longest": round(p95 * (1.4 if runs > 1 else 1), 2)})  # fmt: skip
     runs = sum(sums.values())
     ended = runs - sums["skipped"] - sums["running"]
@@ -190,7 +192,8 @@ def _plan(dice: Dice, name: str, schedule: str, budget: float, usual: float, eac
     return {
         "name": name, "schedule": schedule, "budget": budget, "runs": runs, "statuses": sums,
         "success": (sums["ok"] + sums["partial"]) / ended if ended else None, "good": sums["ok"] + sums["partial"],
-        "ended": ended, "expected": sum(day["expected"] for day in told), "missed": sum(day["expected"] - day["runs"] for day in told),
+        "ended": ended, "expected": sum(day["expected"] for day in told),
+        "missed": sum(day["expected"] - day["runs"] for day in told),
         "last": f"{last} 12:07" if last else None,
         "last_status": "ok" if last else "", "last_good": f"{last} 12:07" if last else None, "overdue": None,
         "median": usual, "p95": usual * 2.2, "longest": usual * 4.1, "days": told,

@@ -99,7 +99,7 @@ def troubles(plan: Mapping[str, Any]) -> list[str]:
 def _of_a_week(plan: Mapping[str, Any]) -> tuple[int, int]:
     """How many runs there were and should have been in the last week for which somebody knows that."""
     known = [
-        (day, one) for one in reading.entries(plan, "days")
+        (day, one) for one in reading.entries(plan, "days")[-WEEK:]
         if (day := reading.day(one.get("day"))) and reading.number(one, "expected") is not None
     ]  # fmt: skip
     last = max((day for day, _one in known), default=date.max)

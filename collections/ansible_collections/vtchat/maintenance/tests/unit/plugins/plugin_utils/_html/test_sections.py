@@ -71,7 +71,8 @@ def test_totals_beyond_what_the_history_has_are_told() -> None:
 def test_plans_with_troubles_come_first_and_numbers_have_units() -> None:
     told = [
         {"name": "hourly", "last": "2026-11-25 12:00", "runs": 2160, "statuses": {"ok": 2159, "failed": 1},
-         "success": 2159 / 2160, "good": 2159, "ended": 2160, "expected": 2163, "missed": 3, "median": 1.25, "p95": 3.5, "longest": 75.0, "budget": 300.0, "days": []},
+         "success": 2159 / 2160, "good": 2159, "ended": 2160, "expected": 2163, "missed": 3,
+         "median": 1.25, "p95": 3.5, "longest": 75.0, "budget": 300.0, "days": []},
         {"name": "weekly", "last": "2026-11-22 02:00", "overdue": 90000.0, "days": [], "statuses": {}},
     ]  # fmt: skip
     weekly, hourly = plans.plans({"first_day": "2026-08-28", "last_day": "2026-11-25", "plans": told}).full
@@ -83,7 +84,8 @@ def test_plans_with_troubles_come_first_and_numbers_have_units() -> None:
         "Longest": "1 min 15 s", "Budget": "5 min",
     }  # fmt: skip
     assert hourly.success == (
-        "2\u202f159 of 2\u202f160 runs that ended did their work (>99.9\u00a0%). 3 of 2\u202f163 runs that should have come did not."
+        "2\u202f159 of 2\u202f160 runs that ended did their work (>99.9\u00a0%)."
+        " 3 of 2\u202f163 runs that should have come did not."
     )
     assert weekly.success == ""
     assert dict(weekly.facts)["Budget"] == "none is known"
@@ -163,7 +165,7 @@ def test_names_are_bounded_for_all_checks_together_and_the_rest_is_counted() -> 
 def test_what_ran_on_days_outside_of_the_page_is_in_no_sum() -> None:
     days = [{"day": day, "purged": 5} for day in ("2026-11-23", "2026-11-24", "2031-01-01")]
     told = runs.work({"first_day": "2026-11-24", "last_day": "2026-11-25", "work": days})
-    assert dict((name, number) for name, number in told.totals)["rows purged"] == "5"
+    assert ("rows purged", "5") in told.totals
     assert [row[0] for row in told.table] == ["2026-11-24"]
 
 

@@ -95,3 +95,55 @@ def test_a_glance_is_small_and_has_the_newest_size() -> None:
     assert told["bytes"] == 1128
     assert told["sizes"][-1] == ["2026-11-28", 1128]
     assert len(told["sizes"]) <= verdict.MOST_SIZES
+
+
+def test_what_the_review_of_indexes_found_is_said_though_all_is_well() -> None:
+    findings = [
+        {"check": "redundant-index", "level": "warning", "evidence": {"drop": "DROP INDEX i;"}},
+        {"check": "missing-index", "level": "warning", "evidence": {}},
+        {"check": "missing-index", "level": "info", "evidence": {}},
+    ]
+    told = {**report("info", "info"), "indexes": {"findings": findings[:1]}}
+    assert verdict.verdict(told) == (
+        WELL, f"The database is well by all 2 checks. The review of indexes found 1 that is not needed. {RIGHT}"
+    )  # fmt: skip
+    told["indexes"] = {"findings": findings}
+    assert "The review of indexes found 1 that is not needed and 1 thing to look at." in verdict.verdict(told).sentence
+    assert "review" not in verdict.verdict({**told, "indexes": {"findings": findings[2:]}}).sentence
+
+
+def days(came: int, expected: int | None, number: int = 14) -> list[dict[str, Any]]:
+    return [
+        {"day": f"2026-11-{day:02}", "statuses": {"ok": came} if came else {}, "runs": came, "expected": expected}
+        for day in range(1, number + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "said"),
+    [
+        (days(24, 24), WELL, RIGHT),
+        (days(23, 24), WELL, "Maintenance ran, but 9 of 336 runs that should have come did not."),
+        (days(1, 24), WARNING, "Maintenance is not as it should be: “hourly” missed 161 of 168 runs in 7 days;"
+                               " 9 of 336 runs that should have come did not."),
+        (days(1, 24, 7) + days(24, 24)[7:], WELL, "Maintenance ran, but 9 of 336 runs that should have come did not."),
+        (days(0, None), WELL, RIGHT),
+        (days(1, None), WELL, RIGHT),
+    ],
+)  # fmt: skip
+def test_runs_that_did_not_come(found: list[dict[str, Any]], status: str, said: str) -> None:
+    lost = 9 if "9 of 336" in said else 0
+    told = report("info", "info", days=found, missed=lost, expected=336 if lost else None)
+    assert verdict.verdict(told) == (status, f"The database is well by all 2 checks. {said}")
+
+
+def test_a_glance_says_what_is_wrong_with_the_worst_plans() -> None:
+    plans = [{"name": f"plan-{number}", "last": "2026-11-25 12:00"} for number in range(9)]
+    plans.append({"name": "new", "schedule": "every 1 h"})
+    told = glance({**report("info"), "plans": plans}, "x.html")
+    assert told["status"] == WARNING
+    assert [(one["name"], one["troubles"]) for one in told["plans"]][:2] == [
+        ("new", ["has not run yet"]),
+        ("plan-0", []),
+    ]
+    assert len(told["plans"]) + told["more_plans"] == 10
