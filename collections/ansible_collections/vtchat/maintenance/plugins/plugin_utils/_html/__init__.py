@@ -7,7 +7,8 @@
 """Reports as pages that need nothing but themselves: no script, no network, one file each.
 
 A report is the dict that the module ``report`` returns. ``bounds`` cuts what is too long. What is shown is decided in ``verdict``,
-``findings``, ``plans``, ``runs`` and ``growth``; ``scales``, ``drawing`` and ``squares`` know where everything of a chart is; templates/ has the markup and the style.
+``findings``, ``plans``, ``runs`` and ``growth``; ``scales``, ``drawing`` and ``squares`` know where everything of a chart is;
+templates/ has the markup and the style.
 """
 
 from __future__ import annotations
