@@ -6,9 +6,9 @@
 
 """Reports as pages that need nothing but themselves: no script, no network, one file each.
 
-A report is the dict that the module ``report`` returns. ``bounds`` cuts what is too long. What is shown is decided in ``verdict``,
-``findings``, ``plans``, ``runs`` and ``growth``; ``scales``, ``drawing`` and ``squares`` know where everything of a chart is;
-templates/ has the markup and the style.
+A report is the dict that the module ``report`` returns. ``bounds`` cuts what is too long. What is shown is decided in
+``verdict``, ``findings``, ``plans``, ``runs`` and ``growth``; ``scales``, ``drawing`` and ``squares`` know where everything of a
+chart is; templates/ has the markup and the style.
 """
 
 from __future__ import annotations
