@@ -64,7 +64,9 @@ options:
         C(inventory_host). It is OpenMetrics and Prometheus' text format at once, for the textfile collector of node_exporter or
         for a Pushgateway.
       - All playbooks of a machine write one file. What others have told stays there, until the same plan runs again or another
-        one looks at the same, and for 90 days. To forget hosts and plans that are no more, remove the file.
+        one looks at the same, and for 90 days; when a plan with a schedule has run stays, so that an alert about it does not end.
+        To forget hosts and plans that are no more, remove the file.
+      - A file that is there is taken only if nothing else is in it; a link, a pipe or a device is refused with a warning.
       - Where postgres_exporter has a metric of the same meaning, that is its name. All others begin with C(pg_maintenance_).
       - The file is replaced atomically at the end of the playbook, and everybody may read it (mode 0644), since collectors run as
         somebody else. It names databases, tables, indexes and roles.
@@ -133,7 +135,6 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
     WARNING,
 )
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace as _replace
-from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import update as _update
 
 _OURS = "vtchat.maintenance."
 _ONE_LINE = f"{_OURS}nagios"  # the stdout callback whose one line is all that may be shown
@@ -208,7 +209,7 @@ class CallbackModule(CallbackBase):
         for option, made in (("json_file", self._json), ("junit_file", self._junit)):
             path = self.get_option(option)
             if path:
-                self._write(partial(_replace, made()), path)
+                self._write(f"the results ({option})", partial(_replace, made()), path)
         self._tell_metrics()
 
     def _tell_metrics(self) -> None:
@@ -218,7 +219,12 @@ class CallbackModule(CallbackBase):
             path = path or os.path.expanduser(str(said.get("maintenance_metrics_file") or ""))
             bloat = boolean(said.get("maintenance_metrics_bloat") or False, strict=False) if bloat is None else bloat
         if path:
-            self._write(partial(_update, partial(self._metrics, bloat=bloat), mode=0o644), path)
+            from ansible_collections.vtchat.maintenance.plugins.plugin_utils import (
+                _metrics_file,
+            )  # where somebody wants it
+
+            write = partial(_metrics_file.write, self._runs, self._ended, bloat)
+            self._write("the metrics (metrics_file)", write, path)
 
     def _said_by_variables(self) -> dict[str, Any]:
         """What variables say of the metrics. Ansible gives callbacks none; they are asked for once."""
@@ -246,9 +252,11 @@ class CallbackModule(CallbackBase):
             self._display.display(github.obeyed(self._token))
             self._token = ""
         if os.environ.get("GITHUB_STEP_SUMMARY") and (self._runs or failures):
-            self._write(partial(self._append_summary, failures), os.environ["GITHUB_STEP_SUMMARY"])
+            self._write(
+                "the summary of the job", partial(self._append_summary, failures), os.environ["GITHUB_STEP_SUMMARY"]
+            )
         if os.environ.get("GITHUB_OUTPUT") and self._runs:
-            self._write(self._append_outputs, os.environ["GITHUB_OUTPUT"])
+            self._write("the output plans of the step", self._append_outputs, os.environ["GITHUB_OUTPUT"])
 
     def _take(self, event: Any) -> None:
         result, task, name = _parts(event)
@@ -311,12 +319,12 @@ class CallbackModule(CallbackBase):
         for line in [*before, *commands, *after]:
             self._display.display(line)
 
-    def _write(self, write: Callable[[str], None], path: str) -> None:
-        """A report that cannot be written is a warning: the maintenance itself was done."""
+    def _write(self, what: str, write: Callable[[str], None], path: str) -> None:
+        """What cannot be written is a warning: the maintenance itself was done."""
         try:
             write(path)
         except OSError as error:
-            self._display.warning(f"The maintenance summary was not written to {path}: {error.strerror or error}")
+            self._display.warning(f"vtchat.maintenance: cannot write {what} to {path}: {error.strerror or error}")
 
     def _append_summary(self, failures: list[github.Failure], path: str) -> None:
         # The limit is for the file, and earlier commands of the same step may have written to it.
@@ -334,11 +342,6 @@ class CallbackModule(CallbackBase):
         from ansible_collections.vtchat.maintenance.plugins.module_utils._report import junit  # where somebody wants it
 
         return junit.document(self._runs)
-
-    def _metrics(self, earlier: str, bloat: bool) -> str:
-        from ansible_collections.vtchat.maintenance.plugins.module_utils._report import metrics
-
-        return metrics.document(self._runs, self._ended, earlier, bloat)
 
     def _json(self) -> str:
         document = {

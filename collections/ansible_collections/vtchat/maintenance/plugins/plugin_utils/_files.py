@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,12 @@ from contextlib import contextmanager, suppress
 
 # Seconds. Whoever has the file holds it for as long as it takes to write it.
 PATIENCE = 10.0
+_ELSE = "name another file"
 
 
 def replace(text: str, path: str, mode: int = 0o600) -> None:
     """Put a text into a file, which is the old or the new one as a whole. Raises OSError."""
+    _check(path)
     directory, name = os.path.split(os.path.abspath(path))
     _remove_leftovers(directory, name)
     # mkstemp creates with mode 0600; in the same directory, because only there a rename is atomic.
@@ -38,8 +41,31 @@ def replace(text: str, path: str, mode: int = 0o600) -> None:
 
 def update(made: Callable[[str], str], path: str, mode: int = 0o600) -> None:
     """Put into a file what ``made`` makes of the text that it has; nobody else does meanwhile. Raises OSError."""
+    _check(path)
     with _held(os.path.dirname(os.path.abspath(path))):
         replace(made(_text(path)), path, mode)
+
+
+def _check(path: str) -> None:
+    """Refuse what would be lost or cannot be: a pipe, a device or a link would become a file."""
+    place = os.path.abspath(path)
+    directory = os.path.dirname(place)
+    if not os.path.isdir(directory):
+        there = os.path.lexists(directory)
+        raise OSError(
+            f"{directory} is {'no directory' if there else 'not there'}: {_ELSE if there else f'make it, or {_ELSE}'}"
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OSError(f"whoever runs the playbook may not write to {directory}: let them, or {_ELSE}")
+    with suppress(FileNotFoundError):
+        mode = os.lstat(place).st_mode
+        if stat.S_ISLNK(mode):
+            raise OSError(
+                f"it is a symbolic link, which would be replaced: name the file that is meant, {os.path.realpath(place)}"
+            )
+        if not stat.S_ISREG(mode):
+            kind = "a directory" if stat.S_ISDIR(mode) else "no file that can be replaced, such as a pipe or a device"
+            raise OSError(f"it is {kind}: {_ELSE}")
 
 
 @contextmanager
@@ -65,11 +91,16 @@ def _locked(handle: int) -> bool:
 
 
 def _text(path: str) -> str:
-    """What is in it; nothing where there is none, or nothing that is a text."""
-    if os.path.isfile(path):
-        with suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8", newline="\n") as file:
+    """What is in it; nothing where there is none. What cannot be read is not replaced."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
             return file.read()
-    return ""
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise OSError(f"what is in it is no text, and would be lost: {_ELSE}, or remove it") from None
+    except PermissionError:
+        raise OSError(f"whoever runs the playbook may not read what is in it: let them, or {_ELSE}") from None
 
 
 def _remove_leftovers(directory: str, name: str) -> None:

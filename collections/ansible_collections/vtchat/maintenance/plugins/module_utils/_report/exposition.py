@@ -14,7 +14,7 @@ of OpenMetrics refuses the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import isfinite
 
 Labels = tuple[tuple[str, str], ...]
@@ -25,6 +25,7 @@ COUNTER = "_total"
 END = "# EOF\n"
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
 _LINE = re.compile(r"([a-z_]+)\{(.+)\} ([0-9eE.+-]+)")
+_COMMENT = re.compile("# (?:HELP|TYPE) ([a-z_]+) ")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 _ESCAPED = {after: before for before, after in _ESCAPES.items()}
 
@@ -63,6 +64,17 @@ def read(text: str) -> Families:
         if found and labels and value is not None:
             families.setdefault(found[1], {})[labels] = value
     return families
+
+
+def stranger(text: str, names: Collection[str], label: str) -> str:
+    """The first line that ``write`` has not made of metrics of such names with that label; empty where there is none."""
+    families = {name.removesuffix(COUNTER) for name in names}
+    for line in text.split("\n"):
+        found, comment = _LINE.fullmatch(line), _COMMENT.match(line)
+        ours = found and found[1] in names and label in dict(_labels(found[2])) and _value(found[3]) is not None
+        if line and f"{line}\n" != END and not ours and not (comment and comment[1] in families):
+            return line
+    return ""
 
 
 def _labels(text: str) -> Labels:

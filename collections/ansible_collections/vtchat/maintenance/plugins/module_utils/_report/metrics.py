@@ -68,6 +68,11 @@ def document(runs: Runs, ended: Sequence[float], earlier: str = "", bloat: bool 
     return exposition.write({name: {**old[name], **new[name]} for name in helps}, helps)
 
 
+def stranger(earlier: str) -> str:
+    """The first line of the text that is no metric of ours; empty where there is none."""
+    return exposition.stranger(earlier, {**HELPS, **BLOAT}, "inventory_host")
+
+
 def _still_so(known: Families, names: Iterable[str], by_host: Mapping[str, Sequence[_Told]]) -> Families:
     """What earlier playbooks have told and this one does not know better."""
     families: Families = {}

@@ -268,7 +268,11 @@ def test_a_report_that_cannot_be_written_is_a_warning(monkeypatch: pytest.Monkey
     callback.v2_runner_on_ok(event(run_result("done")))
     callback.v2_playbook_on_stats(None)
     assert len(callback.screen.warnings) == 2
-    assert all("No such file or directory" in text for text in callback.screen.warnings)
+    job, results = callback.screen.warnings
+    assert "cannot write the summary of the job" in job
+    assert "No such file or directory" in job
+    assert "cannot write the results (json_file)" in results
+    assert f"{tmp_path / 'missing'} is not there: make it, or name another file" in results
 
 
 def test_the_old_json_file_stays_when_writing_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -378,7 +382,7 @@ def written(file: Path, *hosts: str) -> None:
 def test_metrics_file(tmp_path: Path) -> None:
     """All hosts are in one file, those of other playbooks too, which a collector that runs as somebody else can read."""
     file = tmp_path / "maintenance.prom"
-    file.write_bytes(b"old\xff")
+    file.touch()
     written(file, "db1", "db2")
     written(file, "db3")
     text = file.read_text(encoding="utf-8")
@@ -386,6 +390,70 @@ def test_metrics_file(tmp_path: Path) -> None:
     assert text.endswith("# EOF\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["maintenance.prom"]
+
+
+STRANGERS = [
+    b"node_other_backup_age_seconds 5\n",
+    b"# HELP backup_age Age.\n# EOF\n",
+    b'pg_database_size_bytes{datname="app"} 5\n',
+    b'pg_maintenance_run_success{inventory_host="db1",datname="app",plan="p"} yes\n',
+    b'{"format": 1}',
+    b"\n\n words",
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("content", STRANGERS)
+def test_metrics_of_somebody_else_are_not_replaced(tmp_path: Path, content: bytes) -> None:
+    """Neither where ours are among them."""
+    written(tmp_path / "ours.prom", "db1")
+    for number, before in enumerate((content, (tmp_path / "ours.prom").read_bytes() + content)):
+        file = tmp_path / f"{number}.prom"
+        file.write_bytes(before)
+        (told,) = refused(metrics_file=str(file))
+        assert told.startswith(f"vtchat.maintenance: cannot write the metrics (metrics_file) to {file}: ")
+        assert "name another file" in told
+        assert "remove" in told
+        assert file.read_bytes() == before
+
+
+def refused(**options: str) -> list[str]:
+    """The warnings of a playbook with one run."""
+    callback = Callback(**options)
+    callback.v2_runner_on_ok(event(run_result("done")))
+    callback.v2_playbook_on_stats(None)
+    return callback.screen.warnings
+
+
+@pytest.mark.parametrize("option", ["metrics_file", "json_file", "junit_file"])
+def test_only_a_file_is_replaced_by_a_file(tmp_path: Path, option: str) -> None:
+    """No link, whatever it leads to, no pipe, no directory; nothing is left of the attempt, and the reason is told."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    (tmp_path / "file").touch()
+    before = {path.name: path.lstat().st_mode for path in tmp_path.iterdir()}
+    cases = {
+        "pipe": "no file that can be replaced",
+        "directory": "it is a directory",
+        "link": f"name the file that is meant, {tmp_path}/file",
+        "nowhere": f"name the file that is meant, {tmp_path}/missing",
+        "file/below": "file is no directory",
+        "none/below": "none is not there: make it, or name another file",
+    }
+    for name, reason in cases.items():
+        (told,) = refused(**{option: str(tmp_path / name)})
+        assert f"({option}) to {tmp_path / name}: " in told
+        assert reason in told
+        assert {path.name: path.lstat().st_mode for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_may_not_be_written_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Root may, so it is not asked of the file system."""
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    (told,) = refused(metrics_file=str(tmp_path / "maintenance.prom"))
+    assert f"may not write to {tmp_path}: let them, or name another file" in told
 
 
 def test_playbooks_that_end_at_once_lose_nothing(tmp_path: Path) -> None:
