@@ -108,7 +108,7 @@ CONTENT: dict[str, tuple[Panel, ...]] = {
         Rows("About", "Which database this is, and since when there is a history.", queries.ABOUT, 24),
         Number(
             "Success",
-            "Runs that did their work, of those that ended.",
+            "Runs that did their work, of those that ended; what a check has found is no failure of the maintenance.",
             queries.SUCCESS,
             4,
             PERCENT,
@@ -124,16 +124,28 @@ CONTENT: dict[str, tuple[Panel, ...]] = {
         Number("Won back", "Bytes that vacuum and reindex have won back.", queries.WON_SUM, 4, BYTES, calm=BLUE),
         Rows(
             "Plans",
-            "Overdue: since when it should have run, once that is longer than a period (six hours at most). The server's clock.",
+            "Overdue: for how long it should have done its work, once that is longer than a period (six hours at most); "
+            "of a plan that never has, since it ran first. Empty without a schedule that is understood. By the server's clock.",
             queries.PLANS_NOW,
             24,
             units={"Age of the success": SECONDS, "Overdue": SECONDS},
         ),
-        Rows("Findings now", "What the latest run of each plan has found, the worst first.", queries.FINDINGS_NOW, 24),
+        Rows(
+            "Findings now",
+            "What the latest run of each plan has found, the worst first, each once.",
+            queries.FINDINGS_NOW,
+            24,
+        ),
     ),
     "Did it run when it should": (
         Bars("Runs by status", "How many began, by how they ended.", queries.STATUSES, 12, words=True),
-        Lines("Duration", "Median and 95th percentile, against the budget.", queries.DURATIONS, 12, SECONDS),
+        Lines(
+            "Duration",
+            "Median and 95th percentile, against the budget. Without runs whose process died.",
+            queries.DURATIONS,
+            12,
+            SECONDS,
+        ),
         Rows(
             "Latest runs",
             "The fifty latest of this time.",
@@ -170,7 +182,7 @@ CONTENT: dict[str, tuple[Panel, ...]] = {
         Lines("Size of the database", "Of all files, and of the indexes of the tables.", queries.SIZE, 12, BYTES),
         Lines(
             "Size of tables",
-            "With indexes; the ten largest, or those that are chosen. As the last VACUUM or ANALYZE has counted.",
+            "With indexes; the ten largest of today, or those that are chosen. As the last VACUUM or ANALYZE has counted.",
             queries.TABLES,
             12,
             BYTES,
@@ -186,7 +198,7 @@ CONTENT: dict[str, tuple[Panel, ...]] = {
         Bars("Findings", "Warnings and what is critical, as runs found them.", queries.FINDINGS, 24, words=True),
         Rows(
             "Largest tables",
-            "As they were counted last.",
+            "Of the last time that tables were counted, so without those that were dropped.",
             queries.LARGEST,
             24,
             units={"Size": BYTES, "Indexes": BYTES, "Dead": PERCENT},

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.maintenance import GOOD
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.queries import _TARGETS as TARGETS
 
 # What the variables are while all plans or relations are meant: Grafana puts it into a query as it stands here. As a list of all
 # of them it would be empty for an empty history, which is no SQL.
@@ -25,65 +26,91 @@ GROUP = "$__timeGroupAlias(r.started_at, $__interval)"
 GROUP_OR_0 = "$__timeGroupAlias(r.started_at, $__interval, 0)"
 DAY_OR_0 = "$__timeGroupAlias(r.started_at, '1d', 0)"
 
+# Of what has such a moment alone: a clock may have been anywhere, and PostgreSQL before 17 does not reckon with infinity.
+FINITE = "CASE WHEN isfinite({0}) THEN {0} END"
+SECONDS = """CASE WHEN r.status <> 'abandoned' AND isfinite(r.finished_at) AND isfinite(r.started_at)
+    THEN extract(epoch FROM r.finished_at - r.started_at)::float8 END"""
+
+# The tables of the last time that tables were counted: those that there are, as far as anybody knows.
+LATEST_TABLES = """
+    SELECT DISTINCT ON (relation) *, bytes::float8 + coalesce(index_bytes, 0) AS whole
+    FROM maintenance.sample WHERE relation <> ''
+    AND run_id = (SELECT run_id FROM maintenance.sample WHERE relation <> '' ORDER BY id DESC LIMIT 1)
+    ORDER BY relation, id DESC"""
+
 # --- the variables
 
 PLANS = """
 SELECT plan AS __text, encode(convert_to(plan, 'UTF8'), 'hex') AS __value
 FROM maintenance.run GROUP BY plan ORDER BY plan
 """
-RELATIONS = """
-SELECT relation AS __text, encode(convert_to(relation, 'UTF8'), 'hex') AS __value
-FROM (SELECT DISTINCT ON (relation) relation, bytes + coalesce(index_bytes, 0) AS bytes
-      FROM maintenance.sample WHERE relation <> '' ORDER BY relation, id DESC) AS latest
-ORDER BY bytes DESC
+RELATIONS = f"""
+SELECT relation AS __text, encode(convert_to(relation, 'UTF8'), 'hex') AS __value FROM ({LATEST_TABLES}) AS latest
+ORDER BY whole DESC
 """
 
 # --- how the maintenance goes
 
-ABOUT = """
+ABOUT = f"""
 SELECT current_database() AS "Database", current_setting('server_version') AS "PostgreSQL",
        (SELECT collection FROM maintenance.run WHERE collection IS NOT NULL ORDER BY id DESC LIMIT 1) AS "Collection",
-       count(*) AS "Runs in the history", min(started_at) AS "Since",
+       count(*) AS "Runs in the history", min({FINITE.format("started_at")}) AS "Since",
        count(*) FILTER (WHERE host = 'generated example') AS "Generated as an example"
 FROM maintenance.run
 """
 
-# The longest pause between two runs by every: 1h, or by at: "Mon,Thu 02:00 Europe/Berlin".
+_READING = f"ARRAY[{', '.join(repr(name) for name in sorted(READING))}]"
+DONE_WELL = GOOD.replace("%(reading)s", _READING)
+# Of at: "Mon,Thu 02:00 Europe/Berlin" the days (1 is Monday), the time and the zone.
+_AT = r"^(?:([A-Za-z]+(?:, ?[A-Za-z]+)*) )?([0-9]{1,2}:[0-9]{2})(?: (\S+))?$"
+# When the plan was due after the good run, by every: 1h, or by at. One that has never done its work was so when it ran first.
+# A zone that the server does not know is no error, and neither is what no schedule is. In the hour in which the clock is put
+# forward or back it may be an hour off.
+DUE = f"""CASE
+    WHEN good_at IS NULL THEN first_at
+    WHEN schedule ->> 'every' ~ '^[0-9]{{1,6}}[mhdw]$' THEN good_at + pause
+    WHEN schedule ->> 'at' ~ '{_AT}' THEN (
+        SELECT min(moment) FROM (
+            SELECT CASE WHEN known THEN (local::date + number + told[2]::time) AT TIME ZONE zone END AS moment,
+                   extract(isodow FROM local::date + number)::int AS day
+            FROM (SELECT told, zone, known, CASE WHEN known THEN good_at AT TIME ZONE zone END AS local
+                  FROM (SELECT told, coalesce(told[3], 'UTC') AS zone, told[2] ~ '^([01]?[0-9]|2[0-3]):[0-5][0-9]$' AND (
+                            coalesce(told[3], 'UTC') = 'UTC' OR told[3] IN (SELECT name FROM pg_timezone_names)) AS known
+                        FROM regexp_match(schedule ->> 'at', '{_AT}') AS told) AS read) AS here, generate_series(0, 8) AS number
+        ) AS moments
+        WHERE moment > good_at AND (schedule ->> 'at' ~ '^[0-9]' OR day IN (
+            SELECT array_position(ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], lower(trim(name)))
+            FROM unnest(string_to_array(substring(schedule ->> 'at' FROM '^[A-Za-z, ]+'), ',')) AS name)))
+END"""
 PAUSE = """CASE
     WHEN schedule ->> 'every' ~ '^[0-9]{1,6}[mhdw]$' THEN make_interval(secs => left(schedule ->> 'every', -1)::float8
         * CASE right(schedule ->> 'every', 1) WHEN 'm' THEN 60 WHEN 'h' THEN 3600 WHEN 'd' THEN 86400 ELSE 604800 END)
-    WHEN schedule ->> 'at' ~ '^[0-9]' THEN interval '1 day'
-    WHEN schedule ->> 'at' ~ '^[A-Za-z]' THEN interval '1 day' * (
-        SELECT max(later - day) FROM (
-            SELECT day, coalesce(lead(day) OVER (ORDER BY day), min(day) OVER () + 7) AS later FROM (
-                SELECT DISTINCT array_position(ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], lower(trim(name))) AS day
-                FROM unnest(string_to_array(substring(schedule ->> 'at' FROM '^[A-Za-z, ]+'), ',')) AS name) AS days
-            WHERE day IS NOT NULL) AS pauses)
+    WHEN schedule ->> 'at' ~ '^[A-Za-z0-9]' THEN interval '1 day'
 END"""
-
-_READING = f"ARRAY[{', '.join(repr(name) for name in sorted(READING))}]"
+# Runs of the future, which a clock that jumped has left, say nothing about the present.
 PLANS_NOW = f"""
 WITH latest AS (
     SELECT DISTINCT ON (r.plan) r.plan, r.status, r.started_at, r.schedule,
            coalesce('every ' || (r.schedule ->> 'every'), 'at ' || (r.schedule ->> 'at')) AS told
     FROM maintenance.run AS r WHERE {PLAN} ORDER BY r.plan, r.id DESC
 ), good AS (
-    SELECT r.plan, max(r.started_at) AS started_at FROM maintenance.run AS r
-    WHERE r.finished_at IS NOT NULL AND {GOOD.replace("%(reading)s", _READING)} GROUP BY r.plan
+    SELECT r.plan, min(r.started_at) AS first_at,
+           max(r.started_at) FILTER (WHERE r.finished_at IS NOT NULL AND r.status <> 'skipped' AND {DONE_WELL}) AS good_at
+    FROM maintenance.run AS r WHERE isfinite(r.started_at) AND r.started_at <= now() GROUP BY r.plan
 ), late AS (
-    SELECT l.*, g.started_at AS good_at, p.pause, now() - g.started_at - p.pause AS late
-    FROM latest AS l LEFT JOIN good AS g USING (plan) CROSS JOIN LATERAL (SELECT {PAUSE} AS pause) AS p
+    SELECT plan, status, started_at, told, good_at, pause, now() - {DUE} AS late
+    FROM latest LEFT JOIN good USING (plan) CROSS JOIN LATERAL (SELECT {PAUSE} AS pause) AS p
 )
-SELECT plan AS "Plan", told AS "Schedule", coalesce(status, 'running') AS "Status", started_at AS "Last run",
+SELECT plan AS "Plan", told AS "Schedule", coalesce(status, 'running') AS "Status", {FINITE.format("started_at")} AS "Last run",
        good_at AS "Last success", extract(epoch FROM now() - good_at)::float8 AS "Age of the success",
-       CASE WHEN late > least(pause, interval '6 hours') THEN extract(epoch FROM late)::float8 WHEN pause IS NOT NULL THEN 0 END
-           AS "Overdue"
+       CASE WHEN pause IS NULL THEN NULL WHEN late > least(pause, interval '6 hours') THEN extract(epoch FROM late)::float8
+            WHEN late IS NOT NULL THEN 0 END AS "Overdue"
 FROM late ORDER BY plan
 """
 
 SUCCESS = f"""
-SELECT 100.0 * count(*) FILTER (WHERE r.status IN ('ok', 'partial')) / nullif(count(*), 0) AS "Success"
-{RUNS} AND r.finished_at IS NOT NULL
+SELECT 100.0 * count(*) FILTER (WHERE {DONE_WELL}) / nullif(count(*), 0) AS "Success"
+{RUNS} AND r.finished_at IS NOT NULL AND r.status <> 'skipped'
 """
 COUNT = f'SELECT count(*) AS "Runs" {RUNS}'
 FAILED = f"""SELECT count(*) AS "Failed or abandoned" {RUNS} AND r.status IN ('failed', 'abandoned')"""
@@ -97,15 +124,16 @@ SELECT {GROUP_OR_0}, coalesce(r.status, 'running') AS metric, count(*) AS value
 """
 DURATIONS = f"""
 SELECT {GROUP}, r.plan AS plan,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - r.started_at)) AS "median",
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - r.started_at)) AS "95th percentile",
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY {SECONDS}) AS "median",
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY {SECONDS}) AS "95th percentile",
        max(r.budget) AS "budget"
-{RUNS} AND r.finished_at IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+{RUNS} AND {SECONDS} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
 LATEST = f"""
 SELECT r.started_at AS "Started", r.plan AS "Plan", coalesce(r.status, 'running') AS "Status",
-       extract(epoch FROM r.finished_at - r.started_at)::float8 AS "Duration", r.budget AS "Budget",
-       (SELECT string_agg(value || ' ' || key, ', ' ORDER BY key) FROM jsonb_each_text(r.totals)) AS "Targets",
+       {SECONDS} AS "Duration", r.budget AS "Budget",
+       (SELECT string_agg(value || ' ' || key, ', ' ORDER BY key)
+        FROM jsonb_each_text(CASE jsonb_typeof(r.totals) WHEN 'object' THEN r.totals END)) AS "Targets",
        r.message AS "Message", r.role AS "Role", r.host AS "Executed by", r.server_version AS "PostgreSQL",
        r.retries AS "Retries", r.id AS "Run"
 {RUNS} ORDER BY r.id DESC LIMIT 50
@@ -122,7 +150,7 @@ SELECT {DAY_OR_0}, a.operation AS metric, sum({WON}) AS value
 {ACTIONS} AND a.measured ? 'won_bytes' GROUP BY 1, 2 ORDER BY 1, 2
 """
 OUTCOMES = f"""
-SELECT {GROUP_OR_0}, coalesce(a.outcome, 'running') AS metric, count(*) AS value
+SELECT {GROUP_OR_0}, coalesce(a.outcome, 'running') AS metric, {TARGETS}::float8 AS value
 {ACTIONS} GROUP BY 1, 2 ORDER BY 1, 2
 """
 COUNTERS = """
@@ -132,7 +160,8 @@ FROM maintenance.counter ORDER BY operation, outcome
 """
 UNDONE = f"""
 SELECT r.plan AS "Plan", a.operation AS "Operation", a.target AS "Target", a.outcome AS "Outcome",
-       (array_agg(a.reason ORDER BY a.id DESC))[1] AS "Latest reason", count(*) AS "Times", max(a.started_at) AS "Latest"
+       (array_agg(a.reason ORDER BY a.id DESC))[1] AS "Latest reason",
+       count(*) AS "Times", max({FINITE.format("a.started_at")}) AS "Latest"
 {ACTIONS} AND a.outcome IN ('skipped', 'contended', 'deferred', 'failed', 'abandoned')
 GROUP BY 1, 2, 3, 4 ORDER BY max(a.id) DESC LIMIT 100
 """
@@ -144,17 +173,15 @@ SELECT s.sampled_at AS "time", s.bytes AS "database", s.index_bytes AS "indexes"
 FROM maintenance.sample AS s WHERE $__timeFilter(s.sampled_at) AND s.relation = '' ORDER BY 1
 """
 # Of all relations the ten largest: more lines than that nobody tells apart.
-CHOSEN = """
-WITH latest AS (
-    SELECT DISTINCT ON (relation) relation, bytes + coalesce(index_bytes, 0) AS bytes
-    FROM maintenance.sample WHERE relation <> '' ORDER BY relation, id DESC
+CHOSEN = f"""
+WITH latest AS ({LATEST_TABLES}
 ), chosen AS (
-    (SELECT relation FROM latest WHERE 'all' IN (${relation:sqlstring}) ORDER BY bytes DESC LIMIT 10)
-    UNION SELECT relation FROM latest WHERE encode(convert_to(relation, 'UTF8'), 'hex') IN (${relation:sqlstring})
+    (SELECT relation FROM latest WHERE 'all' IN (${{relation:sqlstring}}) ORDER BY whole DESC LIMIT 10)
+    UNION SELECT relation FROM latest WHERE encode(convert_to(relation, 'UTF8'), 'hex') IN (${{relation:sqlstring}})
 )
 """
 TABLES = f"""
-{CHOSEN} SELECT s.sampled_at AS "time", s.relation AS metric, s.bytes + coalesce(s.index_bytes, 0) AS value
+{CHOSEN} SELECT s.sampled_at AS "time", s.relation AS metric, s.bytes::float8 + coalesce(s.index_bytes, 0) AS value
 FROM maintenance.sample AS s JOIN chosen USING (relation) WHERE $__timeFilter(s.sampled_at) ORDER BY 1, 2
 """
 DEAD = f"""
@@ -167,19 +194,23 @@ FREEZE = f"""
 FROM maintenance.sample AS s WHERE $__timeFilter(s.sampled_at) AND s.freeze_age IS NOT NULL
 AND (s.relation = '' OR s.relation IN (SELECT relation FROM chosen)) ORDER BY 1, 2
 """
-LARGEST = """
+LARGEST = f"""
 SELECT relation AS "Table", bytes AS "Size", index_bytes AS "Indexes", live_rows AS "Rows", dead_rows AS "Dead rows",
-       100.0 * dead_rows / nullif(live_rows + dead_rows, 0) AS "Dead", freeze_age AS "Freeze age", sampled_at AS "Counted"
-FROM (SELECT DISTINCT ON (relation) * FROM maintenance.sample WHERE relation <> '' ORDER BY relation, id DESC) AS latest
-ORDER BY bytes + coalesce(index_bytes, 0) DESC LIMIT 50
+       100.0 * dead_rows / nullif(live_rows::numeric + dead_rows, 0) AS "Dead", freeze_age AS "Freeze age",
+       {FINITE.format("sampled_at")} AS "Counted"
+FROM ({LATEST_TABLES}) AS latest ORDER BY whole DESC LIMIT 50
 """
-# Of each plan what its latest run has found.
+# Of each plan what its latest run has found that came so far; what several have found is told once, as it was found last.
 FINDINGS_NOW = f"""
-SELECT f.level AS "Level", f.name AS "Check", f.subject AS "Subject", f.message AS "What", f.advice AS "What to do",
-       r.plan AS "Plan", f.found_at AS "Found"
-FROM maintenance.finding AS f JOIN maintenance.run AS r ON r.id = f.run_id
-WHERE f.level <> 'info' AND {PLAN} AND r.id IN (SELECT max(id) FROM maintenance.run WHERE finished_at IS NOT NULL GROUP BY plan)
-ORDER BY array_position(ARRAY['critical', 'warning', 'unknown'], f.level), f.name, f.subject
+SELECT level AS "Level", name AS "Check", subject AS "Subject", message AS "What", advice AS "What to do", plan AS "Plan",
+       {FINITE.format("found_at")} AS "Found"
+FROM (SELECT DISTINCT ON (f.name, f.subject) f.*, r.plan
+      FROM maintenance.finding AS f JOIN maintenance.run AS r ON r.id = f.run_id WHERE {PLAN} AND r.id IN (
+          SELECT max(id) FROM maintenance.run AS r WHERE r.finished_at IS NOT NULL
+          AND (r.status IN ('ok', 'partial') OR EXISTS (SELECT FROM maintenance.finding AS f WHERE f.run_id = r.id))
+          GROUP BY r.plan)
+      ORDER BY f.name, f.subject, f.id DESC) AS found
+WHERE level <> 'info' ORDER BY array_position(ARRAY['critical', 'warning', 'unknown'], level), name, subject
 """
 BAD_NOW = f'SELECT count(*) FILTER (WHERE "Level" <> \'unknown\') AS "Findings now" FROM ({FINDINGS_NOW}) AS f'
 FINDINGS = f"""

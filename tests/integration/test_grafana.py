@@ -18,6 +18,8 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._checks.maintenance import lateness
+from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import Every, read_schedule
 from tests.documents import DOCS
 from tests.grafana import queries
 from tests.grafana.macros import Text, Variables, Window
@@ -207,6 +209,7 @@ def test_numbers_are_those_of_the_history(history: tuple[Database, Reader]) -> N
     runs = database.value("SELECT count(*) FROM maintenance.run")
     good = database.value("SELECT count(*) FROM maintenance.run WHERE status IN ('ok', 'partial')")
     assert reader.value(queries.COUNT) == runs
+    assert (good, float(reader.value(queries.FAILED))) == (runs - 23, 22), "and one is under way"
     assert float(reader.value(queries.SUCCESS)) == pytest.approx(100 * good / (runs - 1))
     assert reader.value(queries.FAILED) == 22
     of = "FROM maintenance.action WHERE operation"
@@ -244,38 +247,156 @@ def test_one_plan_or_table_by_what_the_variables_offer(history: tuple[Database, 
         assert {row[1] for row in rows} == {text}
 
 
-@pytest.mark.parametrize(
-    ("schedule", "hours", "overdue"),
-    [
-        ({"every": "1h"}, 1.5, 0),
-        ({"every": "1h"}, 2.5, 1.5),
-        ({"every": "30m"}, 2, 1.5),
-        ({"every": "1w"}, 7 * 24 + 5, 0),
-        ({"every": "1w"}, 7 * 24 + 7, 7),
-        ({"at": "02:00"}, 29, 0),
-        ({"at": "2:00 Europe/Berlin"}, 31, 7),
-        ({"at": "Sun 02:00 UTC"}, 7 * 24 + 5, 0),
-        ({"at": "Sun 02:00 UTC"}, 7 * 24 + 7, 7),
-        ({"at": "Mon, thu 02:00 Europe/Berlin"}, 4 * 24 + 7, 7),
-        ({"at": "Mon,Tue,Wed,Thu,Fri 02:00"}, 3 * 24 + 5, 0),
-        ({"at": "of a newer release"}, 999, None),
-        ({"every": "fortnight"}, 999, None),
-        (None, 999, None),
-    ],
-)
-def test_a_plan_is_overdue_after_its_longest_pause(
-    kept: Database, schedule: dict[str, str] | None, hours: float, overdue: float | None
-) -> None:
-    kept.sql("DELETE FROM maintenance.run")
-    kept.sql(
-        """INSERT INTO maintenance.run (plan, status, started_at, finished_at, backend_start, steps, schedule)
-        SELECT 'p', 'ok', now() - %s * interval '1 h', now(), now(), '[]', %s""",
-        [hours, json.dumps(schedule) if schedule else None],
+SCHEDULES = [
+    {"every": "30m"},
+    {"every": "1h"},
+    {"every": "1w"},
+    {"at": "02:00"},
+    {"at": "2:00 Europe/Berlin"},
+    {"at": "Sun 02:00 UTC"},
+    {"at": "Mon, thu 23:30 America/New_York"},
+    {"at": "Mon,Tue,Wed,Thu,Fri 02:00 Asia/Kolkata"},
+]
+TODAY = datetime(2026, 11, 26, 10, 20, tzinfo=timezone.utc)  # a Thursday
+
+
+def overdue(database: Database, now: datetime = TODAY) -> dict[str, float | None]:
+    """Seconds, by plan."""
+    sql = Window(NOW, NOW, HOUR).expanded(queries.PLANS_NOW, EVERYTHING).replace("now()", f"'{now}'::timestamptz")
+    return {row[0]: row[6] for row in database.sql(sql.replace("%", "%%"), [])}
+
+
+def begun(database: Database, plan: str, at: datetime | str, status: str = "ok", schedule: object = None) -> None:
+    """Note a run."""
+    database.sql(
+        "INSERT INTO maintenance.run (plan, status, started_at, finished_at, backend_start, steps, schedule) "
+        "VALUES (%s, %s, %s, %s, now(), '[]', %s)",
+        [plan, status, at, at, json.dumps(schedule)],
     )
-    sql = MONTH.expanded(queries.PLANS_NOW, EVERYTHING)
-    [(_plan, _told, status, _last, _good, age, late)] = kept.sql(sql.replace("%", "%%"), [])
-    assert (status, age) == ("ok", pytest.approx(hours * 3600, abs=60))
-    assert late == (None if overdue is None else pytest.approx(overdue * 3600, abs=60))
+
+
+def test_a_plan_is_overdue_as_the_check_says_it(kept: Database) -> None:
+    """From the moment on for which it was planned, whenever it ran last: a run by hand on Thursday is none of Sunday."""
+    kept.sql("DELETE FROM maintenance.run")
+    expected: dict[str, float] = {}
+    for schedule in SCHEDULES:
+        for hours in (0.1, 1.4, 2.5, 7, 23, 30, 31, 79, 4 * 24, 7 * 24 + 3, 7 * 24 + 9, 200, 999):
+            plan, good = f"{schedule} {hours}", TODAY - hours * HOUR
+            begun(kept, plan, good, schedule=schedule)
+            read = read_schedule(schedule, [])
+            assert read is not None
+            late, _patience = lateness(read, good, TODAY)
+            period = read.interval.total_seconds() if isinstance(read, Every) else 86400
+            expected[plan] = late if late > min(period, 6 * 3600) else 0
+    assert overdue(kept) == pytest.approx(expected)
+    assert {0} < set(expected.values())
+
+
+def test_a_plan_that_has_never_done_its_work_or_whose_schedule_nobody_understands(kept: Database) -> None:
+    """Nor do runs of a clock that jumped say that a plan still runs."""
+    kept.sql("DELETE FROM maintenance.run")
+    for hours in (50, 26):
+        begun(kept, "never", TODAY - hours * HOUR, "abandoned", {"every": "1d"})
+    begun(kept, "young", TODAY - HOUR / 2, "abandoned", {"every": "1d"})
+    begun(kept, "jumped", TODAY - 50 * HOUR, schedule={"every": "1h"})
+    begun(kept, "jumped", TODAY + 999 * HOUR, schedule={"every": "1h"})
+    begun(kept, "tomorrow", TODAY + 24 * HOUR, schedule={"every": "1h"})
+    begun(kept, "infinite", "infinity", schedule={"every": "1h"})
+    odd = [
+        {"at": "of a newer release"},
+        {"every": "fortnight"},
+        {"at": "Sun 02:00 Nowhere/City"},
+        {"at": "25:99"},
+        None,
+        "1h",
+        [1],
+    ]
+    for number, schedule in enumerate(odd):
+        begun(kept, f"odd {number}", TODAY - 999 * HOUR, schedule=schedule)
+    found = overdue(kept)
+    assert {plan: late and late / 3600 for plan, late in found.items()} == {
+        "never": 50,
+        "young": 0,
+        "jumped": 49,
+        **dict.fromkeys(("tomorrow", "infinite", *(f"odd {number}" for number in range(len(odd))))),
+    }
+
+
+def test_odd_values_stop_no_panel(kept: Database) -> None:
+    """Of whoever may write to the history: JSON of other forms, moments without end, the largest numbers."""
+    kept.sql("DELETE FROM maintenance.run")
+    begun(kept, "p", NOW - HOUR, schedule="x")
+    begun(kept, "p", "infinity")
+    begun(kept, "p", "-infinity")
+    largest = 2**63 - 1
+    for totals in ("[1]", '"x"', "null", "7", '{"done": {"a": 1}}'):
+        kept.sql(
+            "INSERT INTO maintenance.run (plan, status, started_at, finished_at, backend_start, steps, totals, budget) "
+            "VALUES ('q', 'ok', now() - interval '1 h', 'infinity', now(), '3', %s, 'infinity')",
+            [totals],
+        )
+    kept.sql(
+        "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, measured, "
+        "row_count, started_at) SELECT id, 1, 'purge', 't', 'failed', '', '{}', '[]', %s, %s, 'infinity' FROM maintenance.run",
+        ['["won_bytes"]', largest],
+    )
+    kept.sql(
+        "INSERT INTO maintenance.finding (run_id, step, name, subject, level, message, evidence, advice, found_at) "
+        "SELECT id, 1, 'c', 's', 'odd', '', '[]', '', '-infinity' FROM maintenance.run"
+    )
+    kept.sql(
+        "INSERT INTO maintenance.sample (run_id, relation, bytes, index_bytes, live_rows, dead_rows, freeze_age, sampled_at) "
+        "SELECT max(id), name, %s, %s, %s, %s, %s, moment FROM maintenance.run, "
+        "(VALUES ('', now()), ('t', now()), ('u', 'infinity')) "
+        "AS s (name, moment) GROUP BY name, moment",
+        [largest] * 5,
+    )
+    with kept.connect().cursor() as cursor:
+        for sql in [*map(sql_of, PANELS), VARIABLES["plan"]["query"], VARIABLES["relation"]["query"]]:
+            cursor.execute(MONTH.expanded(sql, EVERYTHING))
+            cursor.fetchall()
+
+
+def test_what_is_counted_once(kept: Database) -> None:
+    """What two plans have found, targets that are one row, durations of what died, tables that are no more, and what was
+    found before a run that came to nothing."""
+    kept.sql("DELETE FROM maintenance.run")
+    for plan, hours in (("health", 5), ("hourly", 4)):
+        begun(kept, plan, NOW - hours * HOUR)
+    kept.sql(
+        "INSERT INTO maintenance.finding (run_id, step, name, subject, level, message, evidence, advice) "
+        "SELECT id, 1, 'connections', 'app', 'warning', plan, '{}', '' FROM maintenance.run ORDER BY id"
+    )
+    kept.sql(
+        "INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers) "
+        "SELECT id, 1, 'analyze', t, 'unchanged', '', '{}', '{}' FROM maintenance.run, unnest(ARRAY['a', '90 more']) AS t"
+    )
+    for relation in ("gone", "there"):
+        kept.sql(
+            "INSERT INTO maintenance.sample (run_id, relation, bytes) "
+            "SELECT id, %s, 5 FROM maintenance.run WHERE plan = 'health'",
+            [relation],
+        )
+    kept.sql(
+        "INSERT INTO maintenance.sample (run_id, relation, bytes) "
+        "SELECT id, 'there', 6 FROM maintenance.run WHERE plan = 'hourly'"
+    )
+    begun(kept, "hourly", NOW - 3 * HOUR, "abandoned")
+    kept.sql("UPDATE maintenance.run SET finished_at = started_at + interval '9 days' WHERE status = 'abandoned'")
+    begun(kept, "health", NOW - 2 * HOUR, "failed")
+    with kept.connect().cursor() as cursor:
+
+        def rows(sql: str) -> list[tuple[Any, ...]]:
+            cursor.execute(MONTH.expanded(sql, EVERYTHING))
+            return list(cursor.fetchall())
+
+        assert [row[3] for row in rows(queries.FINDINGS_NOW)] == ["hourly"]
+        assert rows(queries.BAD_NOW) == [(1,)]
+        assert {row[1]: row[2] for row in rows(queries.OUTCOMES) if row[2]} == {"unchanged": 182}
+        assert max(row[2] for row in rows(queries.DURATIONS)) == 0
+        assert [row[0] for row in rows(queries.LARGEST)] == ["there"]
+        assert {row[1] for row in rows(queries.TABLES)} == {"there"}
+        assert [row[0] for row in rows(VARIABLES["relation"]["query"])] == ["there"]
 
 
 def test_a_history_without_rows_is_no_error(server: Server) -> None:
