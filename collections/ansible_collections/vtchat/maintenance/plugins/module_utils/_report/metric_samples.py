@@ -20,19 +20,34 @@ from math import isfinite
 from typing import Any
 
 from .._clean import visible
-from .._result import ABANDONED, CRITICAL, FAILED, INFO, LEVELS, SKIPPED, UNKNOWN, WARNING
-from .._schedule import longest_pause, read_schedule
+from .._result import (
+    ABANDONED,
+    CONTENDED,
+    CRITICAL,
+    DEFERRED,
+    DONE,
+    FAILED,
+    INFO,
+    LEVELS,
+    SKIPPED,
+    UNCHANGED,
+    UNKNOWN,
+    WARNING,
+)
+from .._schedule import Every, longest_pause, read_schedule
 from . import model
 from .exposition import Labels
 from .model import RunResult
 
 TIMESTAMP = "pg_maintenance_run_timestamp_seconds"
+DUE = "pg_maintenance_run_due_timestamp_seconds"
 STATUS = "pg_maintenance_check_status"
 # What the file tells, in its order. Levels have the numbers that monitoring plugins exit with.
 RUN = {
     TIMESTAMP: "When the latest run of the plan ended, in seconds since 1970.",
     "pg_maintenance_run_success": "Whether it did its work: 1, or 0 where it failed.",
     "pg_maintenance_run_duration_seconds": "How long it took.",
+    DUE: "When the next run of the plan is due, by its schedule, in seconds since 1970.",
     "pg_maintenance_run_interval_seconds": "The longest time from one run of the plan to the next, by its schedule.",
 }
 COUNTED = {
@@ -88,6 +103,8 @@ OF_TABLES = (
     "table-bloat",
 )
 OF_INDEXES = ("duplicate-indexes", "index-bloat", "index-leftovers", "invalid-indexes", "unused-indexes")
+# What becomes of targets: told of each operation, also while there are none.
+BEGUN = (DONE, UNCHANGED, SKIPPED, CONTENDED, DEFERRED, ABANDONED, FAILED)
 LEVEL_NUMBERS = {INFO: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
 # Modules that are no maintenance and look at nothing that a check does: nobody expects them to run again.
 SILENT = ("alerts", "history_info", "maintainer", "plan_info", "report", "report_overview", "sql_object")
@@ -136,7 +153,10 @@ def of_run(host: str, result: RunResult, when: float) -> Iterator[Sample]:
     given = result.get("schedule")
     schedule = read_schedule(given, []) if isinstance(given, Mapping) else None
     if schedule:
-        pause = longest_pause(schedule, datetime.fromtimestamp(when, timezone.utc))
+        began = datetime.fromtimestamp(max(0.0, when - _count(result.get("seconds"))), timezone.utc)
+        due = began + schedule.interval if isinstance(schedule, Every) else schedule.following(began)
+        yield DUE, labels, round(due.timestamp(), 3)
+        pause = longest_pause(schedule, began)
         yield "pg_maintenance_run_interval_seconds", labels, pause.total_seconds()
 
 
@@ -149,6 +169,8 @@ def of_counters(host: str, result: RunResult) -> Iterator[Sample]:
         actions[operation, outcome] += _count(one.get("actions"))
         for what, by_operation in sums.items():
             by_operation[operation] += _count(one.get(what))
+    # A series that begins with its first event has not increased by it, to Prometheus.
+    actions.update({(operation, outcome): 0 for operation, _outcome in list(actions) for outcome in BEGUN})
     own = of_database(host, result)
     for (operation, outcome), number in sorted(actions.items()):
         yield "pg_maintenance_action_total", (*own, ("operation", operation), ("outcome", outcome)), float(number)

@@ -24,6 +24,7 @@ from .metric_samples import (
     CHECK_OF,
     CHECKED,
     COUNTED,
+    DUE,
     EXPORTED,
     OF_SERVERS,
     RUN,
@@ -159,11 +160,14 @@ class _Told(NamedTuple):
 
 
 def _drop_what_is_over(families: Families, new: Families, now: float) -> None:
-    """Leave nothing of what was told before that no run of the last 90 days stands for."""
+    """Leave nothing of what was told before that no run of the last 90 days stands for; but when a plan with a schedule has run:
+    an alert that it does not run any more is not to end by itself."""
     runs = {labels for labels, when in families[TIMESTAMP].items() if when > now - KEPT} | set(new[TIMESTAMP])
     databases = {labels[:2] for labels in runs}
-    plans = {name: {labels: value for labels, value in families[name].items() if labels in runs} for name in RUN}
-    families.update(plans)
+    expected = runs | set(families[DUE])
+    families.update(
+        {name: {labels: value for labels, value in families[name].items() if labels in expected} for name in RUN}
+    )
     for name in COUNTED:
         families[name] = {labels: value for labels, value in families[name].items() if labels[:2] in databases}
     for name in CHECKED:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -104,6 +105,25 @@ def test_when_the_next_one_is_to_come(schedule: Any, days: float | None) -> None
     assert found == ({} if days is None else {frozenset(): days * DAY})
 
 
+@pytest.mark.parametrize(
+    ("schedule", "seconds", "due"),
+    [
+        ({"every": "12h"}, 0, "2001-09-09 13:46:40.500"),
+        ({"every": "12h"}, 3600, "2001-09-09 12:46:40.500"),  # from the start of one run to that of the next
+        ({"at": "Sun 02:00 UTC"}, 10, "2001-09-09 02:00:00.000"),  # it is Sunday, 01:46:40
+        ({"at": "Sun 01:46 UTC"}, 10, "2001-09-16 01:46:00.000"),
+        ({"at": "Mon,Sun 01:00 Europe/Berlin"}, 10, "2001-09-09 23:00:00.000"),
+        ({"at": "Sun 01:40 UTC"}, 600, "2001-09-09 01:40:00.000"),  # by hand, before it was time
+        ({"at": "Sun 02:00 UTC"}, 1e99, "1970-01-04 02:00:00.000"),
+        ({"every": "?"}, 0, None),
+    ],
+)
+def test_when_it_is_due(schedule: Any, seconds: float, due: str | None) -> None:
+    found = of(read(("db1", result(schedule=schedule, seconds=seconds))), "pg_maintenance_run_due_timestamp_seconds")
+    moment = datetime.fromisoformat(f"{due}+00:00").timestamp() if due else 0
+    assert found == ({frozenset(): pytest.approx(moment, abs=0.01)} if due else {})
+
+
 def test_counters_of_the_history() -> None:
     counters = [
         counter("purge", "done", 7, 1200),
@@ -112,11 +132,12 @@ def test_counters_of_the_history() -> None:
         counter("?", "done", -1, 1.5, None),
     ]
     samples = read(("db1", result(counters=counters)))
-    assert of(samples, "pg_maintenance_action_total") == {
+    actions = of(samples, "pg_maintenance_action_total")
+    assert len(actions) == 3 * len(metric_samples.BEGUN), "what has not come yet is 0"
+    assert {labels: value for labels, value in actions.items() if value} == {
         frozenset({("operation", "purge"), ("outcome", "done")}): 7,
         frozenset({("operation", "purge"), ("outcome", "failed")}): 1,
         frozenset({("operation", "reindex"), ("outcome", "done")}): 2,
-        frozenset({("operation", "?"), ("outcome", "done")}): 0,
     }
     operations = {name: frozenset({("operation", name)}) for name in ("purge", "reindex", "?")}
     assert of(samples, "pg_maintenance_rows_total") == dict(zip(operations.values(), (1205, 0, 1)))
@@ -250,7 +271,7 @@ def test_several_playbooks_write_one_file() -> None:
     again = result(plan="hourly", counters=[counter("purge", "done", 12)])
     samples = after([hourly, result(plan="weekly"), result(OLD)], again, skipped)
     assert plans(samples) == {"hourly": NOW + HOUR, "weekly": NOW, "health": NOW}
-    assert list(of(samples, "pg_maintenance_action_total").values()) == [12]
+    assert [value for value in of(samples, "pg_maintenance_action_total").values() if value] == [12]
     assert list(of(samples, "pg_maintenance_check_status").values()) == [2]
     other_host = after([hourly, result(OLD)], result(WELL), hosts="db2")
     assert len(of(other_host, "pg_maintenance_check_status")) == 2
@@ -284,7 +305,7 @@ def test_a_run_that_has_reached_no_database() -> None:
     assert success == {"vtchat": 1, "": 0}
     samples = parsed(text_of(("db1", result(OLD)), earlier=text, at=NOW + DAY))
     assert list(of(samples, "pg_maintenance_run_success").values()) == [1]
-    assert list(of(samples, "pg_maintenance_action_total").values()) == [9]
+    assert [value for value in of(samples, "pg_maintenance_action_total").values() if value] == [9]
 
 
 def test_one_of_several_databases_of_a_host_is_not_reached() -> None:
@@ -313,6 +334,17 @@ def test_what_nobody_has_run_for_90_days_is_forgotten() -> None:
         samples = after([result(OLD, counters=HOURLY)], other, wait=wait)
         names = {name for name, labels in samples if ("datname", "vtchat") in labels}
         assert bool(names) == kept, names
+
+
+def test_when_a_plan_with_a_schedule_has_run_is_never_forgotten() -> None:
+    """Else the alert would end by itself; what was found then is. Without the schedule any more, it is a run like others."""
+    other = result(plan="hourly", server={"database": "new"})
+    weekly = result(OLD, plan="weekly", counters=HOURLY, schedule={"every": "1w"})
+    samples = after([weekly], other, wait=999 * DAY)
+    told = {name for name, labels in samples if ("datname", "vtchat") in labels}
+    assert told == metric_samples.RUN.keys()
+    text = text_of(("db1", result(plan="weekly")), earlier=text_of(("db1", weekly)), at=NOW + DAY)
+    assert "weekly" not in text_of(("db1", other), earlier=text, at=NOW + 999 * DAY)
 
 
 def test_bloat_is_gone_from_the_file_with_the_option() -> None:
