@@ -95,8 +95,11 @@ def series(name: str, **labels: str) -> str:
     return f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in {**found, **labels}.items())}}}"
 
 
-def runs(ended: str = "0x2500", success: str = "1x800", schedule: bool = True, **labels: str) -> dict[str, str]:
+def runs(
+    ended: str = "0x2500", success: str = "1x800", schedule: bool = True, plan: str = "hourly", playbook: str = ""
+) -> dict[str, str]:
     """Of one plan, which was due after a week. What is written each hour is known from the next hour on."""
+    labels = {"plan": plan, "playbook": playbook} if playbook else {"plan": plan}
     told = {series(ENDED, **labels): ended, series("pg_maintenance_run_success", **labels): success}
     week = f"{7 * DAY}x2500"
     due = {series(f"pg_maintenance_run_{name}_seconds", **labels): week for name in ("due_timestamp", "interval")}
@@ -117,9 +120,9 @@ def groups(older: str, newer: str) -> dict[str, str]:
     weekly, hourly = {"playbook": "weekly", "plan": "weekly"}, {"playbook": "hourly", "plan": "hourly"}
     checked = {series(STATUS, **weekly): older, series(STATUS, **hourly): newer}
     return {
-        **runs(**weekly),
-        **runs("1800x800", **hourly),
-        **runs("60x800", success="0x800" if older[0] != "0" else "1x800", plan="hourly", playbook="due"),
+        **runs(plan="weekly", playbook="weekly"),
+        **runs("1800x800", playbook="hourly"),
+        **runs("60x800", success="0x800" if older[0] != "0" else "1x800", playbook="due"),
         **checked,
     }
 
