@@ -312,13 +312,18 @@ def test_a_history_that_somebody_has_locked(database: Database) -> None:
     hourly(database)
     with database.connect() as other, other.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE maintenance.run, maintenance.finding")
+        pid = other.info.backend_pid
         result = look(database)
         cursor.execute("ROLLBACK")
     assert (result["status"], bad(result)) == ("ok", {})
     unknown = {one["check"]: one["message"] for one in result["findings"] if one["level"] == "unknown"}
     assert set(unknown) == OF_HISTORY
+    holder = (
+        f"session {pid} (postgres, idle in transaction) holds AccessExclusiveLock on maintenance.finding; "
+        f"SELECT pg_terminate_backend({pid}) ends it"
+    )
     assert set(unknown.values()) == {
-        "the history in schema maintenance cannot be used: canceling statement due to lock timeout"
+        f"the history in schema maintenance cannot be used: canceling statement due to lock timeout: {holder}"
     }
 
 

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._engine import history
+from .._engine import history_alone
 from .._engine.history_sql import LOCK_KEYS
 from .._errors import Contended, MaintenanceError
 from .._postgres.connect import ConnectionOptions, open_session
@@ -98,7 +98,7 @@ def remembering(connection: ConnectionOptions, without: str, check: bool) -> Ite
 def _opened(session: Session, check: bool) -> Memory:
     memory = Memory(server=session.server.summary())
     try:
-        memory.note = history.unusable(session, writes=not check)
+        memory.note = history_alone.unusable(session, writes=not check)
         if memory.note:
             return memory
         if not check and not session.shared:

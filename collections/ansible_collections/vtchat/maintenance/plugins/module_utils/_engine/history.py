@@ -26,7 +26,8 @@ from .._postgres.session import Session
 from . import history_sql
 from .closing import Closing
 from .fair import LONGEST_PAUSE, Key, Memory
-from .history_tables import NEW_SCHEMA, SCHEMA, UPGRADES, VERSION, differences, strangers
+from .history_locks import explained, holders, with_holder
+from .history_tables import NEW_SCHEMA, SCHEMA, TABLES, UPGRADES, VERSION, differences, strangers
 
 KEEP_DAYS = 90
 # Of small rows: some 15 MB of actions, and 10 MB of findings, whatever a plan does.
@@ -43,6 +44,8 @@ LACKING = {
     4: "record of when plans are due",
     5: "sizes and counters",
 }
+# Tables that a run cannot be closed without.
+NEEDED = {f"{SCHEMA}.{table}" for table in TABLES[1]}
 NOT_WANTED = "history: false"
 NONE_YET = "there is no history yet"
 STANDBY = "a standby records no runs"
@@ -58,6 +61,7 @@ class History:
     opened    when the run was opened, in seconds since 1970 by the server's clock; 0.0 without a history
     recent    the latest runs of the plan, newest first
     tells_findings  those of earlier runs can be read
+    interrupted  what it does not have of this run, since somebody had locked it meanwhile; "" if nothing
     counters  what all runs together have done, once this one is closed; None where it is not counted
     """
 
@@ -80,6 +84,10 @@ class History:
         self.note = ""
         self.unusable = ""
         self.limited = ""
+        self.interrupted = ""
+        self._interrupted = ""  # why it could not be written, since when nothing is until the end of the run
+        self._late: list[dict[str, Any]] = []  # ends of actions that are to be written then
+        self._late_memories: dict[Key, Memory] = {}
         self.abandoned: list[dict[str, Any]] = []
         self.memory: dict[Key, Memory] = {}
         self.recent: list[dict[str, Any]] = []
@@ -97,30 +105,40 @@ class History:
 
     def enter(self, wanted: bool) -> None:
         """Take the run lock and look what there is. When somebody else has the lock, only ``holder`` is set."""
-        try:
-            row = self._row = self._session.row(history_sql.ENTER, {"lock": self._locks, **history_sql.KEYS})
-        except Contended as error:
-            if not self._reads:
-                raise
-            self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {error}"
-            self.may_act = not self._check
-            return
+        row = self._entered(wanted)
         self.holder = row["holder"]
         self.may_act = not self._check and (not self._locks or bool(row["locked"]))
         if not self._check and not self.may_act:
             self.holder = self.holder or {}
             return
-        if wanted:
+        if not wanted:
+            self.note = NOT_WANTED
+        elif not self.note:
             try:
-                self._version_found = self._version(row)
+                self._version_found = self.version_of(row)
             except ConnectError:
                 # The end of the session would do it too, but a moment later.
                 if self._locks:
                     self._session.execute(history_sql.UNLOCK, history_sql.KEYS)
                 raise
-        else:
-            self.note = NOT_WANTED
         self.unusable = self._why_unusable()
+
+    def _entered(self, wanted: bool) -> dict[str, Any]:
+        """The lock and what there is; the lock alone where nobody wants more, or somebody has locked a table of the history."""
+        parameters = {"lock": self._locks, **history_sql.KEYS}
+        if wanted:
+            try:
+                self._row = self._session.row(history_sql.ENTER, parameters)
+                return self._row
+            except Contended as error:
+                self._cannot(error)
+        return self._session.row(history_sql.LOCK, parameters)
+
+    def _cannot(self, error: MaintenanceError) -> None:
+        """From now on it is not used in this run."""
+        why = explained(self._session, error)
+        self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {why}"
+        self._version_found = 0
 
     def succeeded(self, plan: str) -> tuple[datetime | None, datetime]:
         """When the latest run of a plan that succeeded began, None if there is none; and what time it is, by the same clock."""
@@ -129,8 +147,7 @@ class History:
             try:
                 row = self._session.row(history_sql.SUCCEEDED, {"plan": plan, "reading": reading()})
             except (SqlError, Contended) as error:
-                self.note = self.unusable = f"the history in schema {SCHEMA} cannot be used: {error}"
-                self._version_found = 0
+                self._cannot(error)
         row = row or self._session.row(history_sql.CLOCK)
         return row["last"], row["now"]
 
@@ -156,9 +173,9 @@ class History:
             else:
                 self._open(parameters)
         except (SqlError, Contended) as error:
-            self.note = f"the history in schema {SCHEMA} cannot be used: {error}"
+            self._cannot(error)
 
-    def _version(self, row: dict[str, Any]) -> int:
+    def version_of(self, row: dict[str, Any]) -> int:
         """The version of the history that exists, 0 without one. Raises ConnectError for a newer one than we know."""
         comment = row["comment"] or ""
         self.note = strangers(row["found"], self._session.server)
@@ -182,11 +199,11 @@ class History:
         found = self._version_found
         if self._reads and not found:
             return NONE_YET  # whoever holds the lock may be creating it
-        reason = self._may_not_create(self._row, found)
+        reason = self.may_not_create(self._row, found)
         if reason:
             return reason
         allowed = self._row["may_read"] and (self._row["may_write"] or self._reads)
-        return self._no_right() if found and not allowed else ""
+        return self.no_right() if found and not allowed else ""
 
     def _look(self, parameters: dict[str, Any]) -> None:
         """Check mode, or a standby: read what there is, write nothing."""
@@ -195,7 +212,7 @@ class History:
             self.tells_findings = self._version_found > 1 and bool(self._row["may_read_findings"])
             self._remember(self._session.row(history_sql.state(self._version_found), parameters))
         elif not self.note:
-            self.note = NONE_YET if not self._version_found else self._no_right()
+            self.note = NONE_YET if not self._version_found else self.no_right()
 
     def _open(self, parameters: dict[str, Any]) -> None:
         self.note = self.unusable
@@ -210,7 +227,7 @@ class History:
         for operation, target in (action for run in self.abandoned for action in run["actions"]):
             self.memory[operation, target] = self.recall(operation, target).abandoned(self.opened)
 
-    def _may_not_create(self, row: dict[str, Any], version: int) -> str:
+    def may_not_create(self, row: dict[str, Any], version: int) -> str:
         """Why there cannot be a history, "" if there can."""
         may_create = row["may_create_tables"] if row["schema_exists"] else self._session.server.may_create_schema
         if version > 0 or may_create:
@@ -232,7 +249,7 @@ class History:
             if version > 1:
                 self._look_what_to_keep(row)
         else:
-            self._create(row, version)
+            self.create(row, version)
             self._findings = self._counts = True
             return VERSION
         return version
@@ -254,13 +271,13 @@ class History:
             user = quote(self._session.server.user)
             self.limited = f"{what} are not kept: GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(tables)} TO {user}"
 
-    def _create(self, row: dict[str, Any], version: int) -> None:
+    def create(self, row: dict[str, Any], version: int) -> None:
         """Bring the history to the version that we know."""
         for number, upgrade in enumerate(UPGRADES[version:]):
             new = number == 0 and not row["schema_exists"]
             self._session.execute(NEW_SCHEMA + upgrade if new else upgrade)
 
-    def _no_right(self) -> str:
+    def no_right(self) -> str:
         user, rights = quote(self._session.server.user), "SELECT" if self._reads else "SELECT, INSERT, UPDATE, DELETE"
         return (f"role {user} may not use the history: GRANT USAGE ON SCHEMA {SCHEMA} TO {user}; GRANT {rights} "
                 f"ON ALL TABLES IN SCHEMA {SCHEMA} TO {user}")  # fmt: skip
@@ -280,7 +297,7 @@ class History:
 
     def begin(self, session: Session, step: int, operation: str, action: Action[Any]) -> int | None:
         """The row of an action that is about to be executed, over the session that will do it."""
-        if self.run_id is None:
+        if self.run_id is None or self._interrupted:
             return None
         parameters = {
             "run_id": self.run_id,
@@ -291,8 +308,8 @@ class History:
             "statements": list(action.statements),
             "numbers": json.dumps(action.numbers),
         }
-        row = self._write(session, history_sql.BEGIN, parameters, returning=True)
-        return int(row["id"]) if row else None
+        rows = self._write(session, history_sql.BEGIN, parameters)
+        return int(rows[0]["id"]) if rows else None
 
     def finish(
         self,
@@ -306,16 +323,21 @@ class History:
         """Complete the row, and keep what the next run must know."""
         if memory.cut_off and self._version_used < COUNTS_DEFERRALS:
             memory = replace(memory, deferred=False)
-        if self.run_id is not None and row_id is not None:
-            parameters = {
-                "id": row_id,
-                "outcome": outcome.status,
-                "reason": outcome.reason or action.reason,
-                "measured": json.dumps(outcome.numbers),
-                "rows": outcome.rows,
-                "state": json.dumps([memory.as_row(operation, action.target)]),
-            }
-            self._write(session, history_sql.finish(self._version_used), parameters)
+        if self.run_id is None:
+            return
+        if row_id is None:  # the run tells of it at its end
+            self._late_memories[operation, action.target] = memory
+            return
+        parameters = {
+            "id": row_id,
+            "outcome": outcome.status,
+            "reason": outcome.reason or action.reason,
+            "measured": json.dumps(outcome.numbers),
+            "rows": outcome.rows,
+            "state": json.dumps([memory.as_row(operation, action.target)]),
+        }
+        if self._interrupted or not self._write(session, history_sql.finish(self._version_used), parameters):
+            self._late.append(parameters)
 
     def close(self, closing: Closing) -> None:
         """Complete the run, in one round trip."""
@@ -323,14 +345,14 @@ class History:
             if self._locks:
                 self._session.execute(history_sql.UNLOCK, history_sql.KEYS)
             return
-        memories = [memory.as_row(*key) for key, memory in closing.memories.items()]
+        memories = {**self._late_memories, **closing.memories}
         parameters = {
             "run_id": self.run_id,
             "status": closing.status,
             "message": closing.message,
             "totals": json.dumps(closing.totals),
             "actions": json.dumps(closing.noted),
-            "state": json.dumps(memories),
+            "state": json.dumps([memory.as_row(*key) for key, memory in memories.items()]),
             "findings": json.dumps(closing.findings),
             "retries": closing.retries,
             "unlock": self._locks,
@@ -340,67 +362,36 @@ class History:
             "findings_kept": KEEP_FINDINGS,
             "counted": json.dumps(closing.counted),
         }
-        query = history_sql.close(self._version_used, self._findings, self._counts)
-        self.counters = (self._write(self._session, query, parameters, returning=True) or {}).get("counters")
-
-    def _write(
-        self, session: Session, query: str, parameters: dict[str, Any], returning: bool = False
-    ) -> dict[str, Any] | None:
-        """Write, and what comes of it; when that is refused midway, the maintenance goes on without a history."""
         try:
-            if returning:
-                return session.row(query, parameters)
-            session.execute(query, parameters)
+            for late in self._late:
+                self._session.execute(history_sql.finish(self._version_used), late)
+            self._leave(parameters)
         except (SqlError, Contended) as error:
-            self.run_id = None
-            self.note = f"the history in schema {SCHEMA} could not be written: {error}"
-        return None
+            self.note = f"the history in schema {SCHEMA} could not be written: {explained(self._session, error)}"
+            if self._locks and self._session.alive:
+                self._session.execute(history_sql.UNLOCK, history_sql.KEYS)
 
+    def _leave(self, parameters: dict[str, Any]) -> None:
+        """Close the run; without what belongs to tables that somebody has locked, where they are those that it can do without."""
+        try:
+            query = history_sql.close(self._version_used, self._findings, self._counts)
+            self.counters = self._session.row(query, parameters)["counters"]
+        except Contended as error:
+            found = holders(self._session, error)
+            if any(one.table in NEEDED for one in found if one.strong or one is found[0]):
+                raise
+            query = history_sql.close(self._version_used, findings=False, counts=False, prunes=False)
+            self._session.row(query, parameters)
+            self._interrupted = with_holder(error, found)
+            self.interrupted = f"findings, sizes and counters of this run are not kept: {self._interrupted}"
+            return
+        if self._interrupted:
+            self.interrupted = f"what was done meanwhile was recorded at the end of the run only: {self._interrupted}"
 
-def provide(session: Session, check: bool) -> tuple[int, str]:
-    """Create or upgrade the history without a run: the version that there was before (0: none), and why it cannot be done.
-
-    Keeps the run lock until the session ends. Raises Contended while a run is under way that has not created it, SqlError.
-    """
-    history = History(session, check)
-    row = session.row(history_sql.ENTER, {"lock": not check, **history_sql.KEYS})
-    version = history._version(row)
-    if history.note or version == VERSION:
-        return version, history.note
-    if not check and not row["locked"]:
-        raise Contended(f"the history in schema {SCHEMA} is not of version {VERSION} yet, and a run is under way")
-    history.note = history._may_not_create(row, version)
-    if version and not row["may_alter"]:
-        owner = quote(row["owner"])
-        history.note = (
-            f"it is of version {version}, and {owner} has to bring it to version {VERSION}: set role: {owner}"
-        )
-    if not history.note and not check:
-        history._create(row, version)
-    return version, history.note
-
-
-def recent(session: Session, plan: str | None, target: str | None, limit: int) -> list[dict[str, Any]]:
-    """The latest runs with their actions, newest first; empty without a history. Raises MaintenanceError."""
-    history = History(session, check=True)
-    row = session.row(history_sql.ENTER, {"lock": False, **history_sql.KEYS})
-    version = history._version(row)
-    if history.note:
-        raise MaintenanceError(f"no history: {history.note}")
-    if not version:
-        return []
-    parameters = {"plan": plan, "target": target, "limit": limit}
-    query = history_sql.recent(version, findings=version > 1 and bool(row["may_read_findings"]))
-    return session.rows(query, parameters)
-
-
-def unusable(session: Session, writes: bool) -> str:
-    """Why what is remembered beside the runs can be neither read nor written here; "" if it can. Raises MaintenanceError."""
-    history = History(session, check=True)
-    row = session.row(history_sql.ENTER, {"lock": False, **history_sql.KEYS})
-    version = history._version(row)
-    if history.note:
-        return history.note
-    if not version:
-        return f"{NONE_YET}: the next run of a plan, or provisioning, makes it"
-    return "" if row["may_read"] and (row["may_write"] or not writes) else history._no_right()
+    def _write(self, session: Session, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Write; the ids of the rows. Nothing where it was refused: until its end the run goes on without a history then."""
+        try:
+            return session.rows(query, parameters)
+        except (SqlError, Contended) as error:
+            self._interrupted = self._interrupted or explained(session, error)
+            return []

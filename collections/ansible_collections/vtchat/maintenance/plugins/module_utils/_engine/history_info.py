@@ -16,7 +16,7 @@ from typing import Any
 from .._errors import OptionError
 from .._postgres.connect import ConnectionOptions, open_session
 from .._spec import Spec
-from . import history
+from . import history_alone
 
 SPEC = Spec({
     "plan": {"type": "str"},
@@ -59,5 +59,5 @@ def perform(
         standby=True,
     )
     with closing(opened) as session:
-        runs = history.recent(session, question.plan, question.target, question.limit)
+        runs = history_alone.recent(session, question.plan, question.target, question.limit)
         return {"changed": False, "runs": runs, "server": session.server.summary()}

@@ -16,17 +16,26 @@ from .history_tables import FOUND
 LOCK_KEYS = (0x7674636D, 1)
 KEYS = {"key1": LOCK_KEYS[0], "key2": LOCK_KEYS[1]}
 
-# The lock and what there is of a history, in one round trip. In check mode nothing is locked: a look must not keep a run away.
-# No lock either behind a transaction pooler: it would stay with the pool's connection.
-ENTER = (
-    """
-SELECT CASE WHEN %(lock)s THEN pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
+# The lock, and who has it. In check mode nothing is locked: a look must not keep a run away. No lock either behind a transaction
+# pooler: it would stay with the pool's connection. A lock that we have already would have to be let go of twice.
+LOCK = """
+SELECT CASE WHEN NOT %(lock)s THEN NULL WHEN EXISTS (
+           SELECT FROM pg_catalog.pg_locks AS l WHERE {which} AND l.pid = pg_catalog.pg_backend_pid()) THEN true
+           ELSE pg_catalog.pg_try_advisory_lock(%(key1)s, %(key2)s) END AS locked,
        (SELECT jsonb_build_object('pid', l.pid, 'user', a.usename, 'client', a.client_addr, 'since',
                to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'application', a.application_name)
         FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-        WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND l.objsubid = 2
-        AND l.classid = %(key1)s AND l.objid = %(key2)s
-        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) LIMIT 1) AS holder,
+        WHERE {which} AND l.pid <> pg_catalog.pg_backend_pid() LIMIT 1) AS holder
+""".format(
+    which="l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = %(key1)s AND l.objid = %(key2)s "
+    "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+)
+
+# The lock and what there is of a history, in one round trip. To print a default or the condition of an index the server opens
+# the table, so that whoever has locked it is waited for.
+ENTER = (
+    LOCK
+    + """,
        EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'maintenance') AS schema_exists,
        (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace
         WHERE nspname = 'maintenance') AS may_create_tables,
@@ -181,7 +190,7 @@ ON CONFLICT (operation, target) DO UPDATE SET {updates}updated_at = clock_timest
 _FINISH = """)
 UPDATE maintenance.action SET outcome = %(outcome)s, reason = %(reason)s, measured = %(measured)s, row_count = %(rows)s,
        finished_at = clock_timestamp()
-WHERE id = %(id)s
+WHERE id = %(id)s RETURNING id
 """
 
 
@@ -205,7 +214,9 @@ LEAVE = """), noted AS (
                                     started_at, finished_at)
     SELECT %(run_id)s, step, operation, target, outcome, reason, '{}', numbers, statement_timestamp(), statement_timestamp()
     FROM jsonb_to_recordset(%(actions)s) AS x (step int, operation text, target text, outcome text, reason text, numbers jsonb)
-), too_many AS MATERIALIZED (
+)"""
+
+PRUNE = """, too_many AS MATERIALIZED (
     SELECT run_id FROM maintenance.action ORDER BY id DESC OFFSET %(actions_kept)s LIMIT 1
 ), pruned AS (
     DELETE FROM maintenance.run WHERE id <> %(run_id)s AND (started_at < clock_timestamp() - make_interval(days => %(days)s)
@@ -239,10 +250,13 @@ WHERE id = %(run_id)s RETURNING CASE WHEN %(unlock)s THEN pg_catalog.pg_advisory
 """
 
 
-def close(version: int, findings: bool, counts: bool) -> str:
-    """The end of a run: what was decided but not executed, what is to be remembered, sizes, the pruning and the lock."""
+def close(version: int, findings: bool, counts: bool, prunes: bool = True) -> str:
+    """The end of a run: what was decided but not executed, what is to be remembered, sizes, the pruning and the lock.
+
+    Without all three it touches the tables run, action and state alone.
+    """
     more = ", retries = %(retries)s" if version >= SCHEDULED else ""
-    parts = [LEAVE, FINDINGS if findings else "", f"{SAMPLES}{COUNTING}" if counts else ""]
+    parts = [LEAVE, PRUNE if prunes else "", FINDINGS if findings else "", f"{SAMPLES}{COUNTING}" if counts else ""]
     end = CLOSE.format(more=more, counters=COUNTERS if counts else "NULL")
     return f"WITH remembered AS ({_remember(version)}{''.join(parts)}{end}"
 

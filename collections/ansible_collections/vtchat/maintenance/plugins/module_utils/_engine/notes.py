@@ -31,8 +31,11 @@ def warnings(history: History, plan: Plan, result: Result, check: bool) -> Itera
                "durations, and the record of what was done.")  # fmt: skip
     if history.limited and (result.findings or DEFERRED in result.totals or plan.schedule):
         yield f"History: {history.limited}."
+    if history.interrupted:
+        yield f"History: {history.interrupted}."
     for run in history.abandoned:
         at = f" in {run['at']}" if run["at"] else ""
-        yield f"Run {run['run_id']} ({run['plan']}, {run['started']}) was abandoned{at}: its process died."
+        why = "its process died, or its end could not be recorded"
+        yield f"Run {run['run_id']} ({run['plan']}, {run['started']}) was abandoned{at}: {why}."
     if check and history.holder:
         yield f"A run is under way (session {history.holder.get('pid')}): what is predicted here may change."

@@ -13,7 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine import history
+from .._engine import history_alone
+from .._engine.history_tables import SCHEMA, VERSION
 from .._engine.plan import Step
 from .._errors import Contended, MaintenanceError, OptionError
 from .._postgres.connect import ConnectionOptions, open_session
@@ -167,9 +168,9 @@ def _report_late(result: Result) -> None:
 
 def _provide_history(session: Session, check: bool, result: Result) -> None:
     """The schema of the history. Another release's history is not touched; that it cannot be had is a warning."""
-    name, after = history.SCHEMA, f"-- history, version {history.VERSION}\n"
+    name, after = SCHEMA, f"-- history, version {VERSION}\n"
     try:
-        version, note = history.provide(session, check)
+        version, note = history_alone.provide(session, check)
     except Contended as error:
         result.actions.append(entry(CREATE, name, CONTENDED, str(error), kind="schema", script="history", drift=[]))
         return

@@ -64,7 +64,7 @@ class Wait:
             modes=sql.Literal(list(self.modes)),
             snapshots=sql.Literal(self.snapshots),
         )
-        return {row["id"]: _who(row) for row in session.rows(query)}
+        return {row["id"]: who(row) for row in session.rows(query)}
 
     def over(self, session: Session, seconds_left: Callable[[], float], sleep: Callable[[float], None]) -> float:
         """Wait until nobody is left who was there at the beginning; the seconds that it took.
@@ -84,7 +84,7 @@ class Wait:
         return time.monotonic() - began
 
 
-def _who(row: dict[str, Any]) -> str:
+def who(row: dict[str, Any]) -> str:
     """A session that is in the way, for people."""
     if row["pid"] is None:
         return "a prepared transaction that is neither committed nor rolled back"
