@@ -100,6 +100,10 @@ def test_a_fleet_has_an_overview(used: Database, tmp_path: Path) -> None:
     done, pages = report(tmp_path, hosts)
     assert done.returncode == 2, "one cannot be reached, and one is not set up"
     assert "hunter2" not in done.stdout + done.stderr
+    assert "3 pages: " in done.stdout
+    assert "2 hosts failed without a result" in done.stdout
+    assert "dsn: set DATABASE_URL" in done.stdout
+    assert "Finalization of" not in done.stdout + (pages / "index.html").read_text(encoding="utf-8")
     names = sorted(path.name for path in pages.iterdir())
     assert names[:2] == ["first.html", "index.html"], "of what could not be asked there is no page"
     assert len(names) == 3
@@ -141,4 +145,6 @@ def test_hosts_share_a_title_and_a_limit_leaves_the_overview(used: Database, tmp
 def test_no_folder_is_no_success(used: Database, tmp_path: Path) -> None:
     done, _pages = report(tmp_path, {"a": {"maintenance_dsn": used.dsn}}, "-e", "report_dest=")
     assert done.returncode == 2
-    assert "dest: it is empty: name a folder" in done.stdout + done.stderr
+    told = " ".join(done.stdout.split())
+    assert "dest: it is empty: name a folder" in told
+    assert "(report_dest)" in told, "what was typed"

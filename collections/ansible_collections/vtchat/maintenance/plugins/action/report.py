@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,28 @@ NOT_ASKED = (
     "maintenance_dsn is a connection that may be used for this"
 )
 
+# The role gives each of its variables, which have its name before them, to the option of that name.
+ROLE = "report"
+
 
 class ActionModule(DatabaseAction):
     """Reads, and writes the page."""
 
     def _answer(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._answered(task_vars)
+        except OptionError as error:
+            role = getattr(self._task, "_role", None)
+            if role is None or role.get_name() != ROLE:
+                raise
+            raise OptionError([self._as_typed(fault) for fault in error.errors]) from None
+
+    def _as_typed(self, fault: str) -> str:
+        """A fault in an option, with the variable of the role that it came from."""
+        named = [option for option in self._task.args if re.match(rf"(argument |value of )?'?{option}\b", fault)]
+        return f"{fault} ({ROLE}_{named[0]})" if named else fault
+
+    def _answered(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         arguments = dict(self._task.args)
         arguments |= _of_plans(arguments.pop("plans", None) or {}, "steps" in arguments)
         arguments.setdefault("title", str(task_vars.get("inventory_hostname") or ""))

@@ -18,6 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import OK, failure
 from ansible_collections.vtchat.maintenance.plugins.module_utils._window import read_zone
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils import _pages
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._faults import plain
 
 NAME = "report_overview"
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -76,6 +77,6 @@ def _glance(host: str, found: Any) -> Mapping[str, Any]:
         return page
     from ansible_collections.vtchat.maintenance.plugins.plugin_utils._html import glance
 
-    why = str(result.get("msg") or NOTHING)
+    why = plain(result.get("msg") or NOTHING)
     seen: dict[str, Any] = glance({"title": host, "unreachable": why}, "")
     return seen

@@ -51,6 +51,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._faults import plain
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._live import LiveLine, wanted
 
 _RUN = ("actions", "status", "plan", "msg")
@@ -248,6 +249,8 @@ class CallbackModule(Default):
     def _dump_results(self, result: Any, *args: Any, **kwargs: Any) -> str:
         if self._short and _is_run(result) and self._summary_tells():
             return "told below"
+        if self._display.verbosity == 0 and isinstance(result, Mapping) and isinstance(result.get("msg"), str):
+            result = {**result, "msg": plain(result["msg"])}
         if self._short and "msg" in result:
             result = {"msg": result["msg"]}
         dumped: str = super()._dump_results(result, *args, **kwargs)

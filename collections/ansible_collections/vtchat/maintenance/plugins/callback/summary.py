@@ -134,6 +134,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._result import 
     UNKNOWN,
     WARNING,
 )
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._faults import plain
 from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace as _replace
 
 _OURS = "vtchat.maintenance."
@@ -202,10 +203,14 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """The playbook ended."""
+        # What failed and was rescued is no failure.
+        lost = {host for name in ("failures", "dark") for host in getattr(stats, name, {})}
+        failures = [one for one in self._failures if one.host in lost]
         if self._runs:
-            self._show(text.totals_lines(self._runs, self._columns()))
+            untold = {one.host for one in failures} - {host for host, run in self._runs if model.status(run) == FAILED}
+            self._show(text.totals_lines(self._runs, self._columns(), len(untold)))
         if _under_github():
-            self._report_to_github(stats)
+            self._report_to_github(failures)
         for option, made in (("json_file", self._json), ("junit_file", self._junit)):
             path = self.get_option(option)
             if path:
@@ -240,10 +245,8 @@ class CallbackModule(CallbackBase):
         templar = Templar(loader=play.get_loader(), variables=variables)
         return {name: templar.template(value) for name, value in said.items()}
 
-    def _report_to_github(self, stats: Any) -> None:
-        """The summary of the job, and the annotations that are left. What failed and was rescued is no failure."""
-        lost = {host for name in ("failures", "dark") for host in getattr(stats, name, {})}
-        failures = [one for one in self._failures if one.host in lost]
+    def _report_to_github(self, failures: list[github.Failure]) -> None:
+        """The summary of the job, and the annotations that are left."""
         for one in failures:
             self._annotate([github.failed(one)])
         left = {level: waiting[_ANNOTATIONS - 1 :] for level, waiting in self._annotations.items()}
@@ -275,7 +278,7 @@ class CallbackModule(CallbackBase):
     def _note_failure(self, event: Any) -> None:
         """A task that failed and that no run tells of, or items of its loop."""
         result, task, name = _parts(event)
-        if not isinstance(result, Mapping) or not _under_github():
+        if not isinstance(result, Mapping):
             return
         found = result.get("results")
         items = (
@@ -284,7 +287,7 @@ class CallbackModule(CallbackBase):
         for one in items or [result]:
             if not _is_run(task, one):
                 hidden = "censored" in one or one.get("_ansible_no_log")
-                said = "its result is hidden (no_log)" if hidden else str(one.get("msg") or FAILED)
+                said = "its result is hidden (no_log)" if hidden else plain(one.get("msg") or FAILED)
                 failure = github.Failure(name, str(task.get_name(include_role_fqcn=False)), said)
                 if failure not in self._failures:  # the items of a loop often fail alike
                     self._failures.append(failure)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -66,6 +67,28 @@ def _check(path: str) -> None:
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "no file that can be replaced, such as a pipe or a device"
             raise OSError(f"it is {kind}: {_ELSE}")
+
+
+def fault(error: OSError, path: str) -> str:
+    """Why a file cannot be written, as the end of a sentence: what is in the way, where that can be seen."""
+    if error.errno is None:  # refused here, with the reason
+        return str(error)
+    there = os.path.abspath(path)
+    if os.path.isdir(there):
+        return f"{there} is a folder"
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if there != os.path.abspath(path) and not os.path.isdir(there):
+        return f"{there} is a file, and a folder is needed there"
+    folder = there if os.path.isdir(there) else os.path.dirname(there)
+    known = {
+        errno.EACCES: f"the user with the number {os.geteuid()} may not write into {folder}",
+        errno.EPERM: f"the user with the number {os.geteuid()} may not write into {folder}",
+        errno.EROFS: f"the file system of {folder} is read-only",
+        errno.ENOSPC: f"the file system of {folder} is full",
+        errno.EDQUOT: f"the quota of the user with the number {os.geteuid()} is used up in {folder}",
+    }
+    return known.get(error.errno or 0, f"{error.strerror or error} ({folder})")
 
 
 @contextmanager

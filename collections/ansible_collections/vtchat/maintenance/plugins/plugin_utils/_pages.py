@@ -18,7 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._clean import c
 from ansible_collections.vtchat.maintenance.plugins.module_utils._report.model import count_of
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import DONE, FAILED, PLANNED, entry
 from ansible_collections.vtchat.maintenance.plugins.module_utils._units import size
-from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import replace
+from ansible_collections.vtchat.maintenance.plugins.plugin_utils._files import fault, replace
 
 INDEX = "index"
 TO_OVERVIEW = {"All databases": f"{INDEX}.html"}
@@ -74,8 +74,8 @@ def _put(text: str, path: str, what: str, check: bool) -> dict[str, Any]:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             replace(text, path, MODE)
     except OSError as error:
-        message = f"cannot write {shown}: {error.strerror or error}"
-        failed = entry("report", shown, FAILED, message)
+        why = f"{clean(fault(error, path))}: choose another folder with dest (report_dest)"
+        message, failed = f"cannot write {shown}: {why}", entry("report", shown, FAILED, f"cannot be written: {why}")
         return {
             "failed": True,
             "changed": False,

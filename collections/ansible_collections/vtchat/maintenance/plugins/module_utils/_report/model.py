@@ -63,6 +63,10 @@ _SUBJECTS = {
 }
 
 
+# Of these the targets are pages.
+_PAGES = ("report", "report_overview")
+
+
 class Row(NamedTuple):
     """One target or finding. All texts are clean."""
 
@@ -242,12 +246,12 @@ class Totals(NamedTuple):
     kind: str
 
 
-def summed(runs: Runs) -> Totals:
-    """What was spoken to, the outcomes of all targets, and what is worth knowing besides."""
+def summed(runs: Runs, lost: int = 0) -> Totals:
+    """What was spoken to, the outcomes of all targets, and what else is worth knowing. lost: hosts that failed without a run."""
     check = bool(runs) and all(result.get("check_mode") for _host, result in runs)
     parts: list[str] = []
-    for noun in ("database", "service", "application"):
-        parts += _of_subject(noun, [(host, result) for host, result in runs if subject(result) == noun], check)
+    for noun in ("database", "service", "application", "page"):
+        parts += _of_subject(noun, [(host, result) for host, result in runs if _counted(result) == noun], check)
     if check and parts:
         parts[0] = parts[0].replace(":", " in check mode:", 1)
     parts += _counted_rows(runs) + _counted_findings(runs)
@@ -258,20 +262,29 @@ def summed(runs: Runs) -> Totals:
     broken = sum(1 for _host, result in runs if status(result) == FAILED and message(result))
     if broken:
         parts.append(f"{count_of(broken, 'run')} broke off")
+    if lost:
+        parts.append(f"{count_of(lost, 'host')} failed without a result")
     if check:
         parts.append("nothing was changed")
     found = totals(runs)
-    return Totals("; ".join(parts), FAILED if FAILED in statuses or found.get(FAILED) else _worst(found, statuses))
+    return Totals(
+        "; ".join(parts), FAILED if lost or FAILED in statuses or found.get(FAILED) else _worst(found, statuses)
+    )
+
+
+def _counted(result: RunResult) -> str:
+    """What the targets of a run are counted as: of reports that is not what they are about."""
+    return "page" if result.get("module") in _PAGES else subject(result)
 
 
 def _of_subject(noun: str, runs: Runs, check: bool) -> list[str]:
     """ "1 database: 2 done, 0 unchanged, 0 failed" and, where there are any, its objects."""
-    if not runs:
-        return []
     found = [one for _host, result in runs for one in entries(result)]
+    if not runs or (noun == "page" and not found):
+        return []
     plain = [one for one in found if not one.get("kind")]
     kinded = [one for one in found if one.get("kind")]
-    counted = count_of(_different(runs), noun)
+    counted = count_of(len(found) if noun == "page" else _different(runs), noun)
     if not kinded:
         return [f"{counted}: {_outcomes(plain, check)}"]
     things = "object"

@@ -107,9 +107,9 @@ def _where(result: RunResult) -> str:
     return ", ".join(where)
 
 
-def totals_lines(runs: Runs, columns: int = 79) -> list[Line]:
-    """The sentence of the totals, wrapped."""
-    text, kind = model.summed(runs)
+def totals_lines(runs: Runs, columns: int = 79, lost: int = 0) -> list[Line]:
+    """The sentence of the totals, wrapped. lost: hosts that failed without a run."""
+    text, kind = model.summed(runs, lost)
     return _hanging(clean(text), max(60, columns), 0, 2, kind)
 
 

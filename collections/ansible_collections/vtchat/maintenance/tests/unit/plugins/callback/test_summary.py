@@ -359,6 +359,20 @@ def test_nothing_of_that_elsewhere(tmp_path: Path) -> None:
     assert callback.screen.shown == []
 
 
+def test_hosts_that_failed_before_there_was_a_result_are_counted() -> None:
+    callback = Callback()
+    callback.v2_runner_on_ok(event(run_result("done")))
+    callback.v2_runner_on_failed(event(run_result("failed", failed=True, status="failed"), host="db2"))
+    for host in ("db2", "db3", "db4", "db4", "db5"):  # db2 is counted by its run already, and db5 was rescued
+        callback.v2_runner_on_failed(event({"failed": True, "msg": "set DATABASE_URL"}, host=host))
+    callback.v2_runner_on_unreachable(event({"unreachable": True, "msg": "no route"}, host="db6"))
+    callback.v2_playbook_on_stats(SimpleNamespace(failures={"db2": 1, "db3": 1, "db4": 1}, dark={"db6": 1}))
+    line, colour = callback.screen.shown[-1]
+    assert "1 failed;" in line
+    assert line.endswith("; 3 hosts failed without a result"), line
+    assert colour == "red"
+
+
 def test_junit_file(tmp_path: Path) -> None:
     file = tmp_path / "health.xml"
     one = {"check": "freeze-age", "subject": "vtchat", "level": "critical", "message": "old", "advice": ""}

@@ -109,6 +109,7 @@ class Remembered:
         self.year = year
         self.memory = dict(year.memory)
         self.may_act, self.run_id, self.note, self.limited, self.opened = True, 7, "", "", year.week * WEEK
+        self.interrupted = ""
         self.tells_findings = True
         self.abandoned: list[dict[str, Any]] = []
         self.holder = None

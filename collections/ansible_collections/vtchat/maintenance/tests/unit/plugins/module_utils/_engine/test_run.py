@@ -38,6 +38,7 @@ class FakeHistory:
         self.finished: list[Any] = []
         self.kept: dict[tuple[str, str], Memory] = {}
         self.may_act, self.run_id, self.note, self.limited, self.opened = True, 7, "", "", 1000.0
+        self.interrupted = ""
         self.abandoned: list[dict[str, Any]] = []
         self.holder: dict[str, Any] | None = None
         self.unusable = ""

@@ -256,6 +256,11 @@ def test_totals() -> None:
     assert line.text == (
         "2 databases: 1 done, 2 unchanged, 1 deferred, 1 failed; 33\u202f320 rows purged in 1.1 s; 1 run skipped"
     )
+    pages = [(host, {**result(action("done", "report")), "module": "report"}) for host in ("a", "b")]
+    pages += [("a", {**result(action("done", "report")), "module": "report_overview"})]
+    assert model.summed(pages).text == "3 pages: 3 done, 0 unchanged, 0 failed"
+    broken = [("a", {**result(status="failed", msg="days: no"), "module": "report"})]
+    assert model.summed(broken, 1) == ("1 run broke off; 1 host failed without a result", "failed")
     idle = model.summed([("b", result(action("unchanged")))])
     assert idle == ("1 database: 0 done, 1 unchanged, 0 failed", "unchanged")
 
