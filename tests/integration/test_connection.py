@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import connect as _connect
 from tests.runs import only, perform, until
 from tests.servers import Database, PrivateServer, free_port
+from tests.tables import held
 
 SECRET = "Pa55'w\"o%r@d/#?:ü &x"
 ENCODED = quote(SECRET, safe="")
@@ -381,6 +383,17 @@ def test_transaction_pooler_is_refused_and_left_as_it_was(pool: Pgbouncer, check
         )
         == 0
     )
+
+
+@pytest.mark.parametrize("pool", ["transaction"], indirect=True)
+def test_nobody_is_waited_for_without_end_behind_a_transaction_pooler(pool: Pgbouncer) -> None:
+    options: dict[str, Any] = {"table": "t", "column": "at", "pooler": "allow"}
+    perform("purge", pool.dsn, **options)
+    pool.database.sql("INSERT INTO t VALUES ('2000-01-01')")
+    with ThreadPoolExecutor(1) as thread, held(pool.database, "LOCK TABLE maintenance.run") as pid:
+        result = thread.submit(perform, "purge", pool.dsn, **options).result(timeout=30)
+    assert only(result)["rows"] == 1
+    assert f"session {pid} " in result["warnings"][0]
 
 
 @pytest.mark.parametrize("pool", ["session"], indirect=True)

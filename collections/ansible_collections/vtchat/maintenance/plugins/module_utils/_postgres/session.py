@@ -119,8 +119,9 @@ class Session:
         wanted = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
         changes = {name: _milliseconds(value) for name, value in wanted.items() if value is not None}
         changes = {name: value for name, value in changes.items() if self._settings.get(name) != value}
-        if changes and not self.shared:
-            self.execute(_set_config(changes, "false"))
+        if changes:
+            if not self.shared:
+                self.execute(_set_config(changes, "false"))
             self._settings.update(changes)
 
     def rows_and_set(self, query: Query, statement_timeout: float) -> list[dict[str, Any]]:
@@ -213,7 +214,9 @@ class Session:
         if self._foreign and not self.shared:
             before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
         if users_path or self.shared:
-            settings = self._known(SET_ASIDE) if self.shared else {}
+            # A statement's own limit of time counts from the beginning of the message, and cannot be set in it.
+            limits = {"lock_timeout": self._settings["lock_timeout"]}
+            settings = {**self._known(SET_ASIDE), **limits} if self.shared else {}
             path = {"search_path": self.server.path if users_path else OURS}
             before += self._mogrified(_set_config({**settings, **path}, "true"), None)
         return before
