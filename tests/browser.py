@@ -77,7 +77,7 @@ class Browser:
             f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in told["violations"] for node in one["nodes"]
         ]
 
-    def screenshot(self, path: Path, height: int = 6000) -> None:
+    def screenshot(self, path: Path, height: int = 4000) -> None:
         """A picture of the page from its top on."""
         width, whole = self.ask("return [innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": width, "height": min(whole, height), "scale": 1}
