@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 
-from .._schedule import At, Every, Schedule
+from .._schedule import Every, Schedule
 
 DAY = timedelta(days=1)
 
@@ -34,8 +34,7 @@ def filled(
             )
             known[str(day)]["expected"] = due
         day += DAY
-    told = [known[name] for name in sorted(known)]
-    return _on_time(told) if isinstance(schedule, At) else told
+    return _on_time([known[name] for name in sorted(known)])
 
 
 def missed(days: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
@@ -56,11 +55,13 @@ def _due(schedule: Schedule, day: date, zone: tzinfo) -> int | None:
 
 
 def _on_time(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A run of shortly before midnight that has begun after it was not missed."""
-    runs = {one["day"]: one["runs"] - (one["expected"] or 0) for one in days}
+    """A run that came shortly before midnight instead of after it, or the other way round, was not missed."""
+    surplus = {one["day"]: max(0, one["runs"] - one["expected"]) for one in days if one["expected"] is not None}
     for one in days:
-        following = str(date.fromisoformat(one["day"]) + DAY)
-        lacking = (one["expected"] or 0) - one["runs"]
-        if lacking > 0 and runs.get(following, 0) >= lacking:
-            one["expected"] = one["runs"]
+        for other in (DAY, -DAY):
+            beside = str(date.fromisoformat(one["day"]) + other)
+            lent = min(max(0, (one["expected"] or 0) - one["runs"]), surplus.get(beside, 0))
+            if lent:
+                surplus[beside] -= lent
+                one["expected"] -= lent
     return days

@@ -75,5 +75,15 @@ def test_days_on_which_the_clock_is_changed(day: str, expected: int) -> None:
 
 
 def test_more_runs_than_expected_make_nothing_up() -> None:
-    found = days({"2026-11-10": 30, "2026-11-11": 20}, {"every": "1h"}, "2026-11-10", "2026-11-12")
-    assert missed(found) == (4, 48)
+    found = days({"2026-11-10": 30, "2026-11-12": 20, "2026-11-14": 3}, {"every": "1h"}, "2026-11-10", "2026-11-13")
+    assert missed(found) == (24 - 6 + 4, 24 + 18 + 24), "a day lends to those beside it, and to no other"
+
+
+def test_runs_around_midnight() -> None:
+    found = days(
+        {"2026-11-10": 23, "2026-11-11": 25, "2026-11-12": 23, "2026-11-13": 24},
+        {"every": "1h"},
+        "2026-11-10",
+        "2026-11-14",
+    )
+    assert told(found) == [("10", 23, 23), ("11", 25, 24), ("12", 23, 24), ("13", 24, 24)], "what was lent once is gone"
