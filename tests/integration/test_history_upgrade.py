@@ -194,3 +194,29 @@ def test_what_was_done_before_the_upgrade_counts(older: tuple[Database, int]) ->
     )
     assert result["counters"] == found, "those of runs before, of the run that died, and of this one"
     assert "done" in {one["outcome"] for one in found}
+
+
+def test_whoever_reads_it_keeps_it_from_the_upgrade_and_not_from_use(older: tuple[Database, int]) -> None:
+    left, _old = older
+    other = left.connect()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT count(*) FROM maintenance.run, maintenance.action, maintenance.state")
+        result = perform("run", left.dsn, plan="hourly", steps=STEPS[:1], every="1h")
+        cursor.execute("ROLLBACK")
+    other.close()
+    assert (result["status"], result["run_id"]) == ("ok", 3)
+    assert any("somebody is using it, and it could not be brought to version" in text for text in result["warnings"])
+    left.close_connection()
+    assert perform("run", left.dsn, plan="hourly", steps=STEPS[:1])["status"] == "ok"
+    assert version(left) == NEWEST, "the next run does it"
+
+
+def test_sums_that_are_too_large_do_not_keep_it_from_the_upgrade(older: tuple[Database, int]) -> None:
+    left, _old = older
+    left.sql("UPDATE maintenance.action SET row_count = 9223372036854775807, operation = 'purge', outcome = 'done'")
+    left.sql("INSERT INTO maintenance.action (run_id, step, operation, target, outcome, reason, statements, numbers, row_count) "
+             "SELECT 1, 1, 'purge', 't', 'done', '', '{}', '{}', 9223372036854775807")  # fmt: skip
+    left.close_connection()
+    result = perform("run", left.dsn, plan="hourly", steps=STEPS[:1])
+    assert (result["warnings"][:0], version(left)) == ([], NEWEST)

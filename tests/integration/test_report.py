@@ -392,21 +392,18 @@ def test_a_run_from_the_future_does_not_hide_that_a_plan_has_stopped(used: Datab
 
 
 def test_runs_that_did_not_come(used: Database) -> None:
-    rule = """UPDATE maintenance.run SET schedule = '{"every": "1h"}'"""
-    for day in range(1, 5):
-        ran(used, 24 * day)
-    ran(used, 24 * 2 + 1)
-    used.sql(rule)
+    used.sql("DELETE FROM maintenance.run")
+    for hours in (96, 95, 72, 48, 47, 0.1):
+        ran(used, hours)
+    before = plan(read(used), "hourly")
+    assert (before["expected"], before["missed"]) == (0, 0), "by no run anybody knows when it is due"
+    used.sql("""UPDATE maintenance.run SET schedule = '{"every": "1h"}'""")
     hourly = plan(read(used), "hourly")
-    known = [day for day in hourly["days"] if day["expected"] is not None]
-    assert [day["expected"] for day in known] == [24, 24, 24], (
-        "neither the first day nor today, which nobody knows as a whole"
-    )
-    assert (hourly["expected"], hourly["missed"]) == (72, 72 - sum(day["runs"] for day in known))
-    used.sql(
-        """UPDATE maintenance.run SET schedule = '{"every": "2h"}' WHERE id = (SELECT max(id) FROM maintenance.run)"""
-    )
-    assert plan(read(used), "hourly")["expected"] == 0, "another schedule than that of the plan"
+    assert hourly["missed"] == 22 + 23 + 46
+    assert hourly["expected"] == 6 + hourly["missed"]
+    assert sum(day["expected"] for day in hourly["days"]) == hourly["expected"]
+    later = plan(read(used, days=2), "hourly")
+    assert 22 <= later["missed"] <= 46, "those of these days, from the run before them on"
 
 
 @pytest.mark.parametrize(
@@ -429,6 +426,26 @@ def test_whatever_somebody_has_written_there(used: Database, garbage: str) -> No
     report = read(used, plans={}, steps=[{"health_info": {}}, {"index_info": {}}])
     assert [note for note in report["notes"] if "cannot be read" in note or "unexpected" in note] == []
     assert len({one["check"] for one in report["health"]["findings"]}) > 10
+
+
+def test_whatever_the_schedule_is_health_is_told(used: Database) -> None:
+    used.sql("""UPDATE maintenance.run SET schedule = '"1h"', steps = '[{"purge": {}}, "x"]'""")
+    used.close_connection()
+    found = perform("health_info", used.dsn, fail_on="never")["findings"]
+    assert len({one["check"] for one in found}) > 50
+
+
+def test_a_history_that_is_locked_is_a_warning(used: Database) -> None:
+    other = used.connect()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("LOCK TABLE maintenance.finding IN ACCESS EXCLUSIVE MODE")
+        result = perform("report", used.dsn, steps=FEW[:1])
+        cursor.execute("ROLLBACK")
+    other.close()
+    (warning,) = result["warnings"]
+    assert warning.startswith("The history cannot be read: ")
+    assert result["report"]["notes"][0] == warning
 
 
 def test_a_zone_that_the_server_does_not_know(used: Database) -> None:

@@ -62,7 +62,8 @@ class ActionModule(DatabaseAction):
         if "dest" in arguments and "report" in result:
             folder = self._loader.path_dwim(str(arguments["dest"]))
             # Hosts may share a title.
-            file = arguments.get("name") or _pages.file_name(str(task_vars.get("inventory_hostname") or ""))
+            host = str(task_vars.get("inventory_hostname") or "")
+            file = arguments.get("name") or _pages.file_name(host)
             links = _pages.TO_OVERVIEW if boolean(arguments.get("overview", False)) else {}
             path = os.path.join(folder, f"{file}.html")
             result |= _pages.written(result.pop("report"), path, links, result, self._task.check_mode)

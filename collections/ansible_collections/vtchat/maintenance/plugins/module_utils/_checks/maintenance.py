@@ -93,7 +93,8 @@ def _plans(found: Sequence[Mapping[str, Any]], asked: Asked) -> list[dict[str, A
 
 def _schedule(row: Mapping[str, Any]) -> Schedule | None:
     """None also for one that a newer release may have written, and that is not understood here."""
-    return read_schedule(row.get("schedule") or {}, [])
+    found = row.get("schedule")
+    return read_schedule(found if isinstance(found, Mapping) else {}, [])
 
 
 def _times(schedule: Schedule, good: datetime) -> tuple[datetime, float]:

@@ -84,7 +84,7 @@ def judged(checks: Sequence[Check], asked: Asked, answers: Answers, judge: Judge
             continue
         try:
             told += judge.findings(check, check.samples(answers.rows[check.of or check.id], asked))
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # Numbers and moments that no calendar knows, written by whoever may: the other checks are told all the same.
             told += judge.unknown(check, f"what was found cannot be reckoned with ({type(error).__name__}: {error})")
     return told

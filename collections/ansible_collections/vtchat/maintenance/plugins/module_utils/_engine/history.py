@@ -241,18 +241,30 @@ class History:
         if version == VERSION:
             self._look_what_to_keep(row)
         elif version and (self._reads or not row["may_alter"]):
-            lacks = ", no ".join(what for since, what in LACKING.items() if since > version)
-            self.limited = (
-                f"it is of version {version}, which keeps no {lacks}: the next run or provisioning as {quote(row['owner'])} "
-                f"brings it to version {VERSION}"
+            self._stay_at(
+                version, row, f"the next run or provisioning as {quote(row['owner'])} brings it to version {VERSION}"
             )
-            if version > 1:
-                self._look_what_to_keep(row)
         else:
-            self.create(row, version)
+            try:
+                self.create(row, version)
+            except Contended as error:
+                if not version:
+                    raise
+                # Whoever reads it, such as pg_dump, keeps it from being altered, and not from being used.
+                self._stay_at(
+                    version, row, f"somebody is using it, and it could not be brought to version {VERSION} ({error})"
+                )
+                return version
             self._findings = self._counts = True
             return VERSION
         return version
+
+    def _stay_at(self, version: int, row: dict[str, Any], why: str) -> None:
+        """Use an older history as it is."""
+        lacks = ", no ".join(what for since, what in LACKING.items() if since > version)
+        self.limited = f"it is of version {version}, which keeps no {lacks}: {why}"
+        if version > 1:
+            self._look_what_to_keep(row)
 
     def _look_what_to_keep(self, row: dict[str, Any]) -> None:
         """What may be kept in the tables that there are for it."""

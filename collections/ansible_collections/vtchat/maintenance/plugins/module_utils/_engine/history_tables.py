@@ -152,8 +152,8 @@ CREATE TABLE maintenance.counter (
 );
 INSERT INTO maintenance.counter
 SELECT operation, outcome, sum(CASE WHEN target ~ '^[0-9]{1,9} more$' THEN split_part(target, ' ', 1)::bigint ELSE 1 END),
-       coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0),
-       coalesce(sum(CASE WHEN measured ->> 'won_bytes' ~ '^[0-9]{1,18}$' THEN (measured ->> 'won_bytes')::bigint END), 0)
+       least(coalesce(sum(row_count) FILTER (WHERE operation = 'purge'), 0), 9223372036854775807 / 2),
+       coalesce(sum(CASE WHEN measured ->> 'won_bytes' ~ '^[0-9]{1,16}$' THEN (measured ->> 'won_bytes')::bigint END), 0)
 FROM maintenance.action WHERE outcome IS NOT NULL GROUP BY operation, outcome;
 COMMENT ON TABLE maintenance.run IS 'vtchat.maintenance history, version 5';
 DO $do$

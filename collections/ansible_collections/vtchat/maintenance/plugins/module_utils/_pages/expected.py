@@ -4,64 +4,87 @@
 
 # Private to this collection: may change in any release.
 
-"""How many runs of a plan were to come on each day, by its schedule: what did not run leaves no trace. Pure."""
+"""Which runs of a plan did not come, by its schedule then: what did not run leaves no trace. Pure.
+
+Each run is followed by the next one, and what should have come between them did not. So a run that came late, or on the other
+side of midnight, was not missed, and one by hand serves nothing but the moment before it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from .._schedule import Every, Schedule
+from .._schedule import At, Schedule, read_schedule
 
-DAY = timedelta(days=1)
+# A run that is to come at a moment of the week may be so late before it is missed, where no other has come since.
+LATE = timedelta(hours=6)
+MOST = 100_000  # moments between two runs: a history that is full of holes is no reason to count for ever
+
+
+def missed_moments(runs: Sequence[tuple[float, Any]], now: float) -> Iterator[datetime]:
+    """When runs should have begun and did not.
+
+    runs  when each began, in seconds since 1970, ascending, with its schedule where that is another one than before it
+    """
+    schedule: Schedule | None = None
+    for number, (began, said) in enumerate(runs):
+        given = read_schedule(said, []) if isinstance(said, Mapping) else None
+        schedule = given or schedule  # a run by hand has none, and changes none
+        last = number == len(runs) - 1
+        after = now if last else runs[number + 1][0]
+        if schedule is not None:
+            yield from _between(schedule, _moment(began), _moment(after), last)
+
+
+def _between(schedule: Schedule, began: datetime, after: datetime, last: bool) -> Iterator[datetime]:
+    """What did not come between two runs; last: between the latest one and now."""
+    if isinstance(schedule, At):
+        moment, number = schedule.following(began), 0
+        while number < MOST and moment < after:
+            following = schedule.following(moment)
+            # The second run serves the last moment before it.
+            if following <= after or (last and moment + LATE < after):
+                yield moment
+            moment, number = following, number + 1
+        return
+    gaps = int((after - began) / schedule.interval + 0.5) - 1
+    for number in range(1, min(gaps, MOST) + 1):
+        yield began + number * schedule.interval
+
+
+def known_since(runs: Sequence[tuple[float, Any]]) -> float | None:
+    """From when on somebody knows when the plan is due."""
+    return next((began for began, said in runs if isinstance(said, Mapping) and read_schedule(said, [])), None)
 
 
 def filled(
-    days: Sequence[Mapping[str, Any]], schedule: Schedule | None, zone: tzinfo, first: date, last: date
+    days: Sequence[Mapping[str, Any]], runs: Sequence[tuple[float, Any]], now: float, zone: tzinfo, first: date
 ) -> list[dict[str, Any]]:
-    """The days of a plan, each with ``expected``, and those without a run on which there should have been one.
+    """The days of a plan, each with ``expected``: runs that came and those that did not, None where nobody knows.
 
-    first  the first day that is known to be one of this schedule; last  today, of which nobody knows what is still to come
+    Days on which nothing ran although it should have are there too. first: the first day of the page.
     """
-    known = {str(one["day"]): {**one, "expected": None} for one in days}
-    day = first
-    while schedule is not None and day < last:
-        due = _due(schedule, day, zone)
-        if due is not None and (str(day) in known or due):
-            known.setdefault(
-                str(day), {"day": str(day), "statuses": {}, "runs": 0, "median": None, "p95": None, "longest": None}
-            )
-            known[str(day)]["expected"] = due
-        day += DAY
-    return _on_time([known[name] for name in sorted(known)])
+    since = known_since(runs)
+    lacking = Counter(str(moment.astimezone(zone).date()) for moment in missed_moments(runs, now))
+    known = {str(one["day"]): dict(one) for one in days}
+    for day in lacking:
+        if day >= str(first):
+            empty = {"day": day, "statuses": {}, "runs": 0, "median": None, "p95": None, "longest": None}
+            known.setdefault(day, empty)
+    begin = str(_moment(since).astimezone(zone).date()) if since is not None else None
+    for day, one in known.items():
+        one["expected"] = one["runs"] + lacking[day] if begin is not None and day >= begin else None
+    return [known[day] for day in sorted(known)]
 
 
 def missed(days: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """How many runs did not come, and how many should have."""
     due = [(one["expected"], one["runs"]) for one in days if one["expected"] is not None]
-    return sum(max(0, expected - runs) for expected, runs in due), sum(expected for expected, _runs in due)
+    return sum(expected - runs for expected, runs in due), sum(expected for expected, _runs in due)
 
 
-def _due(schedule: Schedule, day: date, zone: tzinfo) -> int | None:
-    """Runs that are to begin on a day of the page, None where that cannot be said of a day."""
-    begin, end = (datetime.combine(one, time(), zone).astimezone(timezone.utc) for one in (day, day + DAY))
-    if isinstance(schedule, Every):
-        return int((end - begin) / schedule.interval) if schedule.interval <= DAY else None
-    number, moment = 0, schedule.following(begin - timedelta(microseconds=1))
-    while moment < end:
-        number, moment = number + 1, schedule.following(moment)
-    return number
-
-
-def _on_time(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A run that came shortly before midnight instead of after it, or the other way round, was not missed."""
-    surplus = {one["day"]: max(0, one["runs"] - one["expected"]) for one in days if one["expected"] is not None}
-    for one in days:
-        for other in (DAY, -DAY):
-            beside = str(date.fromisoformat(one["day"]) + other)
-            lent = min(max(0, (one["expected"] or 0) - one["runs"]), surplus.get(beside, 0))
-            if lent:
-                surplus[beside] -= lent
-                one["expected"] -= lent
-    return days
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, timezone, tzinfo
 from typing import Any
 
 from .._alerts.decide import read_known
@@ -115,8 +115,8 @@ class Past:
             late, patience = lateness(schedule, good, now)
             overdue = late if late >= patience else None
         empty = {"runs": 0, "statuses": {}, "median": None, "p95": None, "longest": None}
-        ruled = schedule if schedule is not None and schedule.as_dict() == row.get("schedule") else None
-        told = filled(days, ruled, self.zone_data, self._ruled(row), self._day("last_day"))
+        first = date.fromisoformat(self.clock["first_day"])
+        told = filled(days, row.get("began") or [], self.clock["now"], self.zone_data, first)
         lacking, due = missed(told)
         return {
             "name": name,
@@ -134,14 +134,6 @@ class Past:
             **(totals or empty),
             "days": told,
         }
-
-    def _ruled(self, row: Mapping[str, Any]) -> date:
-        """The first day as a whole on which a plan had the schedule of today; none before those of the page."""
-        ruled = date.fromisoformat(row["ruled_at"][:10]) + timedelta(days=1) if row.get("ruled_at") else date.min
-        return max(ruled, self._day("first_day"))
-
-    def _day(self, name: str) -> date:
-        return date.fromisoformat(self.clock[name])
 
     def _undone(self) -> dict[str, Any]:
         rows = self._rows(queries.UNDONE)
@@ -165,9 +157,9 @@ class Past:
         (row,) = self._rows(queries.ODD)
         notes = {
             "coming": "{} after now, and so was written while the clock of the server was wrong: what is told here leaves it out",
-            "endless": "{} and has no end that a calendar knows: what is told here leaves it out",
+            "endless": "{} without an end that a calendar knows: what is told here leaves out such runs",
             "backwards": "{} and ended before that: the clock of the server was set back, and how long it took is left out",
-            "open": "{} more than a day ago and has no end: if its process is dead, the next run of a plan says so",
+            "open": "{} more than a day ago without an end: what is dead, the next run of a plan says",
         }
         self.notes += [
             text.format(f"{count_of(row[key], 'run')} began") + "." for key, text in notes.items() if row[key]

@@ -51,7 +51,7 @@ FROM (SELECT date_trunc('day', now() AT TIME ZONE %(zone)s) - make_interval(days
 """
 
 # Of each plan: what its latest run says, and when the last good one began, however long ago; and what there is of it in these
-# days. ruled_at: from when on it has run by the schedule that it has now.
+# days. began: when each run did, from the last one before these days on, with its schedule where that is another one than before.
 PLANS = """
 WITH ended AS (
     SELECT r.id, r.plan, r.started_at, r.status, r.finished_at IS NOT NULL AND r.status <> 'skipped' AS ended,
@@ -66,7 +66,12 @@ WITH ended AS (
 )
 SELECT last.plan, last.good, last.ended, last.runs, {last} AS last, {last_good} AS last_good,
        extract(epoch FROM last.good_at)::float8 AS good_at, coalesce(r.status, 'running') AS last_status, r.schedule, r.budget,
-       (SELECT {ruled} FROM ended AS e WHERE e.plan = last.plan AND e.schedule = r.schedule) AS ruled_at
+       (SELECT jsonb_agg(jsonb_build_array(extract(epoch FROM e.started_at),
+               CASE WHEN e.schedule IS DISTINCT FROM e.before THEN e.schedule END) ORDER BY e.started_at, e.id)
+        FROM (SELECT x.id, x.started_at, x.schedule, lag(x.schedule) OVER (ORDER BY x.started_at, x.id) AS before FROM ended AS x
+              WHERE x.plan = last.plan AND x.started_at >= coalesce((
+                  SELECT max(y.started_at) FROM ended AS y WHERE y.plan = last.plan AND y.started_at < %(since)s), %(since)s)
+             ) AS e) AS began
 FROM last JOIN ended AS r ON r.id = last.id ORDER BY last.plan
 """
 
@@ -180,7 +185,7 @@ WHERE since BETWEEN 0 AND 1e11 ORDER BY value ->> 'level', target LIMIT {MOST_UN
 
 def plans(version: int) -> str:
     """PLANS for a history of some version."""
-    moments = {"last": "r.started_at", "last_good": "last.good_at", "ruled": "min(e.started_at)"}
+    moments = {"last": "r.started_at", "last_good": "last.good_at"}
     texts = {name: _moment(what) for name, what in moments.items()}
     return PLANS.format(good=GOOD, columns=later_columns(version), sane=_SANE, **texts)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 
-from .._engine.history import History
+from .._engine.history import NONE_YET, History
 from .._engine.observer import Progress
 from .._engine.plan import Step
 from .._errors import MaintenanceError, OptionError, SqlError
@@ -37,6 +37,7 @@ PLAN = "report"
 FORMAT = 1
 MOST_DAYS = 366
 LONGEST_NAME = 200
+UNREAD = "The history cannot be read"
 KEYS = ("every", "at", "budget")
 # Seconds for all statements together.
 PATIENCE = 120.0
@@ -141,6 +142,7 @@ def perform(connection: ConnectionOptions, question: Question, check: bool, prog
             result.server = session.server.summary()
             result.more["report"] = _report(session, question, began)
             result.turns = session.round_trips
+            result.warnings += [note for note in result.more["report"]["notes"] if note.startswith(UNREAD)]
         result.message = f"{PLAN}: {count_of(question.days, 'day')}"
     result.seconds = time.monotonic() - began
     return result
@@ -197,4 +199,5 @@ def _history(session: Session, question: Question) -> tuple[History, list[str]]:
         history.open(PLAN, [{name: {} for name in question.steps}], None)
     except MaintenanceError as error:
         history.note = str(error)
-    return history, [f"No history: {history.note}."] if history.note else []
+    note = f"No history: {history.note}." if history.note == NONE_YET else f"{UNREAD}: {history.note}."
+    return history, [note] if history.note else []

@@ -144,6 +144,8 @@ class _Said(NamedTuple):
         """
         mine = had.get("datname") == self.database
         if name in RUN:
+            if earlier and self.database and had.get("datname") == "":
+                return True  # it answers again; what was not done is overdue, and no failure any more
             return self.run and had.get("plan") == self.plan and (mine or (earlier and had.get("datname") == ""))
         if name in COUNTED:
             return mine and self.counted

@@ -200,7 +200,7 @@ def _of_plans(plans: Sequence[Mapping[str, Any]], troubled: Sequence[Mapping[str
     if not troubled:
         return f"Maintenance ran, but {lost}." if lost else "Maintenance ran when it should."
     worst = worst_plans_first(troubled)[:2]
-    said = [f"“{reading.text(plan, 'name', 'a plan')}” {', '.join(troubles(plan))}" for plan in worst]
+    said = [f"\u201c{reading.text(plan, 'name', 'a plan')}\u201d {', '.join(troubles(plan))}" for plan in worst]
     said += [lost] if lost else []
     more = f"; and {count(len(troubled) - 2, 'more plan')}" if len(troubled) > 2 else ""
     return f"Maintenance is not as it should be: {'; '.join(said)}{more}."

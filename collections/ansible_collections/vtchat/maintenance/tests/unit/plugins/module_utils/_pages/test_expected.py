@@ -2,88 +2,135 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many runs were to come on each day."""
+"""Which runs did not come: by the times of those that did."""
 
 from __future__ import annotations
 
-from datetime import date, timezone, tzinfo
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.expected import filled, missed
-from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import read_schedule
+from ansible_collections.vtchat.maintenance.plugins.module_utils._pages.expected import filled, missed, missed_moments
+from ansible_collections.vtchat.maintenance.plugins.module_utils._schedule import At, Every, read_schedule
 
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def days(
-    given: dict[str, int], rule: dict[str, str], first: str, last: str, zone: tzinfo = timezone.utc
-) -> list[dict[str, Any]]:
-    ran = [{"day": day, "runs": runs, "statuses": {"ok": runs}} for day, runs in given.items()]
-    schedule = read_schedule(rule, [])
-    assert (schedule is None) == (not rule)
-    return filled(ran, schedule, zone, date.fromisoformat(first), date.fromisoformat(last))
-
-
-def told(found: list[dict[str, Any]]) -> list[tuple[str, int, int | None]]:
-    return [(one["day"][8:], one["runs"], one["expected"]) for one in found]
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        ({"every": "1h"}, 24),
-        ({"every": "1d"}, 1),
-        ({"every": "5h"}, 4),
-        ({"every": "5m"}, 288),
-        ({"every": "2d"}, None),
-        ({"every": "1w"}, None),
-        ({"at": "02:00 UTC"}, 1),
-        ({}, None),
-    ],
+BEGIN = datetime(2026, 9, 1, tzinfo=timezone.utc)
+HOUR = 3600.0
+EVERY = ("5m", "1h", "7h", "9h", "13h", "16h", "1d", "36h", "7d")
+AT = (
+    "02:00 UTC",
+    "Sun 02:00 UTC",
+    "Sun 23:58 UTC",
+    "Mon,Tue 23:50 UTC",
+    "Mon,Tue,Wed 23:50 UTC",
+    "Mon,Thu 00:30 Pacific/Auckland",
+    "Sat,Sun 02:30 Europe/Berlin",
 )
-def test_expected(rule: dict[str, str], expected: int | None) -> None:
-    found = days({"2026-11-10": 3, "2026-11-12": 1}, rule, "2026-11-10", "2026-11-12")
-    assert found[0]["expected"] == expected
-    assert found[-1]["expected"] is None, "of today nobody knows what is still to come"
-    assert ("2026-11-11" in [one["day"] for one in found]) == bool(expected), "a day on which nothing ran"
 
 
-def test_a_weekly_plan_is_expected_on_its_day_only() -> None:
-    found = days({"2026-11-01": 1, "2026-11-15": 1}, {"at": "Sun 02:00 UTC"}, "2026-11-01", "2026-11-20")
-    assert told(found) == [("01", 1, 1), ("08", 0, 1), ("15", 1, 1)]
-    assert missed(found) == (1, 3)
+def moments(rule: dict[str, str], days: int = 60) -> list[datetime]:
+    """When a plan is due."""
+    schedule = read_schedule(rule, [])
+    end = BEGIN + timedelta(days=days)
+    found = []
+    if isinstance(schedule, Every):
+        found = [BEGIN + number * schedule.interval for number in range(int((end - BEGIN) / schedule.interval))]
+    elif isinstance(schedule, At):
+        moment = schedule.following(BEGIN)
+        while moment < end:
+            found.append(moment)
+            moment = schedule.following(moment)
+    return found
 
 
-def test_a_run_that_began_after_midnight_was_not_missed() -> None:
-    found = days({"2026-11-02": 1}, {"at": "Sun 23:58 UTC"}, "2026-11-01", "2026-11-20")
-    assert told(found) == [("01", 0, 0), ("02", 1, 0), ("08", 0, 1), ("15", 0, 1)]
-    assert missed(found) == (2, 2)
+def ran(at: Iterable[datetime], rule: Any) -> list[tuple[float, Any]]:
+    """The runs, as the history tells of them."""
+    return [(moment.timestamp(), rule if number == 0 else None) for number, moment in enumerate(at)]
 
 
-def test_days_are_those_of_the_page() -> None:
-    found = days({"2026-11-02": 1}, {"at": "Sun 23:30 UTC"}, "2026-11-01", "2026-11-09", BERLIN)
-    assert told(found) == [("02", 1, 1)], "in Berlin it is Monday then"
+def lost(runs: list[tuple[float, Any]], now: datetime) -> int:
+    return len(list(missed_moments(runs, now.timestamp())))
 
 
-@pytest.mark.parametrize(("day", "expected"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)])
-def test_days_on_which_the_clock_is_changed(day: str, expected: int) -> None:
-    last = str(date.fromordinal(date.fromisoformat(day).toordinal() + 1))
-    assert told(days({day: 20}, {"every": "1h"}, day, last, BERLIN)) == [(day[8:], 20, expected)]
+RULES = [{"every": one} for one in EVERY] + [{"at": one} for one in AT]
 
 
-def test_more_runs_than_expected_make_nothing_up() -> None:
-    found = days({"2026-11-10": 30, "2026-11-12": 20, "2026-11-14": 3}, {"every": "1h"}, "2026-11-10", "2026-11-13")
-    assert missed(found) == (24 - 6 + 4, 24 + 18 + 24), "a day lends to those beside it, and to no other"
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@given(data=st.data())
+def test_what_was_lost_is_counted(rule: dict[str, str], data: st.DataObject) -> None:
+    """Whichever runs are lost, and however late within their time the others came."""
+    due = moments(rule, 5 if rule.get("every") == "5m" else 60)
+    shortest = min(after - before for before, after in pairwise(due))
+    late = data.draw(st.floats(0, 0.4)) * min(shortest, timedelta(hours=12))
+    gone = data.draw(st.sets(st.integers(1, len(due) - 2), max_size=len(due) // 3))
+    runs = [moment + late for number, moment in enumerate(due) if number not in gone]
+    assert lost(ran(runs, rule), due[-1] + late + timedelta(minutes=1)) == len(gone)
 
 
-def test_runs_around_midnight() -> None:
-    found = days(
-        {"2026-11-10": 23, "2026-11-11": 25, "2026-11-12": 23, "2026-11-13": 24},
-        {"every": "1h"},
-        "2026-11-10",
-        "2026-11-14",
+@pytest.mark.parametrize("zone", [timezone.utc, ZoneInfo("Pacific/Auckland"), ZoneInfo("America/New_York")], ids=str)
+def test_the_number_is_the_same_in_each_zone(zone: tzinfo) -> None:
+    """Twice as many one day, and none the next."""
+    twice = [BEGIN + timedelta(minutes=30 * number) for number in range(48)]
+    runs = ran([*twice, BEGIN + timedelta(hours=48)], {"every": "1h"})
+    days: dict[str, int] = {}
+    for began, _rule in runs:
+        day = str(datetime.fromtimestamp(began, zone).date())
+        days[day] = days.get(day, 0) + 1
+    found = filled([{"day": day, "runs": number} for day, number in days.items()], runs,
+                   (BEGIN + timedelta(hours=48)).timestamp(), zone, date(2026, 1, 1))  # fmt: skip
+    assert missed(found) == (24, 49 + 24)
+
+
+def test_a_manual_run_serves_no_moment_that_comes_after_it() -> None:
+    due = moments({"at": "Mon,Thu 00:30 UTC"})
+    by_hand = [moment - timedelta(hours=12) for moment in due if moment.weekday() == 3]
+    came = sorted([*(moment for moment in due if moment.weekday() == 0), *by_hand])
+    thursdays = [moment for moment in due if moment.weekday() == 3 and moment > came[0]]
+    expected = [moment for moment in thursdays if moment + timedelta(hours=6) < due[-1]]
+    runs = [
+        (moment.timestamp(), {"at": "Mon,Thu 00:30 UTC"} if number == 0 else None) for number, moment in enumerate(came)
+    ]
+    assert list(missed_moments(runs, due[-1].timestamp())) == expected
+
+
+def test_a_schedule_that_was_another_one_for_a_while() -> None:
+    hourly = [BEGIN + timedelta(hours=number) for number in range(100)]
+    daily = [hourly[-1] + timedelta(days=number) for number in range(1, 30)]
+    again = [daily[-1] + timedelta(hours=number) for number in range(1, 50)]
+    runs = [*ran(hourly, {"every": "1h"}), *ran(daily, {"every": "1d"}), *ran(again, {"every": "1h"})]
+    # The first day after the change is waited for by the old rule: nobody knows when it was changed.
+    assert lost(runs, again[-1]) == 23
+
+
+def test_a_run_without_a_schedule_changes_none() -> None:
+    runs = [(BEGIN.timestamp() + number * 24 * HOUR, {"every": "1h"} if number == 0 else None) for number in range(10)]
+    assert lost(runs, BEGIN + timedelta(days=9)) == 9 * 23
+    assert lost([(began, None) for began, _rule in runs], BEGIN + timedelta(days=90)) == 0, (
+        "nobody knows when it is due"
     )
-    assert told(found) == [("10", 23, 23), ("11", 25, 24), ("12", 23, 24), ("13", 24, 24)], "what was lent once is gone"
+    assert lost([(began, "often") for began, _rule in runs], BEGIN + timedelta(days=90)) == 0
+
+
+def test_the_latest_moment_has_some_time_left() -> None:
+    runs = ran([BEGIN], {"at": "02:00 UTC"})
+    assert lost(runs, BEGIN + timedelta(hours=7)) == 0
+    assert lost(runs, BEGIN + timedelta(hours=9)) == 1
+    assert lost(ran([BEGIN], {"every": "1d"}), BEGIN + timedelta(hours=30)) == 0
+    assert lost(ran([BEGIN], {"every": "1d"}), BEGIN + timedelta(hours=37)) == 1
+
+
+def test_days_without_a_run() -> None:
+    runs = ran([BEGIN, BEGIN + timedelta(days=3)], {"every": "1d"})
+    days = [{"day": "2026-09-01", "runs": 1}, {"day": "2026-09-04", "runs": 1}]
+    found = filled(days, runs, (BEGIN + timedelta(days=3)).timestamp(), timezone.utc, date(2026, 9, 3))
+    assert [(one["day"], one["runs"], one["expected"]) for one in found] == [
+        ("2026-09-01", 1, 1),
+        ("2026-09-03", 0, 1),
+        ("2026-09-04", 1, 1),
+    ], "none before the first day of the page"
+    assert [one["expected"] for one in filled(days, [], 0.0, timezone.utc, date(2026, 9, 3))] == [None, None]

@@ -308,6 +308,14 @@ def test_a_run_that_has_reached_no_database() -> None:
     assert [value for value in of(samples, "pg_maintenance_action_total").values() if value] == [9]
 
 
+@pytest.mark.parametrize("later", [{"plan": "hourly"}, {"plan": "weekly", "status": "skipped", "due": "it is not due"}])
+def test_a_failure_to_connect_ends_with_whatever_reaches_the_database_again(later: dict[str, Any]) -> None:
+    lost = text_of(("db1", result(plan="weekly", status="failed", server={})), at=NOW)
+    assert [dict(labels)["datname"] for name, labels in parsed(lost) if "success" in name] == [""]
+    samples = parsed(text_of(("db1", result(**later)), earlier=lost, at=NOW + HOUR))
+    assert "" not in [dict(labels).get("datname") for name, labels in samples if "success" in name]
+
+
 def test_one_of_several_databases_of_a_host_is_not_reached() -> None:
     """As in a loop over connections, in any order."""
     lost, good = result(status="failed", server={}), result()

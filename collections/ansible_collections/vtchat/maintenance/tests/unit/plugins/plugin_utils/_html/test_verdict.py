@@ -41,12 +41,12 @@ RIGHT = "Maintenance ran when it should."
             f"Of 4 checks, 2 need action now and 1 needs attention before long. {RIGHT}",
         ),
         (report("info", last_status="failed"), WARNING,
-         "The database is well by 1 of 1 check. Maintenance is not as it should be: “hourly” failed when it last ran."),
+         "The database is well by 1 of 1 check. Maintenance is not as it should be: \u201chourly\u201d failed when it last ran."),
         (report("info", "info", last_status="abandoned", overdue=7200.0), WARNING,
-         "The database is well by all 2 checks. Maintenance is not as it should be: “hourly” is overdue for 2 h, was "
+         "The database is well by all 2 checks. Maintenance is not as it should be: \u201chourly\u201d is overdue for 2 h, was "
          "abandoned when it last ran."),
         (report("info", "info", last=None, last_status=""), WARNING,
-         "The database is well by all 2 checks. Maintenance is not as it should be: “hourly” has not run yet."),
+         "The database is well by all 2 checks. Maintenance is not as it should be: \u201chourly\u201d has not run yet."),
         (report("unknown", said="unknown"), UNKNOWN,
          f"The database is well by 0 of 1 check; 1 check could not see enough. {RIGHT}"),
         ({}, UNKNOWN, "Whether the database is well could not be asked. Nothing is known of any maintenance."),
@@ -124,7 +124,7 @@ def days(came: int, expected: int | None, number: int = 14) -> list[dict[str, An
     [
         (days(24, 24), WELL, RIGHT),
         (days(23, 24), WELL, "Maintenance ran, but 9 of 336 runs that should have come did not."),
-        (days(1, 24), WARNING, "Maintenance is not as it should be: “hourly” missed 161 of 168 runs in 7 days;"
+        (days(1, 24), WARNING, "Maintenance is not as it should be: \u201chourly\u201d missed 161 of 168 runs in 7 days;"
                                " 9 of 336 runs that should have come did not."),
         (days(1, 24, 7) + days(24, 24)[7:], WELL, "Maintenance ran, but 9 of 336 runs that should have come did not."),
         (days(0, None), WELL, RIGHT),
