@@ -134,3 +134,24 @@ def test_days_without_a_run() -> None:
         ("2026-09-04", 1, 1),
     ], "none before the first day of the page"
     assert [one["expected"] for one in filled(days, [], 0.0, timezone.utc, date(2026, 9, 3))] == [None, None]
+
+
+def test_a_run_that_came_late_was_not_missed() -> None:
+    """Later than what is waited for now, and before the next moment."""
+    late = [moment + timedelta(hours=10) for moment in moments({"at": "02:00 UTC"}, 10)]
+    assert lost(ran(late, {"at": "02:00 UTC"}), late[-1]) == 0
+
+
+def test_days_before_the_schedule_was_known_are_not_judged() -> None:
+    runs = [(BEGIN.timestamp(), None), ((BEGIN + timedelta(days=2)).timestamp(), {"every": "1d"})]
+    days = [{"day": "2026-09-01", "runs": 1}, {"day": "2026-09-03", "runs": 1}]
+    found = filled(days, runs, (BEGIN + timedelta(days=2)).timestamp(), timezone.utc, date(2026, 9, 1))
+    assert [one["expected"] for one in found] == [None, 1]
+
+
+def test_what_was_lost_belongs_to_a_day_of_the_page() -> None:
+    """At 23:00 UTC it is the next day in Auckland."""
+    rule, zone = {"at": "23:00 UTC"}, ZoneInfo("Pacific/Auckland")
+    due = moments(rule, 4)
+    found = filled([], ran([due[0], due[2]], rule), due[2].timestamp(), zone, date(2026, 9, 1))
+    assert [one["day"] for one in found] == [str((due[1] + timedelta(days=1)).date())]
