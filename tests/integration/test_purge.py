@@ -17,7 +17,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, start
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import batches
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import only, perform, until
 from tests.servers import Database
@@ -230,7 +230,7 @@ def test_column_with_a_name_that_we_use(database: Database, name: str) -> None:
 
 def test_batches_grow(database: Database) -> None:
     table(database, expired(30_000, 1))
-    numbers = only(purge(database, batch_ms=60_000))["numbers"]
+    numbers = only(purge(database, batch_ms=60_000, pace="full"))["numbers"]
     assert numbers["rows"] == 30_000
     assert numbers["batches"] <= 7  # 1 000, 2 000, 4 000, 8 000, 16 000 and the rest
 
@@ -306,7 +306,7 @@ def test_a_row_that_gets_a_new_time_while_we_look_survives(database: Database) -
 
 
 def test_table_lock_of_somebody_else(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "ROW", 0.05)
+    monkeypatch.setattr(walks, "ROW", 0.05)
     table(database, expired(1500, 5))
     blocker = database.connect()
     blocker.autocommit = False

@@ -10,14 +10,15 @@ module: purge
 short_description: Delete expired rows in small batches
 version_added: 1.0.0
 description:
-  - Deletes the rows of a table whose time has come, the oldest first, in batches with a transaction each.
+  - Deletes the rows of a table whose time has come, in batches with a transaction each.
   - One cut-off is computed on the server at the start. A row is deleted only if its time is not after the cut-off when it
     is deleted; V(NULL) and C(infinity) never expire. A C(date) has passed when its whole day has.
-  - Batches adapt their size to O(batch_ms), skip rows that other sessions have locked, and wait while a replica is more
-    than 64 MiB behind. Rows that stay locked are reported as left.
+  - Batches adapt their size to O(batch_ms), leave rows alone that other sessions have locked, slow down when others would feel
+    them (see O(pace)), and wait while a replica is more than 64 MiB behind. Rows that stay locked are reported as left.
+  - Few expired rows are found by an index, the oldest first; many of them page by page (see O(order)).
   - What was deleted stays deleted when a run is stopped; the next one continues.
-  - Refuses a table in which no index serves O(column), or which large tables refer to by a foreign key without an index,
-    directly or through tables whose rows go with it (see O(require_index)).
+  - Refuses a large table in which no index serves O(column) unless a large share of it has expired, and one which large tables
+    refer to by a foreign key without an index, directly or through tables whose rows go with it (see O(require_index)).
   - Refuses a table whose row-level security hides rows from the role, one with a rule on C(DELETE), and one whose rows take
     others with them that have not expired (see O(cascade)).
   - Triggers of the table fire, with the rights of the role and the search_path that it has. They are named in the result.
@@ -31,9 +32,11 @@ options:
     type: str
     required: true
   column:
-    description: The column that says when a row expires, of type C(timestamp), C(timestamptz) or C(date).
+    description:
+      - The column that says when a row expires. A C(timestamptz); a C(timestamp) or C(date) with O(timezone); a number with
+        O(epoch); a C(uuid) or text with O(format).
+      - One of O(column) and O(conditions) is needed.
     type: str
-    required: true
   older_than:
     description:
       - How long a row is kept after the time in O(column). A number of seconds, or a number with V(s), V(m), V(h), V(d) or
@@ -51,17 +54,134 @@ options:
         Compulsory then, an error otherwise.
       - Where clocks are turned back, a time that occurs twice is taken for the later one.
     type: str
+  epoch:
+    description:
+      - The unit of a number in O(column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
+        Compulsory for a number, an error otherwise.
+      - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. Where the values of the column show
+        another unit, nothing is deleted.
+    type: str
+    choices: [s, ms, us]
+  format:
+    description:
+      - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
+        millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and C(uuid).
+      - What cannot be read so never expires. An index serves V(iso) and V(ulid) only where it sorts by bytes
+        (C(COLLATE "C")).
+    type: str
+    choices: [uuidv7, ulid, iso]
+  ttl_column:
+    description:
+      - A column that says for each row how long it lives after the time in O(column), an C(interval) or a number. It is
+        added to O(older_than).
+      - V(NULL), 0 and negative times mean that the row never expires.
+    type: str
+  ttl_unit:
+    description:
+      - The unit of O(ttl_column) where that is a number.
+    type: str
+    choices: [ms, s, m, h, d]
+    default: s
+  null_means:
+    description:
+      - Whether a row expires that has no time, V(never) or V(always).
+    type: str
+    choices: [never, always]
+    default: never
+  conditions:
+    description:
+      - Several ways to expire, in place of O(column). A row goes when any of them holds, and O(where) as well.
+    type: list
+    elements: dict
+    suboptions:
+      column:
+        description:
+          - As O(column).
+        type: str
+        required: true
+      older_than:
+        description:
+          - How long a row is kept after the time in O(conditions[].column). A number of seconds, or a number with V(s), V(m),
+            V(h), V(d) or V(w).
+        type: str
+        default: "0"
+      where:
+        description:
+          - An SQL condition that the rows must fulfil as well.
+          - Goes into the statement as it is. Only trusted text belongs here.
+        type: str
+      timezone:
+        description:
+          - The zone in which the times were written when O(conditions[].column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
+            Compulsory then, an error otherwise.
+          - Where clocks are turned back, a time that occurs twice is taken for the later one.
+        type: str
+      epoch:
+        description:
+          - The unit of a number in O(conditions[].column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
+            Compulsory for a number, an error otherwise.
+          - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. Where the values of the column show
+            another unit, nothing is deleted.
+        type: str
+        choices: [s, ms, us]
+      format:
+        description:
+          - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
+            millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and
+            C(uuid).
+          - What cannot be read so never expires. An index serves V(iso) and V(ulid) only where it sorts by bytes
+            (C(COLLATE "C")).
+        type: str
+        choices: [uuidv7, ulid, iso]
+      ttl_column:
+        description:
+          - A column that says for each row how long it lives after the time in O(conditions[].column), an C(interval) or a
+            number. It is added to O(conditions[].older_than).
+          - V(NULL), 0 and negative times mean that the row never expires.
+        type: str
+      ttl_unit:
+        description:
+          - The unit of O(conditions[].ttl_column) where that is a number.
+        type: str
+        choices: [ms, s, m, h, d]
+        default: s
+      null_means:
+        description:
+          - Whether a row expires that has no time, V(never) or V(always).
+        type: str
+        choices: [never, always]
+        default: never
   max_rows:
     description: Delete at most this many rows in one run.
     type: int
   batch_ms:
-    description: How many milliseconds a batch should take.
+    description:
+      - How many milliseconds a batch should take. While others work it is less, see O(pace).
     type: int
     default: 250
+  pace:
+    description:
+      - V(auto) looks around once a second. Alone, it goes at full speed; while other sessions work it makes short batches with
+        pauses in between, and longer pauses while others wait for rows that it holds or commits become slow.
+      - V(full) never pauses for others. A share of the time such as V(25%) pauses after each batch so that no more than that
+        is spent in deleting.
+      - The pauses and their causes stand in the result, as C(paused_seconds) and C(paused_for).
+    type: str
+    default: auto
+  order:
+    description:
+      - V(index) takes the oldest rows first, and needs an index that serves O(column). V(heap) reads all pages of the table
+        once, in their order.
+      - V(auto) goes through the pages when there are two expired rows or more for each page, or no index serves. With
+        O(max_rows) it goes by the index, so that the oldest rows go.
+      - The result says which way was taken, and why.
+    type: str
+    choices: [auto, index, heap]
+    default: auto
   require_index:
     description:
-      - Whether to refuse a table of more than 8 MB in which no index serves O(column), and foreign keys that refer to it
-        from tables of more than 8 MB without an index.
+      - Whether to refuse a table of more than 8 MB of which few rows have expired and in which no index serves O(column), and
+        foreign keys that refer to it from tables of more than 8 MB without an index.
     type: bool
     default: true
   cascade:
@@ -71,6 +191,57 @@ options:
         the rows that they refer to, as their foreign key says.
     type: bool
     default: false
+  keep_referenced:
+    description:
+      - Whether rows stay that others refer to by a foreign key with C(RESTRICT) or C(NO ACTION). Otherwise the first one ends the
+        purge with a failure.
+    type: bool
+    default: false
+  with:
+    description:
+      - Tables that refer to the table, directly or through each other, whose rows are dealt with first, in batches of their
+        own, so that no single row takes millions with it in one transaction.
+      - Rows go where the foreign key says C(CASCADE), C(RESTRICT) or C(NO ACTION); where it says C(SET NULL) or
+        C(SET DEFAULT) their columns are set.
+    type: list
+    elements: str
+    default: []
+  archive:
+    description:
+      - Where rows go before they are gone, O(archive.table) or O(archive.directory).
+    type: dict
+    suboptions:
+      table:
+        description:
+          - A table with the same columns, into which rows are inserted in the transaction that deletes them.
+        type: str
+      directory:
+        description:
+          - An absolute path on the machine where the module runs. Rows are written there as compressed files of C(COPY), with a
+            manifest, and are on the disk before the transaction that deletes them ends.
+        type: path
+  partitions:
+    description:
+      - For a table that is partitioned by ranges of O(column), what becomes of partitions whose rows have all expired, by
+        their bounds. V(drop) removes them, V(detach) leaves each as a table of its own.
+      - Rows of partitions that are not over yet stay until these are.
+    type: str
+    choices: [detach, drop]
+  premake:
+    description:
+      - How many partitions to have ready after the one that is in use now.
+    type: int
+  interval:
+    description:
+      - How long a new partition is, such as V(1 day) or V(1 month), where the present ones do not tell.
+    type: str
+  concurrently:
+    description:
+      - Whether partitions are detached with C(CONCURRENTLY), which blocks nobody. V(auto) does without it where PostgreSQL
+        cannot, beside a default partition, under a lock that is waited for no longer than two seconds.
+    type: str
+    choices: [auto, require, never]
+    default: auto
 extends_documentation_fragment:
   - vtchat.maintenance.connection
   - vtchat.maintenance.connection.run

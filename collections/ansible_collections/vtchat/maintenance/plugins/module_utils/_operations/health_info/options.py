@@ -25,12 +25,22 @@ from .. import OPERATIONS
 if TYPE_CHECKING:
     from ..._checks import Check, Thresholds
     from ..._checks.judge import Ignored, Limits
-    from ..purge.facts import Options as Purge
+    from ..purge.options import Options as Purge
 
 NEVER = "never"
 OBJECTS = "objects"
 PURGE = "purge"
-COUNTED = ("table", "column", "older_than", "timezone", "where")  # what says which rows of a step purge have expired
+COUNTED = (
+    "table",
+    "column",
+    "older_than",
+    "timezone",
+    "where",
+    "epoch",
+    "format",
+    "ttl_column",
+    "null_means",
+)  # what says which rows of a step purge have expired
 LEVELS = (WARNING, CRITICAL)
 SPEC = Spec({
     "fail_on": {"type": "str", "choices": [NEVER, CRITICAL, WARNING], "default": CRITICAL},

@@ -17,9 +17,10 @@ from ..._postgres.driver import sql
 from ..._postgres.names import display, qualified, quote
 from ..._postgres.selection import LOCKED
 from ..._postgres.session import Session
-from ..purge.batches import expired
+from ..purge.clocks import expired
 from ..purge.facts import SMALL_TABLE
-from ..purge.facts import Options as Purge
+from ..purge.options import Condition
+from ..purge.options import Options as Purge
 
 MOST_COUNTED = 100_000
 
@@ -55,27 +56,36 @@ def waiting(session: Session, purges: Sequence[Purge], first: str, statement_tim
 
     From then on the session has this statement_timeout. A step with ``where`` is not counted: its predicate is the user's.
     """
-    plain = [purge for purge in purges if not purge.where]
+    plain = [(purge.table, condition) for purge in purges if (condition := _countable(purge))]
     if not plain:
         return session.rows_and_set(first, statement_timeout)[0]["large"], ""
     wanted = [
-        sql.SQL("({}, {}, {})").format(sql.Literal(number), sql.Literal(purge.column), sql.Literal(purge.older_than))
-        for number, purge in enumerate(plain)
+        sql.SQL("({}, {}, {})").format(
+            sql.Literal(number), sql.Literal(condition.column), sql.Literal(condition.older_than)
+        )
+        for number, (_table, condition) in enumerate(plain)
     ]
     query = sql.SQL(TABLES).format(
         locked=sql.SQL(LOCKED),
-        targets=catalog.targets(session.server, [purge.table for purge in plain]),
+        targets=catalog.targets(session.server, [table for table, _condition in plain]),
         base=sql.SQL(BASE),
         small=sql.Literal(SMALL_TABLE),
         wanted=sql.SQL(", ").join(wanted),
     )
     both = sql.SQL("SELECT * FROM ({}) AS f LEFT JOIN ({}) AS t ON true").format(sql.SQL(first), query)
     rows = session.rows_and_set(both, statement_timeout)
-    counts = [_count(session, plain[row["position"]], row) for row in rows if row["position"] is not None]
+    counts = [_count(session, plain[row["position"]][1], row) for row in rows if row["position"] is not None]
     return rows[0]["large"], " UNION ALL ".join(session.text(one).replace("%", "%%") for one in counts)
 
 
-def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
+def _countable(purge: Purge) -> Condition | None:
+    """What says when rows have expired, where it is one plain column of time."""
+    (condition, *others) = purge.conditions
+    plain = Condition(condition.column, condition.older_than, timezone=condition.timezone)
+    return condition if not others and condition == plain else None
+
+
+def _count(session: Session, condition: Condition, row: dict[str, Any]) -> sql.Composed:
     """One SELECT. hidden: why it cannot be counted; it is null where it can."""
     name, type_name = display(row["schema_name"], row["name"]), TYPES.get(row["type"])
     zoneless = type_name != TYPES[1184]
@@ -85,14 +95,14 @@ def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
         hidden = f"they may not be counted: GRANT SELECT ON {name} TO {user}"
     elif row["row_security"]:
         hidden = f"row-level security hides some of them: ALTER ROLE {user} BYPASSRLS"
-    elif type_name is None or zoneless != bool(purge.timezone):
+    elif type_name is None or zoneless != bool(condition.timezone):
         hidden = "its time cannot be told: see what the step purge says"
     elif row["locked"]:
         hidden = "somebody has locked it"
     elif row["elsewhere"]:
         hidden = "a part of it lies on another server"
     elif not row["served"]:
-        hidden = f"no index serves {quote(purge.column)}: to count them would read the whole table"
+        hidden = f"no index serves {quote(condition.column)}: to count them would read the whole table"
     if hidden:
         return sql.SQL("SELECT {}::text AS target, NULL::bigint AS waiting, {}::text AS hidden").format(
             sql.Literal(name), sql.Literal(hidden)
@@ -103,6 +113,6 @@ def _count(session: Session, purge: Purge, row: dict[str, Any]) -> sql.Composed:
     ).format(
         sql.Literal(name),
         qualified(row["schema_name"], row["name"]),
-        expired(sql.Identifier(purge.column), type_name or "", row["cutoff"], purge.timezone),
+        expired(sql.Identifier(condition.column), type_name or "", row["cutoff"], condition.timezone),
         sql.Literal(MOST_COUNTED),
     )

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ..._postgres import catalog
@@ -16,9 +15,10 @@ from ..._postgres.driver import sql
 from ..._postgres.names import quote
 from ..._postgres.server import Server
 from ..._postgres.session import Session
+from . import clocks
+from .options import Options
 
 SMALL_TABLE = 1000  # pages (8 MB): reading all of it costs less than worrying about an index
-ZONELESS = ("timestamp without time zone", "date")
 
 # The table with its partitions or inheritance children, at any depth. oids stands for the parts in other queries.
 PARTS = """
@@ -28,12 +28,12 @@ parts (oid) AS (
     SELECT i.inhrelid FROM parts JOIN pg_inherits AS i ON i.inhparent = parts.oid
 ),
 part AS MATERIALIZED (
-    SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, a.attnum,
+    SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, c.relam,
+           c.reltuples < 0 AS unknown,
            -- pg_class knows no size before the first VACUUM or ANALYZE (reltuples -1): then the file is asked.
            CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) / current_setting('block_size')::int
                 ELSE c.relpages END AS pages
     FROM parts JOIN pg_class AS c ON c.oid = parts.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = {column} AND a.attnum > 0 AND NOT a.attisdropped
 )"""
 
 # Whose rows a DELETE takes with it: the parts, and the tables that refer to these with ON DELETE CASCADE, and so on.
@@ -63,7 +63,7 @@ SELECT jsonb_agg(jsonb_build_object(
     'constraint', k.conname, 'table', format('%I.%I', k.nspname, k.relname), 'oid', k.conrelid::bigint,
     'cascades', k.confdeltype IN ('c', 'n', 'd'), 'deletes', k.confdeltype = 'c',
     'expires', EXISTS (SELECT FROM pg_attribute AS x JOIN pg_type AS y ON y.oid = x.atttypid WHERE x.attrelid = k.conrelid
-                       AND x.attname = {column} AND y.typcategory = 'D' AND NOT x.attisdropped),
+                       AND x.attname = ANY ({times}) AND y.typcategory = 'D' AND NOT x.attisdropped),
     'pages', (SELECT sum(CASE WHEN p.reltuples < 0 THEN pg_relation_size(p.oid) / current_setting('block_size')::int
                               ELSE p.relpages END)
               FROM pg_class AS p
@@ -76,24 +76,45 @@ SELECT jsonb_agg(jsonb_build_object(
 FROM referring AS k
 """
 
+# Of each column that says when a row has expired. indexed: a whole B-tree in the column's own order begins with it, in
+# every part. sorts_by_bytes: the collation is that of the bytes; datlocprovider came with version 15.
+COLUMNS = """
+SELECT jsonb_object_agg(a.attname, jsonb_build_object(
+    'name', a.attname, 'generated', a.attgenerated <> '',
+    'type', (WITH RECURSIVE base (oid, kind) AS (  -- that of a domain
+                 SELECT oid, typtype FROM pg_type WHERE oid = a.atttypid
+                 UNION ALL SELECT y.oid, y.typtype FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'
+                 JOIN pg_type AS y ON y.oid = d.typbasetype)
+             SELECT format_type(oid, NULL) FROM base WHERE kind <> 'd'),
+    'sorts_by_bytes', CASE
+        WHEN a.attcollation = 0 THEN true
+        WHEN a.attcollation = 100 THEN (
+            SELECT CASE coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') WHEN 'b' THEN true
+                   WHEN 'c' THEN d.datcollate IN ('C', 'POSIX') ELSE false END
+            FROM pg_database AS d WHERE d.datname = current_database())
+        ELSE (SELECT l.collprovider = 'b' OR l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX')
+              FROM pg_collation AS l WHERE l.oid = a.attcollation) END,
+    'indexed', NOT EXISTS (SELECT FROM part AS p WHERE p.kind = 'r' AND NOT EXISTS (
+        SELECT FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
+        JOIN pg_opclass AS o ON o.oid = i.indclass[0]
+        JOIN pg_attribute AS pa ON pa.attrelid = p.oid AND pa.attname = a.attname AND pa.attnum = i.indkey[0]
+        WHERE i.indrelid = p.oid AND i.indisvalid AND i.indpred IS NULL AND am.amname = 'btree' AND o.opcdefault
+        AND i.indcollation[0] = pa.attcollation))))
+FROM pg_attribute AS a
+WHERE a.attrelid = t.oid AND a.attname = ANY ({columns}) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
 FACTS = """
 WITH RECURSIVE {targets},{parts},{reached}
-SELECT t.*, clock_timestamp() - make_interval(secs => {older_than}) AS cutoff, a.attname::text AS column_name, a.attnum,
-       (WITH RECURSIVE base (oid, kind) AS (  -- that of a domain
-            SELECT oid, typtype FROM pg_type WHERE oid = a.atttypid
-            UNION ALL SELECT y.oid, y.typtype FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'
-            JOIN pg_type AS y ON y.oid = d.typbasetype)
-        SELECT format_type(oid, NULL) FROM base WHERE kind <> 'd') AS column_type,
+SELECT t.*, clock_timestamp() AS now, ({of_columns}) AS times,
        (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped) AS columns,
        (SELECT sum(pages) FROM part) AS pages,
        (SELECT relhassubclass FROM pg_class WHERE oid = t.oid) AS divided,
        (SELECT array_agg(oid::bigint) FROM part WHERE kind = 'r' AND oid <> t.oid) AS leaves,
+       NOT EXISTS (SELECT FROM part WHERE kind = 'r' AND unknown AND pages > 0) AS analyzed,
+       NOT EXISTS (SELECT FROM part JOIN pg_am AS m ON m.oid = part.relam WHERE m.amname <> 'heap') AS heap,
        (SELECT format('%I.%I', schema, name) FROM part WHERE kind = 'f' LIMIT 1) AS foreign_part,
-       NOT EXISTS (SELECT FROM part AS p WHERE p.kind = 'r' AND NOT EXISTS (
-           SELECT FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
-           WHERE i.indrelid = p.oid AND i.indkey[0] = p.attnum AND i.indisvalid AND i.indpred IS NULL
-           AND am.amname = 'btree')) AS indexed,
        row_security_active(t.oid) AS row_security,
        has_table_privilege(t.oid, 'DELETE') AND has_any_column_privilege(t.oid, 'UPDATE')
            AND has_table_privilege(t.oid, 'SELECT') AS may_delete,
@@ -106,55 +127,33 @@ SELECT t.*, clock_timestamp() - make_interval(secs => {older_than}) AS cutoff, a
         AND g.tgtype::int & 8 <> 0 AND g.tgenabled IN ('O', 'A')) AS triggers,
        ({referred_by}) AS referenced_by
 FROM target AS t
-LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = {column} AND a.attnum > 0 AND NOT a.attisdropped
 """
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of purge. older_than: seconds; batch_seconds: how long one batch should take."""
-
-    table: str
-    column: str
-    older_than: int
-    where: str | None
-    timezone: str | None
-    max_rows: int | None
-    batch_seconds: float
-    require_index: bool
-    cascade: bool
-
-
 def read(session: Session, options: Options) -> dict[str, Any]:
-    """The one row of FACTS; oid is null where there is no such table."""
-    column = sql.Literal(options.column)
+    """The one row of FACTS; oid is null where there is no such table. times: what the catalog says of the columns, by name."""
     query = sql.SQL(FACTS).format(
         targets=catalog.targets(session.server, [options.table]),
-        parts=sql.SQL(PARTS).format(column=column),
+        parts=sql.SQL(PARTS),
         reached=sql.SQL(REACHED),
-        referred_by=sql.SQL(REFERRED_BY).format(column=column),
-        column=column,
-        older_than=sql.Literal(options.older_than),
+        of_columns=sql.SQL(COLUMNS).format(columns=sql.Literal(options.columns)),
+        referred_by=sql.SQL(REFERRED_BY).format(times=sql.Literal([one.column for one in options.conditions])),
     )
-    return session.row(query)
+    row = session.row(query)
+    row["times"] = {name: clocks.Column(**column) for name, column in (row["times"] or {}).items()}
+    return row
 
 
 def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
     """What forbids the purge, or nothing."""
-    column, column_type = quote(options.column), row["column_type"]
     if relation.kind not in "rp":
         return str(catalog.wrong_kind(relation, "table"))
-    if row["column_name"] is None:
-        names = ", ".join(quote(name) for name in row["columns"] or [])
-        return f"there is no column {column}; the columns are {names}"
-    if column_type != "timestamp with time zone" and column_type not in ZONELESS:
-        return f"column {column} is of type {column_type}; a timestamp or a date is needed"
-    if column_type in ZONELESS and not options.timezone:
-        return (f"column {column} is a {column_type}: say in which zone it was written with timezone, for example "
-                "timezone: UTC")  # fmt: skip
-    if column_type not in ZONELESS and options.timezone:
-        return f"column {column} is a timestamp with time zone, which is unambiguous: take timezone out"
-    return _missing_right(server, relation, row) or _in_the_way(row, options)
+    for column in options.columns:
+        if column not in row["times"]:
+            names = ", ".join(quote(name) for name in row["columns"] or [])
+            return f"there is no column {quote(column)}; the columns are {names}"
+    found = (clocks.fault(condition, row["times"]) for condition in options.conditions)
+    return next(filter(None, found), "") or _missing_right(server, relation, row) or _in_the_way(row, options)
 
 
 def _missing_right(server: Server, relation: catalog.Relation, row: dict[str, Any]) -> str:
@@ -180,5 +179,10 @@ def _in_the_way(row: dict[str, Any], options: Options) -> str:
     if early and not options.cascade:
         key = early[0]
         return (f"with its rows go those of {key['table']} that refer to them ({key['constraint']}, ON DELETE CASCADE), whether "
-                f"their own {quote(options.column)} has come or not: set cascade: true if that is meant")  # fmt: skip
+                f"their own {times(options)} has come or not: set cascade: true if that is meant")  # fmt: skip
     return ""
+
+
+def times(options: Options) -> str:
+    """The columns that say when a row has expired, for people."""
+    return " or ".join(quote(name) for name in dict.fromkeys(one.column for one in options.conditions))

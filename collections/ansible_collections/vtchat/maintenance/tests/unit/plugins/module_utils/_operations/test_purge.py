@@ -5,27 +5,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Difference, Effect, purge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.order import Way
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
 
 OPTIONS: dict[str, Any] = {
+    **{name: how.get("default") for name, how in purge.SPEC.options.items()},
     "table": "t",
     "column": "at",
-    "older_than": "0",
-    "where": None,
-    "timezone": None,
-    "max_rows": None,
-    "batch_ms": 250,
-    "require_index": True,
-    "cascade": False,
 }
 UNKNOWN = Effect(rows=None)
+COSTLY = Way(True, "page by page: no index serves it", costly=True)
 KEY = {
     "constraint": "fk",
     "table": "public.child",
@@ -41,9 +38,10 @@ def facts(**changes: Any) -> purge.Facts:
     known: dict[str, Any] = {
         "relation": Relation(10, "public", "t", "r", "postgres", True),
         "purge": None,
-        "served": True,
-        "cutoff": "2026-01-01T00:00:00+00:00",
+        "way": Way(False, "by an index: few rows have expired"),
+        "cutoffs": (datetime(2026, 1, 1, tzinfo=timezone.utc),),
         "found": True,
+        "estimate": None,
         "rows": None,
         "referenced_by": (),
         "leaves": (),
@@ -74,9 +72,9 @@ def decide(check: bool = False, options: dict[str, Any] | None = None, **changes
     [
         ({}, {}, None, "at is before the cut-off"),
         ({"found": False}, {}, UNCHANGED, "no row of at"),
-        ({"served": False}, {}, FAILED, "CREATE INDEX CONCURRENTLY ON public.t (at)"),
-        ({"served": False, "found": False}, {}, FAILED, "CREATE INDEX"),
-        ({"served": False}, {"column": "order"}, FAILED, 'ON public.t ("order")'),
+        ({"way": COSTLY}, {}, FAILED, "CREATE INDEX CONCURRENTLY ON public.t (at)"),
+        ({"way": COSTLY, "found": None}, {}, FAILED, "CREATE INDEX"),
+        ({"way": COSTLY}, {"column": "order"}, FAILED, 'ON public.t ("order")'),
         ({"referenced_by": [KEY]}, {}, None, "cut-off"),
         ({"referenced_by": [{**KEY, "indexed": False}]}, {}, FAILED, "ON public.child (id)"),
         ({"referenced_by": [{**KEY, "indexed": False, "pages": 999}]}, {}, None, "cut-off"),
@@ -112,7 +110,7 @@ def test_a_run_does_not_know_the_number_beforehand() -> None:
     [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12 h", 43200), ("30d", 2592000), (" 4w ", 2419200), ("007", 7)],
 )
 def test_age(text: str, seconds: int) -> None:
-    assert purge.read({**OPTIONS, "older_than": text}).older_than == seconds
+    assert purge.read({**OPTIONS, "older_than": text}).conditions[0].older_than == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5h", "1y", "d", "1d2h", "30 days", "1e3", "infinity"])
