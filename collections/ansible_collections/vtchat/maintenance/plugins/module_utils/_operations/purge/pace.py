@@ -30,7 +30,7 @@ SLOW_SECONDS = 0.02  # and so much more than that
 # Asked in the statement that deletes, after it has deleted: what waits for its locks is seen only while it holds them. Each
 # name is qualified, for it runs under the user's path. state_change is null where the role may not see it; pg_locks and the
 # counters show everything to everybody. The statement's own time tells the time of its commit from outside.
-LOOK = """,
+LOOK = """
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a WHERE {others}
         AND a.state OPERATOR(pg_catalog.=) 'active'::pg_catalog.text) AS active,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a WHERE {others}
@@ -49,7 +49,8 @@ OTHERS = """a.backend_type OPERATOR(pg_catalog.=) 'client backend'::pg_catalog.t
         AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
         AND a.application_name IS DISTINCT FROM pg_catalog.current_setting('application_name')"""
 
-LOOKING = LOOK.format(others=OTHERS)
+ALONE = "SELECT" + LOOK.format(others=OTHERS)
+LOOKING = "," + LOOK.format(others=OTHERS)
 NOT_LOOKING = ""
 
 # Why it pauses, as the result says.

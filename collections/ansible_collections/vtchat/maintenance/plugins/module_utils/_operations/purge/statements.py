@@ -28,10 +28,20 @@ SELECT (SELECT pg_catalog.count(*) FROM picked) AS picked, (SELECT pg_catalog.co
 PICK = "SELECT tableoid AS part, ctid AS place, {value} AS value FROM {table} WHERE {which}{order}{limit} FOR UPDATE SKIP LOCKED"
 # A place is unique only within one partition or child table. Left out where there is only one: it costs a third of the time.
 OF_PART = " AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT part, place FROM picked)"
-PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)){of_part} AND {expired}"
+PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked))"
 # One range of pages of every part of the table at once: through the table itself, so that its rights, row security and
 # triggers are those of a DELETE that anybody writes.
 RANGE = "(ctid OPERATOR(pg_catalog.>=) {first}::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) {end}::pg_catalog.tid)"
+# Which rows they are, to be deleted by a statement of its own in the same transaction.
+PLACES = """
+WITH picked AS MATERIALIZED ({pick})
+SELECT pg_catalog.count(*) AS picked, pg_catalog.max(value)::pg_catalog.text AS last,
+       pg_catalog.array_agg(place::pg_catalog.text) AS places, pg_catalog.array_agg(part::pg_catalog.int8) AS parts FROM picked
+"""
+PLACED = "ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])"
+OF_PARTS = """ AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT u.part::pg_catalog.oid, u.place
+FROM ROWS FROM (pg_catalog.unnest({parts}::pg_catalog.int8[]),
+    pg_catalog.unnest({places}::pg_catalog.tid[])) AS u (part, place))"""
 LOOKED = "WITH gone AS ({delete} RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM gone) AS gone{look}"
 
 
@@ -69,7 +79,15 @@ class Purge:
         return replace(self, terms=(term,))
 
     def in_order(self, size: int, last: str | None, strictly: bool, look: str) -> sql.Composed:
-        """The next rows of the only term, by its column: not from the front again, past all that are dead by now."""
+        """Delete the next rows of the only term."""
+        return self._batch(self.pick_in_order(size, last, strictly), look)
+
+    def unlocked(self, first: int, end: int, look: str) -> sql.Composed:
+        """Delete the rows of a range of pages that nobody has locked."""
+        return self._batch(self.pick_unlocked(first, end), look)
+
+    def pick_in_order(self, size: int, last: str | None, strictly: bool) -> sql.Composed:
+        """Lock the next rows of the only term, by its column: not from the front again, past all that are dead by now."""
         (term,) = self.terms
         which = self.expired
         if term.order is not None and last is not None:
@@ -77,12 +95,23 @@ class Purge:
             which = sql.SQL("{} AND {} {} {}").format(which, term.order, operator, constant(last, term.cast))
         order = sql.SQL("") if term.order is None else sql.SQL(" ORDER BY {}.{}").format(self.table, term.order)
         value = sql.SQL("NULL::pg_catalog.text") if term.order is None else term.order
-        return self._picked(which, value, order, sql.SQL(" LIMIT {}").format(sql.Literal(size)), look)
+        return self._pick(which, value, order, sql.SQL(" LIMIT {}").format(sql.Literal(size)))
 
-    def unlocked(self, first: int, end: int, look: str) -> sql.Composed:
-        """The rows of a range of pages that nobody has locked."""
+    def pick_unlocked(self, first: int, end: int) -> sql.Composed:
+        """Lock the rows of a range of pages that nobody has locked."""
         which = sql.SQL("{} AND {}").format(_range(first, end), self.expired)
-        return self._picked(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""), look)
+        return self._pick(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""))
+
+    def places(self, pick: sql.Composable) -> sql.Composed:
+        """Which rows have been locked."""
+        return sql.SQL(PLACES).format(pick=pick)
+
+    def placed(self, places: list[str], parts: list[int]) -> sql.Composed:
+        """DELETE of these rows."""
+        which = sql.SQL(PLACED).format(places=sql.Literal(places))
+        if self.divided:
+            which += sql.SQL(OF_PARTS).format(places=sql.Literal(places), parts=sql.Literal(parts))
+        return self.delete(which)
 
     def within(self, first: int, end: int) -> sql.Composed:
         """DELETE of all expired rows of a range of pages: waits for those that somebody has locked."""
@@ -96,19 +125,13 @@ class Purge:
         """A DELETE that counts its rows, and looks around while it still holds their locks."""
         return sql.SQL(LOOKED).format(delete=delete, look=sql.SQL(look))
 
-    def _picked(
-        self,
-        which: sql.Composable,
-        value: sql.Composable,
-        order: sql.Composable,
-        limit: sql.Composable,
-        look: str,
+    def _pick(
+        self, which: sql.Composable, value: sql.Composable, order: sql.Composable, limit: sql.Composable
     ) -> sql.Composed:
-        pick = sql.SQL(PICK).format(table=self.table, value=value, which=which, order=order, limit=limit)
-        of_part = sql.SQL(OF_PART if self.divided else "")
-        delete = sql.SQL("DELETE FROM {} WHERE {}").format(
-            self.table, sql.SQL(PICKED).format(of_part=of_part, expired=self.expired)
-        )
+        return sql.SQL(PICK).format(table=self.table, value=value, which=which, order=order, limit=limit)
+
+    def _batch(self, pick: sql.Composable, look: str) -> sql.Composed:
+        delete = self.delete(sql.SQL(PICKED + OF_PART if self.divided else PICKED))
         return sql.SQL(BATCH).format(pick=pick, delete=delete, look=sql.SQL(look))
 
     def count(self, limit: int | None) -> sql.Composed:

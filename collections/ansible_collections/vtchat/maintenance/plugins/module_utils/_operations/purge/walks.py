@@ -21,6 +21,7 @@ from ..._postgres.session import Session
 from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
+from . import keeping
 from .pace import LAG_LIMIT, LOOKING, NOT_LOOKING, REPLICAS, Pace
 from .statements import Purge
 
@@ -57,6 +58,7 @@ class Late(Exception):
 class Work:
     """A purge under way: what all ways of walking share.
 
+    keep  what becomes of rows before they are gone, None where nothing does
     held  ranges of pages in which somebody held rows
     """
 
@@ -66,10 +68,11 @@ class Work:
         target: str,
         purge: Purge,
         context: Context,
+        keep: keeping.Keep | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.session, self.target, self.context, self.purge = session, target, context, purge
-        self.sleep = sleep
+        self.keep, self.sleep = keep, sleep
         self.pace = Pace(purge.pace, purge.batch_seconds)
         self.started = time.monotonic()
         self.rows = self.batches = self.retries = self.held = 0
@@ -94,6 +97,14 @@ class Work:
         """Raises Late when the budget is spent."""
         if self.context.seconds_left() <= 0:
             raise Late
+
+    def send_pick(
+        self, pick: Callable[[], sql.Composed], batch: Callable[[str], sql.Composed]
+    ) -> tuple[dict[str, Any], float]:
+        """A batch of rows that are locked before they are deleted; its row, and the seconds that it took."""
+        if self.keep:
+            return keeping.places(self.session, self.keep, self.purge, self.pace, pick())
+        return self.send(batch)
 
     def send(self, make: Callable[[str], sql.Composed]) -> tuple[dict[str, Any], float]:
         """Send the batch that ``make`` makes of a look around, or of none; its row, and the seconds that it took."""
@@ -202,7 +213,9 @@ def _ordered_batch(
         asked = size if work.allowed is None else min(size, work.allowed)
         work.session.set(lock_timeout=ROW)
         try:
-            row, took = work.send(partial(purge.in_order, asked, last, strictly))
+            row, took = work.send_pick(
+                partial(purge.pick_in_order, asked, last, strictly), partial(purge.in_order, asked, last, strictly)
+            )
         except Contended as error:
             work.again(error, attempt)
             size = max(10, size // 2)
@@ -247,7 +260,7 @@ def _range(work: Work, first: int, end: int) -> tuple[float, int]:
             if not attempt:
                 return _optimistic(work, first, end)
             work.held += attempt == 1
-            row, took = work.send(partial(purge.unlocked, first, end))
+            row, took = work.send_pick(partial(purge.pick_unlocked, first, end), partial(purge.unlocked, first, end))
         except Contended as error:
             work.again(error, attempt)
         else:
@@ -257,6 +270,9 @@ def _range(work: Work, first: int, end: int) -> tuple[float, int]:
 
 def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
     delete = work.purge.within(first, end)
+    if work.keep:
+        gone, took = keeping.whole(work.session, work.keep, work.pace, delete)
+        return took, gone
     if work.pace.due(time.monotonic()):
         row, took = work.send(partial(work.purge.looked, delete))
         return took, int(row["gone"])
