@@ -8,50 +8,82 @@ from __future__ import annotations
 
 import math
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import Database
 
+WARM = 3  # seconds until connections and caches are warm
 
-def latencies(
-    database: Database, directory: Path, script: str, *options: str, until: Callable[[], object] | None = None
-) -> list[float]:
-    """Seconds of each transaction, in order of their end. With ``until``, pgbench is ended as soon as that returns.
 
-    Raises RuntimeError if pgbench fails.
+@dataclass(frozen=True)
+class Transaction:
+    """One transaction of the load. ended: seconds since the epoch; latency: seconds, with what it had to wait to begin."""
+
+    ended: float
+    latency: float
+
+
+def latencies(database: Database, directory: Path, script: str, *options: str) -> list[float]:
+    """Seconds of each transaction. Raises RuntimeError if pgbench fails."""
+    mark, command = _command(database, directory, script, *options)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"pgbench: {(done.stdout + done.stderr)[-1000:]}")
+    return [one.latency for one in _read(directory, mark)]
+
+
+def beside(
+    database: Database, directory: Path, script: str, *options: str, seconds: tuple[int, int], work: Callable[[], object]
+) -> tuple[list[float], list[float]]:
+    """Seconds of each transaction before and while the work is done.
+
+    seconds: how long the load runs alone, after the first three, and how long it goes on at most when the work begins. All of
+    it in one run of pgbench, which is not ended early: it would lose what its log has in memory. Raises RuntimeError if
+    pgbench fails, or the work takes longer.
     """
-    mark = uuid.uuid4().hex
-    file = directory / f"{mark}.sql"
-    file.write_text(script, encoding="utf-8")
-    command = [str(database.server.bin / "pgbench"), "--no-vacuum", "--log", f"--log-prefix={mark}", f"--file={file}", *options,
-               database.dsn]  # fmt: skip
+    alone, most = seconds
+    mark, command = _command(database, directory, script, f"--time={WARM + alone + most}", *options)
     with subprocess.Popen(
         command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        try:
-            if until is not None:
-                until()
-        finally:
-            if until is not None:
-                process.terminate()
+        started = time.time()
+        time.sleep(WARM + alone)
+        began = time.time()
+        work()
+        ended = time.time()
         output, _ = process.communicate()
-    if process.returncode and until is None:
-        raise RuntimeError(f"pgbench: {output[-1000:]}")
-    return _read(directory, mark)
+    if process.returncode or ended - began > most:
+        raise RuntimeError(f"pgbench: {output[-1000:]}" if process.returncode else f"more than {most} s")
+    all_of_them = _read(directory, mark)
+    return (
+        [one.latency for one in all_of_them if started + WARM < one.ended < began],
+        [one.latency for one in all_of_them if began < one.ended and one.ended - one.latency < ended],
+    )
 
 
-def _read(directory: Path, mark: str) -> list[float]:
-    """The logs of all threads. The last line of one that was ended may be cut off."""
-    rows = []
-    for log in directory.glob(f"{mark}.*"):
-        if log.suffix != ".sql":
-            lines = log.read_text(encoding="ascii").splitlines()[:-1]
-            rows += [line.split() for line in lines]
-    # client, transaction, microseconds, script, second, microsecond; with a rate the first figure includes the wait
-    rows.sort(key=lambda row: (int(row[4]), int(row[5])))
-    return [int(row[2]) / 1e6 for row in rows]
+def _command(database: Database, directory: Path, script: str, *options: str) -> tuple[str, list[str]]:
+    """What marks the log's files, and how pgbench is called."""
+    mark = uuid.uuid4().hex
+    file = directory / f"{mark}.sql"
+    file.write_text(script, encoding="utf-8")
+    return mark, [str(database.server.bin / "pgbench"), "--no-vacuum", "--log", f"--log-prefix={mark}", f"--file={file}",
+                  *options, database.dsn]  # fmt: skip
+
+
+def _read(directory: Path, mark: str) -> list[Transaction]:
+    """The logs of all threads: client, transaction, microseconds, script, second, microsecond."""
+    lines = [
+        line.split()
+        for log in directory.glob(f"{mark}.*")
+        if log.suffix != ".sql"
+        for line in log.read_text(encoding="ascii").splitlines()
+    ]
+    found = [Transaction(int(line[4]) + int(line[5]) / 1e6, int(line[2]) / 1e6) for line in lines]
+    return sorted(found, key=lambda one: one.ended)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -25,7 +25,6 @@ from . import clocks, order
 from . import facts as table_facts
 from .facts import SMALL_TABLE
 from .options import SPEC, Options, read
-from .pace import NOT_LOOKING
 from .statements import Purge
 from .walks import FIRST_BATCH, FIRST_RANGE, MOST_COUNTED, Late, Work, difference, walk
 
@@ -170,7 +169,7 @@ def _purge(
 def _statement(session: Session, purge: Purge) -> str:
     """One batch, as text for people."""
     first = purge.of(purge.terms[0])
-    one = purge.within(0, FIRST_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False, NOT_LOOKING)
+    one = purge.within(0, FIRST_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False, "")
     return " ".join(session.text(one).split())
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ..._postgres.driver import sql
 from ..._postgres.session import Session
-from .pace import ALONE, Pace
+from .pace import Pace
 from .statements import Purge
 
 
@@ -61,7 +61,8 @@ def whole(session: Session, keep: Keep, pace: Pace, deletion: sql.Composed) -> t
 
 def _commit(session: Session, keep: Keep, pace: Pace) -> None:
     """Commit, and look around before it where that is due: what waits for our locks is seen only while we hold them."""
-    look = {**session.row(ALONE), "inside": 0.0} if pace.due(time.monotonic()) else None
+    now = time.monotonic()
+    look = {**session.row("SELECT" + pace.look(now)), "inside": 0.0} if pace.due(now) else None
     began = time.monotonic()
     session.execute("COMMIT", alone=True)
     if look:

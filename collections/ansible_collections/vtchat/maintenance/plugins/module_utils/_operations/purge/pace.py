@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-LOOK_EVERY = 1.0  # seconds
+# Seconds between looks: at first soon, for a purge may be over in a second; a look sees who has worked since the one before it.
+FIRST_LOOKS = (0.05, 0.1, 0.3)
+LOOK_EVERY = 1.0
 LAG_LIMIT = 64 * 1024 * 1024  # bytes of WAL that a replica may be behind before a purge waits for it
 
-# Others are there when a session works or has worked in the last second; where the role may not see that, when so many of
+# Others are there when a session works or has worked since the last look; where the role may not see that, when so many of
 # their transactions end in a second. Counters come late, by up to a second: only several looks together tell a rate.
 TRANSACTIONS = 10.0
 LOOKS, LEAST_SECONDS = 4, 1.5
@@ -35,7 +37,7 @@ LOOK = """
         AND a.state OPERATOR(pg_catalog.=) 'active'::pg_catalog.text) AS active,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a WHERE {others}
         AND a.state_change OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp()
-            OPERATOR(pg_catalog.-) '1 second'::pg_catalog.interval)) AS recent,
+            OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => {since}))) AS recent,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a WHERE {others} AND a.state IS NULL) AS hidden,
     (SELECT pg_catalog.sum(d.xact_commit OPERATOR(pg_catalog.+) d.xact_rollback) FROM pg_catalog.pg_stat_database AS d)
         AS transactions,
@@ -48,10 +50,6 @@ LOOK = """
 OTHERS = """a.backend_type OPERATOR(pg_catalog.=) 'client backend'::pg_catalog.text
         AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
         AND a.application_name IS DISTINCT FROM pg_catalog.current_setting('application_name')"""
-
-ALONE = "SELECT" + LOOK.format(others=OTHERS)
-LOOKING = "," + LOOK.format(others=OTHERS)
-NOT_LOOKING = ""
 
 # Why it pauses, as the result says.
 OTHERS_WORK, WAITED_FOR, SLOW_COMMITS, REPLICAS, ASKED = "others", "waiting", "commits", "replicas", "share"
@@ -73,6 +71,7 @@ class Pace:
     behind: bool = False
     paused: dict[str, float] = field(default_factory=dict)
     _looked: float = -math.inf
+    _looks: int = 0
     _counted: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LOOKS))
     _commit: float = math.inf
 
@@ -82,7 +81,16 @@ class Pace:
 
     def due(self, now: float) -> bool:
         """Whether to look around."""
-        return now - self._looked >= LOOK_EVERY
+        return now - self._looked >= self._every
+
+    def look(self, now: float) -> str:
+        """What a look asks, as columns of a SELECT."""
+        since = min(now - self._looked, LOOK_EVERY) if self._looks else FIRST_LOOKS[0]
+        return LOOK.format(others=OTHERS, since=round(since, 3))
+
+    @property
+    def _every(self) -> float:
+        return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_EVERY
 
     @property
     def goal(self) -> float:
@@ -112,7 +120,7 @@ class Pace:
         commit = max(0.0, took - seen["inside"])
         slow = commit > max(SLOW_COMMIT * self._commit, self._commit + SLOW_SECONDS)
         self._commit = min(self._commit, commit)
-        self._looked = now
+        self._looked, self._looks = now, self._looks + 1
         if self.share is not None:
             return
         there = seen["active"] > 0 or seen["recent"] > 0 or (seen["hidden"] > 0 and self._hidden_work())

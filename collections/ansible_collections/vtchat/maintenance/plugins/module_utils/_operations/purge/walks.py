@@ -22,7 +22,7 @@ from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
 from . import keeping
-from .pace import LAG_LIMIT, LOOKING, NOT_LOOKING, REPLICAS, Pace
+from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
 from .statements import Purge
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
@@ -108,9 +108,9 @@ class Work:
 
     def send(self, make: Callable[[str], sql.Composed]) -> tuple[dict[str, Any], float]:
         """Send the batch that ``make`` makes of a look around, or of none; its row, and the seconds that it took."""
-        looking = self.pace.due(time.monotonic())
         began = time.monotonic()
-        row = self.session.row(make(LOOKING if looking else NOT_LOOKING), users_path=True)
+        looking = self.pace.due(began)
+        row = self.session.row(make("," + self.pace.look(began) if looking else ""), users_path=True)
         took = time.monotonic() - began
         if looking:
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
@@ -124,6 +124,12 @@ class Work:
         self._pause(self.pace.pause(took))
         if self.pace.behind:
             self._wait_for_replicas()
+
+    def step(self, size: int) -> int:
+        """Pages for the next range: fewer for one that looks around, which has to count its rows and is slow for that."""
+        if not self.pace.due(time.monotonic()):
+            return size
+        return max(1, round(size * min(1.0, GENTLE_BATCH / self.pace.goal)))
 
     def next_size(self, size: int, took: float, smallest: int, largest: int) -> int:
         """Rows or pages for the next batch."""
@@ -238,7 +244,7 @@ def by_pages(work: Work, start: int) -> None:
         while page < end:
             work.state = {"page": page}
             work.in_time()
-            until = min(page + size, end)
+            until = min(page + work.step(size), end)
             # What has come to the last page since belongs to it as well.
             took, done = _range(work, page, LAST_PAGE if until == pages else until)
             if until == page + size:
