@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 from .._errors import Contended, MaintenanceError, SqlError
 from . import dsn as _dsn
@@ -23,9 +23,17 @@ from .sqlstates import CONTENDED
 Query = Union[str, "sql.Composable"]
 Params = Union[Mapping[str, Any], Sequence[Any], None]
 
+
 FIGURES = "INFO:"  # what a statement was asked to tell (VERBOSE), where the server speaks English
 MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
+
+
+class Writes(Protocol):
+    """What rows can be written into. An exception in it would leave the connection in the middle of COPY."""
+
+    def write(self, data: bytes) -> int:
+        """Take some of them."""
 
 
 class Session:
@@ -98,6 +106,28 @@ class Session:
         """
         with closing(self._send(query, params, users_path, alone)) as cursor:
             return cursor.rowcount
+
+    def begin(self, query: Query = "SELECT", users_path: bool = False) -> list[dict[str, Any]]:
+        """Begin a transaction; the rows of a first statement in it, in the same round trip. Raises Contended or SqlError.
+
+        It ends with commit() or leave_transaction().
+        """
+        message = b"BEGIN;\n" + self._before(users_path) + self._mogrified(query, None)
+        self._foreign = self._foreign or users_path
+        return _dictionaries(self._run(message))
+
+    def copy(self, query: Query, file: Writes, users_path: bool = False) -> int:
+        """Write what ``COPY ... TO STDOUT`` sends into a file, and return the number of rows. Raises Contended or SqlError."""
+        message = self._before(users_path) + self._mogrified(query, None)
+        self._foreign = self._foreign or users_path
+        with closing(self._run(message, into=file)) as cursor:
+            return cursor.rowcount
+
+    def commit(self) -> None:
+        """COMMIT. Raises Contended or SqlError; where ``alive`` is false then, nobody knows yet whether it was done."""
+        with closing(self._run("COMMIT")) as cursor:
+            if cursor.statusmessage != "COMMIT":
+                raise SqlError("the transaction had failed before it was committed, and was rolled back")
 
     @contextmanager
     def users_path(self) -> Iterator[None]:
@@ -252,12 +282,15 @@ class Session:
         (row,) = _dictionaries(self._run(query, params))
         return row
 
-    def _run(self, query: Query | bytes, params: Params = None) -> extensions.cursor:
+    def _run(self, query: Query | bytes, params: Params = None, into: Writes | None = None) -> extensions.cursor:
         self.round_trips += 1
         del self._connection.notices[:]
         try:
             cursor = self._connection.cursor()
-            cursor.execute(query, params)
+            if into is None:
+                cursor.execute(query, params)
+            else:
+                cursor.copy_expert(query, into)
         except psycopg2.Error as error:
             raise self._translate(error) from None
         finally:
