@@ -37,7 +37,12 @@ def latencies(database: Database, directory: Path, script: str, *options: str) -
 
 
 def beside(
-    database: Database, directory: Path, script: str, *options: str, seconds: tuple[int, int], work: Callable[[], object]
+    database: Database,
+    directory: Path,
+    script: str,
+    *options: str,
+    seconds: tuple[int, int],
+    work: Callable[[], object],
 ) -> tuple[list[float], list[float]]:
     """Seconds of each transaction before and while the work is done.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..._errors import Contended, SqlError
+from ..._errors import Contended, MaintenanceError, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.names import quote
@@ -21,8 +21,9 @@ from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
-from . import clocks, order
+from . import archive, clocks, order
 from . import facts as table_facts
+from .archive import Plan
 from .facts import SMALL_TABLE
 from .options import SPEC, Options, read
 from .statements import Purge
@@ -57,6 +58,7 @@ class Facts:
     referenced_by foreign keys that refer to the table, as in REFERRED_BY
     leaves        oids of the partitions or child tables that have rows
     triggers      what fires on DELETE: name and table
+    archive       where rows go, None where they are just deleted
     """
 
     relation: catalog.Relation
@@ -70,6 +72,7 @@ class Facts:
     referenced_by: tuple[dict[str, Any], ...]
     leaves: tuple[int, ...]
     triggers: tuple[str, ...]
+    archive: Plan | None = None
 
 
 def names(options: Options) -> Sequence[str]:
@@ -95,9 +98,15 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     relation = catalog.relation(row)
     now = row["now"].astimezone(timezone.utc)
     cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
-    fault = table_facts.fault(session.server, relation, row, options) or _doubt(session, relation, row, options)
-    if fault:
-        return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
+    referenced_by = tuple(row["referenced_by"] or ())
+    fault = (
+        table_facts.fault(session.server, relation, row, options)
+        or archive.not_archived(referenced_by, options, ())
+        or _doubt(session, relation, row, options)
+    )
+    kept = archive.read(session, relation, options, max(cutoffs).isoformat()) if options.archive and not fault else None
+    if fault or isinstance(kept, str):
+        return Verdict(relation.display, fault or str(kept), FAILED, _numbers(cutoffs))
     purge, known = _purge(session, relation, row, cutoffs, options)
     rows = found = None
     if known.served:
@@ -107,7 +116,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     if found is not False and order.asks(known, options):
         known = replace(known, estimate=order.estimated(session, purge) if rows is None else rows)
     way = order.choose(known, options)
-    purge = replace(purge, heap=way.heap)
+    purge = replace(purge, heap=way.heap, archive=kept)
     return Facts(
         relation=relation,
         purge=purge,
@@ -117,9 +126,10 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
         found=found,
         rows=rows,
         estimate=known.estimate,
-        referenced_by=tuple(row["referenced_by"] or ()),
+        referenced_by=referenced_by,
         leaves=tuple(row["leaves"] or ()),
         triggers=tuple(row["triggers"] or ()),
+        archive=kept,
     )
 
 
@@ -169,7 +179,7 @@ def _purge(
 def _statement(session: Session, purge: Purge) -> str:
     """One batch, as text for people."""
     first = purge.of(purge.terms[0])
-    one = purge.within(0, FIRST_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False, "")
+    one = purge.within(0, FIRST_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False).statement("")
     return " ".join(session.text(one).split())
 
 
@@ -199,7 +209,7 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
             f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false"
         )
         return Verdict(target, reason, FAILED, numbers)
-    if facts.found is False:
+    if facts.found is False and not (facts.archive and facts.archive.doubtful):
         return Verdict(target, nothing(options), UNCHANGED, numbers)
     return None
 
@@ -209,6 +219,7 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
     numbers = {
         **_numbers(facts.cutoffs),
         "order": facts.way.reason,
+        **({"archive": facts.archive.numbers} if facts.archive else {}),
         **({"estimated_rows": facts.estimate} if facts.estimate is not None and facts.rows is None else {}),
         **({"cascades_to": cascades} if cascades else {}),
         **({"triggers": list(facts.triggers)} if facts.triggers else {}),
@@ -242,7 +253,20 @@ def reason_for(columns: str) -> str:
 
 def execute(session: Session, action: Action[Purge], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
-    work = Work(session, action.target, action.payload, context)
+    plan = action.payload.archive
+    keep, settled = archive.start(session, plan) if plan else (None, {})
+    work = Work(session, action.target, action.payload, context, keep)
+    try:
+        outcome = _walked(work, action, context)
+    finally:
+        told = keep.close() if keep else {}
+    if keep:
+        outcome.numbers["archive"] = {**told, **settled}
+    return outcome
+
+
+def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
+    """What became of the walk, however it ended."""
     try:
         left = walk(work, _start(context.state.get(action.target)))
     except Late:
@@ -254,6 +278,8 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
             return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
         hint = "; exclude such rows with where" if error.sqlstate == FOREIGN_KEY_VIOLATION else ""
         return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{hint}")
+    except MaintenanceError as error:  # the archive cannot take them
+        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}")
     if work.full:
         work.numbers["left"] = left
         return work.outcome(reason=f"{action.reason}; stopped at max_rows")

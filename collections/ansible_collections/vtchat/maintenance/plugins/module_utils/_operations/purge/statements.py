@@ -13,36 +13,59 @@ Everything of ours in them is therefore qualified, operators and types included.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..._postgres.driver import sql
+from ..._postgres.session import Session
 from .clocks import Term, constant
+
+if TYPE_CHECKING:
+    from .archive import Plan
 
 # Rows are found by place because only a place is certain to exist; a place is unique only within one partition.
 # The predicate stands in the DELETE again: between the two the row may have been given a new time.
 BATCH = """
 WITH picked AS MATERIALIZED ({pick}), gone AS ({delete} RETURNING 1)
-SELECT (SELECT pg_catalog.count(*) FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone,
-       (SELECT pg_catalog.max(value)::pg_catalog.text FROM picked) AS last{look}
+SELECT (SELECT pg_catalog.count(*) FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, {last}{look}
 """
+# Not max(), which not every type has that can be sorted.
+LAST = "(SELECT value::pg_catalog.text FROM picked ORDER BY value DESC NULLS LAST LIMIT 1) AS last"
 # ORDER BY names the table, for a bare name could be that of an output column.
 PICK = "SELECT tableoid AS part, ctid AS place, {value} AS value FROM {table} WHERE {which}{order}{limit} FOR UPDATE SKIP LOCKED"
 # A place is unique only within one partition or child table. Left out where there is only one: it costs a third of the time.
 OF_PART = " AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT part, place FROM picked)"
-PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked))"
+PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)){of_part} AND {expired}"
 # One range of pages of every part of the table at once: through the table itself, so that its rights, row security and
 # triggers are those of a DELETE that anybody writes.
 RANGE = "(ctid OPERATOR(pg_catalog.>=) {first}::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) {end}::pg_catalog.tid)"
-# Which rows they are, to be deleted by a statement of its own in the same transaction.
-PLACES = """
-WITH picked AS MATERIALIZED ({pick})
-SELECT pg_catalog.count(*) AS picked, pg_catalog.max(value)::pg_catalog.text AS last,
-       pg_catalog.array_agg(place::pg_catalog.text) AS places, pg_catalog.array_agg(part::pg_catalog.int8) AS parts FROM picked
-"""
-PLACED = "ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])"
-OF_PARTS = """ AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT u.part::pg_catalog.oid, u.place
-FROM ROWS FROM (pg_catalog.unnest({parts}::pg_catalog.int8[]),
-    pg_catalog.unnest({places}::pg_catalog.tid[])) AS u (part, place))"""
 LOOKED = "WITH gone AS ({delete} RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM gone) AS gone{look}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A DELETE without RETURNING. pick: the SELECT of the CTE ``picked`` that it refers to, None where it does not."""
+
+    pick: sql.Composable | None
+    delete: sql.Composable
+
+    def statement(self, look: str) -> sql.Composed:
+        """It counts its rows, and looks around while it still holds their locks."""
+        if self.pick is None:
+            return sql.SQL(LOOKED).format(delete=self.delete, look=sql.SQL(look))
+        return sql.SQL(BATCH).format(pick=self.pick, delete=self.delete, last=sql.SQL(LAST), look=sql.SQL(look))
+
+
+class Keep(Protocol):
+    """What keeps rows that are deleted."""
+
+    def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
+        """Keep the rows and delete them, in one transaction; ``picked``, ``gone``, ``last`` and what the look shows.
+
+        Raises MaintenanceError, and then nothing was deleted.
+        """
+
+    def close(self) -> dict[str, Any]:
+        """Nothing more comes; what the result says of it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,7 @@ class Purge:
     heap      whether to go through the pages, in place of the indexes
     served    whether indexes serve all terms
     triggers  whether a trigger may keep rows
+    archive   the plan of where rows go, None where they are just deleted
     """
 
     table: sql.Composable
@@ -65,6 +89,7 @@ class Purge:
     heap: bool = False
     served: bool = True
     triggers: bool = False
+    archive: Plan | None = None
 
     @property
     def expired(self) -> sql.Composable:
@@ -78,16 +103,8 @@ class Purge:
         """The same for one way to expire."""
         return replace(self, terms=(term,))
 
-    def in_order(self, size: int, last: str | None, strictly: bool, look: str) -> sql.Composed:
-        """Delete the next rows of the only term."""
-        return self._batch(self.pick_in_order(size, last, strictly), look)
-
-    def unlocked(self, first: int, end: int, look: str) -> sql.Composed:
-        """Delete the rows of a range of pages that nobody has locked."""
-        return self._batch(self.pick_unlocked(first, end), look)
-
-    def pick_in_order(self, size: int, last: str | None, strictly: bool) -> sql.Composed:
-        """Lock the next rows of the only term, by its column: not from the front again, past all that are dead by now."""
+    def in_order(self, size: int, last: str | None, strictly: bool) -> Batch:
+        """The next rows of the only term, by its column: not from the front again, past all that are dead by now."""
         (term,) = self.terms
         which = self.expired
         if term.order is not None and last is not None:
@@ -95,23 +112,12 @@ class Purge:
             which = sql.SQL("{} AND {} {} {}").format(which, term.order, operator, constant(last, term.cast))
         order = sql.SQL("") if term.order is None else sql.SQL(" ORDER BY {}.{}").format(self.table, term.order)
         value = sql.SQL("NULL::pg_catalog.text") if term.order is None else term.order
-        return self._pick(which, value, order, sql.SQL(" LIMIT {}").format(sql.Literal(size)))
+        return self._picked(which, value, order, sql.SQL(" LIMIT {}").format(sql.Literal(size)))
 
-    def pick_unlocked(self, first: int, end: int) -> sql.Composed:
-        """Lock the rows of a range of pages that nobody has locked."""
+    def unlocked(self, first: int, end: int) -> Batch:
+        """The rows of a range of pages that nobody has locked."""
         which = sql.SQL("{} AND {}").format(_range(first, end), self.expired)
-        return self._pick(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""))
-
-    def places(self, pick: sql.Composable) -> sql.Composed:
-        """Which rows have been locked."""
-        return sql.SQL(PLACES).format(pick=pick)
-
-    def placed(self, places: list[str], parts: list[int]) -> sql.Composed:
-        """DELETE of these rows."""
-        which = sql.SQL(PLACED).format(places=sql.Literal(places))
-        if self.divided:
-            which += sql.SQL(OF_PARTS).format(places=sql.Literal(places), parts=sql.Literal(parts))
-        return self.delete(which)
+        return self._picked(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""))
 
     def within(self, first: int, end: int) -> sql.Composed:
         """DELETE of all expired rows of a range of pages: waits for those that somebody has locked."""
@@ -121,18 +127,12 @@ class Purge:
         """DELETE of the expired rows among those."""
         return sql.SQL("DELETE FROM {} WHERE {} AND {}").format(self.table, which, self.expired)
 
-    def looked(self, delete: sql.Composable, look: str) -> sql.Composed:
-        """A DELETE that counts its rows, and looks around while it still holds their locks."""
-        return sql.SQL(LOOKED).format(delete=delete, look=sql.SQL(look))
-
-    def _pick(
+    def _picked(
         self, which: sql.Composable, value: sql.Composable, order: sql.Composable, limit: sql.Composable
-    ) -> sql.Composed:
-        return sql.SQL(PICK).format(table=self.table, value=value, which=which, order=order, limit=limit)
-
-    def _batch(self, pick: sql.Composable, look: str) -> sql.Composed:
-        delete = self.delete(sql.SQL(PICKED + OF_PART if self.divided else PICKED))
-        return sql.SQL(BATCH).format(pick=pick, delete=delete, look=sql.SQL(look))
+    ) -> Batch:
+        pick = sql.SQL(PICK).format(table=self.table, value=value, which=which, order=order, limit=limit)
+        picked = sql.SQL(PICKED).format(of_part=sql.SQL(OF_PART if self.divided else ""), expired=self.expired)
+        return Batch(pick, sql.SQL("DELETE FROM {} WHERE {}").format(self.table, picked))
 
     def count(self, limit: int | None) -> sql.Composed:
         """How many rows have expired."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ..._errors import Contended
@@ -21,9 +20,8 @@ from ..._postgres.session import Session
 from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
-from . import keeping
 from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
-from .statements import Purge
+from .statements import Batch, Keep, Purge
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 FIRST_BATCH = 1000  # rows
@@ -58,8 +56,8 @@ class Late(Exception):
 class Work:
     """A purge under way: what all ways of walking share.
 
-    keep  what becomes of rows before they are gone, None where nothing does
     held  ranges of pages in which somebody held rows
+    keep  where deleted rows go
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class Work:
         target: str,
         purge: Purge,
         context: Context,
-        keep: keeping.Keep | None = None,
+        keep: Keep | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.session, self.target, self.context, self.purge = session, target, context, purge
@@ -98,19 +96,15 @@ class Work:
         if self.context.seconds_left() <= 0:
             raise Late
 
-    def send_pick(
-        self, pick: Callable[[], sql.Composed], batch: Callable[[str], sql.Composed]
-    ) -> tuple[dict[str, Any], float]:
-        """A batch of rows that are locked before they are deleted; its row, and the seconds that it took."""
-        if self.keep:
-            return keeping.places(self.session, self.keep, self.purge, self.pace, pick())
-        return self.send(batch)
-
-    def send(self, make: Callable[[str], sql.Composed]) -> tuple[dict[str, Any], float]:
-        """Send the batch that ``make`` makes of a look around, or of none; its row, and the seconds that it took."""
+    def send(self, batch: Batch) -> tuple[dict[str, Any], float]:
+        """Send a batch, with a look around now and then; its row, and the seconds that it took."""
         began = time.monotonic()
         looking = self.pace.due(began)
-        row = self.session.row(make("," + self.pace.look(began) if looking else ""), users_path=True)
+        look = f",{self.pace.look(began)}" if looking else ""
+        if self.keep:
+            row = self.keep.batch(self.session, batch, look)
+        else:
+            row = self.session.row(batch.statement(look), users_path=True)
         took = time.monotonic() - began
         if looking:
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
@@ -219,9 +213,7 @@ def _ordered_batch(
         asked = size if work.allowed is None else min(size, work.allowed)
         work.session.set(lock_timeout=ROW)
         try:
-            row, took = work.send_pick(
-                partial(purge.pick_in_order, asked, last, strictly), partial(purge.in_order, asked, last, strictly)
-            )
+            row, took = work.send(purge.in_order(asked, last, strictly))
         except Contended as error:
             work.again(error, attempt)
             size = max(10, size // 2)
@@ -266,7 +258,7 @@ def _range(work: Work, first: int, end: int) -> tuple[float, int]:
             if not attempt:
                 return _optimistic(work, first, end)
             work.held += attempt == 1
-            row, took = work.send_pick(partial(purge.pick_unlocked, first, end), partial(purge.unlocked, first, end))
+            row, took = work.send(purge.unlocked(first, end))
         except Contended as error:
             work.again(error, attempt)
         else:
@@ -276,11 +268,8 @@ def _range(work: Work, first: int, end: int) -> tuple[float, int]:
 
 def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
     delete = work.purge.within(first, end)
-    if work.keep:
-        gone, took = keeping.whole(work.session, work.keep, work.pace, delete)
-        return took, gone
-    if work.pace.due(time.monotonic()):
-        row, took = work.send(partial(work.purge.looked, delete))
+    if work.keep or work.pace.due(time.monotonic()):
+        row, took = work.send(Batch(None, delete))
         return took, int(row["gone"])
     began = time.monotonic()
     gone = work.session.execute(delete, users_path=True)

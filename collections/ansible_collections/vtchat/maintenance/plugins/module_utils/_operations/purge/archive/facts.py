@@ -24,7 +24,8 @@ COLUMNS = """
     'domain', (SELECT y.typtype = 'd' FROM pg_type AS y WHERE y.oid = a.atttypid),
     'base', (WITH RECURSIVE base (oid, kind, typmod) AS (
                  SELECT y.oid, y.typtype, a.atttypmod FROM pg_type AS y WHERE y.oid = a.atttypid
-                 UNION ALL SELECT y.oid, y.typtype, d.typtypmod FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'
+                 UNION ALL SELECT y.oid, y.typtype, d.typtypmod
+                 FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'
                  JOIN pg_type AS y ON y.oid = d.typbasetype)
              SELECT jsonb_build_array(format_type(oid, NULL), typmod) FROM base WHERE kind <> 'd'),
     'not_null', a.attnotnull, 'generated', a.attgenerated <> '', 'filled', a.atthasdef OR a.attidentity <> '',
@@ -41,7 +42,8 @@ SELECT {columns} AS columns,
         FROM part JOIN pg_class AS c USING (oid) JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE NOT c.relispartition AND EXISTS (
             SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT EXISTS (
-                SELECT FROM pg_attribute AS r WHERE r.attrelid = {oid} AND r.attname = a.attname AND NOT r.attisdropped))) AS more,
+                SELECT FROM pg_attribute AS r
+                WHERE r.attrelid = {oid} AND r.attname = a.attname AND NOT r.attisdropped))) AS more,
        (SELECT count(*) > 1 FROM part JOIN pg_class AS c USING (oid) WHERE NOT c.relispartition) AS inherited,
        EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = {oid} AND i.indisunique AND i.indisvalid AND i.indimmediate
                AND i.indpred IS NULL AND NOT EXISTS (
@@ -136,8 +138,8 @@ def read_source(session: Session, relation: catalog.Relation, settings: tuple[st
     columns = sql.SQL(COLUMNS).format(oid=oid)
     row = session.row(sql.SQL(SOURCE).format(oid=oid, columns=columns, settings=sql.Literal(list(settings))))
     if row["more"]:
-        return (f"archive: rows of {row['more']}, which inherits from {relation.display}, have columns that would be lost: let it "
-                f"inherit no more (ALTER TABLE {row['more']} NO INHERIT {relation.display}), and purge it in a step of its own")  # fmt: skip
+        return (f"archive: rows of {row['more']}, which inherits from {relation.display}, have columns that would be lost: "
+                f"ALTER TABLE {row['more']} NO INHERIT {relation.display}, and purge it in a step of its own")  # fmt: skip
     server = {
         "host": session.server.host,
         "database": session.server.database,
@@ -185,7 +187,9 @@ def _kind_fault(relation: catalog.Relation, row: dict[str, Any], source: Source)
     if row["related"]:
         return f"{shown} is a part of {source.shown}, or the other way round: rows would stay where they are; name another one"
     if row["foreign_part"]:
-        return f"a part of {shown}, {row['foreign_part']}, is a foreign table, which is no part of our transaction: name another one"
+        return (
+            f"its part {row['foreign_part']} is a foreign table, which our transaction does not cover: name another one"
+        )
     if row["unlogged"]:
         return f"a crash empties {row['unlogged']}, which is unlogged: ALTER TABLE {row['unlogged']} SET LOGGED"
     if row["persistence"] == "t":
@@ -233,10 +237,11 @@ def _column_fault(relation: catalog.Relation, row: dict[str, Any], source: Sourc
         if other is None or (other["generated"] and column["generated"]):
             continue
         if other["generated"]:
-            return f"{shown} computes its column {name}, so that the value would be lost: ALTER TABLE {shown} ALTER COLUMN {name} DROP EXPRESSION"
+            return (f"{shown} computes its column {name}, so that its value would be lost: ALTER TABLE {shown} ALTER {name} "
+                    "DROP EXPRESSION")  # fmt: skip
         if not holds(column, other):
-            return (f"column {name} of {shown} is of type {other['type']}, which does not hold every {column['type']}: ALTER TABLE "
-                    f"{shown} ALTER COLUMN {name} TYPE {column['type']}")  # fmt: skip
+            return (f"column {name} of {shown} is of type {other['type']}, which does not hold every {column['type']}: "
+                    f"ALTER TABLE {shown} ALTER COLUMN {name} TYPE {column['type']}")  # fmt: skip
     mine = {column["name"] for column in source.columns}
     for column in there.values():
         if column["name"] not in mine and column["not_null"] and not column["filled"] and not column["generated"]:

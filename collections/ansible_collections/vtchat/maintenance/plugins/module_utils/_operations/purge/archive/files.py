@@ -256,9 +256,7 @@ def doubtful(parent: Path) -> bool:
     return any(parent.glob(f"*/*{DATA}.*"))
 
 
-def _settle_folder(
-    folder: Path, status: Callable[[dict[str, Any], str], str | None], found: dict[str, int]
-) -> None:
+def _settle_folder(folder: Path, status: Callable[[dict[str, Any], str], str | None], found: dict[str, int]) -> None:
     for rest in folder.glob(f"*{TEMPORARY}"):
         rest.unlink()
     manifest = _manifest(folder)
@@ -305,7 +303,9 @@ def fault(directory: str, *names: str) -> str:
     """Why nothing can be written to a directory, or nothing. Nothing is made to find that out."""
     top = Path(directory)
     if not top.exists():
-        return f"archive.directory: {directory} does not exist on this machine: make it, for the user that runs this alone"
+        return (
+            f"archive.directory: {directory} does not exist on this machine: make it, for the user that runs this alone"
+        )
     if not top.is_dir():
         return f"archive.directory: {directory} is a file: name a directory"
     there = place(directory, *names)

@@ -44,7 +44,7 @@ SELECT {columns} FROM (
 WHERE r."its number" OPERATOR(pg_catalog.>) COALESCE(t."how often", 0);"""
 
 
-def script(  # noqa: PLR0917 - what the text is made of, in its order
+def script(
     shown: str,
     table: sql.Composable,
     columns: Sequence[str],
@@ -60,7 +60,9 @@ def script(  # noqa: PLR0917 - what the text is made of, in its order
     parts = {"table": table, "columns": sql.SQL(", ").join(map(sql.Identifier, columns))}
     insert = sql.SQL(INSERT_BY_KEY if key else INSERT_MISSING).format(**parts)
     # Temporary tables of another session mean nothing here.
-    path = [sql.Identifier(name) for name in schemas if not name.startswith("pg_temp")] or [sql.Identifier("pg_catalog")]
+    path = [sql.Identifier(name) for name in schemas if not name.startswith("pg_temp")] or [
+        sql.Identifier("pg_catalog")
+    ]
     lines = [sql.SQL("SET LOCAL {} = {};").format(sql.SQL(name), sql.Literal(settings[name])) for name in settings]
     lines.append(sql.SQL("SET LOCAL search_path = {};").format(sql.SQL(", ").join(path)))
     return sql.SQL(SCRIPT).format(

@@ -11,12 +11,15 @@ The statements run under the search_path that the user has: everything of ours i
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
 from ...._errors import MaintenanceError, SqlError
 from ...._postgres.driver import sql
 from ...._postgres.session import Session
+from ..pace import ALONE
+from ..statements import LAST, Batch
 from .facts import Target
 from .files import Chunk, Folder
 
@@ -28,29 +31,29 @@ SELECT {of_picked}(SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT pg_cat
        {places}{look}
 """
 PICKED = "picked AS MATERIALIZED ({pick}), "
-OF_PICKED = """(SELECT pg_catalog.count(*) FROM picked) AS picked,
-       (SELECT pg_catalog.max(value)::pg_catalog.text FROM picked) AS last, """
+OF_PICKED = "(SELECT pg_catalog.count(*) FROM picked) AS picked, {last}, "
 KEPT_PLACES = """(SELECT pg_catalog.array_agg(part)::pg_catalog.text FROM kept) AS parts,
        (SELECT pg_catalog.array_agg(place)::pg_catalog.text FROM kept) AS places"""
 # Where triggers might take rows out again: those that wait for the end of the transaction first.
 STILL_THERE = """
 SET CONSTRAINTS ALL IMMEDIATE;
 SELECT pg_catalog.count(*) AS there FROM {target} AS a WHERE (a.tableoid, a.ctid) OPERATOR(pg_catalog.=) ANY (
-    SELECT p.part, p.place FROM pg_catalog.unnest({parts}::pg_catalog.oid[], {places}::pg_catalog.tid[]) AS p (part, place))
+    SELECT p.part, p.place FROM ROWS FROM (
+        pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place))
 """
 
 # COPY sends rows and nothing else. So they are picked before it, and stay locked in between.
 PICK = """
 WITH picked AS MATERIALIZED ({pick})
-SELECT pg_catalog.count(*) AS picked, pg_catalog.max(value)::pg_catalog.text AS last,
-       pg_catalog.array_agg(part)::pg_catalog.text AS parts, pg_catalog.array_agg(place)::pg_catalog.text AS places,
-       pg_catalog.pg_current_xact_id()::pg_catalog.text AS transaction
+SELECT pg_catalog.count(*) AS picked, {last}, pg_catalog.array_agg(part)::pg_catalog.text AS parts,
+       pg_catalog.array_agg(place)::pg_catalog.text AS places, pg_catalog.pg_current_xact_id()::pg_catalog.text AS transaction
 FROM picked
 """
 NO_PICK = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS transaction"
 COPY = "COPY ({picked}{delete} RETURNING {columns}) TO STDOUT (FORMAT text)"
 PICKED_BEFORE = """WITH picked (part, place) AS MATERIALIZED (
-    SELECT p.part, p.place FROM pg_catalog.unnest({parts}::pg_catalog.oid[], {places}::pg_catalog.tid[]) AS p (part, place)) """
+    SELECT p.part, p.place FROM ROWS FROM (
+        pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)) """
 
 
 class IntoTable:
@@ -60,13 +63,13 @@ class IntoTable:
         self.target = target
         self.columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
 
-    def batch(
-        self, session: Session, pick: sql.Composable | None, delete: sql.Composable, look: sql.Composable
-    ) -> dict[str, Any]:
+    def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
         """Delete and keep, both or neither. Raises Contended, SqlError or MaintenanceError, and then nothing was done."""
         try:
-            (row,) = session.begin(self._statement(pick, delete, look), users_path=True)
+            began = time.monotonic()
+            (row,) = session.begin(self._statement(batch, look), users_path=True)
             self._verify(session, row)
+            row["inside"] = time.monotonic() - began
             session.commit()
         except MaintenanceError:
             with suppress(SqlError):
@@ -78,17 +81,15 @@ class IntoTable:
         """What the result says of it."""
         return {"table": self.target.shown}
 
-    def _statement(
-        self, pick: sql.Composable | None, delete: sql.Composable, look: sql.Composable
-    ) -> sql.Composed:
+    def _statement(self, batch: Batch, look: str) -> sql.Composed:
         return sql.SQL(INTO_TABLE).format(
-            picked=sql.SQL(PICKED).format(pick=pick) if pick else sql.SQL(""),
-            of_picked=sql.SQL(OF_PICKED if pick else ""),
-            delete=delete,
+            picked=sql.SQL(PICKED).format(pick=batch.pick) if batch.pick else sql.SQL(""),
+            of_picked=sql.SQL(OF_PICKED).format(last=sql.SQL(LAST)) if batch.pick else sql.SQL(""),
+            delete=batch.delete,
             target=self.target.table,
             columns=self.columns,
             places=sql.SQL(KEPT_PLACES if self.target.watched else "NULL AS places"),
-            look=look,
+            look=sql.SQL(look),
         )
 
     def _verify(self, session: Session, row: dict[str, Any]) -> None:
@@ -114,16 +115,14 @@ class IntoFiles:
         self.columns = sql.SQL(", ").join(map(sql.Identifier, columns))
         self.numbers: dict[str, Any] = {"files": 0, "bytes": 0}
 
-    def batch(
-        self, session: Session, pick: sql.Composable | None, delete: sql.Composable, look: sql.Composable
-    ) -> dict[str, Any]:
+    def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
         """Delete what a file on the disk has. Raises Contended, SqlError or MaintenanceError.
 
         Then nothing was deleted, unless the connection was lost while COMMIT was under way: the file says so by its name.
         """
         chunk = self._open()
         try:
-            row = self._copied(session, chunk, pick, delete, look)
+            row = self._copied(session, chunk, batch, look)
             self._keep(chunk, row)
         except BaseException:
             with suppress(SqlError):
@@ -135,9 +134,9 @@ class IntoFiles:
 
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
-        path = self.folder.path
+        path = self.folder.path if self.folder.files else self.folder.parent
         self.folder.end()
-        return {"directory": str(path or self.folder.parent), **self.numbers}
+        return {"directory": str(path), **self.numbers}
 
     def _open(self) -> Chunk:
         try:
@@ -145,30 +144,24 @@ class IntoFiles:
         except OSError as error:
             raise self._fault(error) from None
 
-    def _copied(
-        self,
-        session: Session,
-        chunk: Chunk,
-        pick: sql.Composable | None,
-        delete: sql.Composable,
-        look: sql.Composable,
-    ) -> dict[str, Any]:
+    def _copied(self, session: Session, chunk: Chunk, batch: Batch, look: str) -> dict[str, Any]:
         """What was deleted in a transaction that is still open, and written but not yet on the disk."""
-        query = sql.SQL(PICK).format(pick=pick) if pick else sql.SQL(NO_PICK)
+        began = time.monotonic()
+        query = sql.SQL(PICK).format(pick=batch.pick, last=sql.SQL(LAST)) if batch.pick else sql.SQL(NO_PICK)
         (row,) = session.begin(query, users_path=True)
         row["gone"] = 0
-        if pick and not row["picked"]:
-            return row
-        picked = sql.SQL("")
-        if pick:
-            places = {name: sql.Literal(row[name]) for name in ("parts", "places")}
+        picked: sql.Composable = sql.SQL("")
+        if batch.pick:
+            places = {name: sql.Literal(row[name] or "{}") for name in ("parts", "places")}
             picked = sql.SQL(PICKED_BEFORE).format(**places)
-        copy = sql.SQL(COPY).format(picked=picked, delete=delete, columns=self.columns)
-        row["gone"] = session.copy(copy, chunk, users_path=True)
+        if not batch.pick or row["picked"]:
+            copy = sql.SQL(COPY).format(picked=picked, delete=batch.delete, columns=self.columns)
+            row["gone"] = session.copy(copy, chunk, users_path=True)
         if row["gone"] != chunk.rows:
-            raise MaintenanceError(f"the server sent {chunk.rows} rows and deleted {row['gone']}, so none was deleted")
-        if look.as_string(None):
-            row.update(session.row(sql.SQL("SELECT NULL AS places{}").format(look), users_path=True))
+            raise MaintenanceError(f"the server deleted {row['gone']} rows and sent {chunk.rows}, so none was deleted")
+        if look:
+            row.update(session.row(ALONE))
+            row["inside"] = time.monotonic() - began
         return row
 
     def _keep(self, chunk: Chunk, row: dict[str, Any]) -> None:
@@ -202,4 +195,6 @@ class IntoFiles:
 
     def _fault(self, error: OSError) -> MaintenanceError:
         where = self.folder.path or self.folder.parent
-        return MaintenanceError(f"archive.directory: {error.strerror or error} ({where}); nothing of the batch was deleted")
+        return MaintenanceError(
+            f"archive.directory: {error.strerror or error} ({where}); nothing of the batch was deleted"
+        )

@@ -211,7 +211,11 @@ def test_a_full_disk_is_told_when_the_file_is_complete(tmp_path: Path) -> None:
             made.keep(chunk, "2")
     made.withdraw(chunk)
     made.end()
-    assert sorted(path.name for path in first.path.parent.iterdir()) == ["000001.copy.gz", "manifest.json", "restore.sql"]
+    assert sorted(path.name for path in first.path.parent.iterdir()) == [
+        "000001.copy.gz",
+        "manifest.json",
+        "restore.sql",
+    ]
     assert [entry["name"] for entry in manifest(first.path.parent)["files"]] == ["000001.copy.gz"]
 
 
@@ -245,5 +249,3 @@ def test_what_is_wrong_with_a_directory(tmp_path: Path) -> None:
         assert "may not write" in files.fault(str(tmp_path), "other")
         tmp_path.chmod(0o700)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["db", "file"]
-
-
