@@ -209,16 +209,23 @@ options:
   archive:
     description:
       - Where rows go before they are gone, O(archive.table) or O(archive.directory).
+      - Rows that go by C(ON DELETE CASCADE) are not among them. That is refused, unless O(cascade) says that it is meant, or
+        O(with) names their tables.
     type: dict
     suboptions:
       table:
         description:
-          - A table with the same columns, into which rows are inserted in the transaction that deletes them.
+          - A table with the same columns, as C(CREATE TABLE archive.t (LIKE public.t)) makes it. Rows are inserted there in the
+            transaction that deletes them. It may have more columns, with a default or V(NULL).
+          - The role needs C(INSERT) on it. What would lose something, such as a missing column, is refused beforehand.
         type: str
       directory:
         description:
-          - An absolute path on the machine where the module runs. Rows are written there as compressed files of C(COPY), with a
-            manifest, and are on the disk before the transaction that deletes them ends.
+          - An absolute path on the machine where the module runs, of a directory that exists. Rows are written there as
+            compressed files of C(COPY), with a manifest and a script that puts them back, and are on the disk before the
+            transaction that deletes them ends.
+          - A file whose transaction was committed without an answer has C(.in-doubt) at the end of its name. The next run finds
+            out what became of it.
         type: path
   partitions:
     description:

@@ -304,6 +304,8 @@ class _Reader:
             self._grant(key, row["updates"], direct, "UPDATE" in row["grantable"], owner)
             if row["row_security"] and owner != self.name:
                 self._bypass_row_security(row["name"])
+        elif need.need == "insert":
+            self._table(row, "INSERT")
         elif need.need == "history":
             self._table(row, "SELECT", "INSERT", "UPDATE", "DELETE")
         elif need.need == "maintain" and self.has_maintain:

@@ -81,8 +81,12 @@ def names(options: Options) -> Sequence[str]:
 
 
 def needs(options: Options) -> Sequence[Need]:
-    """SELECT, UPDATE and DELETE."""
-    return [Need(options.table, "rows", "rp", options.columns[0])]
+    """SELECT, UPDATE and DELETE; INSERT where rows are kept."""
+    into = options.archive.table if options.archive else None
+    return [
+        Need(options.table, "rows", "rp", options.columns[0]),
+        *([Need(into, "insert", "rp")] if into else []),
+    ]
 
 
 def jobs(options: Options) -> int:

@@ -162,9 +162,7 @@ class Folder:
                 self.facts["ended"] = now()
                 self._write_manifest()
             else:
-                for name in (MANIFEST, RESTORE):
-                    (self.path / name).unlink()
-                self.path.rmdir()
+                _remove(self.path)
         os.close(self._lock)
         self.path = None
 
@@ -273,6 +271,15 @@ def _settle_folder(folder: Path, status: Callable[[dict[str, Any], str], str | N
             manifest["files"] = [file for file in manifest["files"] if file["name"] != name]
             write_manifest(folder, manifest)
     sync(folder)
+    if manifest and not manifest["files"] and not any(folder.glob(f"*{DATA}*")):
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder without rows."""
+    for name in (MANIFEST, RESTORE):
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

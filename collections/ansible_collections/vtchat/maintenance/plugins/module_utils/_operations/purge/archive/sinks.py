@@ -25,7 +25,7 @@ from .files import Chunk, Folder
 
 INTO_TABLE = """
 WITH {picked}gone AS ({delete} RETURNING {columns}), kept AS (
-    INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM gone RETURNING tableoid AS part, ctid AS place
+    INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM gone RETURNING {returned}
 )
 SELECT {of_picked}(SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT pg_catalog.count(*) FROM kept) AS kept,
        {places}{look}
@@ -88,6 +88,8 @@ class IntoTable:
             delete=batch.delete,
             target=self.target.table,
             columns=self.columns,
+            # A place may be asked for only by who may read the table.
+            returned=sql.SQL("tableoid AS part, ctid AS place" if self.target.watched else "1"),
             places=sql.SQL(KEPT_PLACES if self.target.watched else "NULL AS places"),
             look=sql.SQL(look),
         )
