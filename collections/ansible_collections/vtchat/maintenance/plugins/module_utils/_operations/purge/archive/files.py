@@ -114,12 +114,12 @@ class Folder:
         self._number = 0
         self._lock = -1
 
-    @property
-    def full(self) -> bool:
-        return self._number >= MOST_FILES
-
     def open(self) -> Chunk:
-        """The next file. Raises OSError."""
+        """The next file, in another folder where this one has many. Raises OSError."""
+        if self._number >= MOST_FILES:
+            self.end()
+            self.files, self._number = [], 0
+            self.facts.pop("started", None), self.facts.pop("ended", None)
         if self.path is None:
             self._make()
         self._number += 1

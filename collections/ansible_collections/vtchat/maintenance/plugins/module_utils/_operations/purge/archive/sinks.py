@@ -12,7 +12,8 @@ The statements run under the search_path that the user has: everything of ours i
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...._errors import MaintenanceError, SqlError
@@ -110,29 +111,75 @@ class IntoTable:
 
 
 class IntoFiles:
-    """Rows go to files on this machine."""
+    """Rows go to files on this machine. chunk: the file of the transaction that is under way."""
 
     def __init__(self, folder: Folder, columns: list[str]) -> None:
         self.folder = folder
         self.columns = sql.SQL(", ").join(map(sql.Identifier, columns))
         self.numbers: dict[str, Any] = {"files": 0, "bytes": 0}
+        self.chunk: Chunk | None = None
 
     def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
         """Delete what a file on the disk has. Raises Contended, SqlError or MaintenanceError.
 
         Then nothing was deleted, unless the connection was lost while COMMIT was under way: the file says so by its name.
         """
-        chunk = self._open()
-        try:
-            row = self._copied(session, chunk, batch, look)
-            self._keep(chunk, row)
-        except BaseException:
-            with suppress(SqlError):
-                session.leave_transaction()
-            self.folder.withdraw(chunk)
-            raise
-        self._commit(session, chunk)
+        began = time.monotonic()
+        query = sql.SQL(PICK).format(pick=batch.pick, last=sql.SQL(LAST)) if batch.pick else sql.SQL(NO_PICK)
+        with transaction(session, [self], query) as row:
+            row["gone"] = 0
+            if not batch.pick or row["picked"]:
+                row["gone"] = self.delete(session, picked_before(row) if batch.pick else sql.SQL(""), batch.delete)
+            if look:
+                row.update(session.row(ALONE))
+            row["inside"] = time.monotonic() - began
         return row
+
+    def delete(self, session: Session, picked: sql.Composable, delete: sql.Composable) -> int:
+        """DELETE, in a transaction: the rows are written, and not yet on the disk. Raises MaintenanceError."""
+        try:
+            self.chunk = self.chunk or self.folder.open()
+        except OSError as error:
+            raise self._fault(error) from None
+        before = self.chunk.rows
+        copy = sql.SQL(COPY).format(picked=picked, delete=delete, columns=self.columns)
+        gone = session.copy(copy, self.chunk, users_path=True)
+        if gone != self.chunk.rows - before:
+            raise MaintenanceError(
+                f"the server deleted {gone} rows and sent {self.chunk.rows - before}, so none was deleted"
+            )
+        return gone
+
+    def keep(self, number: str) -> None:
+        """Before COMMIT of the transaction with that number. Raises MaintenanceError."""
+        if self.chunk and not self.chunk.rows:
+            self.withdraw()
+        if self.chunk:
+            try:
+                self.folder.keep(self.chunk, number)
+            except OSError as error:
+                raise self._fault(error) from None
+
+    def withdraw(self) -> None:
+        """After ROLLBACK."""
+        if self.chunk:
+            self.folder.withdraw(self.chunk)
+            self.chunk = None
+
+    def confirm(self) -> None:
+        """After COMMIT."""
+        if self.chunk:
+            self.folder.confirm(self.chunk)
+            self.numbers["files"] += 1
+            self.numbers["bytes"] += self.chunk.bytes
+            self.chunk = None
+
+    def doubt(self) -> list[str]:
+        """After COMMIT that was not answered: the file that has the rows."""
+        if not self.chunk:
+            return []
+        self.numbers["in_doubt"] = str(self.chunk.doubtful)
+        return [str(self.chunk.doubtful)]
 
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
@@ -140,63 +187,53 @@ class IntoFiles:
         self.folder.end()
         return {"directory": str(path), **self.numbers}
 
-    def _open(self) -> Chunk:
-        try:
-            return self.folder.open()
-        except OSError as error:
-            raise self._fault(error) from None
-
-    def _copied(self, session: Session, chunk: Chunk, batch: Batch, look: str) -> dict[str, Any]:
-        """What was deleted in a transaction that is still open, and written but not yet on the disk."""
-        began = time.monotonic()
-        query = sql.SQL(PICK).format(pick=batch.pick, last=sql.SQL(LAST)) if batch.pick else sql.SQL(NO_PICK)
-        (row,) = session.begin(query, users_path=True)
-        row["gone"] = 0
-        picked: sql.Composable = sql.SQL("")
-        if batch.pick:
-            places = {name: sql.Literal(row[name] or "{}") for name in ("parts", "places")}
-            picked = sql.SQL(PICKED_BEFORE).format(**places)
-        if not batch.pick or row["picked"]:
-            copy = sql.SQL(COPY).format(picked=picked, delete=batch.delete, columns=self.columns)
-            row["gone"] = session.copy(copy, chunk, users_path=True)
-        if row["gone"] != chunk.rows:
-            raise MaintenanceError(f"the server deleted {row['gone']} rows and sent {chunk.rows}, so none was deleted")
-        if look:
-            row.update(session.row(ALONE))
-            row["inside"] = time.monotonic() - began
-        return row
-
-    def _keep(self, chunk: Chunk, row: dict[str, Any]) -> None:
-        try:
-            if row["gone"]:
-                self.folder.keep(chunk, row["transaction"])
-            else:
-                chunk.discard()
-        except OSError as error:
-            raise self._fault(error) from None
-
-    def _commit(self, session: Session, chunk: Chunk) -> None:
-        """COMMIT, and what is known afterwards. After an interruption nothing is, and the name of the file says that."""
-        try:
-            session.commit()
-        except MaintenanceError as error:
-            if session.alive:
-                self.folder.withdraw(chunk)
-                raise
-            if chunk.rows:
-                self.numbers["in_doubt"] = str(chunk.doubtful)
-                raise MaintenanceError(
-                    f"{error}; whether the last {chunk.rows} rows are deleted is in doubt: they are in {chunk.doubtful}, "
-                    "and the next run finds out"
-                ) from None
-            raise
-        if chunk.rows:
-            self.folder.confirm(chunk)
-            self.numbers["files"] += 1
-            self.numbers["bytes"] += chunk.bytes
-
     def _fault(self, error: OSError) -> MaintenanceError:
         where = self.folder.path or self.folder.parent
         return MaintenanceError(
             f"archive.directory: {error.strerror or error} ({where}); nothing of the batch was deleted"
         )
+
+
+def picked_before(row: dict[str, Any]) -> sql.Composed:
+    """The CTE ``picked`` of rows that an earlier statement of the transaction has locked."""
+    return sql.SQL(PICKED_BEFORE).format(**{name: sql.Literal(row[name] or "{}") for name in ("parts", "places")})
+
+
+@contextmanager
+def transaction(session: Session, stores: Sequence[IntoFiles], first: sql.Composable) -> Iterator[dict[str, Any]]:
+    """A transaction that is committed when all that it deletes is on the disk. first: its first query, of which it gives the row.
+
+    Raises MaintenanceError: nothing was deleted, or a file is in doubt, and the message says so.
+    """
+    try:
+        (row,) = session.begin(first, users_path=True)
+        yield row
+        for store in stores:
+            store.keep(row["transaction"])
+    except BaseException:
+        with suppress(SqlError):
+            session.leave_transaction()
+        for store in stores:
+            store.withdraw()
+        raise
+    _commit(session, stores)
+
+
+def _commit(session: Session, stores: Sequence[IntoFiles]) -> None:
+    """COMMIT, and what is known afterwards. After an interruption nothing is, and the names of the files say that."""
+    try:
+        session.commit()
+    except MaintenanceError as error:
+        if session.alive:
+            for store in stores:
+                store.withdraw()
+            raise
+        files = [file for store in stores for file in store.doubt()]
+        if files:
+            raise MaintenanceError(
+                f"{error}; whether the rows of the last batch are deleted is in doubt: they are in {' and '.join(files)}, "
+                "and the next run finds out"
+            ) from None
+        raise
+    for store in stores:
+        store.confirm()

@@ -219,6 +219,20 @@ def test_a_full_disk_is_told_when_the_file_is_complete(tmp_path: Path) -> None:
     assert [entry["name"] for entry in manifest(first.path.parent)["files"]] == ["000001.copy.gz"]
 
 
+def test_a_folder_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_FILES", 2)
+    made = folder(tmp_path)
+    for number in range(5):
+        chunk = made.open()
+        chunk.write(b"row\n")
+        made.keep(chunk, str(number))
+        made.confirm(chunk)
+    made.end()
+    told = [manifest(path) for path in tmp_path.iterdir()]
+    assert sorted(len(one["files"]) for one in told) == [1, 2, 2]
+    assert all(one["ended"] and one["started"] for one in told)
+
+
 def test_a_run_without_rows_leaves_nothing(tmp_path: Path) -> None:
     made = folder(tmp_path / "t")
     made.open().discard()
