@@ -17,7 +17,7 @@ from ..._postgres.driver import sql
 from ..._postgres.names import display, qualified, quote
 from ..._postgres.selection import LOCKED
 from ..._postgres.session import Session
-from ..purge.clocks import expired
+from ..purge.clocks import Column, terms
 from ..purge.facts import SMALL_TABLE
 from ..purge.options import Condition
 from ..purge.options import Options as Purge
@@ -107,12 +107,13 @@ def _count(session: Session, condition: Condition, row: dict[str, Any]) -> sql.C
         return sql.SQL("SELECT {}::text AS target, NULL::bigint AS waiting, {}::text AS hidden").format(
             sql.Literal(name), sql.Literal(hidden)
         )
+    (term,) = terms(condition, {condition.column: Column(condition.column, type_name or "")}, row["cutoff"])
     return sql.SQL(
         "SELECT {}::text AS target, (SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT {}) AS e) AS waiting, "
         "NULL::text AS hidden"
     ).format(
         sql.Literal(name),
         qualified(row["schema_name"], row["name"]),
-        expired(sql.Identifier(condition.column), type_name or "", row["cutoff"], condition.timezone),
+        term.expired,
         sql.Literal(MOST_COUNTED),
     )

@@ -4,115 +4,118 @@
 
 # Private to this collection: may change in any release.
 
-"""What a column says of time: the predicates that say which rows have expired.
+"""What a column tells of time: which rows have expired, as predicates of SQL.
 
-They run under the user's search_path, so that everything of ours in them is qualified, operators and types included.
+They run under the user's search_path and settings, so everything in them is qualified, and they mean the same whatever
+DateStyle, IntervalStyle, TimeZone and collation are. They never raise an error for a value that is stored, and never hold for
+a row that has not expired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import ALWAYS, Condition
+from . import ttl
+from .epoch import EPOCH, NUMBERS
+from .ids import ULID, UUIDV7
+from .iso import ISO
+from .model import TEXTS, Clock, Column, Reading, Term, constant, phrase
+from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
-TYPES = {
-    "timestamp with time zone": "pg_catalog.timestamptz",
-    "timestamp without time zone": "pg_catalog.timestamp",
-    "date": "pg_catalog.date",
-}
-ZONELESS = ("timestamp without time zone", "date")
+__all__ = ["FORMATS", "Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
 
-
-@dataclass(frozen=True)
-class Column:
-    """What the catalog says of a column.
-
-    type           the base type, domains unfolded, as format_type() writes it
-    sorts_by_bytes whether an index of its text sorts by bytes
-    indexed        whether a whole B-tree in its own order begins with it, in each part of the table
-    """
-
-    name: str
-    type: str
-    sorts_by_bytes: bool = True
-    generated: bool = False
-    indexed: bool = True
+# By the option format, and by the base type of the column where it says by itself what it is.
+FORMATS = {"uuidv7": UUIDV7, "ulid": ULID, "iso": ISO}
+TYPES = {**dict.fromkeys((ZONED, *ZONELESS), TIMESTAMPS), **dict.fromkeys(NUMBERS, EPOCH)}
 
 
-@dataclass(frozen=True)
-class Term:
-    """One way in which a row expires.
-
-    expired  the predicate, exact; it begins with what an index of the column can serve
-    order    the column, where a walk by its index can go on behind the last value; None elsewhere
-    cast     the type of values that are compared with ``order``
-    served   whether a B-tree that begins with the column serves it
-    """
-
-    expired: sql.Composable
-    order: sql.Composable | None
-    cast: str
-    served: bool
+def _clock(condition: Condition, column: Column) -> Clock | None:
+    return TYPES.get(column.type) or FORMATS.get(condition.format or "")
 
 
 def fault(condition: Condition, columns: Mapping[str, Column]) -> str:
     """Why the condition cannot be, with the way out, or nothing."""
-    column = columns[condition.column]
-    name = quote(column.name)
-    if column.type not in TYPES:
-        return f"column {name} is of type {column.type}; a timestamp or a date is needed"
-    if column.type in ZONELESS and not condition.timezone:
-        return (f"column {name} is a {column.type}: say in which zone it was written with timezone, for example "
-                "timezone: UTC")  # fmt: skip
-    if column.type not in ZONELESS and condition.timezone:
-        return f"column {name} is a timestamp with time zone, which is unambiguous: take timezone out"
-    return ""
+    missing = [name for name in (condition.column, condition.ttl_column) if name and name not in columns]
+    if missing:
+        return f"there is no column {quote(missing[0])}; the columns are {', '.join(map(quote, sorted(columns)))}"
+    column, life = columns[condition.column], columns.get(condition.ttl_column or "")
+    return (
+        _fault(condition, column)
+        or (ttl.fault(condition, life) if life else "")
+        or _zone_fault(condition, column, life)
+    )
 
 
-def doubt(condition: Condition, columns: Mapping[str, Column], table: sql.Composable) -> sql.Composed | None:
-    """A cheap SELECT of one row that shows whether the values can be what they are declared to be; None without doubt."""
-    return None
+def _fault(condition: Condition, column: Column) -> str:
+    clock, name = _clock(condition, column), quote(column.name)
+    if condition.epoch and condition.format:
+        return f"epoch: {condition.epoch} and format: {condition.format} exclude each other: {name} can be only one of them"
+    if clock:
+        return clock.fault(condition, column)
+    if column.type == "uuid":
+        return f"column {name} is a uuid: say format: uuidv7 if it has the time in it (version 7), or format: ulid"
+    if column.type in TEXTS:
+        return f"column {name} is a {column.type}: say what is in it with format: iso, uuidv7 or ulid"
+    return f"column {name} is of type {column.type}; a timestamp, a date, a number, a uuid or text is needed"
 
 
-def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:
-    """What that row shows, or nothing."""
-    return ""
+def _zone_fault(condition: Condition, column: Column, life: Column | None) -> str:
+    """A zone that would mean nothing: it is a mistake about the column."""
+    wanted = column.type in ZONELESS or condition.format == "iso" or (life and life.type == "interval")
+    if wanted or not condition.timezone:
+        return ""
+    what = (
+        "timestamp with time zone, which is unambiguous"
+        if column.type == ZONED
+        else f"{column.type} that counts in UTC"
+    )
+    return f"column {quote(column.name)} is a {what}: take timezone out"
 
 
 def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime) -> list[Term]:
-    """When a row expires."""
+    """Why a row has expired: any of these. ``where`` of the condition is not in them. fault() must have found nothing."""
     column = columns[condition.column]
-    name = sql.Identifier(column.name)
-    found = [Term(expired(name, column.type, cutoff, condition.timezone), name, TYPES[column.type], True)]
+    clock = _clock(condition, column)
+    assert clock is not None, "fault() says what is wrong"  # noqa: S101
+    reading, name = clock.reading(condition, column, cutoff), sql.Identifier(column.name)
+    if condition.ttl_column:
+        life = columns[condition.ttl_column]
+        over = ttl.passed(condition, life, reading.instant, cutoff)
+        found = [_with_life(reading, span, over) for span in reading.spans]
+    else:
+        order = name if reading.served else None
+        predicates = [_both(span, reading.exact) for span in reading.spans]
+        found = [Term(predicate, order, reading.cast, reading.served) for predicate in predicates]
     if condition.null_means == ALWAYS:
-        found.append(Term(sql.SQL("{} IS NULL").format(name), None, TYPES[column.type], True))
+        found.append(Term(phrase("{column} IS NULL", column=name), None, reading.cast, True))
     return found
 
 
-def expired(column: sql.Composable, column_type: str, cutoff: datetime, timezone: str | None) -> sql.Composed:
-    """The predicate of an expired row. NULL never expires; neither does infinity.
-
-    A zone-less time is compared twice: as it is, which an index can serve, and converted, which is exact: where clocks
-    are turned back PostgreSQL takes the later of two possible instants, so no row goes early. A date has passed when
-    its whole day has.
-    """
-    instant = constant(cutoff.isoformat(), TYPES["timestamp with time zone"])
-    if column_type == "timestamp with time zone":
-        return sql.SQL("{} OPERATOR(pg_catalog.<=) {}").format(column, instant)
-    local = sql.SQL("pg_catalog.timezone({}, {})").format(sql.Literal(timezone), instant)
-    if column_type == "date":
-        return sql.SQL("{} OPERATOR(pg_catalog.<) {}::pg_catalog.date").format(column, local)
-    return sql.SQL(
-        "{column} OPERATOR(pg_catalog.<=) {local} AND "
-        "pg_catalog.timezone({zone}, {column}::pg_catalog.timestamp) OPERATOR(pg_catalog.<=) {instant}"
-    ).format(column=column, zone=sql.Literal(timezone), local=local, instant=instant)
+def _both(span: sql.Composable, exact: sql.Composable | None) -> sql.Composable:
+    return phrase("{span} AND {exact}", span=span, exact=exact) if exact else span
 
 
-def constant(value: str, cast: str) -> sql.Composed:
-    """A value of a type, for comparison with a column."""
-    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(cast))
+def _with_life(reading: Reading, span: sql.Composable, over: sql.Composable) -> Term:
+    """Rows made before the cut-off whose own time to live is over. An index finds only the former, which are most of them."""
+    predicate = phrase(
+        "{span} AND CASE WHEN {made} THEN {over} ELSE false END", span=span, made=_both(span, reading.exact), over=over
+    )
+    return Term(predicate, None, reading.cast, False)
+
+
+def doubt(condition: Condition, columns: Mapping[str, Column], table: sql.Composable) -> sql.Composed | None:
+    """One cheap query of one row that shows whether the values can be what is declared, None where nothing can be wrong."""
+    column = columns[condition.column]
+    clock = _clock(condition, column)
+    return clock.doubt(condition, column, table) if clock and clock.doubt else None
+
+
+def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:
+    """What that row shows, with the way out; "" where it is plausible."""
+    clock = EPOCH if condition.epoch else FORMATS[condition.format or ""]
+    return clock.doubt_fault(condition, row) if clock.doubt_fault else ""

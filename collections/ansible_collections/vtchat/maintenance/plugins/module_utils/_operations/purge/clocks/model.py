@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What the clocks have in common: the types, and writing predicates that mean the same under any search_path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ...._postgres.driver import sql
+from ..options import Condition
+
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+YEAR = 31_536_000  # seconds: a number or an id of before 1971-01-01 is taken for no time at all
+TEXTS = ("text", "character varying", "character")
+
+# Every operator in a phrase stands between spaces.
+_OPERATOR = re.compile(r"(?<= )(<=|>=|<>|<|>|=|~|\|\||\+|-|\*|/)(?= )")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    type            its base type (that of a domain), as format_type() writes it without modifiers
+    sorts_by_bytes  text: its collation is that of the bytes (C, POSIX, ucs_basic, C.UTF-8 of the builtin provider)
+    generated       its values are computed from other columns
+    indexed         whether a whole B-tree in its own order begins with it, in each part of the table
+    """
+
+    name: str
+    type: str
+    sorts_by_bytes: bool = True
+    generated: bool = False
+    indexed: bool = True
+
+
+@dataclass(frozen=True)
+class Term:
+    """One of the reasons for which a row has expired: it has when any of the terms of its condition holds.
+
+    expired  the predicate. It never raises an error, whatever value is stored. It begins with a comparison of the bare
+             column which a btree on it can serve, where there is one
+    order    the column, where a walk by its index can go on beyond the last value
+    cast     the type for constants that are compared with ``order``
+    served   a plain btree that begins with the column finds the rows without reading the others
+    """
+
+    expired: sql.Composable
+    order: sql.Composable | None
+    cast: str
+    served: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a column tells of time.
+
+    spans    comparisons of the bare column, disjoint: in one of them is every row whose time is before the cut-off
+    exact    what has to hold as well, None where the spans are exact
+    instant  the time as timestamptz, never too early; to be computed only where a span and ``exact`` hold
+    served, cast: as in Term
+    """
+
+    spans: tuple[sql.Composable, ...]
+    exact: sql.Composable | None
+    instant: sql.Composable
+    cast: str
+    served: bool
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A way to tell the time.
+
+    fault        "" or why the column and the options do not go together
+    doubt        a cheap query that shows whether the values can be what is declared, None where that is certain
+    doubt_fault  what its one row shows, "" where it is plausible
+    """
+
+    fault: Callable[[Condition, Column], str]
+    reading: Callable[[Condition, Column, datetime], Reading]
+    doubt: Callable[[Condition, Column, sql.Composable], sql.Composed] | None = None
+    doubt_fault: Callable[[Condition, Mapping[str, Any]], str] | None = None
+
+
+def phrase(template: str, **parts: sql.Composable) -> sql.Composed:
+    """A piece of SQL. Its operators, each between spaces, become those of pg_catalog.
+
+    Written like that they all have the same precedence, from left to right: arithmetic needs brackets.
+    """
+    return sql.SQL(_OPERATOR.sub(r"OPERATOR(pg_catalog.\1)", template)).format(**parts)
+
+
+def constant(value: str, type_name: str) -> sql.Composed:
+    """A constant of that type of pg_catalog."""
+    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_name))
+
+
+def moment(instant: datetime) -> sql.Composed:
+    """An instant as a constant, in a form that every DateStyle reads alike."""
+    return constant(instant.isoformat(), "pg_catalog.timestamptz")
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC, exactly."""
+    since = instant - UNIX_EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def sample(column: Column, table: sql.Composable, value: str = "{column}") -> sql.Composed:
+    """A query for values of a column: of the first pages, and of every hundredth one until there are a thousand rows.
+
+    What the table has in front may be empty after a purge. TID ranges read these pages alone (PostgreSQL 14).
+    """
+    query = """
+SELECT {value} AS value FROM (
+    (SELECT {column} FROM {table} WHERE ctid < '(32,0)'::pg_catalog.tid LIMIT 1000)
+    UNION ALL (SELECT {column} FROM {table} TABLESAMPLE pg_catalog.system (1) REPEATABLE (0) LIMIT 1000)
+) AS looked ({column}) WHERE {column} IS NOT NULL"""
+    name = sql.Identifier(column.name)
+    return phrase(query, column=name, table=table, value=phrase(value, column=name))

@@ -1,0 +1,242 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever is stored, and whatever a session has set: no row goes before its time, and what has clearly expired goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg2.sql import SQL, Identifier, Literal
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.options import Condition
+from tests import clocks as model
+from tests.clock_kinds import BASE, ZONES, Kind, kinds
+from tests.clocks import Instant
+from tests.servers import Database, Server
+
+CHANGES = [
+    datetime(2025, 11, 2, 6, tzinfo=timezone.utc),  # New York falls back
+    datetime(2026, 3, 8, 7, tzinfo=timezone.utc),  # and springs forward
+    datetime(2011, 12, 30, 10, tzinfo=timezone.utc),  # Apia leaves out a day
+    datetime(2006, 10, 29, 2, 31, tzinfo=timezone.utc),  # St. John's falls back over midnight
+    datetime(2024, 2, 29, 12, tzinfo=timezone.utc),
+    datetime(2027, 1, 1, tzinfo=timezone.utc),
+]
+STEPS = [0, 1, 999, 1000, 999_999, 10**6, 3600 * 10**6, 86_400 * 10**6, 40 * 86_400 * 10**6, 400 * 86_400 * 10**6]
+CUTOFFS = st.builds(
+    lambda base, step: base + timedelta(microseconds=step),
+    st.sampled_from(CHANGES)
+    | st.datetimes(datetime(1999, 1, 1), datetime(2036, 1, 1), timezones=st.just(timezone.utc)),
+    st.sampled_from([0, 1, -1, 500_000, 1_800_000_000, -1_800_000_000]),
+)
+# Microseconds from the cut-off.
+AROUND = st.builds(
+    lambda step, sign, extra: sign * step + extra, st.sampled_from(STEPS), st.sampled_from([1, -1]), st.integers(-2, 2)
+)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "TimeZone": st.sampled_from(ZONES),
+        "DateStyle": st.sampled_from(["ISO, MDY", "SQL, DMY", "German", "Postgres, YMD"]),
+        "IntervalStyle": st.sampled_from(["postgres", "sql_standard", "iso_8601"]),
+        "search_path": st.sampled_from(["", "hostile, pg_catalog, public"]),
+        "extra_float_digits": st.sampled_from(["0", "1"]),
+        "bytea_output": st.sampled_from(["hex", "escape"]),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Life:
+    """A time to live as it is stored. span: what it is for the model."""
+
+    text: str | None
+    span: Any
+
+
+def months(life: tuple[int, int, int]) -> Life:
+    return Life("{} months {} days {} microseconds".format(*life), life)
+
+
+NUMBERS = st.sampled_from([None, "0", "-1", "1", "60", "3600", "86400", "0.5", "1e15", "99999999999999", "NaN"]).map(
+    lambda text: Life(text, text)
+)
+INTERVALS = st.one_of(
+    st.just(Life(None, None)),
+    st.builds(
+        lambda *life: months(life),
+        st.sampled_from([0, 0, 0, 1, -1, 13, 1200]),
+        st.sampled_from([0, 0, 1, -1, 29, 30, 31, 400]),
+        st.sampled_from([0, 1, -1, 3600 * 10**6, 7200 * 10**6, -86_400 * 10**6]),
+    ),
+    st.sampled_from(
+        [(2147483647, 0, 0), (0, 2147483647, 0), (-2147483648, 2147483647, 0), (0, 0, 9 * 10**18), (0, -400_000, 0)]
+    ).map(months),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A table, its rows, and what purge is told. lives: of each row, where there is a column for it."""
+
+    kind: Kind
+    life: str
+    unit: str
+    zone: str | None
+    values: list[str | None]
+    lives: list[Life]
+    collation: str
+    domain: bool
+    null_means: str
+
+    @property
+    def condition(self) -> Condition:
+        zone: dict[str, Any] = {"timezone": self.zone} if self.zone else {}
+        given = {**self.kind.options, **zone, "null_means": self.null_means, "ttl_column": self.life and "life"}
+        return Condition("at", ttl_unit=self.unit, **given)
+
+    def end(self, number: int) -> Instant:
+        """When a row expires."""
+        value, life = self.values[number], self.lives[number]
+        if value is None:
+            return model.ALWAYS if self.null_means == "always" else model.NEVER
+        start = self.kind.instant(value)
+        if not self.life:
+            return start
+        if self.life == "interval":
+            return model.after_interval(start, life.span, self.condition.timezone or "UTC")
+        return model.after_number(start, life.span, self.unit)
+
+
+@st.composite
+def cases(draw: st.DrawFn, cutoff: int) -> Case:
+    kind = draw(kinds())
+    life = draw(st.sampled_from(["", "", "interval", "int", "numeric", "double precision", "real"]))
+    known = AROUND.map(lambda step: kind.text(cutoff + step))
+    values = draw(st.lists(st.one_of(known, known, st.sampled_from(kind.odd), st.none()), min_size=12, max_size=24))
+    texts = kind.column.startswith(("text", "varchar", "char"))
+    lived = {"": st.just(Life(None, None)), "interval": INTERVALS}.get(life, _numbers(life))
+    return Case(
+        kind=kind,
+        life=life,
+        unit=draw(st.sampled_from(["ms", "s", "m", "h", "d"])),
+        zone=draw(st.sampled_from(ZONES)) if life == "interval" and "timezone" not in kind.options else None,
+        values=values,
+        lives=draw(st.lists(lived, min_size=len(values), max_size=len(values))),
+        collation=draw(st.sampled_from(['"C"', "public.german", "public.alike"])) if texts else "",
+        domain=draw(st.booleans()),
+        null_means=draw(st.sampled_from(["never", "never", "always"])),
+    )
+
+
+def _numbers(life: str) -> st.SearchStrategy[Life]:
+    """Those that a column of that type holds as they are."""
+    fits = {"int": lambda text: text.lstrip("-").isdigit() and len(text) < 10}.get(
+        life, lambda text: life != "real" or text != "99999999999999"
+    )
+    return NUMBERS.filter(lambda one: one.text is None or fits(one.text))
+
+
+# Operators and functions as the predicates would find them first, if they did not say which they mean.
+HOSTILE = """
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.timezone(text, timestamptz) RETURNS timestamp LANGUAGE sql AS $$ SELECT timestamp '2100-01-01' $$;
+CREATE FUNCTION hostile.upper(text) RETURNS text LANGUAGE sql AS $$ SELECT 'hostile' $$;
+DO $do$ DECLARE kind text; op text; BEGIN
+    FOREACH kind IN ARRAY '{timestamptz,timestamp,date,int4,int8,numeric,float8,uuid,text,bpchar,interval}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION hostile.fails(%1$s, %1$s) RETURNS bool LANGUAGE plpgsql AS
+                       $$ BEGIN RAISE ''hostile''; END $$', kind);
+        FOREACH op IN ARRAY '{<,<=,>,>=,=,<>,+,-,*,/,~,||}'::text[] LOOP
+            EXECUTE format('CREATE OPERATOR hostile.%1$s (FUNCTION = hostile.fails, LEFTARG = %2$s, RIGHTARG = %2$s)', op, kind);
+        END LOOP;
+    END LOOP;
+END $do$;
+"""
+# Texts in an order of their own; some builds know none but libc's, and some hosts none but C.
+LIBC = "CREATE COLLATION german (provider = libc, locale = 'C.utf8'); CREATE COLLATION alike FROM german"
+ICU = """CREATE COLLATION german (provider = icu, locale = 'de');
+CREATE COLLATION alike (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"""
+
+
+@pytest.fixture(scope="module", params=["server", "postgres15"])
+def place(request: pytest.FixtureRequest) -> Iterator[Database]:
+    server: Server = request.getfixturevalue(request.param)
+    made = server.create_database()
+    made.sql(HOSTILE)
+    made.sql(ICU if made.value("SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'de-x-icu')") else LIBC)
+    yield made
+    made.close()
+
+
+def fill(place: Database, case: Case) -> None:
+    """The table t (id, at, life) with its rows."""
+    place.sql("RESET ALL; DROP TABLE IF EXISTS t; DROP DOMAIN IF EXISTS kept")
+    column, collated = case.kind.column, f" COLLATE {case.collation}" if case.collation else ""
+    if case.domain:
+        place.sql(f"CREATE DOMAIN kept AS {column}{collated}")
+        column, collated = "kept", ""
+    place.sql(f"CREATE TABLE t (id int, at {column}{collated}, life {case.life or 'int'})")
+    rows = [
+        SQL("({}, {}, {})").format(Literal(number), Literal(value), Literal(life.text))
+        for number, (value, life) in enumerate(zip(case.values, case.lives))
+    ]
+    place.sql(SQL("INSERT INTO t VALUES {}").format(SQL(", ").join(rows)))
+    place.sql("CREATE INDEX ON t (at)")
+
+
+def columns(case: Case) -> dict[str, clocks.Column]:
+    """As the catalog says it."""
+    types = {"at": case.kind.column.partition("(")[0], "life": case.life}
+    return {
+        name: clocks.Column(name, BASE.get(column, column), sorts_by_bytes=case.collation in ("", '"C"'))
+        for name, column in types.items()
+    }
+
+
+SCANS = (
+    "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_seqscan = on",
+    "RESET enable_indexscan; SET enable_seqscan = off",
+)
+
+
+def expired(place: Database, terms: list[clocks.Term]) -> list[int]:
+    """The rows of all terms: those that are found by reading all of them, and by the index, are the same."""
+    seen: list[int] = []
+    for term in terms:
+        query = SQL("SELECT id FROM public.t WHERE {} ORDER BY id").format(term.expired)
+        found = []
+        for scan in SCANS:
+            place.sql(scan)
+            found.append([number for (number,) in place.sql(query)])
+        assert found[0] == found[1]
+        seen += found[0]
+    return seen
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), cutoff=CUTOFFS, session=SETTINGS)
+def test_no_row_goes_early(place: Database, data: st.DataObject, cutoff: datetime, session: dict[str, str]) -> None:
+    moment = model.micros(cutoff)
+    case = data.draw(cases(moment))
+    assert not clocks.fault(case.condition, columns(case))
+    fill(place, case)
+    for name, setting in session.items():
+        place.sql("SELECT pg_catalog.set_config(%s, %s, false)", [name, setting])
+    gone = expired(place, clocks.terms(case.condition, columns(case), cutoff))
+    assert len(gone) == len(set(gone)), "terms exclude each other"
+    for number, value in enumerate(case.values):
+        end, shown = case.end(number), (value, case.lives[number].text)
+        assert number not in gone or end <= moment + 1, (
+            f"{shown} goes before its time"
+        )  # 1: of a double, and of rounding
+        assert number in gone or end + case.kind.late > moment, f"{shown} stays"
+    doubted = clocks.doubt(case.condition, columns(case), Identifier("public", "t"))
+    assert doubted is None or place.sql(doubted)
