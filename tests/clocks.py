@@ -161,19 +161,28 @@ def after_number(start: Instant, text: str | None, unit: str) -> Instant:
 
 
 def _begun(start: Instant) -> Instant:
-    """What is earlier than the year 1 counts as its beginning where something is added to it."""
-    return max(start, -62_135_596_800 * SECOND)
+    """What is earlier than the year 1 counts as its third day where something is added to it: all zones are in it by then."""
+    return max(start, (2 * 86_400 - 62_135_596_800) * SECOND)
 
 
-def after_interval(start: Instant, life: tuple[int, int, int] | None, zone: str) -> Instant:
-    """When months, days and microseconds are over, by the clocks there: the later one where two ways of counting differ."""
+CYCLE = 730_485 * 86_400 * SECOND  # five times 400 years, after which the calendar is the same again
+
+
+def after_interval(start: Instant, life: tuple[int, int, int] | None, zone: str) -> Instant | None:
+    """When months, days and microseconds are over, by the clocks there: the later one where two ways of counting differ.
+
+    None where it is hard to say: parts of different signs, from before the years that Python knows.
+    """
     if life is None or start == NEVER:
         return NEVER
     begin = Fraction(_begun(start))
+    ancient = CYCLE if begin < -30_000_000_000 * SECOND else 0
+    if ancient and min(life) < 0 < max(life):
+        return None
     try:
-        wall = (EPOCH + timedelta(microseconds=int(begin))).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        wall = (EPOCH + timedelta(microseconds=int(begin) + ancient)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
         days = _months(wall, life[0]) + timedelta(days=life[1])
-        end = max(later(days + timedelta(microseconds=life[2]), zone), later(days, zone) + life[2])
+        end = max(later(days + timedelta(microseconds=life[2]), zone), later(days, zone) + life[2]) - ancient
     except (OverflowError, ValueError):  # beyond the years 1 to 9999
         return NEVER
     return end if end > begin else NEVER

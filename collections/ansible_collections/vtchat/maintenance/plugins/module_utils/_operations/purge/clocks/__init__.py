@@ -57,6 +57,8 @@ def _fault(condition: Condition, column: Column) -> str:
         return f"epoch: {condition.epoch} and format: {condition.format} exclude each other: {name} can be only one of them"
     if clock:
         return clock.fault(condition, column)
+    if condition.epoch and column.type in ("uuid", *TEXTS):
+        return f"column {name} is a {column.type}: epoch: {condition.epoch} is for numbers, take it out and say format"
     if column.type == "uuid":
         return f"column {name} is a uuid: say format: uuidv7 if it has the time in it (version 7), or format: ulid"
     if column.type in TEXTS:

@@ -81,7 +81,7 @@ def _bounds(column: Column, cutoff: int, per_second: int) -> tuple[str, str, str
 
 
 def doubt(condition: Condition, column: Column, table: sql.Composable) -> sql.Composed:
-    """How many different values look like a time in each unit, with one of them; ``declared``: in the unit declared.
+    """How many different values look like a time in each unit, with the first of them; ``declared``: in the unit declared.
 
     Different ones: a value that means never (0, -1, 9999999999, 2147483647 ...) counts once however many rows have it.
     """
@@ -97,7 +97,7 @@ def _counted(name: str, first: int, last: int) -> sql.Composed:
     within = phrase("value >= {first} AND value < {last}", **bounds)
     query = (
         "pg_catalog.count(DISTINCT value) FILTER (WHERE {within}) AS {name}, "
-        "(pg_catalog.max(value) FILTER (WHERE {within}))::pg_catalog.text AS {example}"
+        "(pg_catalog.min(value) FILTER (WHERE {within}))::pg_catalog.text AS {example}"
     )
     example = sql.Identifier(f"{name}_example")
     return sql.SQL(query).format(within=within, name=sql.Identifier(name), example=example)

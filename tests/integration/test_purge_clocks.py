@@ -1,0 +1,339 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""purge by every clock that people use: numbers, identifiers and text, with a time to live of each row, by several conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from psycopg2.sql import SQL, Identifier
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.options import Condition
+from tests.clocks import micros, ulid
+from tests.runs import only, perform
+from tests.servers import Database, Server
+
+NOW = datetime.now(timezone.utc)
+
+
+def purge(database: Database, check: bool = False, **options: Any) -> dict[str, Any]:
+    return perform("purge", database.dsn, check, **{"table": "t", "column": "at", "history": False, **options})
+
+
+def ids(database: Database) -> list[int]:
+    return [number for (number,) in database.sql("SELECT id FROM t ORDER BY 1")]
+
+
+def made(database: Database, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    """A table t (id, at, ...) with these rows, numbered from 1, and an index on at."""
+    database.sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, {columns})")
+    for number, row in enumerate(rows, 1):
+        places = ", ".join(["%s"] * len(row))
+        database.sql(f"INSERT INTO t VALUES ({number}, {places})", row)
+    database.sql("CREATE INDEX ON t (at)")
+
+
+def ago(**time: float) -> datetime:
+    return NOW - timedelta(**time)
+
+
+def uuid7(at: datetime) -> str:
+    digits = f"{micros(at) // 1000:012x}"
+    return f"{digits[:8]}-{digits[8:]}-7abc-8def-0123456789ab"
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server) -> Iterator[Database]:
+    """A database for tests that make their table anew."""
+    place = server.create_database()
+    place.sql(
+        "CREATE DOMAIN stamp AS bigint CHECK (value >= -1); CREATE DOMAIN key AS uuid; CREATE DOMAIN said AS varchar(40)"
+    )
+    yield place
+    place.close()
+
+
+RANDOM, NIL = "019a0000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"
+# What each column says, in the order: expired for a day, for an hour; not expired for an hour, for a day; never.
+CLOCKS: dict[str, tuple[str, dict[str, Any], Callable[[datetime], Any], list[Any]]] = {
+    "s": ("int", {"epoch": "s"}, lambda at: micros(at) // 10**6, [0, -1, 2147483647]),
+    "ms": ("stamp", {"epoch": "ms"}, lambda at: micros(at) // 10**3, [0, -1, 9999999999, 2**63 - 1]),
+    "us": ("bigint", {"epoch": "us"}, micros, [0, -5, 9999999999999, 2**63 - 1]),
+    "numeric": ("numeric(20, 6)", {"epoch": "s"}, lambda at: f"{micros(at)}e-6", ["NaN", 0]),
+    "double": ("double precision", {"epoch": "s"}, lambda at: micros(at) / 10**6, ["NaN", "Infinity", "-Infinity", 0.5]),
+    "uuidv7": ("key", {"format": "uuidv7"}, uuid7, [RANDOM, NIL]),
+    "uuidv7 as text": ("text", {"format": "uuidv7"}, lambda at: uuid7(at).upper(), ["", RANDOM.upper()]),
+    "ulid": ('char(26) COLLATE "C"', {"format": "ulid"}, lambda at: ulid(micros(at) // 1000).lower(), ["", "0" * 26]),
+    "ulid as uuid": ("uuid", {"format": "ulid"}, lambda at: uuid7(at).replace("-7", "-3"), [NIL]),
+    "iso": ("said", {"format": "iso"}, lambda at: at.isoformat(), ["never", "", "2001-02-30T00:00:00Z"]),
+    "iso there": ('text COLLATE "C"', {"format": "iso", "timezone": "Asia/Ho_Chi_Minh"},
+                  lambda at: f"{at + timedelta(hours=7):%Y-%m-%d %H:%M}", ["today", "2001-02-30"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_what_has_expired_goes_and_nothing_else(shared: Database, name: str) -> None:
+    column, options, write, never = CLOCKS[name]
+    times = [ago(days=1), ago(hours=1), ago(hours=-1), ago(days=-1)]
+    made(shared, f"at {column}", [*((write(at),) for at in times), *((value,) for value in never), (None,)])
+    rest = list(range(3, len(times) + len(never) + 2))
+    assert only(purge(shared, True, older_than="2h", **options))["rows"] == 1
+    assert only(purge(shared, older_than="2h", **options))["rows"] == 1
+    assert ids(shared) == [2, *rest]
+    assert only(purge(shared, order="heap", **options))["rows"] == 1
+    assert ids(shared) == rest
+    assert only(purge(shared, **options))["outcome"] == "unchanged"
+    assert only(purge(shared, null_means="always", **options))["rows"] == 1
+    assert ids(shared) == rest[:-1]
+
+
+def test_parts_of_a_table(shared: Database) -> None:
+    shared.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id int, at bigint) PARTITION BY RANGE (at)")
+    shared.sql(
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (MINVALUE) TO (1700000000); CREATE TABLE t2 PARTITION OF t DEFAULT"
+    )
+    shared.sql("INSERT INTO t VALUES (1, 0), (2, 1600000000), (3, 1710000000), (4, 4000000000)")
+    assert only(purge(shared, epoch="s"))["rows"] == 2
+    assert ids(shared) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("life", "unit", "values", "gone"),
+    [
+        (
+            "interval",
+            "s",
+            ["1 hour", "1 day", "1 month", "-1 day", "0", None, "1 mon -29 days", "178000000 years"],
+            [1],
+        ),
+        ("int", "s", [3600, 86400, 2147483647, -1, 0, None], [1]),
+        ("bigint", "ms", [3600_000, 86_400_000, 2**63 - 1, -1, 0, None], [1]),
+        ("smallint", "m", [60, 1440, 32767, -1, 0, None], [1]),
+        ("numeric", "h", [1, "1.5", "24", "NaN", "-0.5", None], [1, 2]),
+        ("double precision", "d", [0.04, 1, "Infinity", "NaN", -1, None], [1]),
+    ],
+)
+def test_time_to_live_of_each_row(shared: Database, life: str, unit: str, values: list[Any], gone: list[int]) -> None:
+    """Each row was made two hours ago; infinity and NULL in the time itself stay as well."""
+    rows = [(ago(hours=2), value) for value in values]
+    made(shared, f"at timestamptz, life {life}", [*rows, (None, values[0]), ("infinity", values[0])])
+    every = set(ids(shared))
+    assert only(purge(shared, ttl_column="life", ttl_unit=unit))["rows"] == len(gone)
+    assert ids(shared) == sorted(every - set(gone))
+    shared.sql("UPDATE t SET life = %s WHERE id = %s", [values[0], 3])
+    assert only(purge(shared, ttl_column="life", ttl_unit=unit, older_than="70m"))["outcome"] == "unchanged"
+    assert only(purge(shared, ttl_column="life", ttl_unit=unit, older_than="50m"))["rows"] == 1
+
+
+def test_time_to_live_from_any_clock(shared: Database) -> None:
+    for name in ("ms", "uuidv7", "ulid", "iso"):
+        column, options, write, never = CLOCKS[name]
+        old = write(ago(hours=2))
+        made(shared, f"at {column}, life int", [(old, 3600), (old, 10_000), *((value, 1) for value in never)])
+        assert only(purge(shared, ttl_column="life", **options))["rows"] == 1, name
+        assert ids(shared) == list(range(2, 3 + len(never)))
+
+
+def test_conditions_of_one_table(shared: Database) -> None:
+    made(
+        shared,
+        "at timestamptz, seen bigint, revoked text, kept bool DEFAULT false",
+        [
+            (ago(days=1), micros(ago(days=-1)) // 1000, None, False),
+            (ago(days=-1), micros(ago(days=40)) // 1000, None, False),
+            (ago(days=-1), 0, ago(hours=1).isoformat(), False),
+            (ago(days=-1), 0, ago(hours=1).isoformat(), True),
+            (ago(days=-1), micros(ago(days=1)) // 1000, "no", False),
+            (None, 0, None, False),
+        ],
+    )
+    conditions = [
+        {"column": "at"},
+        {"column": "seen", "epoch": "ms", "older_than": "30d"},
+        {"column": "revoked", "format": "iso"},
+    ]
+    assert only(purge(shared, column=None, conditions=conditions, where="NOT kept"))["rows"] == 3
+    assert ids(shared) == [4, 5, 6]
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "words"),
+    [
+        ("bigint", {}, ["is a bigint", "epoch: s, ms or us"]),
+        ("int", {}, ["is a integer", "epoch: s"]),
+        ("int", {"epoch": "ms"}, ["January 1970", "epoch: s"]),
+        ("smallint", {"epoch": "s"}, ["32767"]),
+        ("real", {"epoch": "s"}, ["two minutes"]),
+        ("bigint", {"format": "iso"}, ["format is for text", "epoch: s, ms or us"]),
+        ("bigint", {"epoch": "s", "timezone": "UTC"}, ["take timezone out"]),
+        ("timestamptz", {"epoch": "s"}, ["by itself", "take epoch: s out"]),
+        ("date", {"timezone": "UTC", "format": "iso"}, ["take format: iso out"]),
+        ("timestamptz", {"timezone": "UTC"}, ["unambiguous", "take timezone out"]),
+        ("timestamptz", {"timezone": "UTC", "ttl_column": "id"}, ["take timezone out"]),
+        ("timestamp", {}, ["timezone: UTC"]),
+        ("uuid", {}, ["format: uuidv7"]),
+        ("uuid", {"format": "iso"}, ["iso is for text"]),
+        ("uuid", {"epoch": "s"}, ["epoch: s is for numbers", "say format"]),
+        ("text", {}, ["format: iso, uuidv7 or ulid"]),
+        ("text", {"epoch": "s"}, ["epoch"]),
+        ("interval", {}, ["is of type interval", "a timestamp, a date"]),
+        ("bytea", {"format": "ulid"}, ["is for uuid and text"]),
+        ("timestamptz", {"ttl_column": "life"}, ["no column life"]),
+        ("timestamptz", {"ttl_column": "word"}, ["word is of type text", "an interval or a number"]),
+    ],
+)  # fmt: skip
+def test_refused_before_anything_is_touched(
+    shared: Database, column: str, options: dict[str, Any], words: list[str]
+) -> None:
+    shared.sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t (id int, at {column}, word text)")
+    for check in (True, False):
+        result = purge(shared, check, **options)
+        assert (result["failed"], only(result)["outcome"]) == (True, "failed")
+        for word in words:
+            assert word in only(result)["reason"]
+
+
+DECLARED = [("s", 10**6), ("ms", 10**3), ("us", 1)]
+
+
+@pytest.mark.parametrize("declared", ["s", "ms", "us"])
+@pytest.mark.parametrize(("stored", "scale"), [*DECLARED, ("ns", None)])
+def test_unit_that_the_values_contradict(shared: Database, declared: str, stored: str, scale: int | None) -> None:
+    """Nothing goes; the message shows a value, what it would be, and which declaration fits. Sentinels say nothing."""
+    times = [micros(ago(days=days)) for days in (400, 30, 1, -1)]
+    values = [at // scale if scale else at * 1000 for at in times]
+    never = [0, -1, 9999999999, 2147483647, 9999999999999, 2**63 - 1]
+    made(shared, "at bigint", [(value,) for value in [*values, *(never * 8)]])
+    result = purge(shared, epoch=declared)
+    if stored == declared:
+        assert only(result)["rows"] == 3
+        return
+    reason = only(result)["reason"]
+    assert (result["failed"], len(ids(shared))) == (True, 52)
+    assert str(min(values)) in reason
+    assert f"{ago(days=400):%Y-%m-%d %H:%M}" in reason
+    assert ("cannot be declared" if stored == "ns" else f"say epoch: {stored}") in reason
+    assert re.search(r"would be (the year \d{5,}|1970-01-\d\d)", reason)
+
+
+@pytest.mark.parametrize(
+    "values", [[], [0, -1, 9999999999], [253402300799] * 5, [1, 2, 3, 4], [1764158400, 1764158400000]]
+)
+def test_nothing_to_doubt(shared: Database, values: list[int]) -> None:
+    made(shared, "at bigint", [(value,) for value in values])
+    assert only(purge(shared, epoch="s"))["outcome"] in ("done", "unchanged")
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "value", "words"),
+    [
+        ("uuid", {"format": "uuidv7"}, RANDOM, ["'019a0000...'", "version 4", "does not say when"]),
+        ("uuid", {"format": "ulid"}, "c19a0000-0000-4000-8000-000000000000", ["'c19a0000...'", "as a ULID", "8715-06-30"]),
+        ("text", {"format": "ulid"}, "a-very-secret-token", ["'a-very-s...'", "no ULID"]),
+        ("text", {"format": "iso"}, "1764158400", ["'17641584...'", "ISO"]),
+        ("text", {"format": "iso"}, "2001-01-01 10:00:00", ["'2001-01-01 10:00:00'", "timezone: UTC"]),
+    ],
+)  # fmt: skip
+def test_values_that_are_something_else(
+    shared: Database, column: str, options: dict[str, Any], value: str, words: list[str]
+) -> None:
+    """What it shows of a value is too little to use it."""
+    made(shared, f"at {column}", [(value,), (value,), (None,)])
+    result = purge(shared, **options)
+    assert (result["failed"], ids(shared)) == (True, [1, 2, 3])
+    for word in words:
+        assert word in only(result)["reason"]
+    assert "secret" not in str(result)
+
+
+# Large tables
+
+LARGE = """
+CREATE TABLE large AS SELECT n AS id, now() + (n - 55000) * interval '1 minute' AS zoned, repeat('x', 100) AS pad
+FROM generate_series(1, 60000) AS n;
+ALTER TABLE large ADD local timestamp, ADD day date, ADD s int, ADD ms bigint, ADD n numeric, ADD f float8, ADD u uuid,
+    ADD ut text COLLATE "C", ADD lower char(26) COLLATE "C", ADD upper text COLLATE "C", ADD iso varchar COLLATE "C",
+    ADD other text;
+CREATE FUNCTION base32(ms bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (ms >> (45 - 5 * d) & 31)::int + 1, 1), '' ORDER BY d)
+    FROM generate_series(0, 9) AS d $$;
+UPDATE large SET local = zoned AT TIME ZONE 'UTC', day = zoned, s = extract(epoch FROM zoned),
+    ms = extract(epoch FROM zoned) * 1000, n = extract(epoch FROM zoned), f = extract(epoch FROM zoned);
+UPDATE large SET iso = to_char(local, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), upper = base32(ms) || '0123456789ABCDEF',
+    lower = lower(base32(ms)) || '0123456789abcdef', u = (lpad(to_hex(ms), 12, '0') || '70008000000000000000')::uuid;
+UPDATE large SET ut = u::text, other = iso;
+"""
+INDEXED: dict[str, dict[str, Any]] = {
+    "zoned": {}, "local": {"timezone": "UTC"}, "day": {"timezone": "UTC"}, "s": {"epoch": "s"}, "ms": {"epoch": "ms"},
+    "n": {"epoch": "s"}, "f": {"epoch": "s"}, "u": {"format": "uuidv7"}, "ut": {"format": "uuidv7"}, "lower": {"format": "ulid"},
+    "upper": {"format": "ulid"}, "iso": {"format": "iso"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large(server: Server) -> Iterator[Database]:
+    """60 000 rows, one a minute, the last 5 000 of which have not expired; of each clock a column with an index."""
+    place = server.create_database()
+    place.sql(LARGE)
+    for column in INDEXED:
+        place.sql(f"CREATE INDEX ON large ({column})")
+    place.sql("VACUUM ANALYZE large")
+    yield place
+    place.close()
+
+
+def known(place: Database, column: str) -> dict[str, clocks.Column]:
+    """As the catalog says it."""
+    [(kind, collation)] = place.sql(
+        "SELECT format_type(atttypid, NULL), attcollation::regcollation::text FROM pg_attribute "
+        "WHERE attrelid = 'large'::regclass AND attname = %s", [column],
+    )  # fmt: skip
+    return {column: clocks.Column(column, kind, sorts_by_bytes=collation != '"default"')}
+
+
+def explained(place: Database, query: Any) -> dict[str, Any]:
+    plan: dict[str, Any] = place.value(SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}").format(query))[0]["Plan"]
+    return plan
+
+
+@pytest.mark.parametrize("column", INDEXED)
+def test_an_index_serves_where_it_is_said_to(large: Database, column: str) -> None:
+    """All terms together read little of the table, and find all rows of some day."""
+    condition = Condition(column, **INDEXED[column])
+    found = []
+    for term in clocks.terms(condition, known(large, column), ago(days=36)):
+        assert term.served
+        assert term.order is not None
+        query = SQL("SELECT FROM large WHERE {} ORDER BY {} LIMIT 5000").format(term.expired, term.order)
+        plan = explained(large, query)
+        assert "Seq Scan" not in str(plan), column
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000, column
+        found.append(plan["Actual Rows"])
+    assert 1700 <= sum(found) <= 3200  # 2.2 days, of dates less
+
+
+def test_text_in_another_order_is_not_served(large: Database) -> None:
+    (term,) = clocks.terms(Condition("other", format="iso"), known(large, "other"), ago(days=36))
+    assert (term.served, term.order) == (False, None)
+    assert not term.expired.as_string(large.connect()).startswith('"other" ')
+    rows = large.value(SQL("SELECT count(*) FROM large WHERE {}").format(term.expired))
+    assert 1700 <= rows <= 3200
+
+
+@pytest.mark.parametrize("column", [name for name, how in INDEXED.items() if "epoch" in how or "format" in how])
+def test_doubting_reads_a_few_pages(large: Database, column: str) -> None:
+    pages = large.value("SELECT pg_relation_size('large') / current_setting('block_size')::int")
+    query = clocks.doubt(Condition(column, **INDEXED[column]), known(large, column), Identifier("large"))
+    assert query is not None
+    plan = explained(large, query)
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 32 + pages / 50
