@@ -21,7 +21,7 @@ from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
-from . import archive, clocks, order
+from . import archive, clocks, order, partitions
 from . import facts as table_facts
 from .archive import Plan
 from .facts import SMALL_TABLE
@@ -81,7 +81,9 @@ def names(options: Options) -> Sequence[str]:
 
 
 def needs(options: Options) -> Sequence[Need]:
-    """SELECT, UPDATE and DELETE; INSERT where rows are kept."""
+    """SELECT, UPDATE and DELETE; INSERT where rows are kept; of partitions, ownership."""
+    if partitions.wanted(options):
+        return partitions.needs(options)
     into = options.archive.table if options.archive else None
     return [
         Need(options.table, "rows", "rp", options.columns[0]),
@@ -94,8 +96,10 @@ def jobs(options: Options) -> int:
     return 1
 
 
-def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
+def facts(session: Session, options: Options, context: Context) -> Facts | partitions.Facts | Verdict:
     """What the table is, whether anything in it has expired, and how much of it: two round trips where nothing has."""
+    if partitions.wanted(options):
+        return partitions.facts(session, options, context)
     row = table_facts.read(session, options)
     if row["oid"] is None:
         raise catalog.not_found(session, options.table, "rp")
@@ -192,8 +196,12 @@ def _numbers(cutoffs: Sequence[datetime]) -> dict[str, Any]:
     return {"cutoff": max(told)} if len(told) == 1 else {"cutoff": max(told), "cutoffs": told}
 
 
-def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[Decision[Purge]]:
-    """One decision: the table."""
+def decide(
+    facts: Facts | partitions.Facts | Verdict, options: Options, context: Context
+) -> Sequence[Decision[Any]]:
+    """One decision: the table. Of partitions, one for each that goes or comes."""
+    if isinstance(facts, partitions.Facts):
+        return partitions.decide(facts, options, context)
     return [facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)]
 
 
@@ -255,8 +263,10 @@ def reason_for(columns: str) -> str:
     return f"{columns} is before the cut-off"
 
 
-def execute(session: Session, action: Action[Purge], context: Context) -> Outcome:
+def execute(session: Session, action: Action[Any], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
+    if isinstance(action.payload, (partitions.Creation, partitions.Removal)):
+        return partitions.execute(session, action, context)
     plan = action.payload.archive
     keep, settled = archive.start(session, plan) if plan else (None, {})
     work = Work(session, action.target, action.payload, context, keep)

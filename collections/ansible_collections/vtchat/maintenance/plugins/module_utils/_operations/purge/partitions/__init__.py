@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Partitions of a table: those that have expired as a whole are detached and dropped, those to come are created."""
+
+from __future__ import annotations
+
+from ...._postgres.session import Session
+from ... import Action, Context, Need, Outcome
+from ..options import Options
+from . import create, detach
+from .actions import Creation, Removal, Todo
+from .decide import decide
+from .facts import Facts, facts
+
+__all__ = ["Creation", "Facts", "Removal", "Todo", "decide", "execute", "facts", "needs", "wanted"]
+
+
+def wanted(options: Options) -> bool:
+    """Whether the options are about partitions, and not about rows."""
+    return bool(options.partitions) or options.premake is not None
+
+
+def needs(options: Options) -> list[Need]:
+    """Ownership; and the right to create beside it what is to come."""
+    return [Need(options.table, "own", "p", creates=options.premake is not None)]
+
+
+def execute(session: Session, action: Action[Todo], context: Context) -> Outcome:
+    """Create, or detach and drop, one partition."""
+    if isinstance(action.payload, Creation):
+        return create.execute(session, action.payload, context)
+    return detach.execute(session, action.payload, context, action.numbers.get("bytes"))

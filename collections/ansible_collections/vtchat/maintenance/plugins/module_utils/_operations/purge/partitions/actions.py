@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What is done with one partition, as execute() needs it, and the SQL that does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from ...._postgres import catalog
+from ...._postgres.driver import sql
+from . import queries
+from .coming import Coming
+from .model import Script
+from .table import Partition
+
+# What is done: a partition is detached; a detach that was interrupted is finished; a table that was detached for it is
+# dropped, or kept after all.
+DETACH, FINALIZE, DROP, KEEP = "detach", "finalize", "drop", "keep"
+
+
+@dataclass
+class Patience:
+    """Seconds that the actions of one step may wait for the transactions of others, together."""
+
+    left: float
+
+
+@dataclass(frozen=True)
+class Creation:
+    """A partition that is to come. default: the table has a DEFAULT partition, which is read while another one is attached."""
+
+    parent: catalog.Relation
+    coming: Coming
+    script: Script
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A partition that is to go.
+
+    kind          DETACH, FINALIZE, DROP or KEEP
+    drop          it is dropped when it is detached
+    concurrently  DETACH CONCURRENTLY
+    keys          foreign keys: a detach locks other tables as well
+    """
+
+    kind: str
+    parent: catalog.Relation
+    part: Partition
+    patience: Patience
+    drop: bool = False
+    concurrently: bool = False
+    keys: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What an interrupted drop is known by, at the end of the comment."""
+        return queries.MARK.format(parent=self.parent.oid) % self.part.oid
+
+    def detach(self, ending: str = "") -> sql.Composed:
+        """DETACH, with CONCURRENTLY or FINALIZE."""
+        return sql.SQL("ALTER TABLE {} DETACH PARTITION {}{}").format(
+            self.parent.identifier, self.part.identifier, sql.SQL(f" {ending}" if ending else "")
+        )
+
+    def drop_table(self) -> sql.Composed:
+        """Without CASCADE: nothing that needs it goes with it."""
+        return sql.SQL("DROP TABLE {}").format(self.part.identifier)
+
+    def comment(self, text: str | None) -> sql.Composed:
+        """COMMENT ON TABLE; None for none."""
+        return sql.SQL("COMMENT ON TABLE {} IS {}").format(self.part.identifier, sql.Literal(text))
+
+    def texts(self) -> tuple[str, ...]:
+        """The statements that change something, for people and in their order."""
+        parent, part = self.parent.display, self.part.display
+        ending = {DETACH: " CONCURRENTLY" if self.concurrently else "", FINALIZE: " FINALIZE"}
+        detach = [f"ALTER TABLE {parent} DETACH PARTITION {part}{ending[self.kind]}"] if self.kind in ending else []
+        return (*detach, *([f"DROP TABLE {part}"] if self.drop else []))
+
+
+Todo = Union[Creation, Removal]

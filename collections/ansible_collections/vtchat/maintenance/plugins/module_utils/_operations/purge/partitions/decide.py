@@ -1,0 +1,203 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What becomes of each partition. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...._postgres.names import display, quote
+from ...._result import CONTENDED, FAILED, UNCHANGED
+from ...._units import size
+from ... import Action, Context, Decision, Difference, Effect, Verdict
+from ..options import DROP, NEVER, REQUIRE, Options
+from . import actions
+from .actions import DETACH, FINALIZE, KEEP, Creation, Patience, Removal, Todo
+from .coming import MOST_STRAY, Coming
+from .facts import Facts
+from .model import Script
+from .table import Partition
+
+PATIENCE = 30.0  # seconds that one step waits for the transactions of others, whatever is left of the budget
+TOLD = 5  # of a list, in the summary
+
+
+def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[Decision[Todo]]:
+    """First what is to be created, then what goes, the oldest first; what is kept is told at the end."""
+    if isinstance(facts, Verdict):
+        return [facts]
+    patience = Patience(PATIENCE)
+    scripts = zip(facts.plan.coming, facts.scripts)
+    made: list[Decision[Todo]] = [_create(facts, one, script) for one, script in scripts]
+    if options.partitions:
+        made += [_left(facts, one, options, patience) for one in facts.left]
+        made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
+        made += _detaches(facts, options, patience, creates=any(isinstance(one, Action) for one in made))
+    _warn(facts, context)
+    return [*made, _summary(facts, options, made)]
+
+
+def _create(facts: Facts, one: Coming, script: Script) -> Decision[Todo]:
+    target, bounds = display(one.schema, one.name), f"FROM ('{one.lower}') TO ('{one.upper}')"
+    default = facts.default
+    if one.stray and default is not None:
+        number = f"{MOST_STRAY} rows or more" if one.stray >= MOST_STRAY else f"{one.stray} rows"
+        reason = f"{number} of the DEFAULT partition {default.display} belong into it: {_way_out(facts, one, default)}"
+        return Verdict(target, reason, FAILED, {"bounds": bounds, "rows_in_default": one.stray})
+    todo = Creation(facts.relation, one, script, default is not None)
+    step = facts.plan.step
+    return Action(
+        target=target,
+        reason="it is a partition to come" + (f" ({step.text()})" if step else ""),
+        payload=todo,
+        numbers={"bounds": bounds, **({"interval": step.text()} if step else {})},
+        statements=script.texts,
+        difference=Difference("", f"{bounds}\n"),
+        divisible=True,
+    )
+
+
+def _way_out(facts: Facts, one: Coming, default: Partition) -> str:
+    """How rows get from DEFAULT into a new partition: without anybody seeing them twice, or not at all."""
+    new, column = display(one.schema, one.name), quote(facts.key.column)
+    which = f"{column} >= '{one.lower}' AND {column} < '{one.upper}'"
+    parent = facts.relation.display
+    create = f"CREATE TABLE {new} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
+    move = (
+        f"WITH moved AS (DELETE FROM {default.display} WHERE {which} RETURNING *) INSERT INTO {new} SELECT * FROM moved"  # noqa: S608 - for people
+    )
+    attach = f"ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES FROM ('{one.lower}') TO ('{one.upper}')"
+    return f"BEGIN; {create}; {move}; {attach}; COMMIT"
+
+
+def _left(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
+    """A table that an interrupted run has detached in order to drop it."""
+    drop = options.partitions == DROP
+    obstacle = facts.obstacles.get(one.oid)
+    if drop and obstacle:
+        reason = f"it was detached in order to be dropped, and {obstacle.reason}"
+        return Verdict(one.display, reason, CONTENDED if obstacle.passing else FAILED, _numbers(facts, one))
+    todo = Removal(actions.DROP if drop else KEEP, facts.relation, one, patience, drop=drop)
+    reason = "an earlier run has detached it in order to drop it"
+    return _action(facts, todo, reason if drop else f"{reason}; it is kept as a table of its own", _numbers(facts, one))
+
+
+def _pending(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
+    """A detach that was interrupted: it can only be finished."""
+    if facts.detacher:
+        return Verdict(
+            one.display, f"session {facts.detacher} may be detaching it right now", CONTENDED, _numbers(facts, one)
+        )
+    obstacle = facts.obstacles.get(one.oid)
+    drop = options.partitions == DROP and one.marked and one.expired and not obstacle
+    if obstacle and not one.may_alter:
+        return Verdict(one.display, f"its detach was interrupted; {obstacle.reason}", FAILED, _numbers(facts, one))
+    todo = Removal(FINALIZE, facts.relation, one, patience, drop=drop, keys=facts.keys)
+    why = "its detach was interrupted, and is finished"
+    if not drop and options.partitions == DROP:
+        said = (
+            obstacle.reason if obstacle else "its upper bound is after the cut-off" if one.marked else "others began it"
+        )
+        why += f"; it is kept as a table of its own: {said}"
+    return _action(facts, todo, why, _numbers(facts, one))
+
+
+def _detaches(facts: Facts, options: Options, patience: Patience, creates: bool) -> list[Decision[Todo]]:
+    """What has expired, the oldest first; never the last partition that takes rows."""
+    going = [one for one in facts.parts if one.expired and not one.pending]
+    staying = [one for one in facts.parts if not one.expired and not one.pending and not one.default]
+    blocked = [one for one in going if one.oid in facts.obstacles]
+    made: list[Decision[Todo]] = []
+    for one in going:
+        obstacle = facts.obstacles.get(one.oid)
+        if obstacle:
+            verdict = CONTENDED if obstacle.passing else FAILED
+            made.append(Verdict(one.display, obstacle.reason, verdict, _numbers(facts, one)))
+        elif one is going[-1] and not staying and not blocked and not creates:
+            reason = "it is the last partition, and stays: set premake, so that others come first"
+            made.append(Verdict(one.display, reason, UNCHANGED, _numbers(facts, one)))
+        else:
+            made.append(_detach(facts, one, options, patience))
+    return made
+
+
+def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
+    default, numbers = facts.default, _numbers(facts, one)
+    if default and options.concurrently == REQUIRE:
+        reason = (f"the DEFAULT partition {default.display} forbids DETACH CONCURRENTLY: set concurrently: auto, which blocks "
+                  f"the table for a moment, or ALTER TABLE {facts.relation.display} DETACH PARTITION {default.display} "
+                  "first")  # fmt: skip
+        return Verdict(one.display, reason, FAILED, numbers)
+    concurrently = options.concurrently != NEVER and not default
+    drop = options.partitions == DROP
+    reason = "its upper bound is not after the cut-off"
+    if default and options.concurrently != NEVER:
+        reason += f"; not CONCURRENTLY, which the DEFAULT partition {default.display} forbids"
+    numbers["method"] = "concurrently" if concurrently else "plain"
+    todo = Removal(DETACH, facts.relation, one, patience, drop=drop, concurrently=concurrently, keys=facts.keys)
+    return _action(facts, todo, reason, numbers)
+
+
+def _action(facts: Facts, todo: Removal, reason: str, numbers: dict[str, Any]) -> Action[Todo]:
+    part = todo.part
+    gone = {part.oid: Effect(gone=True)} if todo.drop else {}
+    rows = numbers.get("estimated_rows")
+    return Action(
+        target=part.display,
+        reason=reason,
+        payload=todo,
+        numbers=numbers,
+        statements=todo.texts(),
+        effects={**gone, facts.relation.oid: Effect(rows)} if todo.kind in (DETACH, FINALIZE) else gone,
+        difference=Difference(f"{part.bounds or 'detached'}\n", "" if todo.drop else "a table of its own\n"),
+        size=numbers.get("bytes"),
+        divisible=True,
+    )
+
+
+def _numbers(facts: Facts, one: Partition) -> dict[str, Any]:
+    bytes_, rows = facts.sizes.get(one.oid, (None, None))
+    return {
+        "cutoff": facts.clock.cutoff_text,
+        **({"bounds": one.bounds} if one.bound else {}),
+        **({"bytes": bytes_} if bytes_ is not None else {}),
+        **({"estimated_rows": rows} if rows is not None else {}),
+    }
+
+
+def _warn(facts: Facts, context: Context) -> None:
+    """What is worth knowing although nothing fails."""
+    ranged = [one for one in facts.parts if one.lower is not None and one.upper is not None and not one.pending]
+    name = facts.relation.display
+    gaps = [
+        f"{one.display} and {two.display}"
+        for one, two in zip(ranged, ranged[1:])
+        if (one.upper or 0) < (two.lower or 0)
+    ]
+    if gaps:
+        context.warn(f"{name}: there is a gap between the partitions {'; '.join(gaps[:TOLD])}")
+    now = facts.clock.now
+    here = any((one.lower or 0) <= now < (one.upper or 0) for one in ranged)
+    if not here and not facts.default and not facts.plan.coming:
+        context.warn(f"{name}: no partition takes the rows of now, and there is no DEFAULT: set premake")
+
+
+def _summary(facts: Facts, options: Options, made: Sequence[Decision[Todo]]) -> Verdict:
+    """What stays, and what could not be planned."""
+    kept = [one for one in facts.parts if not one.pending and not (options.partitions and one.expired)]
+    numbers: dict[str, Any] = {"cutoff": facts.clock.cutoff_text, "partitions": len(facts.parts), "kept": len(kept)}
+    going = sum(decision.numbers.get("bytes", 0) for decision in made if isinstance(decision, Action))
+    told = [f"{len(kept)} partitions stay" if len(kept) != 1 else "1 partition stays"]
+    ranged = [one for one in kept if not one.default]
+    if ranged:
+        numbers["oldest"], numbers["newest"] = ranged[0].bounds, ranged[-1].bounds
+    if going:
+        told.append(f"{size(going)} go")
+    if facts.plan.faults:
+        return Verdict(facts.relation.display, "; ".join(facts.plan.faults), FAILED, numbers)
+    return Verdict(facts.relation.display, ", ".join(told), UNCHANGED, numbers)

@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Detaching and dropping one partition, step by step: whatever ends it in between, the next run goes on from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ...._errors import Contended, SqlError
+from ...._postgres.driver import sql
+from ...._postgres.policy import BLOCKING, CLEANING, with_lock_retries
+from ...._postgres.session import Session
+from ...._postgres.sqlstates import QUERY_CANCELED
+from ...._postgres.waits import EVERYBODY, RESERVE, Wait
+from ...._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
+from ... import Context, Outcome
+from . import queries
+from .actions import DETACH, DROP, KEEP, Removal
+
+WON = "won_bytes"  # disk space that the server has given back
+LAST = "it is the last partition now, and stays: set premake, so that others come first"
+
+
+class Work:
+    """One partition under way."""
+
+    def __init__(
+        self, session: Session, todo: Removal, context: Context, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.session, self.todo, self.context, self.sleep = session, todo, context, sleep
+        self.done: list[str] = []
+        self.waited = 0.0
+
+    def perform(self) -> Outcome:
+        """All that is left to do. Raises SqlError where the connection is lost."""
+        try:
+            outcome = self._perform()
+        except (Contended, SqlError) as error:
+            if not self.session.alive:
+                raise
+            outcome = self._ended(error)
+        outcome.changed = bool(self.done)
+        if self.waited >= 0.001:
+            outcome.numbers["seconds_waited"] = round(self.waited, 3)
+        return outcome
+
+    def _perform(self) -> Outcome:
+        now = self._now()
+        if not now["exists"]:
+            return Outcome(UNCHANGED, "it is gone already, or has another name")
+        if self.todo.kind in (DROP, KEEP):
+            return self._left(now)
+        if not now["attached"]:
+            return Outcome(UNCHANGED, "somebody has detached it meanwhile, and it stays as a table of its own")
+        if now["bound"] != self.todo.part.bound:
+            return Outcome(FAILED, "its bounds have been changed meanwhile: nothing is done")
+        if now["other_pending"]:
+            return Outcome(CONTENDED, f"{now['other_pending']} is being detached, and only one can be at a time")
+        if self.todo.kind == DETACH and not now["pending"]:
+            if not now["others"]:
+                return Outcome(UNCHANGED, LAST)
+            self._detach(now)
+        else:
+            self._finalize()
+        return self._drop() if self.todo.drop else Outcome(DONE)
+
+    def _left(self, now: dict[str, Any]) -> Outcome:
+        """A table that was detached in an earlier run in order to be dropped."""
+        if now["attached"]:
+            return Outcome(UNCHANGED, "it has been attached again")
+        if not (now["comment"] or "").endswith(self.todo.mark):
+            return Outcome(UNCHANGED, "its comment was changed meanwhile, and it stays as a table of its own")
+        if self.todo.kind == DROP:
+            return self._drop()
+        self._unmark(now["comment"])
+        self.done.append("kept")
+        return Outcome(DONE)
+
+    def _now(self) -> dict[str, Any]:
+        part = self.todo.part
+        return self.session.row(
+            sql.SQL(queries.NOW).format(
+                parent=sql.Literal(self.todo.parent.oid),
+                oid=sql.Literal(part.oid),
+                schema=sql.Literal(part.schema),
+                name=sql.Literal(part.name),
+            )
+        )
+
+    def _detach(self, now: dict[str, Any]) -> None:
+        """DETACH under the policy that fits. A plain one is dropped in the same transaction."""
+        if not self.todo.concurrently:
+            drop = [self.todo.drop_table()] if self.todo.drop else []
+            self._briefly(sql.SQL(";\n").join([self.todo.detach(), *drop]))
+            self.done += ["detached", *(["dropped"] if self.todo.drop else [])]
+            return
+        # Before anything is marked: a transaction that stays open would leave the partition half detached.
+        self._wait(self.todo.parent.oid, snapshots=False)
+        self._wait(self.todo.part.oid, snapshots=False)
+        if self.todo.drop:
+            self._mark(now["comment"])
+        try:
+            self._alone(self.todo.detach("CONCURRENTLY"))
+        except (Contended, SqlError):
+            if self.session.alive and self.todo.drop:
+                self._unmark_if_attached()
+            raise
+        self.done.append("detached")
+
+    def _finalize(self) -> None:
+        """Finish what was interrupted. It waits for all older snapshots, whatever table they are about."""
+        self._wait(self.todo.part.oid, snapshots=True)
+        comment = self._now()["comment"]
+        if self.todo.drop:
+            self._mark(comment)
+        elif self.todo.part.marked:
+            self._unmark(comment)
+        self._alone(self.todo.detach("FINALIZE"))
+        self.done.append("detached")
+
+    def _drop(self) -> Outcome:
+        if "dropped" not in self.done:
+            self._briefly(self.todo.drop_table())
+            self.done.append("dropped")
+        return Outcome(DONE)
+
+    def _briefly(self, query: sql.Composable) -> None:
+        """Short waits for locks, and again."""
+        with_lock_retries(
+            self.session, lambda: self.session.execute(query, users_path=True), self.context.seconds_left, self.sleep
+        )
+
+    def _alone(self, query: sql.Composed) -> None:
+        """DETACH CONCURRENTLY and FINALIZE: whoever comes later is waited for by the server, and waits behind nobody else.
+
+        Where foreign keys are, it locks other tables as well: then not longer than any other lock that blocks.
+        """
+        left = max(RESERVE, self.context.seconds_left())
+        patience = BLOCKING if self.todo.keys else max(BLOCKING, min(self.todo.patience.left, left - RESERVE))
+        self.session.set(statement_timeout=left, lock_timeout=max(0.5, min(patience, left - RESERVE)))
+        began = time.monotonic()
+        try:
+            with self.session.users_path():
+                self.session.execute(query, alone=True)
+        finally:
+            self.todo.patience.left -= time.monotonic() - began
+
+    def _wait(self, table: int, snapshots: bool) -> None:
+        """Wait for those whom the server would wait for. Raises Contended."""
+        end = time.monotonic() + max(0.0, self.todo.patience.left)
+        began = time.monotonic()
+        try:
+            Wait(table, EVERYBODY, snapshots=snapshots).over(
+                self.session,
+                lambda: min(self.context.seconds_left(), end - time.monotonic() + RESERVE),
+                self.sleep,
+            )
+        finally:
+            took = time.monotonic() - began
+            self.waited += took
+            self.todo.patience.left -= took
+
+    def _mark(self, comment: str | None) -> None:
+        """Say in its comment that it is to be dropped, so that whoever finds it knows, and the next run as well."""
+        if not (comment or "").endswith(self.todo.mark):
+            self._briefly(self.todo.comment("\n".join([*([comment] if comment else []), self.todo.mark])))
+
+    def _unmark(self, comment: str | None) -> None:
+        text = (comment or "").removesuffix(self.todo.mark).removesuffix("\n")
+        self._briefly(self.todo.comment(text or None))
+
+    def _unmark_if_attached(self) -> None:
+        """Nothing was begun: nothing is to be known of it. If this fails, its bounds decide once more the next time."""
+        with suppress(Contended, SqlError):
+            self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
+            now = self._now()
+            if now["exists"] and now["attached"] and not now["pending"]:
+                self._unmark(now["comment"])
+
+    def _ended(self, error: Contended | SqlError) -> Outcome:
+        """What an error means: how far it came, and how it goes on."""
+        where = self._where()
+        if isinstance(error, Contended):
+            return Outcome(CONTENDED, f"{error}{where}")
+        if error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
+            return Outcome(DEFERRED, f"the budget ended while it was detached{where}")
+        return Outcome(FAILED, f"{str(error).rstrip('.')}{where}")
+
+    def _where(self) -> str:
+        """How far it came, as a sentence goes on."""
+        if "detached" in self.done and self.todo.drop:
+            return "; it is detached, and the next run drops it"
+        with suppress(Contended, SqlError):
+            self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
+            now = self._now()
+            if now["exists"] and now["attached"] and now["pending"]:
+                self.done.append("begun")
+                return "; it is half detached, nobody sees its rows in the table any more, and the next run finishes it"
+        return "; nothing was done" if self.todo.kind == DETACH else ""
+
+
+def execute(session: Session, todo: Removal, context: Context, bytes_: int | None) -> Outcome:
+    """One partition: detached, finished, dropped or kept."""
+    work = Work(session, todo, context)
+    outcome = work.perform()
+    if "dropped" in work.done and bytes_ is not None:
+        outcome.numbers[WON] = bytes_
+    return outcome

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What a new partition is made like: the newest one, with its own partitions, storage, owner and grants."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ...._postgres.driver import sql
+from ...._postgres.names import MAX_NAME_BYTES, qualified, quote
+from ...._postgres.session import Session
+from .coming import Coming
+
+# The newest partition and all below it, parents first.
+MODEL = """
+SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.level, n.nspname::text AS schema,
+       c.relname::text AS name, c.relkind::text AS kind, c.relpersistence = 'u' AS unlogged,
+       pg_get_expr(c.relpartbound, c.oid) AS bound, pg_get_partkeydef(c.oid) AS divided_by,
+       (SELECT amname::text FROM pg_am WHERE oid = c.relam AND amname <> 'heap') AS access_method,
+       (SELECT spcname::text FROM pg_tablespace WHERE oid = c.reltablespace) AS tablespace,
+       coalesce(c.reloptions, '{{}}') || coalesce((SELECT array_agg('toast.' || option) FROM pg_class AS x, unnest(x.reloptions)
+            AS option WHERE x.oid = c.reltoastrelid), '{{}}') AS storage,
+       CASE WHEN pg_get_userbyid(c.relowner) <> current_user THEN pg_get_userbyid(c.relowner)::text END AS owner,
+       pg_has_role(c.relowner, 'USAGE') AS may_own, c.relreplident = 'f' AS whole_identity,
+       (SELECT jsonb_agg(jsonb_build_object('privilege', a.privilege_type, 'grantable', a.is_grantable, 'column', a.column,
+                    'role', CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END) ORDER BY a.column NULLS FIRST,
+                    a.privilege_type, a.grantee)
+        FROM (SELECT x.*, NULL::text AS column FROM aclexplode(c.relacl) AS x
+              UNION ALL SELECT x.*, t.attname::text FROM pg_attribute AS t, aclexplode(t.attacl) AS x
+              WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped) AS a
+        WHERE a.grantee <> c.relowner) AS grants
+FROM pg_partition_tree({newest}) AS p JOIN pg_class AS c ON c.oid = p.relid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ORDER BY p.level, p.relid
+"""
+# What ATTACH wants to find there; indexes and foreign keys it makes itself, and an identity is the parent's.
+LIKE = (
+    "{persistence} {name} (LIKE {parent} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE "
+    "INCLUDING COMPRESSION)"
+)
+_PARAMETER = re.compile(r"((?:toast\.)?[a-z_][a-z0-9_]*)=(.*)", re.DOTALL)
+_PRIVILEGE = re.compile(r"[A-Z ]+")
+
+
+@dataclass(frozen=True)
+class Model:
+    """rows: as MODEL tells them, the partition itself first; empty where there is none yet. fault: why none can be made."""
+
+    rows: tuple[dict[str, Any], ...] = ()
+    fault: str = ""
+
+
+def read(session: Session, newest: int | None, key: str) -> Model:
+    """What is to be copied. key: the column of time, which nothing below may be divided by once more."""
+    if newest is None:
+        return Model()
+    rows = session.rows(sql.SQL(MODEL).format(newest=sql.Literal(newest)))
+    foreign = [row["name"] for row in rows if row["kind"] == "f"]
+    if foreign:
+        return Model(
+            fault=f"the newest partition has a foreign table in it ({foreign[0]}), which cannot be made like it"
+        )
+    column = re.compile(rf"RANGE \(.*(?<!\w){re.escape(quote(key))}(?!\w)")
+    if any(column.match(row["divided_by"] or "") for row in rows):
+        return Model(
+            fault=f"the newest partition is divided by {key} once more, so that the bounds below it are its own"
+        )
+    return Model(tuple(rows))
+
+
+def statements(model: Model, parent: sql.Composable, coming: Coming) -> list[sql.Composed]:
+    """What creates it, all of one transaction; the last one is ATTACH."""
+    top = qualified(coming.schema, coming.name)
+    first = model.rows[0] if model.rows else {}
+    persistence = sql.SQL("CREATE UNLOGGED TABLE" if first.get("unlogged") else "CREATE TABLE")
+    made = [sql.SQL(LIKE).format(persistence=persistence, name=top, parent=parent) + _storage(first)]
+    made += _belongings(first, top)
+    names = {first.get("oid"): (coming.schema, coming.name)}
+    taken = {coming.name}
+    for row in model.rows[1:]:
+        schema, name = row["schema"], _below(row, first["name"], coming.name, taken)
+        names[row["oid"]] = schema, name
+        below, above = qualified(schema, name), qualified(*names[row["parent"]])
+        made.append(
+            sql.SQL("CREATE {}TABLE {} PARTITION OF {} {}").format(
+                sql.SQL("UNLOGGED " if row["unlogged"] else ""), below, above, sql.SQL(row["bound"])
+            )
+            + _storage(row)
+        )
+        made += _belongings(row, below)
+    made += [
+        sql.SQL("ALTER TABLE {} OWNER TO {}").format(qualified(*names[row["oid"]]), sql.Identifier(row["owner"]))
+        for row in model.rows
+        if row["owner"]
+    ]
+    made.append(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            parent, top, sql.Literal(coming.lower), sql.Literal(coming.upper)
+        )
+    )
+    return made
+
+
+def _below(row: dict[str, Any], model: str, name: str, taken: set[str]) -> str:
+    """The name of a partition of a partition: as that of the model, with the new name in the place of the old one."""
+    ending = row["name"][len(model) :] if row["name"].startswith(model) else f"_{row['name']}"
+    cut = name.encode()[: MAX_NAME_BYTES - len(ending.encode())].decode(errors="ignore")
+    wanted = (cut + ending).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    number = 1
+    while wanted in taken:
+        number += 1
+        wanted = f"{cut[: MAX_NAME_BYTES - 12]}_{number}"
+    taken.add(wanted)
+    return wanted
+
+
+def _storage(row: dict[str, Any]) -> sql.Composed:
+    """What stands behind the columns: how it is divided and where it is kept."""
+    parts: list[sql.Composable] = []
+    if row.get("divided_by"):
+        parts.append(sql.SQL(" PARTITION BY {}").format(sql.SQL(row["divided_by"])))
+    elif row.get("access_method"):
+        parts.append(sql.SQL(" USING {}").format(sql.Identifier(row["access_method"])))
+    pairs = [found.groups() for option in row.get("storage") or () if (found := _PARAMETER.fullmatch(option))]
+    if pairs:
+        each = [sql.SQL("{} = {}").format(sql.SQL(name), sql.Literal(value)) for name, value in pairs]
+        parts.append(sql.SQL(" WITH ({})").format(sql.SQL(", ").join(each)))
+    if row.get("tablespace"):
+        parts.append(sql.SQL(" TABLESPACE {}").format(sql.Identifier(row["tablespace"])))
+    return sql.Composed(parts)
+
+
+def _belongings(row: dict[str, Any], name: sql.Composable) -> list[sql.Composed]:
+    """Grants, and what logical replication sends of old rows."""
+    made = []
+    if row.get("whole_identity"):
+        made.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(name))
+    for grant in row.get("grants") or ():
+        column = sql.SQL(" ({})").format(sql.Identifier(grant["column"])) if grant["column"] else sql.SQL("")
+        if not _PRIVILEGE.fullmatch(grant["privilege"]):
+            continue
+        made.append(
+            sql.SQL("GRANT {}{} ON TABLE {} TO {}{}").format(
+                sql.SQL(grant["privilege"]),
+                column,
+                name,
+                sql.Identifier(grant["role"]) if grant["role"] else sql.SQL("PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if grant["grantable"] else ""),
+            )
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Script:
+    """What creates a partition: one message, which is one transaction; and its statements for people."""
+
+    query: sql.Composed
+    texts: tuple[str, ...]
+
+
+def script(session: Session, model: Model, parent: sql.Composable, coming: Coming) -> Script:
+    """The statements for one partition."""
+    parts = statements(model, parent, coming)
+    return Script(sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))
