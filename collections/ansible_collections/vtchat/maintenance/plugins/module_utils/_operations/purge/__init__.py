@@ -196,9 +196,7 @@ def _numbers(cutoffs: Sequence[datetime]) -> dict[str, Any]:
     return {"cutoff": max(told)} if len(told) == 1 else {"cutoff": max(told), "cutoffs": told}
 
 
-def decide(
-    facts: Facts | partitions.Facts | Verdict, options: Options, context: Context
-) -> Sequence[Decision[Any]]:
+def decide(facts: Facts | partitions.Facts | Verdict, options: Options, context: Context) -> Sequence[Decision[Any]]:
     """One decision: the table. Of partitions, one for each that goes or comes."""
     if isinstance(facts, partitions.Facts):
         return partitions.decide(facts, options, context)

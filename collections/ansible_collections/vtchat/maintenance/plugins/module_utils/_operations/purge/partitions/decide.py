@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ...._postgres.names import display, quote
 from ...._result import CONTENDED, FAILED, UNCHANGED
-from ...._units import size
 from ... import Action, Context, Decision, Difference, Effect, Verdict
 from ..options import DROP, NEVER, REQUIRE, Options
 from . import actions
@@ -39,7 +37,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
         made += _detaches(facts, options, patience, creates=any(isinstance(one, Action) for one in made))
     _warn(facts, context)
-    return [*made, _summary(facts, options, made)]
+    return [*made, _summary(facts, options)]
 
 
 def _create(facts: Facts, one: Coming, script: Script) -> Decision[Todo]:
@@ -187,17 +185,14 @@ def _warn(facts: Facts, context: Context) -> None:
         context.warn(f"{name}: no partition takes the rows of now, and there is no DEFAULT: set premake")
 
 
-def _summary(facts: Facts, options: Options, made: Sequence[Decision[Todo]]) -> Verdict:
+def _summary(facts: Facts, options: Options) -> Verdict:
     """What stays, and what could not be planned."""
     kept = [one for one in facts.parts if not one.pending and not (options.partitions and one.expired)]
     numbers: dict[str, Any] = {"cutoff": facts.clock.cutoff_text, "partitions": len(facts.parts), "kept": len(kept)}
-    going = sum(decision.numbers.get("bytes", 0) for decision in made if isinstance(decision, Action))
-    told = [f"{len(kept)} partitions stay" if len(kept) != 1 else "1 partition stays"]
     ranged = [one for one in kept if not one.default]
     if ranged:
         numbers["oldest"], numbers["newest"] = ranged[0].bounds, ranged[-1].bounds
-    if going:
-        told.append(f"{size(going)} go")
     if facts.plan.faults:
         return Verdict(facts.relation.display, "; ".join(facts.plan.faults), FAILED, numbers)
-    return Verdict(facts.relation.display, ", ".join(told), UNCHANGED, numbers)
+    told = "1 partition stays" if len(kept) == 1 else f"{len(kept)} partitions stay"
+    return Verdict(facts.relation.display, told, UNCHANGED, numbers)

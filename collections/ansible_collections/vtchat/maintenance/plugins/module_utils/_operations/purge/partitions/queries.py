@@ -105,7 +105,11 @@ FROM pg_class AS c WHERE c.oid = ANY ({oids}::oid[]) AND c.relkind = 'r'
 REFERRED = """
 WITH part AS (SELECT t.top, p.relid::oid AS oid FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL (
                   SELECT t.top AS relid UNION SELECT relid FROM pg_partition_tree(t.top)) AS p)
-SELECT part.top::bigint AS oid, k.conname::text AS constraint,
+SELECT part.top::bigint AS oid,
+       (WITH RECURSIVE up (name, parent) AS (  -- the name that people gave it
+            SELECT k.conname, k.conparentid
+            UNION ALL SELECT a.conname, a.conparentid FROM up JOIN pg_constraint AS a ON a.oid = up.parent)
+        SELECT name::text FROM up WHERE parent = 0) AS constraint,
        format('%I.%I', n.nspname, r.relname) AS "table", format('%I.%I', pn.nspname, pc.relname) AS referred,
        has_table_privilege(r.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
            AND has_table_privilege(pc.oid, 'SELECT') AND has_schema_privilege(pn.oid, 'USAGE') AS readable,
@@ -151,6 +155,8 @@ FROM gone AS g JOIN pg_depend AS d ON d.refclassid = g.classid AND d.refobjid = 
 LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
 LEFT JOIN pg_class AS v ON v.oid = w.ev_class LEFT JOIN pg_namespace AS n ON n.oid = v.relnamespace
 WHERE NOT EXISTS (SELECT FROM gone AS x WHERE x.top = g.top AND x.classid = d.classid AND x.objid = d.objid)
+      AND NOT (d.classid = 'pg_constraint'::regclass
+               AND EXISTS (SELECT FROM pg_constraint AS k WHERE k.oid = d.objid AND k.contype = 'f' AND k.conparentid <> 0))
 GROUP BY g.top
 """
 

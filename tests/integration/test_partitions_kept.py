@@ -1,0 +1,179 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What keeps an expired partition: rows that refer to it, objects that need it, DEFAULT, rights. And what goes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from psycopg2.sql import SQL, Identifier
+
+from tests.partitions import exists, month, monthly, named, outcomes, partition, parts, purge, told
+from tests.servers import Database
+
+OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
+
+
+def reason(result: dict[str, Any], target: str) -> str:
+    return str(told(result, target)["reason"])
+
+
+@pytest.mark.parametrize("action", ["", "ON DELETE CASCADE"])
+def test_rows_that_refer_to_it(database: Database, action: str) -> None:
+    """Such a partition stays, with the name of the key; another goes, and so does this one when nothing refers to it."""
+    monthly(database, columns=", PRIMARY KEY (at, id)")
+    database.sql(f"CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t {action})")
+    database.sql("INSERT INTO child SELECT at, id FROM t WHERE id = -4")
+    result = purge(database, partitions="drop", premake=1)
+    assert outcomes(result) == {f"public.{named(1)}": "done", OLDER: "failed", OLD: "done"}, result["msg"]
+    assert "public.child refer to it (child_at_id_fkey)" in reason(result, OLDER)
+    assert "purge those first" in reason(result, OLDER)
+    database.sql("DELETE FROM child")
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done"}
+    assert (
+        database.value(
+            "SELECT count(*) FROM pg_constraint WHERE conrelid = 'child'::regclass AND conparentid = 0 AND contype = 'f'"
+        )
+        == 1
+    )
+
+
+def test_rows_that_refer_to_it_alone(database: Database) -> None:
+    """A foreign key to the partition itself keeps it from being dropped, and not from being detached where no row refers to it."""
+    monthly(database)
+    database.sql(f"ALTER TABLE {named(-4)} ADD PRIMARY KEY (id)")
+    database.sql(f"CREATE TABLE child (id int REFERENCES {named(-4)})")
+    result = purge(database, True, partitions="drop")
+    assert outcomes(result) == {OLDER: "failed", OLD: "planned"}
+    assert "constraint child_id_fkey on table" in reason(result, OLDER)
+    assert outcomes(purge(database, True, partitions="detach")) == {OLDER: "planned", OLD: "planned"}
+
+
+def test_rows_of_its_own_that_refer_to_each_other(database: Database) -> None:
+    """The server refuses those as well: they are told before it does."""
+    monthly(
+        database, columns=", before timestamptz, of int, PRIMARY KEY (at, id), FOREIGN KEY (before, of) REFERENCES t"
+    )
+    database.sql("UPDATE t SET before = at, of = id WHERE id = -4")
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "failed", OLD: "done"}
+    assert named(-4) in parts(database)
+
+
+def test_what_it_refers_to_stays(database: Database) -> None:
+    database.sql("CREATE TABLE owner (id int PRIMARY KEY); INSERT INTO owner SELECT generate_series(-9, 9)")
+    monthly(database, columns=" REFERENCES owner")
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done", OLD: "done"}
+    assert database.value("SELECT count(*) FROM owner") == 19
+
+
+NEEDED = (
+    ("CREATE VIEW needs AS SELECT id FROM {part}", "view public.needs"),
+    ("CREATE MATERIALIZED VIEW needs AS SELECT id FROM {part}", "materialized view public.needs"),
+    ("CREATE TABLE needs (one {part})", "column one of table public.needs"),
+    ("CREATE FUNCTION needs() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM {part}; END", "function"),
+    ("CREATE TABLE needs (id bigint DEFAULT nextval('{part}_number_seq'))", "public.needs"),
+)
+
+
+def test_objects_that_need_it(database: Database) -> None:
+    """Nothing is ever dropped with CASCADE: they are named, and creating goes on."""
+    for number, (statement, words) in enumerate(NEEDED):
+        table = f"t{number}"
+        monthly(database, table=table)
+        database.sql(f"ALTER TABLE {named(-4, table)} ADD CONSTRAINT positive CHECK (id < 100)")
+        database.sql(f"CREATE SEQUENCE {named(-4, table)}_number_seq OWNED BY {named(-4, table)}.id")
+        database.sql(statement.format(part=named(-4, table)).replace("needs", f"needs{number}"))
+        result = purge(database, partitions="drop", premake=1, table=table)
+        target = f"public.{named(-4, table)}"
+        assert told(result, target)["outcome"] == "failed", result
+        assert words.replace("needs", f"needs{number}") in reason(result, target)
+        assert told(result, f"public.{named(-3, table)}")["outcome"] == "done"
+        assert named(1, table) in parts(database, table)
+        assert outcomes(purge(database, partitions="detach", table=table), f"public.{table}") == {target: "done"}
+
+
+def test_default_partition(database: Database) -> None:
+    """It forbids CONCURRENTLY: said plainly, with the way out."""
+    monthly(database)
+    database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
+    result = purge(database, True, partitions="drop", concurrently="require")
+    assert outcomes(result) == {OLDER: "failed", OLD: "failed"}
+    assert "DEFAULT partition public.rest forbids" in reason(result, OLD)
+    assert "ALTER TABLE public.t DETACH PARTITION public.rest" in reason(result, OLD)
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "done", OLD: "done"}
+    assert "not CONCURRENTLY, which the DEFAULT partition public.rest forbids" in reason(result, OLD)
+    assert told(result, OLD)["numbers"]["method"] == "plain"
+    assert not exists(database, named(-3))
+
+
+def test_not_concurrently(database: Database) -> None:
+    monthly(database)
+    result = purge(database, partitions="drop", concurrently="never")
+    assert told(result, OLD)["statements"][0] == f"ALTER TABLE public.t DETACH PARTITION {OLD}"
+    assert outcomes(result) == {OLDER: "done", OLD: "done"}
+
+
+def test_all_below_it_goes_with_it(database: Database) -> None:
+    """Partitions of a partition, triggers, statistics, publications, comments, odd names."""
+    database.sql(
+        'CREATE SCHEMA "Up"; CREATE TABLE "Up"."My;T" (at timestamptz, id int, word text) PARTITION BY RANGE (at)'
+    )
+    for number in range(-3, 1):
+        name = f'Up.part "{number}"'
+        partition(database, name, month(number), month(number + 1), "Up.My;T", "PARTITION BY HASH (id)")
+        for rest in range(2):
+            database.sql(
+                SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES WITH (MODULUS 2, REMAINDER " + f"{rest})").format(
+                    Identifier("Up", f"{name[3:]} {rest}"), Identifier("Up", name[3:])
+                )
+            )
+    database.sql(
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+        'CREATE TRIGGER each AFTER INSERT ON "Up"."My;T" FOR EACH ROW EXECUTE FUNCTION nothing(); '
+        'CREATE INDEX ON "Up"."My;T" (word); CREATE STATISTICS "Up".s ON id, word FROM "Up"."part ""-3"""; '
+        'CREATE PUBLICATION p FOR TABLE "Up"."My;T", "Up"."part ""-3"""; COMMENT ON TABLE "Up"."part ""-3""" IS \'old\''
+    )
+    database.sql(
+        'INSERT INTO "Up"."My;T" SELECT %s, n, n FROM generate_series(1, 100) AS n; ANALYZE "Up"."My;T"', [month(-3)]
+    )
+    result = purge(database, partitions="drop", table='Up."My;T"')
+    target = '"Up"."part ""-3"""'
+    assert outcomes(result, '"Up"."My;T"') == {target: "done"}
+    assert told(result, target)["numbers"]["estimated_rows"] == 100
+    assert told(result, target)["numbers"]["won_bytes"] > 32768
+    assert database.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'part \"-3\"%%'") == 0
+
+
+def test_rights(database: Database) -> None:
+    """Only the owner: told before anything is touched, and a member of the owner's role can do it all."""
+    monthly(database)
+    role, owner = database.role("purger"), database.role("owner")
+    database.sql(SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(Identifier(role)))
+    result = purge(database, user=role, partitions="drop", premake=1)
+    assert "only by its owner: GRANT postgres TO" in reason(result, "public.t")
+    database.sql(
+        SQL("ALTER TABLE t OWNER TO {0}; GRANT {0} TO {1}; GRANT USAGE, CREATE ON SCHEMA public TO {0}").format(
+            Identifier(owner), Identifier(role)
+        )
+    )
+    for number in (-4, -2, -1):
+        database.sql(SQL("ALTER TABLE {} OWNER TO {}").format(Identifier(named(number)), Identifier(owner)))
+    result = purge(database, user=role, partitions="drop", premake=1)
+    assert outcomes(result) == {OLDER: "done", OLD: "failed"}
+    assert "it can be detached and dropped only by its owner: GRANT postgres TO" in reason(result, OLD)
+    assert "partitions like the newest one can be created only by its owner: GRANT postgres TO" in reason(
+        result, "public.t"
+    )
+    for number in (-3, 0):
+        database.sql(SQL("ALTER TABLE {} OWNER TO {}").format(Identifier(named(number)), Identifier(owner)))
+    database.sql(SQL("REVOKE CREATE ON SCHEMA public FROM {}").format(Identifier(owner)))
+    result = purge(database, user=role, partitions="drop", premake=1)
+    assert outcomes(result) == {OLD: "done"}
+    assert "GRANT CREATE ON SCHEMA public TO" in reason(result, "public.t")
+    database.sql(SQL("GRANT CREATE ON SCHEMA public TO {}").format(Identifier(owner)))
+    assert outcomes(purge(database, user=role, premake=1)) == {f"public.{named(1)}": "done"}
+    assert database.value("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = %s", [named(1)]) == owner
