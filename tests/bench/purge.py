@@ -13,11 +13,10 @@ from functools import partial
 
 from tests.bench import application
 from tests.bench.measure import Ratio, Report, interleaved
-from tests.bench.pgbench import latencies, percentile
+from tests.bench.pgbench import beside, percentile
 from tests.bench.workshop import DURABLE, Workshop
 from tests.servers import Database, Server
 
-ONE_DELETE = "DELETE FROM sessions WHERE expires_at <= timezone('UTC', now())"
 # The application looks a session up by its token and touches it, one that has not expired: those come last.
 SCRIPT = """
 \\set n random({sessions} / 2 + 1, {sessions})
@@ -26,67 +25,101 @@ UPDATE sessions SET updated_at = now() WHERE id = 'session_' || :n;
 """
 # A steady load, well under what the machine can do; with a rate pgbench counts the time a transaction had to wait.
 LOAD = ("--client=4", "--jobs=1", "--rate=200")
-QUIET = 20  # seconds
+QUIET, MOST = 10, 20  # seconds without the purge, and of it at most
+
+# A table with three indexes whose rows lie in the order in which they expire, or in none.
+LAYOUTS = {"in order of expiry": "n", "in random order": "n::bigint * 104729 % {rows}"}
+TABLE = """
+CREATE TABLE t (id bigint PRIMARY KEY, token text NOT NULL, at timestamptz NOT NULL, padding text NOT NULL);
+INSERT INTO t SELECT n, md5(n::text), now() + interval '1 second' * (place - {expired})
+    + CASE WHEN place < {expired} THEN interval '-1 day' ELSE interval '1 day' END, repeat('x', 60)
+FROM (SELECT n, {place} AS place FROM generate_series(0, {rows} - 1) AS n) AS s ORDER BY n;
+CREATE INDEX ON t (at);
+CREATE INDEX ON t (token);
+"""
 
 
 def purge(workshop: Workshop, report: Report) -> None:
-    """Half of the sessions have expired: rows per second against one DELETE, and the application's latency meanwhile."""
+    """Half of the rows have expired: rows per second against one DELETE, WAL, and the application's latency meanwhile."""
     server = workshop.server("durable", DURABLE)
-    origin = application.new(server, workshop.rows // 10, workshop.rows, expired=workshop.rows // 2)
-    server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", [origin.name])
     rounds = max(3, workshop.rounds // 5)
-    expired = workshop.rows // 2
-    found = interleaved(
-        rounds, ours=partial(_seconds, server, origin, _ours), one=partial(_seconds, server, origin, _one)
-    )
-    rates = [expired / seconds for seconds in found["ours"]], [expired / seconds for seconds in found["one"]]
-    figures = " / ".join(f"{statistics.median(rate):,.0f}" for rate in rates) + " rows/s"
-    report.at_least(f"purge / one DELETE of {expired:,} rows", figures, Ratio.of(*rates), 0.7)
+    for name, place in LAYOUTS.items():
+        origin = server.create_database()
+        expired = workshop.rows // 2
+        origin.sql(TABLE.format(rows=workshop.rows, expired=expired, place=place.format(rows=workshop.rows)))
+        origin.sql("VACUUM (ANALYZE) t")
+        origin.close_connection()
+        _against_one(report, server, origin, name, rounds)
+        origin.close()
+    origin = application.new(server, workshop.rows // 10, workshop.rows, expired=workshop.rows // 2)
+    origin.close_connection()
     _noticed(workshop, report, server, origin, rounds)
     origin.close()
 
 
+def _against_one(report: Report, server: Server, origin: Database, layout: str, rounds: int) -> None:
+    """One DELETE and ours, each over a connection of its own on a fresh copy."""
+    ours: Callable[[Database], None] = partial(_ours, table="t", column="at")
+    found = interleaved(
+        rounds,
+        ours=partial(_cost, server, origin, ours),
+        one=partial(_cost, server, origin, lambda database: database.sql("DELETE FROM t WHERE at <= now()")),
+    )
+    seconds = {name: [cost[0] for cost in costs] for name, costs in found.items()}
+    wal = {name: [float(cost[1]) for cost in costs] for name, costs in found.items()}
+    figures = f"{statistics.median(seconds['ours']):.2f} / {statistics.median(seconds['one']):.2f} s"
+    report.at_least(f"one DELETE / purge, {layout}", figures, Ratio.of(seconds["one"], seconds["ours"]), 0.7)
+    figures = f"{statistics.median(wal['ours']) / 1e6:.0f} / {statistics.median(wal['one']) / 1e6:.0f} MB"
+    report.at_most(f"its WAL, {layout}", figures, Ratio.of(wal["ours"], wal["one"]), 1.05)
+
+
 def _noticed(workshop: Workshop, report: Report, server: Server, origin: Database, rounds: int) -> None:
-    """The application's latency while the purge runs, against before."""
-    quiet: dict[float, list[float]] = {50: [], 99: []}
-    busy: dict[float, list[float]] = {50: [], 99: []}
+    """The application's latency while the purge runs, against before; and how much longer it takes for that."""
     script = SCRIPT.format(sessions=workshop.rows)
-    for _round in range(rounds):
-        copy = server.create_database(origin.name)
-        server.sql("CHECKPOINT")
-        latencies(copy, workshop.directory, script, *LOAD, "--time=5")
-        before = latencies(copy, workshop.directory, script, *LOAD, f"--time={QUIET}")
-        meanwhile = latencies(copy, workshop.directory, script, *LOAD, until=partial(_ours, copy))
-        for percent in (50, 99):
-            quiet[percent].append(percentile(before, percent))
-            busy[percent].append(percentile(meanwhile, percent))
-        copy.close()
-    for percent, limit in ((50, None), (99, 1.5)):
-        figures = f"{statistics.median(busy[percent]) * 1e3:.2f} / {statistics.median(quiet[percent]) * 1e3:.2f} ms"
-        ratio = Ratio.of(busy[percent], quiet[percent])
-        if limit:
-            report.at_most(f"application's p{percent} during purge / quiet", figures, ratio, limit)
-        else:
-            report.line(f"application's p{percent} during purge / quiet", figures, ratio)
+    seconds: dict[str, list[float]] = {"auto": [], "full": []}
+    for pace, took in seconds.items():
+        quiet: list[float] = []
+        busy: list[float] = []
+        for _round in range(rounds):
+            copy = server.create_database(origin.name)
+            server.sql("CHECKPOINT")
+            work = partial(_timed, took, copy, pace)
+            before, meanwhile = beside(copy, workshop.directory, script, *LOAD, seconds=(QUIET, MOST), work=work)
+            quiet += before
+            busy += meanwhile
+            copy.close()
+        for percent, limit in ((50, None), (99, 1.3 if pace == "auto" else None)):
+            figures = f"{percentile(busy, percent) * 1e3:.2f} / {percentile(quiet, percent) * 1e3:.2f} ms"
+            ratio = Ratio.of([percentile(busy, percent)], [percentile(quiet, percent)])
+            name = f"application's p{percent} during purge / quiet, pace {pace}"
+            if limit:
+                report.at_most(name, figures, ratio, limit)
+            else:
+                report.line(name, figures, ratio)
+    figures = " / ".join(f"{statistics.median(took):.1f}" for took in seconds.values()) + " s"
+    report.at_most("the purge beside it, pace auto / full", figures, Ratio.of(*seconds.values()), 3.0)
 
 
-def _seconds(server: Server, origin: Database, work: Callable[[Database], None]) -> float:
-    """How long it takes to rid a fresh copy of its expired rows."""
+def _cost(server: Server, origin: Database, work: Callable[[Database], object]) -> tuple[float, int]:
+    """Seconds and bytes of WAL that it takes to rid a fresh copy of its expired rows."""
     copy = server.create_database(origin.name)
-    copy.sql("SELECT count(updated_at) FROM sessions")
     server.sql("CHECKPOINT")
+    ((before,),) = server.sql("SELECT pg_current_wal_lsn()")
     began = time.monotonic()
     work(copy)
     took = time.monotonic() - began
-    if copy.value("SELECT count(*) FROM sessions WHERE expires_at <= timezone('UTC', now())"):
-        raise RuntimeError("expired sessions are left")
+    ((wal,),) = server.sql("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", [before])
+    if copy.value("SELECT count(*) FROM t WHERE at <= now()"):
+        raise RuntimeError("expired rows are left")
     copy.close()
-    return took
+    return took, int(wal)
 
 
-def _ours(database: Database) -> None:
-    application.perform("purge", database.dsn, table="sessions", column="expires_at", timezone="UTC")
+def _timed(took: list[float], database: Database, pace: str) -> None:
+    began = time.monotonic()
+    _ours(database, table="sessions", column="expires_at", timezone="UTC", pace=pace)
+    took.append(time.monotonic() - began)
 
 
-def _one(database: Database) -> None:
-    database.sql(ONE_DELETE)
+def _ours(database: Database, **options: str) -> None:
+    application.perform("purge", database.dsn, **options)

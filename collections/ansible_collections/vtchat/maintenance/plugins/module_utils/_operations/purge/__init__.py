@@ -27,7 +27,7 @@ from .archive import Plan
 from .facts import SMALL_TABLE
 from .options import SPEC, Options, read
 from .statements import Purge
-from .walks import FIRST_BATCH, FIRST_RANGE, MOST_COUNTED, Late, Work, difference, walk
+from .walks import FIRST_BATCH, MOST_COUNTED, Late, Work, difference, walk
 
 __all__ = [
     "COUNTED_AS",
@@ -46,6 +46,7 @@ __all__ = [
 DIVISIBLE = True
 READ_ONLY = False
 COUNTED_AS = "purged"
+SHOWN_RANGE = 16  # pages, in the statement that stands for all
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _purge(
 def _statement(session: Session, purge: Purge) -> str:
     """One batch, as text for people."""
     first = purge.of(purge.terms[0])
-    one = purge.within(0, FIRST_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False).statement("")
+    one = purge.within(0, SHOWN_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False).statement("")
     return " ".join(session.text(one).split())
 
 

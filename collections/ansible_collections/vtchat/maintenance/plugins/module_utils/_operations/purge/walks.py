@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,10 +26,14 @@ from .statements import Batch, Keep, Purge
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 FIRST_BATCH = 1000  # rows
-FIRST_RANGE = 16  # pages: about as many rows, of the usual width
+FIRST_RANGE = 1  # page: what a trigger does for each row may be slow
 LARGEST_RANGE = 131_072  # pages: 1 GB
 LAST_PAGE = 2**32 - 1  # MaxBlockNumber + 1
 MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
+WORTH, MOST_LEAST = (
+    3.0,
+    0.05,
+)  # a batch takes so many times what it would take for nothing, of which no more than so many seconds count
 HELD = 0.1  # seconds to wait for a row that somebody has locked, before a range is done without such rows
 
 PAGES = """
@@ -56,8 +61,10 @@ class Late(Exception):
 class Work:
     """A purge under way: what all ways of walking share.
 
-    held  ranges of pages in which somebody held rows
-    keep  where deleted rows go
+    held   ranges of pages in which somebody held rows
+    keep   where deleted rows go
+    trip   seconds to the server and back, with next to nothing to do there
+    least  seconds that the server takes for a batch, whatever its size: planning, for one
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Work:
         self.keep, self.sleep = keep, sleep
         self.pace = Pace(purge.pace, purge.batch_seconds)
         self.started = time.monotonic()
+        self.trip = self.least = math.inf
         self.rows = self.batches = self.retries = self.held = 0
         self.numbers: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
@@ -97,7 +105,7 @@ class Work:
             raise Late
 
     def send(self, batch: Batch) -> tuple[dict[str, Any], float]:
-        """Send a batch, with a look around now and then; its row, and the seconds that it took."""
+        """Send a batch, with a look around now and then; its row, and the seconds that the server took."""
         began = time.monotonic()
         looking = self.pace.due(began)
         look = f",{self.pace.look(began)}" if looking else ""
@@ -108,14 +116,27 @@ class Work:
         took = time.monotonic() - began
         if looking:
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
-        return row, took
+        return row, self.at_server(took)
+
+    def limit(self, lock_timeout: float) -> None:
+        """Set how long to wait for locks; where that is a statement of its own it shows how far the server is."""
+        began, before = time.monotonic(), self.session.round_trips
+        self.session.set(lock_timeout=lock_timeout)
+        if self.session.round_trips > before:
+            self.trip = min(self.trip, time.monotonic() - began)
+
+    def at_server(self, took: float) -> float:
+        """The part of these seconds that a batch was at the server: what is on its way is in nobody's way."""
+        there = max(took - self.trip, 0.0001) if self.trip < math.inf else took
+        self.least = min(self.least, there)
+        return there
 
     def deleted(self, number: int, took: float) -> None:
         """So many rows are gone: count them, tell it, and leave the others their share of the time."""
         self.rows += number
         self.batches += 1
         self._tell(time.monotonic() - self.started)
-        self._pause(self.pace.pause(took))
+        self._pause(self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0))
         if self.pace.behind:
             self._wait_for_replicas()
 
@@ -127,7 +148,8 @@ class Work:
 
     def next_size(self, size: int, took: float, smallest: int, largest: int) -> int:
         """Rows or pages for the next batch."""
-        return next_batch_size(size, took, self.pace.goal, smallest, largest)
+        goal = max(self.pace.goal, WORTH * min(self.least, MOST_LEAST))
+        return next_batch_size(size, took, goal, smallest, largest)
 
     def again(self, error: Contended, attempt: int) -> None:
         """Get ready to try a batch again that somebody else's transaction has spoiled. Raises Contended when that is enough.
@@ -211,7 +233,7 @@ def _ordered_batch(
     """One batch: its row, what it took, the size that succeeded, and how many rows it could have had."""
     for attempt in range(BATCH_TRIES):
         asked = size if work.allowed is None else min(size, work.allowed)
-        work.session.set(lock_timeout=ROW)
+        work.limit(ROW)
         try:
             row, took = work.send(purge.in_order(asked, last, strictly))
         except Contended as error:
@@ -247,13 +269,13 @@ def by_pages(work: Work, start: int) -> None:
 
 
 def _range(work: Work, first: int, end: int) -> tuple[float, int]:
-    """One range of pages: the seconds that it took, and the rows that are gone.
+    """One range of pages: the seconds that the server took, and the rows that are gone.
 
     First without locking rows before they are deleted, which is twice as fast; where somebody holds rows, without those.
     """
     purge = work.purge
     for attempt in range(BATCH_TRIES):
-        work.session.set(lock_timeout=ROW if attempt else HELD)
+        work.limit(ROW if attempt else HELD)
         try:
             if not attempt:
                 return _optimistic(work, first, end)
@@ -273,4 +295,4 @@ def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
         return took, int(row["gone"])
     began = time.monotonic()
     gone = work.session.execute(delete, users_path=True)
-    return time.monotonic() - began, gone
+    return work.at_server(time.monotonic() - began), gone

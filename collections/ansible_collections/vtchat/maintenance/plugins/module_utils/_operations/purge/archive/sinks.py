@@ -19,7 +19,6 @@ from typing import Any
 from ...._errors import MaintenanceError, SqlError
 from ...._postgres.driver import sql
 from ...._postgres.session import Session
-from ..pace import ALONE
 from ..statements import LAST, Batch
 from .facts import Target
 from .files import Chunk, Folder
@@ -131,7 +130,7 @@ class IntoFiles:
             if not batch.pick or row["picked"]:
                 row["gone"] = self.delete(session, picked_before(row) if batch.pick else sql.SQL(""), batch.delete)
             if look:
-                row.update(session.row(ALONE))
+                row.update(session.row("SELECT" + look.lstrip(",")))
             row["inside"] = time.monotonic() - began
         return row
 
