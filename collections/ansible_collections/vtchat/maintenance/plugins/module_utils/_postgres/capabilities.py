@@ -57,6 +57,7 @@ INDEX_PROGRESS = Feature(170000, "progress of indexes in VACUUM")
 INHERITED_ANALYZE = Feature(180000, "ANALYZE that goes on to the tables that inherit")
 INHERITED_VACUUM = Feature(180000, "VACUUM that goes on to the tables that inherit")
 CAPPED_AUTOVACUUM = Feature(180000, "autovacuum_vacuum_max_threshold")
+REPACK = Feature(190000, "REPACK")
 SKIP_SCAN = Feature(180000, "skip scan of B-trees")
 FROZEN_PAGES = Feature(180000, "count of frozen pages")
 # INSERT ... ON CONFLICT goes on while a unique index is rebuilt concurrently; before, it fails now and then.

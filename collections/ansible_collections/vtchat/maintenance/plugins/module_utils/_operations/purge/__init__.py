@@ -26,6 +26,7 @@ from . import facts as table_facts
 from .archive import Plan
 from .facts import SMALL_TABLE
 from .options import SPEC, Options, read
+from .space import left_behind
 from .statements import Purge
 from .walks import FIRST_BATCH, MOST_COUNTED, Late, Work, difference, walk
 
@@ -171,6 +172,8 @@ def _purge(
         batch_seconds=options.batch_seconds,
         pace=options.pace,
         triggers=bool(row["triggers"]),
+        tuples=int(row["tuples"] or 0),
+        bytes=int(row["bytes"] or 0),
     )
     small = row["pages"] < SMALL_TABLE
     served = small or all(order.served(session, purge, term, has) for term, has in zip(terms, indexed))
@@ -273,6 +276,11 @@ def execute(session: Session, action: Action[Any], context: Context) -> Outcome:
         outcome = _walked(work, action, context)
     finally:
         told = keep.close() if keep else {}
+    purge = action.payload
+    space = left_behind(session.server, action.target, work.rows, purge.tuples, purge.bytes)
+    if space:
+        outcome.findings = (space,)
+        outcome.reason = f"{outcome.reason or action.reason}; {space.message.partition(':')[0]}"
     if keep:
         outcome.numbers["archive"] = {**told, **settled}
     return outcome

@@ -29,7 +29,7 @@ parts (oid) AS (
 ),
 part AS MATERIALIZED (
     SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, c.relam,
-           c.reltuples < 0 AS unknown,
+           c.reltuples < 0 AS unknown, CASE WHEN c.relkind = 'r' THEN c.reltuples ELSE 0 END AS tuples,
            -- pg_class knows no size before the first VACUUM or ANALYZE (reltuples -1): then the file is asked.
            CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) / current_setting('block_size')::int
                 ELSE c.relpages END AS pages
@@ -109,7 +109,8 @@ WITH RECURSIVE {targets},{parts},{reached}
 SELECT t.*, clock_timestamp() AS now, ({of_columns}) AS times,
        (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped) AS columns,
-       (SELECT sum(pages) FROM part) AS pages,
+       (SELECT sum(pages) FROM part) AS pages, (SELECT sum(greatest(tuples, 0)) FROM part)::bigint AS tuples,
+       (SELECT sum(pages) FROM part) * current_setting('block_size')::int AS bytes,
        (SELECT relhassubclass FROM pg_class WHERE oid = t.oid) AS divided,
        (SELECT array_agg(oid::bigint) FROM part WHERE kind = 'r' AND oid <> t.oid) AS leaves,
        NOT EXISTS (SELECT FROM part WHERE kind = 'r' AND unknown AND pages > 0) AS analyzed,

@@ -134,5 +134,5 @@ class Pace:
 
     def numbers(self) -> dict[str, Any]:
         """The pauses and their causes, for the result."""
-        told = {cause: round(seconds, 1) for cause, seconds in self.paused.items() if seconds >= 0.05}
-        return {"paused_seconds": round(sum(self.paused.values()), 1), "paused_for": told} if told else {}
+        told = {cause: round(seconds, 2) for cause, seconds in self.paused.items() if seconds >= 0.005}
+        return {"paused_seconds": round(sum(self.paused.values()), 2), "paused_for": told} if told else {}

@@ -77,6 +77,7 @@ class Purge:
     heap      whether to go through the pages, in place of the indexes
     served    whether indexes serve all terms
     triggers  whether a trigger may keep rows
+    tuples    rows that it has, by its statistics; bytes: its size, indexes not counted
     archive   the plan of where rows go, None where they are just deleted
     """
 
@@ -89,6 +90,8 @@ class Purge:
     heap: bool = False
     served: bool = True
     triggers: bool = False
+    tuples: int = 0
+    bytes: int = 0
     archive: Plan | None = None
 
     @property

@@ -64,6 +64,7 @@ class Work:
     held   ranges of pages in which somebody held rows
     keep   where deleted rows go
     trip   seconds to the server and back, with next to nothing to do there
+    rest   seconds to pause before the next batch
     least  seconds that the server takes for a batch, whatever its size: planning, for one
     """
 
@@ -81,6 +82,7 @@ class Work:
         self.pace = Pace(purge.pace, purge.batch_seconds)
         self.started = time.monotonic()
         self.trip = self.least = math.inf
+        self.rest = 0.0
         self.rows = self.batches = self.retries = self.held = 0
         self.numbers: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
@@ -100,7 +102,8 @@ class Work:
         return int(self.session.row(self.purge.count(MOST_COUNTED + 1), users_path=True)["rows"])
 
     def in_time(self) -> None:
-        """Raises Late when the budget is spent."""
+        """Before a batch: leave the others their share of the time. Raises Late when the budget is spent."""
+        self._pause()
         if self.context.seconds_left() <= 0:
             raise Late
 
@@ -132,11 +135,11 @@ class Work:
         return there
 
     def deleted(self, number: int, took: float) -> None:
-        """So many rows are gone: count them, tell it, and leave the others their share of the time."""
+        """So many rows are gone: count them, and tell it."""
         self.rows += number
         self.batches += 1
         self._tell(time.monotonic() - self.started)
-        self._pause(self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0))
+        self.rest = self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0)
         if self.pace.behind:
             self._wait_for_replicas()
 
@@ -169,8 +172,8 @@ class Work:
         said = [f"{rows(self.rows)} so far", rate(self.rows, seconds)]
         self.context.progress(self.target, ", ".join(text for text in said if text), seconds)
 
-    def _pause(self, seconds: float) -> None:
-        seconds = min(seconds, max(0.0, self.context.seconds_left()))
+    def _pause(self) -> None:
+        seconds, self.rest = min(self.rest, max(0.0, self.context.seconds_left())), 0.0
         if seconds >= 0.001:
             self.sleep(seconds)
             self.pace.waited(seconds)
@@ -265,7 +268,7 @@ def by_pages(work: Work, start: int) -> None:
                 size = work.next_size(size, took, 1, LARGEST_RANGE)
             work.deleted(done, took)
             page = until
-    work.state = {}
+    work.state = {"page": 0}
 
 
 def _range(work: Work, first: int, end: int) -> tuple[float, int]:

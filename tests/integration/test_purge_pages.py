@@ -1,0 +1,274 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""purge page by page: the same rows go as by an index, next to any other session; and the pace that it keeps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
+from tests.runs import only, perform, until
+from tests.servers import Database
+
+# Rows of 1 kB, seven a page: a few hundred are many pages.
+WIDE = "(id int PRIMARY KEY, at timestamptz, word text, filler char(1000) DEFAULT '')"
+
+
+def purge(database: Database, check: bool = False, **options: Any) -> dict[str, Any]:
+    return perform("purge", database.dsn, check, **{"table": "t", "column": "at", "order": "heap", **options})
+
+
+def wide(database: Database, expired: int, live: int, scattered: bool = True) -> None:
+    """The first rows have expired; they lie anywhere between the others, or before them."""
+    database.sql(f"CREATE TABLE t {WIDE}")
+    place = "n * 7919 % 104729" if scattered else "n"
+    database.sql(
+        f"INSERT INTO t (id, at) SELECT n, now() + (n - {expired} - 0.5) * interval '1 minute' "
+        f"FROM generate_series(1, {expired + live}) AS n ORDER BY {place}"
+    )
+
+
+def ids(database: Database, table: str = "t") -> list[int]:
+    return [number for (number,) in database.sql(f"SELECT id FROM {table} ORDER BY 1")]
+
+
+@contextmanager
+def holding(database: Database, statement: str) -> Iterator[Any]:
+    """Another session that has run this in an open transaction."""
+    with closing(database.connect()) as connection:
+        connection.autocommit = False
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        yield connection
+        if not connection.closed:
+            connection.rollback()
+
+
+@pytest.mark.parametrize("scattered", [True, False])
+def test_what_has_expired_goes_and_nothing_else(database: Database, scattered: bool) -> None:
+    wide(database, 700, 300, scattered)
+    planned, done, again = only(purge(database, check=True)), only(purge(database)), only(purge(database))
+    assert planned["rows"] == done["rows"] == 700
+    assert "ctid" in planned["statements"][0]
+    assert "ctid" in done["statements"][0]
+    assert done["numbers"]["order"] == "page by page: order is heap"
+    assert ids(database) == list(range(701, 1001))
+    assert (again["outcome"], again["changed"]) == ("unchanged", False)
+
+
+def test_many_expired_rows_of_a_large_table_are_chosen_by_themselves(database: Database) -> None:
+    """With an index and without; few rows by the index, and without one they are refused."""
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, filler char(100))")
+    database.sql(
+        "INSERT INTO t SELECT n, now() + CASE WHEN n <= 70000 THEN interval '-1 day' ELSE interval '1 day' END, '' "
+        "FROM generate_series(1, 100000) AS n"
+    )
+    database.sql("VACUUM (ANALYZE) t")
+    for index in ("", "CREATE INDEX ON t (at)"):
+        database.sql(index or "SELECT")
+        planned = only(purge(database, check=True, order="auto", history=False))
+        assert planned["outcome"] == "planned"
+        assert planned["numbers"]["order"].startswith("page by page: about ")
+        assert planned["rows"] == (70_000 if index else None)
+    database.sql("DROP INDEX t_at_idx")
+    assert only(purge(database, order="auto"))["rows"] == 70_000
+    database.sql("UPDATE t SET at = now() - interval '1 day' WHERE id = 100000")
+    database.sql("VACUUM (ANALYZE) t")
+    for check in (True, False):
+        refused = only(purge(database, check, order="auto"))
+        assert refused["outcome"] == "failed"
+        assert "CREATE INDEX CONCURRENTLY ON public.t (at), or set require_index: false" in refused["reason"]
+    assert only(purge(database, order="auto", require_index=False))["rows"] == 1
+    assert only(purge(database, order="auto", require_index=False))["outcome"] == "unchanged"
+    database.sql("CREATE INDEX ON t (at)")
+    database.sql("UPDATE t SET at = now() - interval '1 day' WHERE id = 99999")
+    found = only(purge(database, order="auto"))
+    assert (found["rows"], found["numbers"]["order"]) == (1, "by an index: few rows have expired")
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(["-3 days", "-1 hour", "1 hour", "infinity", None]), st.integers(0, 2)), max_size=60),
+    kind=st.sampled_from(["plain", "list", "hash", "inherited"]),
+    start=st.integers(0, 12),
+    size=st.sampled_from([1, 3, 1000]),
+)  # fmt: skip
+def test_any_table(database: Database, rows: list[tuple[str | None, int]], kind: str, start: int, size: int) -> None:
+    """In parts of any kind, from any page on, in ranges of any size: what an independent reckoning says, once each."""
+    parts = {
+        "plain": "CREATE TABLE t (id int, at timestamptz, part int, filler char(3000) DEFAULT '')",
+        "list": "CREATE TABLE t (id int, at timestamptz, part int, filler char(3000) DEFAULT '') PARTITION BY LIST (part);"
+        + "".join(f"CREATE TABLE p{n} PARTITION OF t FOR VALUES IN ({n});" for n in range(3)),
+        "hash": "CREATE TABLE t (id int, at timestamptz, part int, filler char(3000) DEFAULT '') PARTITION BY HASH (part);"
+        + "".join(f"CREATE TABLE p{n} PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER {n});" for n in range(3)),
+        "inherited": "CREATE TABLE t (id int, at timestamptz, part int, filler char(3000) DEFAULT '');"
+        "CREATE TABLE p1 () INHERITS (t); CREATE TABLE p2 () INHERITS (p1);",
+    }
+    database.sql("DROP TABLE IF EXISTS t, p0, p1, p2 CASCADE; DROP SCHEMA IF EXISTS maintenance CASCADE")
+    database.sql(parts[kind])
+    for number, (age, part) in enumerate(rows):
+        into = f"p{part}" if kind == "inherited" and part else "t"
+        time = "NULL" if age is None else "'infinity'" if age == "infinity" else f"now() + interval '{age}'"
+        database.sql(f"INSERT INTO {into} (id, at, part) VALUES ({number}, {time}, {part})")
+    left = [number for number, (age, _part) in enumerate(rows) if age is None or not age.startswith("-")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walks, "FIRST_RANGE", size)
+        patch.setattr(
+            "ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge._start", lambda state: start
+        )
+        result = only(purge(database))
+    assert ids(database) == left
+    assert (result["rows"] or 0) == len(rows) - len(left)
+
+
+def test_locked_rows_stay_and_the_others_of_their_range_go(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks, "FIRST_RANGE", 50)
+    wide(database, 700, 3)
+    with holding(database, "SELECT FROM t WHERE id IN (3, 500, 702) FOR UPDATE"):
+        result = only(purge(database))
+        assert (result["outcome"], result["rows"], result["numbers"]["left"]) == ("done", 698, 2)
+        assert result["numbers"]["retries"] >= 1
+        assert ids(database) == [3, 500, 701, 702, 703]
+    assert only(purge(database))["rows"] == 2
+
+
+def test_a_row_that_gets_a_new_time_while_we_wait_for_it_survives(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds it commits a later time (or only another word) while the batch waits for the row."""
+    monkeypatch.setattr(walks, "HELD", 60.0)
+    wide(database, 60, 3)
+    with ThreadPoolExecutor(1) as thread, closing(database.connect()) as other:
+        other.autocommit = False
+        with other.cursor() as cursor:
+            cursor.execute("UPDATE t SET at = now() + interval '1 hour' WHERE id = 2")
+            cursor.execute("UPDATE t SET word = 'still expired' WHERE id = 4")
+        running = thread.submit(purge, database, history=False)
+        until(lambda: database.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"))
+        other.commit()
+        result = only(running.result(60))
+    assert ids(database) == [2, 61, 62, 63]
+    assert result["rows"] == 59
+
+
+def test_a_table_that_somebody_has_locked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deleted stays deleted, and the next run goes on where this one has stopped."""
+    monkeypatch.setattr(walks, "ROW", 0.05)
+    monkeypatch.setattr(walks, "HELD", 0.05)
+    wide(database, 700, 3, scattered=False)
+    blocker = database.connect()
+    blocker.autocommit = False
+    told: list[str] = []
+
+    def lock(target: str, said: str, seconds: float) -> None:
+        told.append(said)
+        if len(told) == 4:
+            blocker.cursor().execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+
+    parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "order": "heap"})
+    action = only(_edge.perform(parameters, False, lock))
+    blocker.close()
+    assert action["outcome"] == "contended"
+    assert 0 < action["rows"] < 700
+    page = database.value("SELECT value ->> 'page' FROM maintenance.state WHERE operation = 'purge'")
+    assert int(page) > 0
+    assert only(purge(database))["rows"] == 700 - action["rows"]
+    assert database.value("SELECT value FROM maintenance.state WHERE operation = 'purge'") == {"page": 0}
+
+
+def test_the_next_run_begins_where_time_ran_out_and_comes_round(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a table that takes longer to read than a run may last would never be read to its end."""
+    wide(database, 700, 3, scattered=False)
+    now, told = [0.0], [0]
+
+    def hour_later(target: str, said: str, seconds: float) -> None:
+        now[0] += 3600
+        told[0] += 1
+
+    monkeypatch.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
+    parameters = _edge.validated(
+        "purge", {"dsn": database.dsn, "table": "t", "column": "at", "order": "heap", "budget": 10_000}
+    )
+    action = only(_edge.perform(parameters, False, hour_later))
+    assert (action["outcome"], told[0]) == ("deferred", 3)
+    monkeypatch.undo()
+    database.sql("UPDATE t SET word = 'moved' WHERE id > 650")
+    database.sql("INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1001, 1005) AS n")
+    assert only(purge(database))["rows"] == 700 - action["rows"] + 5
+    assert ids(database) == [701, 702, 703]
+
+
+@pytest.mark.parametrize("state", ['{"page": -1}', '{"page": "7"}', '{"page": 99999999}', '{"pages": 3}', "[]"])
+def test_what_is_remembered_wrongly_does_no_harm(database: Database, state: str) -> None:
+    wide(database, 70, 3)
+    assert only(purge(database))["rows"] == 70
+    database.sql("UPDATE maintenance.state SET value = %s::jsonb WHERE operation = 'purge'", [state])
+    database.sql("UPDATE t SET at = now() - interval '1 day' WHERE id <> 71")
+    assert only(purge(database))["rows"] == 2
+
+
+def test_a_trigger_that_keeps_rows(database: Database) -> None:
+    wide(database, 70, 3)
+    database.sql("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$")
+    database.sql("CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id < 6) EXECUTE FUNCTION keep()")
+    result = only(purge(database))
+    assert (result["rows"], result["numbers"]["left"]) == (65, 5)
+    assert "kept by a trigger" in result["reason"]
+
+
+def test_a_purge_beside_somebody_who_works_is_gentle(database: Database) -> None:
+    """It makes short batches, pauses, and says so; with pace: full it does not."""
+    wide(database, 1400, 3)
+    over = threading.Event()
+
+    def work() -> None:
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            while not over.is_set():
+                cursor.execute("SELECT pg_sleep(0.001)")
+
+    with ThreadPoolExecutor(1) as thread:
+        busy = thread.submit(work)
+        try:
+            until(
+                lambda: database.value(
+                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.001)%' AND pid <> pg_backend_pid()"
+                )
+            )
+            full = only(purge(database, pace="full"))
+            database.sql("TRUNCATE t")
+            database.sql("INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1, 1400) AS n")
+            gentle = only(purge(database))
+        finally:
+            over.set()
+        busy.result(60)
+    assert full["rows"] == gentle["rows"] == 1400
+    assert "paused_seconds" not in full["numbers"]
+    assert gentle["numbers"]["batches"] >= full["numbers"]["batches"]
+
+
+@pytest.mark.parametrize("order", ["heap", "index"])
+def test_a_share_of_the_time(database: Database, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    """A tenth: it pauses nine times as long as it works, and the result says why."""
+    monkeypatch.setattr(walks, "FIRST_BATCH", 50)
+    wide(database, 700, 3)
+    database.sql("CREATE INDEX ON t (at)")
+    action = only(purge(database, pace="10%", order=order, batch_ms=10))
+    assert action["rows"] == 700
+    assert set(action["numbers"]["paused_for"]) == {"share"}
+    assert action["numbers"]["paused_seconds"] >= 0.5 * action["seconds"]
