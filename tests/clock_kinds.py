@@ -134,12 +134,12 @@ ISO_ODD = [
 
 
 @st.composite
-def kinds(draw: st.DrawFn) -> Kind:
-    """A clock with random options."""
-    return KINDS[draw(st.sampled_from(sorted(KINDS)))](draw)
+def kinds(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
+    """A clock with random options; zones: those that it may be in."""
+    return KINDS[draw(st.sampled_from(sorted(KINDS)))](draw, zones)
 
 
-def zoned(draw: st.DrawFn) -> Kind:
+def zoned(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     return Kind(
         "timestamptz",
         {},
@@ -149,8 +149,8 @@ def zoned(draw: st.DrawFn) -> Kind:
     )
 
 
-def zoneless(draw: st.DrawFn) -> Kind:
-    zone = draw(st.sampled_from(ZONES))
+def zoneless(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
+    zone = draw(zones)
     return Kind(
         "timestamp",
         {"timezone": zone},
@@ -160,15 +160,15 @@ def zoneless(draw: st.DrawFn) -> Kind:
     )
 
 
-def dates(draw: st.DrawFn) -> Kind:
-    zone = draw(st.sampled_from(ZONES))
+def dates(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
+    zone = draw(zones)
     odd = ["infinity", "-infinity", "0001-01-01", "4713-01-01 BC", "294276-12-31", "5874897-12-31", "2024-02-29"]
     return Kind(
         "date", {"timezone": zone}, lambda at: str(local(at, zone).date()), odd, partial(model.of_date, zone=zone)
     )
 
 
-def integers(draw: st.DrawFn) -> Kind:
+def integers(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     column, unit = draw(st.sampled_from([("int", "s"), ("bigint", "s"), ("bigint", "ms"), ("bigint", "us")]))
     scale = model.PER_UNIT[unit]
     odd = SENTINELS if column == "int" else BIG
@@ -183,7 +183,7 @@ def integers(draw: st.DrawFn) -> Kind:
     )
 
 
-def fractions(draw: st.DrawFn) -> Kind:
+def fractions(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     column, unit = draw(
         st.sampled_from(
             [("numeric", "s"), ("numeric(30,3)", "ms"), ("double precision", "s"), ("double precision", "ms")]
@@ -208,7 +208,7 @@ def _number(text: str, column: str, unit: str) -> Instant:
     return model.of_number(text, unit, whole=False)
 
 
-def uuids(draw: st.DrawFn) -> Kind:
+def uuids(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     column = draw(st.sampled_from(["uuid", "text", "varchar(36)", "char(36)"]))
     odd = UUIDS if column == "uuid" else [*UUIDS, *[text.upper() for text in UUIDS], *GARBAGE]
     case = draw(st.sampled_from([str.lower, str.upper]))
@@ -220,7 +220,7 @@ def uuid7(at: int) -> str:
     return f"{digits[:8]}-{digits[8:]}-7abc-8def-0123456789ab"
 
 
-def ulids(draw: st.DrawFn) -> Kind:
+def ulids(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     column = draw(st.sampled_from(["text", "varchar(26)", "char(26)"]))
     case = draw(st.sampled_from([str.lower, str.upper]))
     odd = [
@@ -235,8 +235,8 @@ def ulids(draw: st.DrawFn) -> Kind:
     return Kind(column, {"format": "ulid"}, lambda at: case(model.ulid(max(0, at // 1000))), odd, model.of_ulid, 1000)
 
 
-def iso(draw: st.DrawFn) -> Kind:
-    zone = draw(st.none() | st.sampled_from(ZONES))
+def iso(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
+    zone = draw(st.none() | zones)
     column = draw(st.sampled_from(["text", "varchar", "char(40)"]))
     separator, offset = (
         draw(st.sampled_from("Tt ")),
@@ -282,7 +282,7 @@ def _shown(offset: int, colon: str) -> str:
     )
 
 
-KINDS: dict[str, Callable[[st.DrawFn], Kind]] = {
+KINDS: dict[str, Callable[[st.DrawFn, st.SearchStrategy[str]], Kind]] = {
     "zoned": zoned, "zoneless": zoneless, "dates": dates, "integers": integers, "fractions": fractions,
     "uuids": uuids, "ulids": ulids, "iso": iso,
 }  # fmt: skip

@@ -163,6 +163,19 @@ def test_conditions_of_one_table(shared: Database) -> None:
     assert ids(shared) == [4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("column", "options"), [("timestamp", {}), ("text", {"format": "iso"}), ("timestamptz", {"ttl_column": "life"})]
+)
+def test_a_zone_that_is_none_is_noticed_before_the_first_row(
+    shared: Database, column: str, options: dict[str, Any]
+) -> None:
+    made(shared, f"at {column}, life interval", [("2001-01-01T00:00:00Z", "1 day"), ("2002-01-01T00:00:00Z", "1 day")])
+    result = purge(shared, timezone="Mars/Phobos", **options)
+    assert result["failed"]
+    assert "Mars/Phobos" in str(result)
+    assert ids(shared) == [1, 2]
+
+
 # What cannot be
 
 

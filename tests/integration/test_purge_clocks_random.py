@@ -23,20 +23,34 @@ from tests.clock_kinds import BASE, ZONES, Kind, kinds
 from tests.clocks import Instant
 from tests.servers import Database, Server
 
+# When clocks changed, and where.
 CHANGES = [
-    datetime(2025, 11, 2, 6, tzinfo=timezone.utc),  # New York falls back
-    datetime(2026, 3, 8, 7, tzinfo=timezone.utc),  # and springs forward
-    datetime(2011, 12, 30, 10, tzinfo=timezone.utc),  # Apia leaves out a day
-    datetime(2006, 10, 29, 2, 31, tzinfo=timezone.utc),  # St. John's falls back over midnight
-    datetime(2024, 2, 29, 12, tzinfo=timezone.utc),
-    datetime(2027, 1, 1, tzinfo=timezone.utc),
+    (datetime(2025, 11, 2, 6, tzinfo=timezone.utc), "America/New_York"),  # back
+    (datetime(2026, 3, 8, 7, tzinfo=timezone.utc), "America/New_York"),  # forward
+    (datetime(2011, 12, 30, 10, tzinfo=timezone.utc), "Pacific/Apia"),  # a day was left out
+    (datetime(2006, 10, 29, 2, 31, tzinfo=timezone.utc), "America/St_Johns"),  # back over midnight
+    (datetime(2024, 4, 6, 15, tzinfo=timezone.utc), "Australia/Lord_Howe"),  # back by half an hour
+    (datetime(2024, 2, 29, 12, tzinfo=timezone.utc), "UTC"),
 ]
-STEPS = [0, 1, 999, 1000, 999_999, 10**6, 3600 * 10**6, 86_400 * 10**6, 40 * 86_400 * 10**6, 400 * 86_400 * 10**6]
+STEPS = [
+    0,
+    1,
+    999,
+    1000,
+    999_999,
+    10**6,
+    900 * 10**6,
+    3600 * 10**6,
+    86_400 * 10**6,
+    40 * 86_400 * 10**6,
+    400 * 86_400 * 10**6,
+]
+YEARS = st.datetimes(datetime(1999, 1, 1), datetime(2036, 1, 1), timezones=st.just(timezone.utc))
+# A cut-off, and the zone that has to do with it.
 CUTOFFS = st.builds(
-    lambda base, step: base + timedelta(microseconds=step),
-    st.sampled_from(CHANGES)
-    | st.datetimes(datetime(1999, 1, 1), datetime(2036, 1, 1), timezones=st.just(timezone.utc)),
-    st.sampled_from([0, 1, -1, 500_000, 1_800_000_000, -1_800_000_000]),
+    lambda base, step: (base[0] + timedelta(microseconds=step), base[1]),
+    st.sampled_from(CHANGES) | st.tuples(YEARS, st.sampled_from(ZONES)),
+    st.sampled_from([0, 1, -1, 500_000, 1_800_000_000, -1_800_000_000, 30_000_000, -30_000_000]),
 )
 # Microseconds from the cut-off.
 AROUND = st.builds(
@@ -117,18 +131,19 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, cutoff: int) -> Case:
-    kind = draw(kinds())
+def cases(draw: st.DrawFn, cutoff: int, zone: str) -> Case:
+    zones = st.sampled_from([zone, zone, *ZONES])
+    kind = draw(kinds(zones))
     life = draw(st.sampled_from(["", "", "interval", "int", "numeric", "double precision", "real"]))
     known = AROUND.map(lambda step: kind.text(cutoff + step))
-    values = draw(st.lists(st.one_of(known, known, st.sampled_from(kind.odd), st.none()), min_size=12, max_size=24))
+    values = draw(st.lists(st.one_of(known, known, st.sampled_from(kind.odd), st.none()), min_size=8, max_size=20))
     texts = kind.column.startswith(("text", "varchar", "char"))
     lived = {"": st.just(Life(None, None)), "interval": INTERVALS}.get(life, _numbers(life))
     return Case(
         kind=kind,
         life=life,
         unit=draw(st.sampled_from(["ms", "s", "m", "h", "d"])),
-        zone=draw(st.sampled_from(ZONES)) if life == "interval" and "timezone" not in kind.options else None,
+        zone=draw(zones) if life == "interval" and "timezone" not in kind.options else None,
         values=values,
         lives=draw(st.lists(lived, min_size=len(values), max_size=len(values))),
         collation=draw(st.sampled_from(['"C"', "public.german", "public.alike"])) if texts else "",
@@ -221,11 +236,14 @@ def expired(place: Database, terms: list[clocks.Term]) -> list[int]:
     return seen
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data(), cutoff=CUTOFFS, session=SETTINGS)
-def test_no_row_goes_early(place: Database, data: st.DataObject, cutoff: datetime, session: dict[str, str]) -> None:
+@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), when=CUTOFFS, session=SETTINGS)
+def test_no_row_goes_early(
+    place: Database, data: st.DataObject, when: tuple[datetime, str], session: dict[str, str]
+) -> None:
+    cutoff, zone = when
     moment = model.micros(cutoff)
-    case = data.draw(cases(moment))
+    case = data.draw(cases(moment, zone))
     assert not clocks.fault(case.condition, columns(case))
     fill(place, case)
     for name, setting in session.items():

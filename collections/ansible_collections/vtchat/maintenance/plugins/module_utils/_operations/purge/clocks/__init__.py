@@ -24,7 +24,7 @@ from . import ttl
 from .epoch import EPOCH, NUMBERS
 from .ids import ULID, UUIDV7
 from .iso import ISO
-from .model import TEXTS, Clock, Column, Reading, Term, constant, phrase
+from .model import TEXTS, Clock, Column, Reading, Term, constant, moment, phrase
 from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
 __all__ = ["FORMATS", "Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
@@ -85,29 +85,35 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
     clock = _clock(condition, column)
     assert clock is not None, "fault() says what is wrong"  # noqa: S101
     reading, name = clock.reading(condition, column, cutoff), sql.Identifier(column.name)
-    if condition.ttl_column:
-        life = columns[condition.ttl_column]
-        over = ttl.passed(condition, life, reading.instant, cutoff)
-        found = [_with_life(reading, span, over) for span in reading.spans]
-    else:
-        order = name if reading.served else None
-        predicates = [_both(span, reading.exact) for span in reading.spans]
-        found = [Term(predicate, order, reading.cast, reading.served) for predicate in predicates]
+    life = columns[condition.ttl_column] if condition.ttl_column else None
+    over = ttl.passed(condition, life, reading.instant, cutoff) if life else None
+    served = reading.served and over is None
+    found = [
+        Term(_expired(condition, reading, span, over, cutoff), name if served else None, reading.cast, served)
+        for span in reading.spans
+    ]
     if condition.null_means == ALWAYS:
         found.append(Term(phrase("{column} IS NULL", column=name), None, reading.cast, True))
     return found
 
 
-def _both(span: sql.Composable, exact: sql.Composable | None) -> sql.Composable:
-    return phrase("{span} AND {exact}", span=span, exact=exact) if exact else span
+def _expired(
+    condition: Condition, reading: Reading, span: sql.Composable, over: sql.Composable | None, cutoff: datetime
+) -> sql.Composable:
+    """The predicate of one span. over: that the row's own time to live has passed as well, which no index can tell.
 
-
-def _with_life(reading: Reading, span: sql.Composable, over: sql.Composable) -> Term:
-    """Rows made before the cut-off whose own time to live is over. An index finds only the former, which are most of them."""
-    predicate = phrase(
-        "{span} AND CASE WHEN {made} THEN {over} ELSE false END", span=span, made=_both(span, reading.exact), over=over
+    A zone is mentioned once outside of all branches, so that one that does not exist is an error before the first row.
+    """
+    predicate = phrase("{span} AND {exact}", span=span, exact=reading.exact) if reading.exact else span
+    if over:
+        lived = "{span} AND CASE WHEN {predicate} THEN {over} ELSE false END"
+        predicate = phrase(lived, span=span, predicate=predicate, over=over)
+    if not condition.timezone:
+        return predicate
+    known = phrase(
+        "pg_catalog.timezone({zone}, {cutoff}) IS NOT NULL", zone=sql.Literal(condition.timezone), cutoff=moment(cutoff)
     )
-    return Term(predicate, None, reading.cast, False)
+    return phrase("{predicate} AND {known}", predicate=predicate, known=known)
 
 
 def doubt(condition: Condition, columns: Mapping[str, Column], table: sql.Composable) -> sql.Composed | None:
