@@ -23,7 +23,13 @@ NEW_YORK, APIA, ST_JOHNS = (
     {"timezone": "America/St_Johns"},
 )
 UUID = {"format": "uuidv7"}
-TURNS = ["00000000-1111-7000-8000-", "018fffff-1111-7000-0000-", "018fffff-1111-7000-c000-", "018fffff-1111-7000-e000-"]
+TURNS = [
+    "00000000-1111-7000-8000-",
+    "018fffff-1111-4000-8000-",
+    "018fffff-1111-7000-0000-",
+    "018fffff-1111-7000-c000-",
+    "018fffff-1111-7000-e000-",
+]
 # Column, time to live, options, the cut-off; a value that has just expired, and those that have not.
 Edge = tuple[str, str, dict[str, Any], str, str, list[str]]
 EDGES: list[Edge] = [
