@@ -165,9 +165,14 @@ def _numbers(life: str) -> st.SearchStrategy[Life]:
 # Operators and functions as the predicates would find them first, if they did not say which they mean.
 HOSTILE = """
 CREATE SCHEMA hostile;
-CREATE FUNCTION hostile.timezone(text, timestamptz) RETURNS timestamp LANGUAGE sql AS $$ SELECT timestamp '2100-01-01' $$;
-CREATE FUNCTION hostile.upper(text) RETURNS text LANGUAGE sql AS $$ SELECT 'hostile' $$;
 DO $do$ DECLARE kind text; op text; BEGIN
+    FOREACH kind IN ARRAY '{"timezone(text, timestamptz) RETURNS timestamp","timezone(text, timestamp) RETURNS timestamptz",
+        "to_timestamp(float8) RETURNS timestamptz","substr(text, int, int) RETURNS text","length(text) RETURNS int",
+        "upper(text) RETURNS text","translate(text, text, text) RETURNS text","strpos(text, text) RETURNS int",
+        "uuid_send(uuid) RETURNS bytea","get_byte(bytea, int) RETURNS int","date_part(text, interval) RETURNS float8"}'::text[]
+    LOOP
+        EXECUTE format('CREATE FUNCTION hostile.%s LANGUAGE plpgsql AS $$ BEGIN RAISE ''hostile''; END $$', kind);
+    END LOOP;
     FOREACH kind IN ARRAY '{timestamptz,timestamp,date,int4,int8,numeric,float8,uuid,text,bpchar,interval}'::text[] LOOP
         EXECUTE format('CREATE FUNCTION hostile.fails(%1$s, %1$s) RETURNS bool LANGUAGE plpgsql AS
                        $$ BEGIN RAISE ''hostile''; END $$', kind);

@@ -53,28 +53,30 @@ options:
       - The zone in which the times were written when O(column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
         Compulsory then, an error otherwise.
       - Where clocks are turned back, a time that occurs twice is taken for the later one.
+      - With text that says no zone itself, its zone. With an C(interval) in O(ttl_column), the zone in which
+        its days and months are counted, V(UTC) if it is not given.
     type: str
   epoch:
     description:
       - The unit of a number in O(column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
         Compulsory for a number, an error otherwise.
-      - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. Where the values of the column show
-        another unit, nothing is deleted.
+      - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
+        before its row goes. Where a few pages of the column show another unit, nothing is deleted, and the failure says so.
     type: str
     choices: [s, ms, us]
   format:
     description:
       - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
         millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and C(uuid).
-      - What cannot be read so never expires. An index serves V(iso) and V(ulid) only where it sorts by bytes
-        (C(COLLATE "C")).
+      - What cannot be read so never expires, such as a UUID of another version. The millisecond of an identifier, the second
+        of a text has to be over. An index on text serves only where it sorts by bytes (C(COLLATE "C")).
     type: str
     choices: [uuidv7, ulid, iso]
   ttl_column:
     description:
       - A column that says for each row how long it lives after the time in O(column), an C(interval) or a number. It is
         added to O(older_than).
-      - V(NULL), 0 and negative times mean that the row never expires.
+      - V(NULL), 0, negative and infinite times mean that the row never expires. No index helps to find these rows.
     type: str
   ttl_unit:
     description:
@@ -115,13 +117,15 @@ options:
           - The zone in which the times were written when O(conditions[].column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
             Compulsory then, an error otherwise.
           - Where clocks are turned back, a time that occurs twice is taken for the later one.
+          - With text that says no zone itself, its zone. With an C(interval) in O(conditions[].ttl_column), the zone in which
+            its days and months are counted, V(UTC) if it is not given.
         type: str
       epoch:
         description:
           - The unit of a number in O(conditions[].column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
             Compulsory for a number, an error otherwise.
-          - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. Where the values of the column show
-            another unit, nothing is deleted.
+          - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
+            before its row goes. Where a few pages of the column show another unit, nothing is deleted, and the failure says so.
         type: str
         choices: [s, ms, us]
       format:
@@ -129,15 +133,15 @@ options:
           - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
             millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and
             C(uuid).
-          - What cannot be read so never expires. An index serves V(iso) and V(ulid) only where it sorts by bytes
-            (C(COLLATE "C")).
+          - What cannot be read so never expires, such as a UUID of another version. The millisecond of an identifier, the second
+            of a text has to be over. An index on text serves only where it sorts by bytes (C(COLLATE "C")).
         type: str
         choices: [uuidv7, ulid, iso]
       ttl_column:
         description:
           - A column that says for each row how long it lives after the time in O(conditions[].column), an C(interval) or a
             number. It is added to O(conditions[].older_than).
-          - V(NULL), 0 and negative times mean that the row never expires.
+          - V(NULL), 0, negative and infinite times mean that the row never expires. No index helps to find these rows.
         type: str
       ttl_unit:
         description:
