@@ -73,8 +73,8 @@ def parts(database: Database, table: str = "t") -> dict[str, str]:
     """The partitions that are attached, and their bounds."""
     database.sql("SET TimeZone = 'UTC'")
     rows = database.sql(
-        "SELECT c.oid::regclass::text, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid "
-        "WHERE inhparent = %s::regclass ORDER BY 1",
+        "SELECT c.oid::regclass::text, pg_get_expr(c.relpartbound, c.oid) "
+        "FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid WHERE inhparent = %s::regclass ORDER BY 1",
         [table],
     )
     return {name: bound.removeprefix("FOR VALUES ") for name, bound in rows}

@@ -42,7 +42,7 @@ def test_rows_that_refer_to_it(database: Database, action: str) -> None:
 
 
 def test_rows_that_refer_to_it_alone(database: Database) -> None:
-    """A foreign key to the partition itself keeps it from being dropped, and not from being detached where no row refers to it."""
+    """A foreign key to the partition itself: it is not dropped, but detached where no row refers to it."""
     monthly(database)
     database.sql(f"ALTER TABLE {named(-4)} ADD PRIMARY KEY (id)")
     database.sql(f"CREATE TABLE child (id int REFERENCES {named(-4)})")

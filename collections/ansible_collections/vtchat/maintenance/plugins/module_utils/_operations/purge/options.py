@@ -237,8 +237,15 @@ def _limits(given: Mapping[str, Any]) -> list[str]:
 
 def _of_partitions(options: Options) -> list[str]:
     """What cannot be asked for where partitions go, or come, as a whole."""
+    from .partitions.calendar import read_interval  # which is loaded after this file
+
     if not options.partitions and options.premake is None:
         return ["interval: is for premake, which is not set"] if options.interval else []
+    if options.interval and options.premake is None:
+        return ["interval: is for premake, which is not set"]
+    if options.interval and not read_interval(options.interval):
+        return [f"interval: {options.interval!r} is no interval: write a number of hours, days, weeks, months, quarters or "
+                "years, such as 1 month"]  # fmt: skip
     if len(options.conditions) > 1:
         return ["conditions: partitions go by one column, that of their key: name it as column"]
     (condition,) = options.conditions

@@ -137,8 +137,8 @@ class _Planner:
         texts = [known.get(place) or bounds.constant(self.key, place, like) for place in places]
         made_like = newest(self.parts)
         schema = made_like.schema if made_like else self.wish.table[0]
-        names = self._names(found.spans, texts, schema)
-        coming = [Coming(schema, name, lower, upper) for name, lower, upper in zip(names, texts[::2], texts[1::2])]
+        wanted = self._names(found.spans, texts, schema)
+        coming = [Coming(schema, name, lower, upper) for name, lower, upper in zip(wanted, texts[::2], texts[1::2])]
         return Plan(self.step, tuple(coming), tuple(dict.fromkeys(found.faults)))
 
     def _known(self) -> dict[int, str]:
@@ -172,12 +172,16 @@ class _Planner:
         known = [(one.name, begin, one.range.lower or "") for one, begin in zip(regular, begins) if one.range]
         followed = naming.follow(known, self.step) or naming.follow(known[-2:], self.step)
         scheme = followed or naming.plain(self.wish.table[1], self.step)
-        taken = set(self.session.row(sql.SQL(TAKEN).format(schema=sql.Literal(quote(schema))))["names"])
-        names = []
+        taken, made = names(self.session, schema), []
         for (lower, _upper), text in zip(spans, texts[::2]):
-            names.append(naming.free(scheme.name(lower, text), taken))
-            taken.add(names[-1])
-        return names
+            made.append(naming.free(scheme.name(lower, text), taken))
+            taken.add(made[-1])
+        return made
+
+
+def names(session: Session, schema: str) -> set[str]:
+    """What no new table of that schema can be called."""
+    return set(session.row(sql.SQL(TAKEN).format(schema=sql.Literal(quote(schema))))["names"])
 
 
 def strays(session: Session, key: Key, default: Partition, coming: Sequence[Coming]) -> list[int]:

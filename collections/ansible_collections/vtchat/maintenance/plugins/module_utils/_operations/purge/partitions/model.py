@@ -15,7 +15,8 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import MAX_NAME_BYTES, qualified, quote
 from ...._postgres.session import Session
-from .coming import Coming
+from . import naming
+from .coming import Coming, names
 
 # The newest partition and all below it, parents first.
 MODEL = """
@@ -49,9 +50,13 @@ _PRIVILEGE = re.compile(r"[A-Z ]+")
 
 @dataclass(frozen=True)
 class Model:
-    """rows: as MODEL tells them, the partition itself first; empty where there is none yet. fault: why none can be made."""
+    """rows: as MODEL tells them, the partition itself first; empty where there is none yet. fault: why none can be made.
+
+    taken: names in the schemas of its own partitions.
+    """
 
     rows: tuple[dict[str, Any], ...] = ()
+    taken: frozenset[str] = frozenset()
     fault: str = ""
 
 
@@ -70,51 +75,55 @@ def read(session: Session, newest: int | None, key: str) -> Model:
         return Model(
             fault=f"the newest partition is divided by {key} once more, so that the bounds below it are its own"
         )
-    return Model(tuple(rows))
+    schemas = {row["schema"] for row in rows[1:]}
+    return Model(tuple(rows), frozenset(name for schema in schemas for name in names(session, schema)))
 
 
 def statements(model: Model, parent: sql.Composable, coming: Coming) -> list[sql.Composed]:
-    """What creates it, all of one transaction; the last one is ATTACH."""
+    """What creates it, all of one transaction.
+
+    It is attached before it is divided: what is created below it then inherits all that ATTACH has brought, an identity
+    included, which ATTACH itself gives to the uppermost one only.
+    """
     top = qualified(coming.schema, coming.name)
     first = model.rows[0] if model.rows else {}
     persistence = sql.SQL("CREATE UNLOGGED TABLE" if first.get("unlogged") else "CREATE TABLE")
-    made = [sql.SQL(LIKE).format(persistence=persistence, name=top, parent=parent) + _storage(first)]
-    made += _belongings(first, top)
-    names = {first.get("oid"): (coming.schema, coming.name)}
-    taken = {coming.name}
+    attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+        parent, top, sql.Literal(coming.lower), sql.Literal(coming.upper)
+    )
+    return [
+        sql.SQL(LIKE).format(persistence=persistence, name=top, parent=parent) + _storage(first),
+        *_belongings(first, top),
+        attach,
+        *_divided(model, coming),
+    ]
+
+
+def _divided(model: Model, coming: Coming) -> list[sql.Composed]:
+    """Its own partitions; and whose all of it is, at last."""
+    if not model.rows:
+        return []
+    first, made = model.rows[0], []
+    made_names, taken = {first["oid"]: (coming.schema, coming.name)}, {*model.taken, coming.name}
     for row in model.rows[1:]:
-        schema, name = row["schema"], _below(row, first["name"], coming.name, taken)
-        names[row["oid"]] = schema, name
-        below, above = qualified(schema, name), qualified(*names[row["parent"]])
-        made.append(
-            sql.SQL("CREATE {}TABLE {} PARTITION OF {} {}").format(
-                sql.SQL("UNLOGGED " if row["unlogged"] else ""), below, above, sql.SQL(row["bound"])
-            )
-            + _storage(row)
-        )
-        made += _belongings(row, below)
-    made += [
-        sql.SQL("ALTER TABLE {} OWNER TO {}").format(qualified(*names[row["oid"]]), sql.Identifier(row["owner"]))
+        made_names[row["oid"]] = row["schema"], _below(row, first["name"], coming.name, taken)
+        below, above = qualified(*made_names[row["oid"]]), qualified(*made_names[row["parent"]])
+        create = sql.SQL("CREATE UNLOGGED TABLE" if row["unlogged"] else "CREATE TABLE")
+        head = sql.SQL("{} {} PARTITION OF {} {}").format(create, below, above, sql.SQL(row["bound"]))
+        made += [head + _storage(row), *_belongings(row, below)]
+    own = sql.SQL("ALTER TABLE {} OWNER TO {}")
+    return made + [
+        own.format(qualified(*made_names[row["oid"]]), sql.Identifier(row["owner"]))
         for row in model.rows
         if row["owner"]
     ]
-    made.append(
-        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-            parent, top, sql.Literal(coming.lower), sql.Literal(coming.upper)
-        )
-    )
-    return made
 
 
 def _below(row: dict[str, Any], model: str, name: str, taken: set[str]) -> str:
     """The name of a partition of a partition: as that of the model, with the new name in the place of the old one."""
     ending = row["name"][len(model) :] if row["name"].startswith(model) else f"_{row['name']}"
-    cut = name.encode()[: MAX_NAME_BYTES - len(ending.encode())].decode(errors="ignore")
-    wanted = (cut + ending).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
-    number = 1
-    while wanted in taken:
-        number += 1
-        wanted = f"{cut[: MAX_NAME_BYTES - 12]}_{number}"
+    cut = name.encode()[: max(1, MAX_NAME_BYTES - len(ending.encode()))].decode(errors="ignore")
+    wanted = naming.free(cut + ending, taken)
     taken.add(wanted)
     return wanted
 
