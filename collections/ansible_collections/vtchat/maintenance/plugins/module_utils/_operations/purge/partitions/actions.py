@@ -21,6 +21,7 @@ from .table import Partition
 # What is done: a partition is detached; a detach that was interrupted is finished; a table that was detached for it is
 # dropped, or kept after all.
 DETACH, FINALIZE, DROP, KEEP = "detach", "finalize", "drop", "keep"
+PATIENCE = 30.0  # seconds that one step waits for the transactions of others, whatever is left of the budget
 
 
 @dataclass

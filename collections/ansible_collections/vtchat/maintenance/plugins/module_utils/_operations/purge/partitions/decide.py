@@ -21,7 +21,6 @@ from .facts import Facts
 from .model import Script
 from .table import Partition
 
-PATIENCE = 30.0  # seconds that one step waits for the transactions of others, whatever is left of the budget
 TOLD = 5  # of a list, in the summary
 
 
@@ -29,7 +28,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
     """First what is to be created, then what goes, the oldest first; what is kept is told at the end."""
     if isinstance(facts, Verdict):
         return [facts]
-    patience = Patience(PATIENCE)
+    patience = Patience(actions.PATIENCE)
     scripts = zip(facts.plan.coming, facts.scripts)
     made: list[Decision[Todo]] = [_create(facts, one, script) for one, script in scripts]
     if options.partitions:

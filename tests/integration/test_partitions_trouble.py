@@ -1,0 +1,308 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Partitions while others work, and runs that end in the middle: nobody waits for long, and the next run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import partitions
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import (
+    actions,
+    create,
+    detach,
+)
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
+from tests.partitions import exists, month, monthly, named, outcomes, parts, purge, told
+from tests.runs import until
+from tests.servers import Database
+
+OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
+PENDING = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"
+DETACHING = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%%DETACH%%' AND pid <> pg_backend_pid() AND datname = %s"
+
+
+@contextmanager
+def holding(database: Database, *statements: str) -> Iterator[Any]:
+    """Another session that has run these in an open transaction."""
+    with closing(database.connect()) as connection:
+        connection.autocommit = False
+        for statement in statements:
+            connection.cursor().execute(statement)
+        yield connection
+        if not connection.closed:
+            connection.rollback()
+
+
+@contextmanager
+def running(database: Database, **options: Any) -> Iterator[Future[dict[str, Any]]]:
+    """A purge that runs beside the test."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(purge, database, **options)
+
+
+def detaching(database: Database) -> list[int]:
+    return [pid for (pid,) in database.sql(DETACHING, [database.name])]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One second for all transactions of others together."""
+    monkeypatch.setattr(actions, "PATIENCE", 1.0)
+    monkeypatch.setattr(detach, "BLOCKING", 0.5)
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every transaction of others came just after we looked for them."""
+    monkeypatch.setattr(detach.Wait, "over", lambda self, *given: 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_transaction_that_stays_open(database: Database) -> None:
+    """It is waited for before anything is marked: nothing is begun, and nothing blocks; the next run does it."""
+    monthly(database)
+    with holding(database, "SELECT * FROM t"):
+        began = time.monotonic()
+        result = purge(database, partitions="drop", premake=1)
+        assert time.monotonic() - began < 10
+        assert outcomes(result) == {f"public.{named(1)}": "done", OLDER: "contended", OLD: "contended"}
+        assert result["status"] == "partial"
+        assert "nothing was done" in told(result, OLD)["reason"]
+        assert "it would have to wait for session" in told(result, OLD)["reason"]
+        assert database.value(PENDING) == 0
+        assert database.value("SELECT count(*) FROM t") == 5
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done", OLD: "done"}
+
+
+@pytest.mark.usefixtures("impatient", "blind")
+def test_a_transaction_that_came_just_then(database: Database) -> None:
+    """Half detached: told, readers and writers go on, and the next run finishes it and drops it."""
+    monthly(database)
+    with holding(database, "SELECT * FROM t"):
+        result = purge(database, partitions="drop")
+        assert outcomes(result) == {OLDER: "contended", OLD: "contended"}
+        assert "half detached" in told(result, OLDER)["reason"]
+        assert f"{OLDER} is being detached, and only one can be at a time" in told(result, OLD)["reason"]
+        assert database.value(PENDING) == 1
+        assert database.value("SELECT count(*) FROM t") == 4
+        database.sql("INSERT INTO t VALUES (now(), 9)")
+        again = purge(database, partitions="drop")
+        assert outcomes(again)[OLDER] == "contended"
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done", OLD: "done"}
+    assert not exists(database, named(-4))
+    assert database.value(PENDING) == 0
+
+
+@pytest.mark.usefixtures("blind")
+def test_nobody_waits_behind_a_detach(database: Database) -> None:
+    """While it waits for an old transaction, others read and write the table, and detach in vain."""
+    monthly(database)
+    with holding(database, "SELECT * FROM t") as old, running(database, partitions="drop") as run:
+        until(lambda: database.value(PENDING))
+        database.sql("SET lock_timeout = '100ms'")
+        assert database.value("SELECT count(*) FROM t") == 4
+        database.sql("INSERT INTO t VALUES (now(), 9); UPDATE t SET id = 10 WHERE id = 9; DELETE FROM t WHERE id = 10")
+        database.sql("RESET lock_timeout")
+        old.rollback()
+        assert outcomes(run.result()) == {OLDER: "done", OLD: "done"}
+
+
+def test_somebody_is_detaching_it_right_now(database: Database) -> None:
+    """It is left to them, and told."""
+    monthly(database)
+    with (
+        holding(database, "SELECT * FROM t") as old,
+        closing(database.connect()) as theirs,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        detach_it = f"ALTER TABLE t DETACH PARTITION {named(-4)} CONCURRENTLY"
+        run = pool.submit(theirs.cursor().execute, detach_it)
+        until(lambda: database.value(PENDING))
+        result = purge(database, partitions="drop", older_than="90d")
+        assert outcomes(result) == {OLDER: "contended"}
+        assert "may be detaching it right now" in told(result, OLDER)["reason"]
+        old.rollback()
+        run.result()
+    assert outcomes(purge(database, partitions="drop", older_than="90d")) == {}
+    assert exists(database, named(-4))
+
+
+def test_plain_detach_gives_way(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for its lock for a moment at a time, and then lets others through."""
+    monkeypatch.setattr(policy, "BLOCKING", 0.3)
+    monthly(database)
+    database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
+    with holding(database, "SELECT * FROM t") as old, running(database, partitions="drop") as run:
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND database = %s"
+        (oid,) = database.sql("SELECT oid FROM pg_database WHERE datname = current_database()")[0]
+        until(lambda: database.value(waits, [oid]))
+        assert database.value("SELECT count(*) FROM t") == 5  # and not before the detach has given up
+        assert not run.done()
+        old.rollback()
+        assert outcomes(run.result()) == {OLDER: "done", OLD: "done"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_somebody_who_reads_the_partition_itself(database: Database) -> None:
+    monthly(database)
+    with holding(database, f"SELECT * FROM {named(-4)}"):
+        result = purge(database, partitions="drop")
+        assert outcomes(result)[OLDER] == "contended"
+        assert "nothing was done" in told(result, OLDER)["reason"]
+    assert outcomes(purge(database, partitions="drop"))[OLDER] == "done"
+
+
+# Runs that end in the middle
+
+END = """
+CREATE FUNCTION {name}() RETURNS event_trigger LANGUAGE plpgsql AS
+$$ BEGIN IF {condition} THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; END $$;
+CREATE EVENT TRIGGER {name} ON {event} WHEN TAG IN ('{tag}') EXECUTE FUNCTION public.{name}();
+"""
+WHOLE = "current_query() LIKE '%%'"
+# Where the session ends: event, tag and what more. Between any two statements of a removal.
+STEPS = (
+    ("ddl_command_start", "COMMENT", WHOLE),
+    ("ddl_command_end", "COMMENT", WHOLE),
+    ("ddl_command_start", "ALTER TABLE", "current_query() LIKE '%DETACH%'"),
+    ("ddl_command_end", "ALTER TABLE", "current_query() LIKE '%DETACH%'"),
+    ("ddl_command_start", "DROP TABLE", WHOLE),
+    ("ddl_command_end", "DROP TABLE", WHOLE),
+)
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_ended_between_any_two_steps(database: Database, default: bool) -> None:
+    """Whatever was done by then, the next run goes on from there, and in the end all is as if nothing had happened."""
+    for number, (event, tag, condition) in enumerate(STEPS):
+        table = f"t{number}"
+        monthly(database, table=table)
+        database.sql(f"COMMENT ON TABLE {named(-4, table)} IS 'of the year'")
+        if default:
+            database.sql(f"CREATE TABLE rest{number} PARTITION OF {table} DEFAULT")
+        database.sql(END.format(name="the_end", event=event, tag=tag, condition=condition))
+        result = purge(database, partitions="drop", table=table)
+        commented = tag == "COMMENT" and default  # a plain one needs no mark
+        assert result["status"] == ("ok" if commented else "failed"), (event, tag)
+        database.sql("DROP EVENT TRIGGER the_end; DROP FUNCTION the_end")
+        until(lambda: not detaching(database))
+        purge(database, partitions="drop", table=table)
+        left = {named(month_, table) for month_ in (-2, -1, 0)} | ({f"rest{number}"} if default else set())
+        assert set(parts(database, table)) == left
+        assert not any(exists(database, named(month_, table)) for month_ in (-4, -3)), (event, tag)
+        assert outcomes(purge(database, partitions="drop", table=table), f"public.{table}") == {}
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize("mode", ["drop", "detach"])
+def test_killed_while_half_detached(database: Database, mode: str) -> None:
+    monthly(database)
+    with holding(database, "SELECT * FROM t") as old, running(database, partitions=mode) as run:
+        until(lambda: database.value(PENDING))
+        database.sql("SELECT pg_terminate_backend(%s)", detaching(database))
+        assert run.result()["status"] == "failed"
+        old.rollback()
+    until(lambda: not detaching(database))
+    result = purge(database, partitions=mode)
+    assert outcomes(result) == {OLDER: "done", OLD: "done"}
+    assert "its detach was interrupted" in told(result, OLDER)["reason"]
+    assert exists(database, named(-4)) == (mode == "detach")
+    assert outcomes(purge(database, partitions="drop")) == {}
+
+
+@pytest.mark.usefixtures("blind")
+def test_half_detached_by_others(database: Database) -> None:
+    """It is finished, for nobody can take it back; but it is not dropped, for they may want it, whatever its name and bounds."""
+    monthly(database)
+    with holding(database, "SELECT * FROM t"), closing(database.connect()) as theirs:
+        theirs.cursor().execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            theirs.cursor().execute(f"ALTER TABLE t DETACH PARTITION {named(-4)} CONCURRENTLY")
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "done", OLD: "done"}
+    assert "kept as a table of its own: others began it" in told(result, OLDER)["reason"]
+    assert outcomes(purge(database, partitions="drop")) == {}
+    assert exists(database, named(-4))
+
+
+def test_a_mark_means_one_table_only(database: Database) -> None:
+    """What was detached for a drop is dropped later; a copy of it, and one that was kept on purpose, are not."""
+    monthly(database)
+    database.sql(f"COMMENT ON TABLE {named(-4)} IS 'of the year'")
+    database.sql(END.format(name="the_end", event="ddl_command_start", tag="DROP TABLE", condition=WHOLE))
+    purge(database, partitions="drop")
+    database.sql("DROP EVENT TRIGGER the_end")
+    mark = database.value("SELECT obj_description(%s::regclass)", [named(-4)])
+    assert mark.startswith("of the year\n[vtchat.maintenance: to be dropped, was partition ")
+    database.sql("CREATE TABLE copy (at timestamptz, id int)")
+    database.sql("COMMENT ON TABLE copy IS %s", [mark])
+    planned = purge(database, True, partitions="drop")
+    assert told(planned, OLDER)["statements"] == [f"DROP TABLE {OLDER}"]
+    kept = purge(database, partitions="detach", older_than="9999d")
+    assert outcomes(kept) == {OLDER: "done"}
+    assert database.value("SELECT obj_description(%s::regclass)", [named(-4)]) == "of the year"
+    assert outcomes(purge(database, partitions="drop")) == {OLD: "done"}
+    assert exists(database, named(-4))
+    assert exists(database, "copy")
+
+
+def test_needed_after_it_was_detached(database: Database) -> None:
+    """A view that came between detach and drop keeps the table, and is named."""
+    monthly(database)
+    database.sql(END.format(name="the_end", event="ddl_command_start", tag="DROP TABLE", condition=WHOLE))
+    purge(database, partitions="drop")
+    database.sql(f"DROP EVENT TRIGGER the_end; CREATE VIEW needs AS SELECT * FROM {named(-4)}")
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "failed", OLD: "done"}
+    assert "view public.needs" in told(result, OLDER)["reason"]
+
+
+def test_others_do_the_same(database: Database) -> None:
+    """Created, detached, dropped or renamed by others between our look and our deed."""
+    monthly(database)
+    others = iter([
+        f"CREATE TABLE theirs PARTITION OF t FOR VALUES FROM ('{month(1)}') TO ('{month(2)}')",
+        f"ALTER TABLE t DETACH PARTITION {named(-4)}",
+        f"DROP TABLE {named(-3)}",
+    ])  # fmt: skip
+    decided = partitions.decide
+
+    def meanwhile(*given: Any) -> Any:
+        made = decided(*given)
+        for statement in others:
+            database.sql(statement)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitions, "decide", meanwhile)
+        result = purge(database, partitions="drop", premake=1)
+    assert outcomes(result) == {f"public.{named(1)}": "unchanged", OLDER: "unchanged", OLD: "unchanged"}
+    assert "somebody has created it meanwhile" in told(result, f"public.{named(1)}")["reason"]
+    assert "somebody has detached it meanwhile" in told(result, OLDER)["reason"]
+    assert "gone already" in told(result, OLD)["reason"]
+    assert exists(database, named(-4))
+
+
+def test_a_default_partition_that_takes_long_to_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads all of it while nobody else can: not longer than anybody may be blocked."""
+    monkeypatch.setattr(create, "BLOCKING", 0.01)
+    monthly(database, 0, 0)
+    database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
+    database.sql("INSERT INTO t SELECT '1999-01-01', n FROM generate_series(1, 500000) AS n")
+    result = purge(database, premake=1)
+    assert outcomes(result) == {f"public.{named(1)}": "failed"}
+    assert "give DEFAULT a CHECK constraint" in told(result, f"public.{named(1)}")["reason"]
+    assert not exists(database, named(1))
+    monkeypatch.undo()
+    database.sql(f"ALTER TABLE rest ADD CHECK (at IS NOT NULL AND at < '{month(1)}')")
+    assert outcomes(purge(database, premake=1)) == {f"public.{named(1)}": "done"}
