@@ -28,7 +28,9 @@ from tests.servers import Database
 
 OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
 PENDING = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"
-DETACHING = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%%DETACH%%' AND pid <> pg_backend_pid() AND datname = %s"
+DETACHING = """
+SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%%DETACH%%' AND pid <> pg_backend_pid() AND datname = %s
+"""
 
 
 @contextmanager
