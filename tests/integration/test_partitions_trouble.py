@@ -119,6 +119,21 @@ def test_nobody_waits_behind_a_detach(database: Database) -> None:
         assert outcomes(run.result()) == {OLDER: "done", OLD: "done"}
 
 
+def test_locks_of_other_tables_are_held_for_a_moment_only(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where foreign keys are, a detach gives up soon and waits again without any lock, and then finishes it."""
+    over = detach.Wait.over
+    monkeypatch.setattr(detach.Wait, "over", lambda self, *given: over(self, *given) if self.snapshots else 0.0)
+    monkeypatch.setattr(detach, "BLOCKING", 0.5)
+    monthly(database, columns=", PRIMARY KEY (at, id)")
+    database.sql("CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t)")
+    with holding(database, "SELECT * FROM t") as old, running(database, partitions="drop", older_than="90d") as run:
+        until(lambda: database.value(PENDING) and not detaching(database))
+        database.sql("SET lock_timeout = '100ms'; INSERT INTO child SELECT at, id FROM t; RESET lock_timeout")
+        old.rollback()
+        assert outcomes(run.result()) == {OLDER: "done"}
+        assert told(run.result(), OLDER)["numbers"]["seconds_waited"] > 0
+
+
 def test_somebody_is_detaching_it_right_now(database: Database) -> None:
     """It is left to them, and told."""
     monthly(database)

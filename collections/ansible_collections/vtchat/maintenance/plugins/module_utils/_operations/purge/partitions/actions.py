@@ -8,11 +8,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Union
 
+from ...._errors import Contended
 from ...._postgres import catalog
 from ...._postgres.driver import sql
+from ...._postgres.policy import with_lock_retries
+from ...._postgres.session import Session
+from ... import Context
 from . import queries
 from .coming import Coming
 from .model import Script
@@ -30,6 +35,23 @@ class Patience:
 
     left: float
 
+    def briefly(self, session: Session, query: sql.Composable, context: Context, limit: float = float("inf")) -> None:
+        """Send it under the blocking policy, for ``limit`` seconds at most each time, unless others were in the way for too
+        long already. Raises Contended."""
+        if self.left <= 0:
+            raise Contended("others were in the way of what came before it for too long")
+
+        def attempt() -> None:
+            session.set(statement_timeout=max(0.001, min(limit, context.seconds_left())))
+            session.execute(query, users_path=True)
+
+        began = time.monotonic()
+        try:
+            with_lock_retries(session, attempt, context.seconds_left)
+        except Contended:
+            self.left -= time.monotonic() - began
+            raise
+
 
 @dataclass(frozen=True)
 class Creation:
@@ -38,6 +60,7 @@ class Creation:
     parent: catalog.Relation
     coming: Coming
     script: Script
+    patience: Patience
     default: bool = False
 
 

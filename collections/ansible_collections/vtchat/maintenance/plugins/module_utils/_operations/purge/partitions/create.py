@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ...._errors import Contended, SqlError
 from ...._postgres.driver import sql
-from ...._postgres.policy import BLOCKING, with_lock_retries
+from ...._postgres.policy import BLOCKING
 from ...._postgres.session import Session
 from ...._postgres.sqlstates import CHECK_VIOLATION, DUPLICATE_TABLE, INVALID_OBJECT_DEFINITION, QUERY_CANCELED
 from ...._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
@@ -27,14 +27,10 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     """Create it, and verify that it is there."""
     coming = todo.coming
 
-    def attempt() -> None:
-        if todo.default:
-            # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked.
-            session.set(statement_timeout=max(0.001, min(BLOCKING, context.seconds_left())))
-        session.execute(todo.script.query, users_path=True)
-
+    # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked.
+    limit = BLOCKING if todo.default else float("inf")
     try:
-        with_lock_retries(session, attempt, context.seconds_left)
+        todo.patience.briefly(session, todo.script.query, context, limit)
     except SqlError as error:
         if not session.alive:
             raise

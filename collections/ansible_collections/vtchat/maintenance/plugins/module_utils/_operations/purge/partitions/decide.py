@@ -30,7 +30,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
         return [facts]
     patience = Patience(actions.PATIENCE)
     scripts = zip(facts.plan.coming, facts.scripts)
-    made: list[Decision[Todo]] = [_create(facts, one, script) for one, script in scripts]
+    made: list[Decision[Todo]] = [_create(facts, one, script, patience) for one, script in scripts]
     if options.partitions:
         made += [_left(facts, one, options, patience) for one in facts.left]
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
@@ -39,14 +39,14 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
     return [*made, _summary(facts, options)]
 
 
-def _create(facts: Facts, one: Coming, script: Script) -> Decision[Todo]:
+def _create(facts: Facts, one: Coming, script: Script, patience: Patience) -> Decision[Todo]:
     target, bounds = display(one.schema, one.name), f"FROM ('{one.lower}') TO ('{one.upper}')"
     default = facts.default
     if one.stray and default is not None:
         number = f"{MOST_STRAY} rows or more" if one.stray >= MOST_STRAY else f"{one.stray} rows"
         reason = f"{number} of the DEFAULT partition {default.display} belong into it: {_way_out(facts, one, default)}"
         return Verdict(target, reason, FAILED, {"bounds": bounds, "rows_in_default": one.stray})
-    todo = Creation(facts.relation, one, script, default is not None)
+    todo = Creation(facts.relation, one, script, patience, default is not None)
     step = facts.plan.step
     return Action(
         target=target,

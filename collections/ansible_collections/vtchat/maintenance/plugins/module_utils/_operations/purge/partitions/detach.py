@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ...._errors import Contended, SqlError
 from ...._postgres.driver import sql
-from ...._postgres.policy import BLOCKING, CLEANING, with_lock_retries
+from ...._postgres.policy import BLOCKING, CLEANING
 from ...._postgres.session import Session
 from ...._postgres.sqlstates import QUERY_CANCELED
 from ...._postgres.waits import EVERYBODY, RESERVE, Wait
@@ -25,16 +24,16 @@ from . import queries
 from .actions import DETACH, DROP, KEEP, Removal
 
 WON = "won_bytes"  # disk space that the server has given back
+# Whom a detach waits for, but for maintenance: autovacuum gives way to it, once it asks for the lock itself.
+USERS = tuple(mode for mode in EVERYBODY if mode != "ShareUpdateExclusiveLock")
 LAST = "it is the last partition now, and stays: set premake, so that others come first"
 
 
 class Work:
     """One partition under way."""
 
-    def __init__(
-        self, session: Session, todo: Removal, context: Context, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self.session, self.todo, self.context, self.sleep = session, todo, context, sleep
+    def __init__(self, session: Session, todo: Removal, context: Context) -> None:
+        self.session, self.todo, self.context = session, todo, context
         self.done: list[str] = []
         self.waited = 0.0
 
@@ -108,9 +107,15 @@ class Work:
             self._mark(now["comment"])
         try:
             self._alone(self.todo.detach("CONCURRENTLY"))
-        except (Contended, SqlError):
-            if self.session.alive and self.todo.drop:
+        except Contended:
+            # Somebody came just then: what was begun is finished, if they are soon gone.
+            if not self._now()["pending"]:
                 self._unmark_if_attached()
+                raise
+            self._finalize()
+            return
+        except SqlError:
+            self._unmark_if_attached()
             raise
         self.done.append("detached")
 
@@ -133,9 +138,7 @@ class Work:
 
     def _briefly(self, query: sql.Composable) -> None:
         """Short waits for locks, and again."""
-        with_lock_retries(
-            self.session, lambda: self.session.execute(query, users_path=True), self.context.seconds_left, self.sleep
-        )
+        self.todo.patience.briefly(self.session, query, self.context)
 
     def _alone(self, query: sql.Composed) -> None:
         """DETACH CONCURRENTLY and FINALIZE: whoever comes later is waited for by the server, and waits behind nobody else.
@@ -157,10 +160,10 @@ class Work:
         end = time.monotonic() + max(0.0, self.todo.patience.left)
         began = time.monotonic()
         try:
-            Wait(table, EVERYBODY, snapshots=snapshots).over(
+            Wait(table, USERS, snapshots=snapshots).over(
                 self.session,
                 lambda: min(self.context.seconds_left(), end - time.monotonic() + RESERVE),
-                self.sleep,
+                time.sleep,
             )
         finally:
             took = time.monotonic() - began
@@ -178,6 +181,8 @@ class Work:
 
     def _unmark_if_attached(self) -> None:
         """Nothing was begun: nothing is to be known of it. If this fails, its bounds decide once more the next time."""
+        if not self.todo.drop or not self.session.alive:
+            return
         with suppress(Contended, SqlError):
             self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
             now = self._now()
