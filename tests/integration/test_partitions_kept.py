@@ -110,6 +110,21 @@ def test_default_partition(database: Database) -> None:
     assert not exists(database, named(-3))
 
 
+def test_expired_rows_in_the_default_partition(database: Database) -> None:
+    """They go row by row where partitions are dropped, and stay where these are kept."""
+    monthly(database)
+    database.sql('CREATE TABLE "the rest" PARTITION OF t DEFAULT; CREATE INDEX ON "the rest" (at)')
+    database.sql("INSERT INTO t SELECT %s - n * interval '1 day', n FROM generate_series(1, 70) AS n", [month(-4)])
+    database.sql("INSERT INTO t VALUES (NULL, 1), ('infinity', 2), (%s, 3)", [month(7)])
+    assert set(outcomes(purge(database, partitions="detach"))) == {OLDER, OLD}
+    planned = purge(database, True, partitions="drop", premake=1, timezone="UTC")
+    assert outcomes(planned) == {f"public.{named(1)}": "planned", 'public."the rest"': "planned"}
+    result = purge(database, partitions="drop", premake=1, timezone="UTC")
+    assert told(result, 'public."the rest"')["rows"] == told(planned, 'public."the rest"')["rows"] == 70
+    assert database.value('SELECT count(*) FROM "the rest"') == 3
+    assert outcomes(purge(database, partitions="drop", premake=1)) == {}
+
+
 def test_not_concurrently(database: Database) -> None:
     monthly(database)
     result = purge(database, partitions="drop", concurrently="never")

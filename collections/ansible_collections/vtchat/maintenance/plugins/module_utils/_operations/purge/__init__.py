@@ -77,6 +77,15 @@ class Facts:
     archive: Plan | None = None
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What decide() needs of partitions. rest, rows: of those rows that are in none of them but in DEFAULT."""
+
+    parts: partitions.Facts
+    rest: Options | None = None
+    rows: Facts | Verdict | None = None
+
+
 def names(options: Options) -> Sequence[str]:
     """The table."""
     return [options.table]
@@ -98,10 +107,18 @@ def jobs(options: Options) -> int:
     return 1
 
 
-def facts(session: Session, options: Options, context: Context) -> Facts | partitions.Facts | Verdict:
+def facts(session: Session, options: Options, context: Context) -> Facts | Parts | Verdict:
     """What the table is, whether anything in it has expired, and how much of it: two round trips where nothing has."""
-    if partitions.wanted(options):
-        return partitions.facts(session, options, context)
+    if not partitions.wanted(options):
+        return _facts(session, options, context)
+    found = partitions.facts(session, options, context)
+    if isinstance(found, Verdict):
+        return found
+    rest = partitions.rest(found, options)
+    return Parts(found, rest, _facts(session, rest, context) if rest else None)
+
+
+def _facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
     row = table_facts.read(session, options)
     if row["oid"] is None:
         raise catalog.not_found(session, options.table, "rp")
@@ -200,11 +217,17 @@ def _numbers(cutoffs: Sequence[datetime]) -> dict[str, Any]:
     return {"cutoff": max(told)} if len(told) == 1 else {"cutoff": max(told), "cutoffs": told}
 
 
-def decide(facts: Facts | partitions.Facts | Verdict, options: Options, context: Context) -> Sequence[Decision[Any]]:
+def decide(facts: Facts | Parts | Verdict, options: Options, context: Context) -> Sequence[Decision[Any]]:
     """One decision: the table. Of partitions, one for each that goes or comes."""
-    if isinstance(facts, partitions.Facts):
-        return partitions.decide(facts, options, context)
-    return [facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)]
+    if not isinstance(facts, Parts):
+        return [_decide(facts, options)]
+    *each, summary = partitions.decide(facts.parts, options, context)
+    rest = [_decide(facts.rows, facts.rest)] if facts.rest and facts.rows else []
+    return [*each, *(one for one in rest if one.verdict != UNCHANGED), summary]
+
+
+def _decide(facts: Facts | Verdict, options: Options) -> Decision[Purge]:
+    return facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)
 
 
 def _refused(facts: Facts, options: Options) -> Verdict | None:

@@ -8,20 +8,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...._postgres.session import Session
 from ... import Action, Context, Need, Outcome
-from ..options import Options
+from ..options import DROP, Options
 from . import create, detach
 from .actions import Creation, Removal, Todo
 from .decide import decide
 from .facts import Facts, facts
 
-__all__ = ["Creation", "Facts", "Removal", "Todo", "decide", "execute", "facts", "needs", "wanted"]
+__all__ = ["Creation", "Facts", "Removal", "Todo", "decide", "execute", "facts", "needs", "rest", "wanted"]
 
 
 def wanted(options: Options) -> bool:
     """Whether the options are about partitions, and not about rows."""
     return bool(options.partitions) or options.premake is not None
+
+
+def rest(found: Facts, options: Options) -> Options | None:
+    """What deletes the expired rows that are in no partition but DEFAULT; None where nothing does.
+
+    Where partitions are kept as tables, such rows are kept as well.
+    """
+    if options.partitions != DROP or found.default is None:
+        return None
+    # The zone of a timestamptz is that of the calendar of its partitions.
+    condition = options.conditions[0] if found.key.zoneless else replace(options.conditions[0], timezone=None)
+    table = found.default.display
+    return replace(options, table=table, conditions=(condition,), partitions=None, premake=None, interval=None)
 
 
 def needs(options: Options) -> list[Need]:
