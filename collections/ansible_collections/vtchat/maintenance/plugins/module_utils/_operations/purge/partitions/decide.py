@@ -31,10 +31,11 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
     patience = Patience(actions.PATIENCE)
     scripts = zip(facts.plan.coming, facts.scripts)
     made: list[Decision[Todo]] = [_create(facts, one, script, patience) for one, script in scripts]
+    creates = any(isinstance(one, Action) for one in made)
     if options.partitions:
         made += [_left(facts, one, options, patience) for one in facts.left]
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
-        made += _detaches(facts, options, patience, creates=any(isinstance(one, Action) for one in made))
+        made += _detaches(facts, options, patience, creates)
     _warn(facts, context)
     return [*made, _summary(facts, options)]
 
