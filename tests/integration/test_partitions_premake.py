@@ -168,7 +168,11 @@ def test_names_that_are_taken(database: Database) -> None:
 
 
 ALIKE = """
-SELECT replace(c.relname, %s, ''), relkind, relpersistence, reloptions, relacl::text, relreplident, pg_get_partkeydef(c.oid),
+SELECT replace(c.relname, %s, ''), relkind, relpersistence, relrowsecurity, relforcerowsecurity, reltablespace,
+       (SELECT array_agg((polname, polcmd, polpermissive, polroles, pg_get_expr(polqual, polrelid),
+                          pg_get_expr(polwithcheck, polrelid))::text ORDER BY polname)
+        FROM pg_policy WHERE polrelid = c.oid),
+       reloptions, relacl::text, relreplident, pg_get_partkeydef(c.oid),
        (SELECT reloptions FROM pg_class AS x WHERE x.oid = c.reltoastrelid),
        (SELECT count(*) FROM pg_index WHERE indrelid = c.oid),
        (SELECT array_agg(pg_get_constraintdef(k.oid) ORDER BY pg_get_constraintdef(k.oid))
@@ -198,10 +202,14 @@ def test_like_the_newest_one(database: Database) -> None:
         SQL(
             "CREATE INDEX ON t (word); ALTER TABLE {0} REPLICA IDENTITY FULL; "
             "GRANT SELECT, INSERT ON {0} TO {1} WITH GRANT OPTION; GRANT UPDATE (word) ON {0} TO {1}; "
-            "GRANT SELECT ON {2} TO PUBLIC"
+            "GRANT SELECT ON {2} TO PUBLIC; CREATE POLICY own ON {0} FOR SELECT TO {1}, PUBLIC USING (id > 5); "
+            "CREATE POLICY write ON {0} AS RESTRICTIVE FOR INSERT TO {1} WITH CHECK (word <> 'y'); "
+            "ALTER TABLE {0} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
         ).format(Identifier(f"{named(0)}_h0"), Identifier(role), Identifier(named(0)))
     )
+    database.sql(SQL("ALTER DATABASE {} SET default_tablespace = pg_global").format(Identifier(database.name)))
     assert made(purge(database, premake=1)) == [named(1)]
+    database.sql(SQL("ALTER DATABASE {} RESET default_tablespace").format(Identifier(database.name)))
     assert database.sql(ALIKE, [named(1)] * 2) == database.sql(ALIKE, [named(0)] * 2)
     database.sql(
         "INSERT INTO owner VALUES (1); INSERT INTO t (at, id, own) SELECT %s, n, 1 FROM generate_series(1, 50) AS n",
@@ -219,7 +227,7 @@ def test_like_the_newest_one(database: Database) -> None:
 
 def test_rows_in_default_that_belong_into_it(database: Database) -> None:
     """Said with their number and the way out, which works; the others are created, and what has expired goes."""
-    monthly(database, -4, 0, columns=", PRIMARY KEY (at, id)")
+    monthly(database, -4, 0, columns=", twice int GENERATED ALWAYS AS (2 * id) STORED, PRIMARY KEY (at, id)")
     database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
     database.sql("INSERT INTO t SELECT %s, n FROM generate_series(1, 7) AS n", [month(1) + timedelta(days=3)])
     result = purge(database, partitions="drop", premake=2)

@@ -234,15 +234,15 @@ options:
         type: path
   partitions:
     description:
-      - For a table that is partitioned by ranges of O(column) alone, what becomes of partitions of which all rows have expired.
-        V(drop) detaches and drops them, V(detach) leaves each as a table of its own.
-      - They are judged by their bounds and never by their names. A partition goes when its upper bound, which is exclusive, is not
-        after the cut-off; rows of a partition that is not over yet stay until it is. The last partition always stays.
+      - For a table that is partitioned by ranges of O(column) alone, what becomes of partitions of which all rows have
+        expired. V(drop) detaches and drops them, V(detach) leaves each as a table of its own.
+      - They are judged by their bounds and never by their names. A partition goes when its upper bound, which is exclusive,
+        is not after the cut-off; rows of a partition that is not over yet stay until it is. The last partition always stays.
       - Expired rows in the C(DEFAULT) partition are deleted row by row with V(drop), and stay with V(detach).
-      - A partition stays, and that is a failure, while rows of other tables refer to it, or when other objects depend on it that
-        would go with it. Nothing is ever dropped with C(CASCADE).
-      - A detach that was interrupted is finished. A table that was detached in order to be dropped is dropped by the next run;
-        it is known by a mark at the end of its comment.
+      - A partition stays, and that is a failure, while rows of other tables refer to it, or when other objects depend on it
+        that would go with it. Nothing is ever dropped with C(CASCADE).
+      - A detach that was interrupted is finished. A table that was detached in order to be dropped is dropped by the next
+        run; it is known by a mark at the end of its comment.
       - A partition goes as a whole, so O(where), O(ttl_column), O(conditions), O(with), O(archive), O(max_rows) and
         O(keep_referenced) are errors.
       - The role must be a member of the owners of the table and of its partitions.
@@ -250,21 +250,22 @@ options:
     choices: [detach, drop]
   premake:
     description:
-      - How many partitions there must be after the one that is in use now. What is missing is created before anything is dropped,
-        each in a transaction of its own, like the newest one.
+      - How many partitions there must be after the one that is in use now. What is missing is created before anything is
+        dropped, each in a transaction of its own, like the newest one.
       - Without O(partitions) nothing else is done.
-      - Rows in the C(DEFAULT) partition that belong into a new one are in its way. The reason says how many, and how to move them.
+      - Rows in the C(DEFAULT) partition that belong into a new one are in its way. The reason says how many, and how to move
+        them.
     type: int
   interval:
     description:
-      - How long a new partition is, a number of hours, days, weeks, months, quarters or years such as V(1 month), where the bounds
-        of the present ones do not tell.
+      - How long a new partition is, a number of hours, days, weeks, months, quarters or years such as V(1 month), where the
+        bounds of the present ones do not tell.
     type: str
   concurrently:
     description:
-      - Whether partitions are detached with C(CONCURRENTLY), which blocks neither readers nor writers. V(auto) does without it where
-        PostgreSQL cannot, beside a C(DEFAULT) partition, under a lock that is waited for no longer than two seconds at a time;
-        V(require) is a failure there.
+      - Whether partitions are detached with C(CONCURRENTLY), which blocks neither readers nor writers. V(auto) does without
+        it where PostgreSQL cannot, beside a C(DEFAULT) partition, under a lock that is waited for no longer than two seconds
+        at a time; V(require) is a failure there.
     type: str
     choices: [auto, require, never]
     default: auto

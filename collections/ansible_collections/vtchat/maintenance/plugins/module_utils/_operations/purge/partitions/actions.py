@@ -55,12 +55,17 @@ class Patience:
 
 @dataclass(frozen=True)
 class Creation:
-    """A partition that is to come. default: the table has a DEFAULT partition, which is read while another one is attached."""
+    """A partition that is to come.
+
+    known    oids of the partitions that were there when it was decided
+    default  one of them is the DEFAULT partition, which is read while another one is attached
+    """
 
     parent: catalog.Relation
     coming: Coming
     script: Script
     patience: Patience
+    known: tuple[int, ...] = ()
     default: bool = False
 
 

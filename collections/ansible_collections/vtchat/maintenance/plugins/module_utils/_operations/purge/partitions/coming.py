@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
@@ -26,7 +26,13 @@ TAKEN = """
 SELECT array(SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = {schema}::regnamespace
              UNION SELECT t.typname::text FROM pg_type AS t WHERE t.typnamespace = {schema}::regnamespace) AS names
 """
-# Rows of the DEFAULT partition that belong into the new ones; counted so far as it is worth it.
+# Whether the DEFAULT partition has rows that may belong into the new ones, in one go; and what can be written there.
+ANY_STRAY = """
+SELECT EXISTS (SELECT FROM {default} AS d WHERE d.{column} >= {lower}::{type} AND d.{column} < {upper}::{type}) AS found,
+       (SELECT string_agg(format('%I', attname), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped AND attgenerated = '') AS columns
+"""
+# How many belong into each; counted so far as it is worth it.
 STRAY = """
 SELECT v.number, (SELECT count(*) FROM (SELECT FROM {default} AS d WHERE d.{column} >= v.lower AND d.{column} < v.upper
                                         LIMIT {most}) AS x) AS rows
@@ -37,13 +43,18 @@ MOST_STRAY = 1000
 
 @dataclass(frozen=True)
 class Coming:
-    """A partition to be created. stray: rows of the DEFAULT partition that belong into it, MOST_STRAY for that many and more."""
+    """A partition to be created.
+
+    stray    rows of the DEFAULT partition that belong into it, MOST_STRAY for that many and more
+    columns  what is to be moved of them, as SQL
+    """
 
     schema: str
     name: str
     lower: str
     upper: str
     stray: int = 0
+    columns: str = "*"
 
 
 @dataclass(frozen=True)
@@ -184,18 +195,24 @@ def names(session: Session, schema: str) -> set[str]:
     return set(session.row(sql.SQL(TAKEN).format(schema=sql.Literal(quote(schema))))["names"])
 
 
-def strays(session: Session, key: Key, default: Partition, coming: Sequence[Coming]) -> list[int]:
-    """How many rows of the DEFAULT partition belong into each."""
+def counted(session: Session, key: Key, default: Partition, coming: Sequence[Coming]) -> tuple[Coming, ...]:
+    """The same, with the rows of the DEFAULT partition that belong into each. They come in the order of their bounds."""
+    common = {"default": default.identifier, "column": sql.Identifier(key.column), "type": sql.SQL(key.type)}
+    query = sql.SQL(ANY_STRAY).format(
+        lower=sql.Literal(coming[0].lower), upper=sql.Literal(coming[-1].upper), oid=sql.Literal(default.oid), **common
+    )
+    row = session.row(query)
+    if not row["found"]:
+        return tuple(coming)
+    numbers = _strays(session, coming, common)
+    return tuple(replace(one, stray=number, columns=row["columns"]) for one, number in zip(coming, numbers))
+
+
+def _strays(session: Session, coming: Sequence[Coming], common: dict[str, sql.Composable]) -> list[int]:
     values = sql.SQL(", ").join(
         sql.SQL("({}, {}::text, {}::text)").format(*map(sql.Literal, (number, one.lower, one.upper)))
         for number, one in enumerate(coming)
     )
-    query = sql.SQL(STRAY).format(
-        default=default.identifier,
-        column=sql.Identifier(key.column),
-        type=sql.SQL(key.type),
-        values=values,
-        most=sql.Literal(MOST_STRAY),
-    )
+    query = sql.SQL(STRAY).format(values=values, most=sql.Literal(MOST_STRAY), **common)
     found = {row["number"]: row["rows"] for row in session.rows(query)}
     return [found[number] for number in range(len(coming))]

@@ -22,6 +22,11 @@ SELECT pg_get_expr(c.relpartbound, c.oid) AS bounds FROM pg_class AS c JOIN pg_n
 JOIN pg_inherits AS i ON i.inhrelid = c.oid WHERE n.nspname = {schema} AND c.relname = {name} AND i.inhparent = {parent}
 """
 
+# Whether somebody has created partitions since.
+OTHERS = (
+    "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = {parent} AND inhrelid <> ALL ({known}::oid[])) AS new"
+)
+
 
 def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     """Create it, and verify that it is there."""
@@ -34,7 +39,7 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     except SqlError as error:
         if not session.alive:
             raise
-        return _refused(todo, error, context)
+        return _refused(session, todo, error, context)
     except Contended as error:
         return Outcome(CONTENDED, f"{error}; the next run tries again")
     query = sql.SQL(CREATED).format(
@@ -46,9 +51,11 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     return Outcome(DONE, changed=True, numbers={"bounds": rows[0]["bounds"].removeprefix("FOR VALUES ")})
 
 
-def _refused(todo: Creation, error: SqlError, context: Context) -> Outcome:
-    if error.sqlstate == INVALID_OBJECT_DEFINITION and "overlap" in str(error):
-        return Outcome(UNCHANGED, f"somebody has created it meanwhile ({error})")
+def _refused(session: Session, todo: Creation, error: SqlError, context: Context) -> Outcome:
+    if error.sqlstate == INVALID_OBJECT_DEFINITION:
+        query = sql.SQL(OTHERS).format(parent=sql.Literal(todo.parent.oid), known=sql.Literal(list(todo.known)))
+        if session.row(query)["new"]:
+            return Outcome(UNCHANGED, f"somebody has created it meanwhile ({error})")
     if error.sqlstate == DUPLICATE_TABLE:
         return Outcome(CONTENDED, f"{error}: the next run takes another name")
     if error.sqlstate == CHECK_VIOLATION and todo.default:

@@ -47,7 +47,8 @@ def _create(facts: Facts, one: Coming, script: Script, patience: Patience) -> De
         number = f"{MOST_STRAY} rows or more" if one.stray >= MOST_STRAY else f"{one.stray} rows"
         reason = f"{number} of the DEFAULT partition {default.display} belong into it: {_way_out(facts, one, default)}"
         return Verdict(target, reason, FAILED, {"bounds": bounds, "rows_in_default": one.stray})
-    todo = Creation(facts.relation, one, script, patience, default is not None)
+    known = tuple(part.oid for part in facts.parts)
+    todo = Creation(facts.relation, one, script, patience, known, default is not None)
     step = facts.plan.step
     return Action(
         target=target,
@@ -66,9 +67,8 @@ def _way_out(facts: Facts, one: Coming, default: Partition) -> str:
     which = f"{column} >= '{one.lower}' AND {column} < '{one.upper}'"
     parent = facts.relation.display
     create = f"CREATE TABLE {new} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
-    move = (
-        f"WITH moved AS (DELETE FROM {default.display} WHERE {which} RETURNING *) INSERT INTO {new} SELECT * FROM moved"  # noqa: S608 - for people
-    )
+    gone = f"DELETE FROM {default.display} WHERE {which} RETURNING {one.columns}"  # noqa: S608 - for people
+    move = f"WITH moved AS ({gone}) INSERT INTO {new} ({one.columns}) SELECT * FROM moved"  # noqa: S608
     attach = f"ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES FROM ('{one.lower}') TO ('{one.upper}')"
     return f"BEGIN; {create}; {move}; {attach}; COMMIT"
 

@@ -114,8 +114,7 @@ def _coming(session: Session, found: Facts, row: dict[str, Any], options: Option
         return replace(found, plan=replace(plan, coming=(), faults=(*plan.faults, *faults)))
     default = next((one for one in attached if one.default), None)
     if default is not None:
-        numbers = coming.strays(session, found.key, default, plan.coming)
-        plan = replace(plan, coming=tuple(replace(one, stray=stray) for one, stray in zip(plan.coming, numbers)))
+        plan = replace(plan, coming=coming.counted(session, found.key, default, plan.coming))
     parent = found.relation.identifier
     return replace(found, plan=plan, scripts=tuple(model.script(session, made, parent, one) for one in plan.coming))
 

@@ -29,6 +29,12 @@ SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.leve
             AS option WHERE x.oid = c.reltoastrelid), '{{}}') AS storage,
        CASE WHEN pg_get_userbyid(c.relowner) <> current_user THEN pg_get_userbyid(c.relowner)::text END AS owner,
        pg_has_role(c.relowner, 'USAGE') AS may_own, c.relreplident = 'f' AS whole_identity,
+       c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
+       (SELECT jsonb_agg(jsonb_build_object('name', y.polname, 'permissive', y.polpermissive, 'command', y.polcmd,
+                    'roles', (SELECT array_agg(CASE WHEN r <> 0 THEN pg_get_userbyid(r) END) FROM unnest(y.polroles) AS r),
+                    'using', pg_get_expr(y.polqual, y.polrelid), 'check', pg_get_expr(y.polwithcheck, y.polrelid))
+                ORDER BY y.polname)
+        FROM pg_policy AS y WHERE y.polrelid = c.oid) AS policies,
        (SELECT jsonb_agg(jsonb_build_object('privilege', a.privilege_type, 'grantable', a.is_grantable, 'column', a.column,
                     'role', CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END) ORDER BY a.column NULLS FIRST,
                     a.privilege_type, a.grantee)
@@ -39,12 +45,17 @@ SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.leve
 FROM pg_partition_tree({newest}) AS p JOIN pg_class AS c ON c.oid = p.relid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY p.level, p.relid
 """
+# What is not said is to mean the same as for the model, whatever the role is set to.
+PLAIN = """
+SELECT pg_catalog.set_config('default_tablespace', '', true), pg_catalog.set_config('default_table_access_method', 'heap', true);
+"""
 # What ATTACH wants to find there; indexes and foreign keys it makes itself, and an identity is the parent's.
 LIKE = (
     "{persistence} {name} (LIKE {parent} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE "
     "INCLUDING COMPRESSION)"
 )
 _PARAMETER = re.compile(r"((?:toast\.)?[a-z_][a-z0-9_]*)=(.*)", re.DOTALL)
+_COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
 _PRIVILEGE = re.compile(r"[A-Z ]+")
 
 
@@ -145,10 +156,17 @@ def _storage(row: dict[str, Any]) -> sql.Composed:
 
 
 def _belongings(row: dict[str, Any], name: sql.Composable) -> list[sql.Composed]:
-    """Grants, and what logical replication sends of old rows."""
-    made = []
-    if row.get("whole_identity"):
-        made.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(name))
+    """Grants, row-level security, and what logical replication sends of old rows."""
+    made = [
+        sql.SQL("ALTER TABLE {} " + words).format(name)
+        for what, words in (
+            ("whole_identity", "REPLICA IDENTITY FULL"),
+            ("row_security", "ENABLE ROW LEVEL SECURITY"),
+            ("forced", "FORCE ROW LEVEL SECURITY"),
+        )
+        if row.get(what)
+    ]
+    made += [_policy(policy, name) for policy in row.get("policies") or ()]
     for grant in row.get("grants") or ():
         column = sql.SQL(" ({})").format(sql.Identifier(grant["column"])) if grant["column"] else sql.SQL("")
         if not _PRIVILEGE.fullmatch(grant["privilege"]):
@@ -165,6 +183,21 @@ def _belongings(row: dict[str, Any], name: sql.Composable) -> list[sql.Composed]
     return made
 
 
+def _policy(policy: dict[str, Any], name: sql.Composable) -> sql.Composed:
+    """CREATE POLICY: whoever reads the partition itself sees no more of it than of the others."""
+    roles = [sql.Identifier(role) if role else sql.SQL("PUBLIC") for role in policy["roles"]]
+    made = sql.SQL("CREATE POLICY {} ON {} AS {} FOR {} TO {}").format(
+        sql.Identifier(policy["name"]),
+        name,
+        sql.SQL("PERMISSIVE" if policy["permissive"] else "RESTRICTIVE"),
+        sql.SQL(_COMMANDS[policy["command"]]),
+        sql.SQL(", ").join(roles),
+    )
+    for words, expression in ((" USING ({})", policy["using"]), (" WITH CHECK ({})", policy["check"])):
+        made += sql.SQL(words).format(sql.SQL(expression)) if expression else sql.SQL("")
+    return made
+
+
 @dataclass(frozen=True)
 class Script:
     """What creates a partition: one message, which is one transaction; and its statements for people."""
@@ -176,4 +209,4 @@ class Script:
 def script(session: Session, model: Model, parent: sql.Composable, coming: Coming) -> Script:
     """The statements for one partition."""
     parts = statements(model, parent, coming)
-    return Script(sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))
+    return Script(sql.SQL(PLAIN) + sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))
