@@ -210,3 +210,56 @@ def test_another_unit_than_the_declared_one(database: Database, epoch: str, fact
     assert result["status"] == "failed"
     assert "cannot be right" in told(result, "public.t")["reason"]
     assert len(parts(database)) == 5
+
+
+# Type, a tick before the upper bound, bounds around the cut-off, each after the last, and the options.
+EDGES = "SELECT date_trunc('minute', now() - interval '60 days') + n * interval '7 minutes' FROM generate_series(-6, 6) AS n"
+ROWS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("timestamptz", "upper - interval '1 us'", "at", {}),
+    ("timestamp", "upper - interval '1 us'", "at AT TIME ZONE 'Asia/Ho_Chi_Minh'", {"timezone": "Asia/Ho_Chi_Minh"}),
+    ("date", "upper - 1", "(at AT TIME ZONE 'UTC')::date + number", {"timezone": "UTC"}),
+    ("bigint", "upper - 1", "extract(epoch FROM at)::bigint", {"epoch": "s"}),
+    ("bigint", "upper - 1", "(extract(epoch FROM at) * 1000)::bigint", {"epoch": "ms"}),
+)
+
+
+def test_no_partition_goes_with_a_row_that_a_purge_by_rows_would_leave(database: Database) -> None:
+    """The greatest value of each partition that goes has expired, and that of the first one that stays has not."""
+    for number, (key, tick, bound, options) in enumerate(ROWS):
+        table = f"t{number}"
+        database.sql(f"CREATE TABLE {table} (at {key}) PARTITION BY RANGE (at)")
+        edges = database.sql(
+            f"SELECT {bound} FROM (SELECT at, row_number() OVER (ORDER BY at)::int - 7 AS number FROM ({EDGES}) AS e (at)) AS e"
+        )
+        for place, ((lower,), (upper,)) in enumerate(zip(edges, edges[1:])):
+            partition(database, f"{table}_{place:02}", lower, upper, table)
+            database.sql(f"INSERT INTO {table} SELECT {tick} FROM (SELECT %s::{key} AS upper) AS u", [upper])
+        gone = [
+            name.removeprefix("public.")
+            for name in outcomes(purge(database, True, table=table, partitions="drop", **options), f"public.{table}")
+        ]
+        by_rows = [
+            name
+            for name in parts(database, table)
+            if purge(database, True, table=name, **options)["actions"][0]["rows"]
+        ]
+        assert 0 < len(gone) < 12
+        assert gone == by_rows[: len(gone)]
+        assert len(by_rows) - len(gone) <= 1  # a minute may pass between both
+
+
+def test_below_another_partition(database: Database) -> None:
+    """The table may be a partition itself, and the key may be called anything."""
+    database.sql(
+        'CREATE TABLE top (tenant int, "The Time" timestamptz, id int, PRIMARY KEY (tenant, "The Time", id)) '
+        "PARTITION BY LIST (tenant)"
+    )
+    database.sql('CREATE TABLE t PARTITION OF top FOR VALUES IN (1) PARTITION BY RANGE ("The Time")')
+    database.sql("CREATE TABLE others PARTITION OF top DEFAULT")
+    for number in range(-4, 1):
+        partition(database, named(number), month(number), month(number + 1))
+    result = purge(database, column="The Time", partitions="drop", premake=1)
+    assert outcomes(result) == {f"public.{named(number)}": "done" for number in (1, -4, -3)}
+    assert told(result, f"public.{named(-3)}")["numbers"]["method"] == "concurrently"
+    database.sql("INSERT INTO top VALUES (1, %s, 1)", [month(1)])
+    assert database.value(f"SELECT count(*) FROM {named(1)}") == 1
