@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..._postgres import catalog
@@ -126,6 +127,11 @@ SELECT t.*, clock_timestamp() AS now, ({of_columns}) AS times,
         FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE g.tgrelid IN (SELECT oid FROM reached) AND NOT g.tgisinternal AND g.tgparentid = 0
         AND g.tgtype::int & 8 <> 0 AND g.tgenabled IN ('O', 'A')) AS triggers,
+       EXISTS (SELECT FROM pg_publication WHERE pubdelete OR pubupdate) AS published,
+       ARRAY(SELECT oid::bigint FROM reached) AS deletes,
+       ARRAY(SELECT x.oid::bigint FROM referring AS k, LATERAL (
+                 SELECT k.conrelid AS oid UNION SELECT relid FROM pg_partition_tree(k.conrelid)) AS x
+             WHERE k.confdeltype IN ('n', 'd')) AS updates,
        ({referred_by}) AS referenced_by
 FROM target AS t
 """
@@ -145,8 +151,10 @@ def read(session: Session, options: Options) -> dict[str, Any]:
     return row
 
 
-def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
-    """What forbids the purge, or nothing."""
+def fault(
+    server: Server, relation: catalog.Relation, row: dict[str, Any], options: Options, meant: Sequence[int] = ()
+) -> str:
+    """What forbids the purge, or nothing. meant: oids of the tables whose rows go whatever their own time is."""
     if relation.kind not in "rp":
         return str(catalog.wrong_kind(relation, "table"))
     for column in options.columns:
@@ -154,7 +162,7 @@ def fault(server: Server, relation: catalog.Relation, row: dict[str, Any], optio
             names = ", ".join(quote(name) for name in row["columns"] or [])
             return f"there is no column {quote(column)}; the columns are {names}"
     found = (clocks.fault(condition, row["times"]) for condition in options.conditions)
-    return next(filter(None, found), "") or _missing_right(server, relation, row) or _in_the_way(row, options)
+    return next(filter(None, found), "") or _missing_right(server, relation, row) or _in_the_way(row, options, meant)
 
 
 def _missing_right(server: Server, relation: catalog.Relation, row: dict[str, Any]) -> str:
@@ -169,14 +177,14 @@ def _missing_right(server: Server, relation: catalog.Relation, row: dict[str, An
     return ""
 
 
-def _in_the_way(row: dict[str, Any], options: Options) -> str:
+def _in_the_way(row: dict[str, Any], options: Options, meant: Sequence[int]) -> str:
     """What would make the DELETE do something else, or take rows whose time has not come; or nothing."""
     if row["foreign_part"]:
         return f"its part {row['foreign_part']} is a foreign table: purge that where its rows are"
     if row["rule"]:
         name, _on, table = row["rule"].partition(" on ")
         return f"the rule {row['rule']} rewrites DELETE: ALTER TABLE {table} DISABLE RULE {name}, or a trigger in its place"
-    early = [key for key in row["referenced_by"] or [] if key["deletes"] and key["expires"]]
+    early = [key for key in row["referenced_by"] or [] if key["deletes"] and key["expires"] and key["oid"] not in meant]
     if early and not options.cascade:
         key = early[0]
         return (f"with its rows go those of {key['table']} that refer to them ({key['constraint']}, ON DELETE CASCADE), whether "

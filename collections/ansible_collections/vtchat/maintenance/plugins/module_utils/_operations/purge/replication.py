@@ -104,16 +104,16 @@ def _told(row: dict[str, Any]) -> str:
     if row["nothing"]:
         way = f"USING INDEX {quote(row['usable'])}" if row["usable"] else "FULL"
         more = "" if row["usable"] else ", or give it a primary key"
-        return (f"the publication {publication} tells {change} of {table}, which has no replica identity, so that the server refuses "
+        return (f"the publication {publication} tells {change} of {table}, which has no replica identity, so the server refuses "
                 f"them: ALTER TABLE {table} REPLICA IDENTITY {way}{more}")  # fmt: skip
     if row["filtered"]:
-        return (f"the row filter of the publication {publication} has columns that are not in the replica identity of {table}, so "
-                f"that the server refuses {change}: ALTER TABLE {table} REPLICA IDENTITY FULL")  # fmt: skip
+        return (f"the row filter of the publication {publication} has columns that are not in the replica identity of "
+                f"{table}, so the server refuses {change}: ALTER TABLE {table} REPLICA IDENTITY FULL")  # fmt: skip
     if row["unlisted"]:
         key = ", ".join(map(quote, row["key"])) or "all"
-        return (f"the publication {publication} leaves out columns of the replica identity of {table}, so that the server refuses "
-                f"{change}: publish these columns as well: {key}")  # fmt: skip
+        return (f"the publication {publication} leaves out columns of the replica identity of {table}, so the server "
+                f"refuses {change}: publish these columns as well: {key}")  # fmt: skip
     if row["generated"]:
-        return (f"the publication {publication} leaves out a generated column of the replica identity of {table}, so that the server "
-                f"refuses {change}: ALTER PUBLICATION {publication} SET (publish_generated_columns = stored)")  # fmt: skip
+        return (f"the publication {publication} leaves out a generated column of the replica identity of {table}, so the "
+                f"server refuses {change}: ALTER PUBLICATION {publication} SET (publish_generated_columns = stored)")  # fmt: skip
     return ""

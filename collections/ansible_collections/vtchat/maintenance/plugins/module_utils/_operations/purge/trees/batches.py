@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Batches of rows with what hangs on them: no transaction deletes or changes more rows than a batch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...._postgres.driver import sql
+from ...._postgres.session import Session
+from ..archive.sinks import NO_PICK, PICK, IntoFiles, picked_before, transaction
+from ..statements import LAST, Batch
+from . import statements
+from .facts import SETS, Edge
+
+FIRST_ROOM = 1000  # rows of other tables in one transaction
+CHANGED = """
+WITH picked AS MATERIALIZED ({pick}), done AS ({change} RETURNING 1)
+SELECT (SELECT pg_catalog.count(*) FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM done) AS gone
+"""
+
+
+class WithChildren:
+    """Rows are locked, what hangs on them goes first, and they go in the transaction in which nothing is left of that.
+
+    room    rows of other tables that one transaction may delete or change
+    stores  where rows are kept, by the oid of the table; none where they are just deleted
+    gone    rows of other tables so far, by the name of the table
+    """
+
+    picks = True
+
+    def __init__(
+        self, edges: Sequence[Edge], ways: Sequence[tuple[Edge, ...]], root: int, stores: Mapping[int, IntoFiles]
+    ) -> None:
+        # The deepest first.
+        self.ways = sorted(ways, key=len, reverse=True)
+        self.itself = {
+            edge.child_root: [one for one in edges if one.itself and one.child_root == edge.child_root]
+            for edge in edges
+        }
+        self.root, self.stores = root, stores
+        self.room = FIRST_ROOM
+        self.gone: Counter[str] = Counter()
+        self._stuck = False
+
+    def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
+        """One transaction. ``again``: rows that hang on the picked ones are left, so that these are still there."""
+        began = time.monotonic()
+        pick = sql.SQL(PICK).format(pick=batch.pick, last=sql.SQL(LAST)) if batch.pick else sql.SQL(NO_PICK)
+        counts: Counter[str] = Counter()
+        with transaction(session, list(self.stores.values()), pick) as row:
+            row.update(gone=0, again=False, room=self.room)
+            if row.get("picked"):
+                row["again"] = self._children(session, row, counts)
+                if not row["again"]:
+                    row["gone"] = self._delete(session, self.root, picked_before(row), batch.delete)
+            if look:
+                row.update(session.row(f"SELECT NULL AS looked{look}"))
+            row["inside"] = time.monotonic() - began
+        self.gone += counts
+        return row
+
+    def close(self) -> dict[str, Any]:
+        """What the result says of it."""
+        told = {"with": dict(self.gone)}
+        archived = [store.close() for store in self.stores.values()]
+        return {**told, **({"archive": archived} if archived else {})}
+
+    def _children(self, session: Session, row: dict[str, Any], counts: Counter[str]) -> bool:
+        """Deal with what hangs on the picked rows, as far as there is room. Whether the rest needs another transaction."""
+        room, moved, kept = self.room, 0, False
+        for way in self.ways:
+            edge = way[-1]
+            while room > 0:
+                itself = self.itself[edge.child_root]
+                pick, change = statements.next_rows(way, itself, row["parts"], row["places"], room)
+                found, done = self._change(session, edge, pick, change)
+                counts[edge.child_shown] += done
+                moved, room = moved + done, room - found
+                kept = kept or done < found
+                # Of rows that refer to each other in one table the next layer can go now.
+                if not found or not done or not itself:
+                    break
+            if room <= 0:
+                self._stuck = False
+                return moved > 0
+        # A row that was changed while we waited for it, or that a trigger keeps: once more, then the server decides.
+        again = kept and not self._stuck
+        self._stuck = again
+        return again or (moved > 0 and moved + row["picked"] > self.room)
+
+    def _change(self, session: Session, edge: Edge, pick: sql.Composable, change: sql.Composable) -> tuple[int, int]:
+        """How many rows were found, and how many are deleted or changed."""
+        if edge.action == SETS or edge.child_root not in self.stores:
+            query = sql.SQL(CHANGED).format(pick=pick, change=change)
+            row = session.row(query, users_path=True)
+            return row["picked"], row["gone"]
+        row = session.row(sql.SQL(PICK).format(pick=pick, last=sql.SQL(LAST)), users_path=True)
+        gone = self._delete(session, edge.child_root, picked_before(row), change) if row["picked"] else 0
+        return row["picked"], gone
+
+    def _delete(self, session: Session, oid: int, picked: sql.Composable, delete: sql.Composable) -> int:
+        store = self.stores.get(oid)
+        if store:
+            return store.delete(session, picked, delete)
+        return session.execute(picked + delete, users_path=True)
