@@ -19,11 +19,11 @@ from ..._postgres.driver import sql
 from ..._postgres.names import quote
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
-from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
+from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Effect, Need, Outcome, Verdict
-from . import archive, clocks, order, partitions
+from . import beside, clocks, order, partitions
 from . import facts as table_facts
-from .archive import Plan
+from .beside import Beside
 from .facts import SMALL_TABLE
 from .options import SPEC, Options, read
 from .space import left_behind
@@ -60,7 +60,8 @@ class Facts:
     referenced_by foreign keys that refer to the table, as in REFERRED_BY
     leaves        oids of the partitions or child tables that have rows
     triggers      what fires on DELETE: name and table
-    archive       where rows go, None where they are just deleted
+    beside        what else is to be done with rows
+    kept          expired rows that others refer to, where no other has expired and that was asked for
     """
 
     relation: catalog.Relation
@@ -74,7 +75,8 @@ class Facts:
     referenced_by: tuple[dict[str, Any], ...]
     leaves: tuple[int, ...]
     triggers: tuple[str, ...]
-    archive: Plan | None = None
+    beside: Beside | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,12 @@ def _facts(session: Session, options: Options, context: Context) -> Facts | Verd
     relation = catalog.relation(row)
     now = row["now"].astimezone(timezone.utc)
     cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
-    referenced_by = tuple(row["referenced_by"] or ())
-    fault = (
-        table_facts.fault(session.server, relation, row, options)
-        or archive.not_archived(referenced_by, options, ())
-        or _doubt(session, relation, row, options)
-    )
-    kept = archive.read(session, relation, options, max(cutoffs).isoformat()) if options.archive and not fault else None
-    if fault or isinstance(kept, str):
-        return Verdict(relation.display, fault or str(kept), FAILED, _numbers(cutoffs))
-    purge, known = _purge(session, relation, row, cutoffs, options)
+    besides = beside.read(session, relation, row, options, max(cutoffs).isoformat())
+    fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
+    if fault or isinstance(besides, str):
+        return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
+    free = besides.tree.free() if options.keep_referenced else None
+    purge, known = _purge(session, relation, row, cutoffs, options, free)
     rows = found = None
     if known.served:
         if context.check:
@@ -143,7 +141,7 @@ def _facts(session: Session, options: Options, context: Context) -> Facts | Verd
     if found is not False and order.asks(known, options):
         known = replace(known, estimate=order.estimated(session, purge) if rows is None else rows)
     way = order.choose(known, options)
-    purge = replace(purge, heap=way.heap, archive=kept)
+    purge = replace(purge, heap=way.heap, beside=besides)
     return Facts(
         relation=relation,
         purge=purge,
@@ -153,11 +151,16 @@ def _facts(session: Session, options: Options, context: Context) -> Facts | Verd
         found=found,
         rows=rows,
         estimate=known.estimate,
-        referenced_by=referenced_by,
+        referenced_by=tuple(row["referenced_by"] or ()),
         leaves=tuple(row["leaves"] or ()),
         triggers=tuple(row["triggers"] or ()),
-        archive=kept,
+        beside=besides,
+        kept=_kept(session, purge) if found is False and purge.held else None,
     )
+
+
+def _kept(session: Session, purge: Purge) -> int:
+    return int(session.row(purge.count_held(MOST_COUNTED + 1), users_path=True)["rows"])
 
 
 def _doubt(session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
@@ -171,15 +174,24 @@ def _doubt(session: Session, relation: catalog.Relation, row: dict[str, Any], op
 
 
 def _purge(
-    session: Session, relation: catalog.Relation, row: dict[str, Any], cutoffs: Sequence[datetime], options: Options
+    session: Session,
+    relation: catalog.Relation,
+    row: dict[str, Any],
+    cutoffs: Sequence[datetime],
+    options: Options,
+    free: sql.Composable | None,
 ) -> tuple[Purge, order.Known]:
-    """What is to be deleted, and what decides in which order."""
-    terms, indexed = [], []
+    """What is to be deleted, and what decides in which order. free: the predicate of a row that no other one holds."""
+    terms, held, indexed = [], [], []
     for condition, cutoff in zip(options.conditions, cutoffs):
         for term in clocks.terms(condition, row["times"], cutoff):
             # The line break keeps a comment at the end of a predicate from swallowing the parenthesis.
             wheres = [sql.SQL("({}\n)").format(sql.SQL(text)) for text in (condition.where, options.where) if text]
-            terms.append(replace(term, expired=sql.SQL(" AND ").join([term.expired, *wheres])))
+            expired = sql.SQL(" AND ").join([term.expired, *wheres])
+            if free:
+                held.append(sql.SQL("({} AND NOT ({}))").format(expired, free))
+                expired = sql.SQL("{} AND {}").format(expired, free)
+            terms.append(replace(term, expired=expired))
             indexed.append(row["times"][condition.column].indexed)
     purge = Purge(
         table=relation.identifier,
@@ -191,6 +203,7 @@ def _purge(
         triggers=bool(row["triggers"]),
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0),
+        held=sql.SQL(" OR ").join(held) if held else None,
     )
     small = row["pages"] < SMALL_TABLE
     served = small or all(order.served(session, purge, term, has) for term, has in zip(terms, indexed))
@@ -246,8 +259,10 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
             f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false"
         )
         return Verdict(target, reason, FAILED, numbers)
-    if facts.found is False and not (facts.archive and facts.archive.doubtful):
-        return Verdict(target, nothing(options), UNCHANGED, numbers)
+    if facts.found is False and not (facts.beside and facts.beside.doubtful):
+        if facts.kept is not None:
+            numbers["kept"] = facts.kept
+        return Verdict(target, nothing(options) + kept_rows(facts.kept), UNCHANGED, numbers)
     return None
 
 
@@ -256,7 +271,7 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
     numbers = {
         **_numbers(facts.cutoffs),
         "order": facts.way.reason,
-        **({"archive": facts.archive.numbers} if facts.archive else {}),
+        **(facts.beside.numbers if facts.beside else {}),
         **({"estimated_rows": facts.estimate} if facts.estimate is not None and facts.rows is None else {}),
         **({"cascades_to": cascades} if cascades else {}),
         **({"triggers": list(facts.triggers)} if facts.triggers else {}),
@@ -292,8 +307,7 @@ def execute(session: Session, action: Action[Any], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
     if isinstance(action.payload, (partitions.Creation, partitions.Removal)):
         return partitions.execute(session, action, context)
-    plan = action.payload.archive
-    keep, settled = archive.start(session, plan) if plan else (None, {})
+    keep, settled = action.payload.beside.start(session) if action.payload.beside else (None, {})
     work = Work(session, action.target, action.payload, context, keep)
     try:
         outcome = _walked(work, action, context)
@@ -304,8 +318,9 @@ def execute(session: Session, action: Action[Any], context: Context) -> Outcome:
     if space:
         outcome.findings = (space,)
         outcome.reason = f"{outcome.reason or action.reason}; {space.message.partition(':')[0]}"
-    if keep:
-        outcome.numbers["archive"] = {**told, **settled}
+    outcome.numbers.update(told)
+    if settled:
+        outcome.numbers["archive"].update(settled)
     return outcome
 
 
@@ -320,10 +335,23 @@ def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
     except SqlError as error:
         if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
             return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
-        hint = "; exclude such rows with where" if error.sqlstate == FOREIGN_KEY_VIOLATION else ""
-        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{hint}")
+        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{_hint(error)}")
     except MaintenanceError as error:  # the archive cannot take them
         return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}")
+    return _finished(work, action, left)
+
+
+def _hint(error: SqlError) -> str:
+    """What to do about an error, where that is known."""
+    if error.sqlstate != FOREIGN_KEY_VIOLATION:
+        return ""
+    return "; set keep_referenced: true, name the table in with, or exclude such rows with where"
+
+
+def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
+    """What became of a walk that came to its end."""
+    if work.purge.held:
+        work.numbers["kept"] = work.kept()
     if work.full:
         work.numbers["left"] = left
         return work.outcome(reason=f"{action.reason}; stopped at max_rows")
@@ -331,7 +359,15 @@ def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
         work.numbers["left"] = left
         number = f"{MOST_COUNTED}+" if left > MOST_COUNTED else str(left)
         return work.outcome(reason=f"{action.reason}; {number} rows left, locked by others or kept by a trigger")
-    return work.outcome(DONE if work.rows else UNCHANGED, "" if work.rows else f"no row: {action.reason}")
+    if not work.rows:
+        return work.outcome(UNCHANGED, f"no row: {action.reason}")
+    return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")
+
+
+def kept_rows(number: int | None) -> str:
+    """The end of a sentence about rows that stay because others refer to them, "" without any."""
+    shown = f"{MOST_COUNTED}+" if (number or 0) > MOST_COUNTED else number
+    return f"; {shown} rows stay, to which others refer" if number else ""
 
 
 def _start(state: dict[str, Any] | None) -> int:

@@ -268,6 +268,10 @@ def _of_partitions(options: Options) -> list[str]:
 
 def _together(options: Options) -> list[str]:
     """Options that contradict each other."""
+    if options.archive and options.archive.table and options.children:
+        return [
+            "archive: a table takes rows of one table: beside with name a directory, or purge each in a step of its own"
+        ]
     if options.order == HEAP and options.max_rows is not None:
         return ["order: with max_rows the oldest rows go first, which is the order of an index: take one of them out"]
     return []

@@ -20,7 +20,7 @@ from ..._postgres.session import Session
 from .clocks import Term, constant
 
 if TYPE_CHECKING:
-    from .archive import Plan
+    from .beside import Beside
 
 # Rows are found by place because only a place is certain to exist; a place is unique only within one partition.
 # The predicate stands in the DELETE again: between the two the row may have been given a new time.
@@ -56,11 +56,19 @@ class Batch:
 
 
 class Keep(Protocol):
-    """What keeps rows that are deleted."""
+    """What keeps rows that are deleted, or deletes others before them.
+
+    picks  it wants to know which rows they are beforehand
+    room   rows of other tables that one transaction may delete
+    """
+
+    picks: bool
+    room: int
 
     def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
         """Keep the rows and delete them, in one transaction; ``picked``, ``gone``, ``last`` and what the look shows.
 
+        ``again``: the rows are still there, and the same batch goes on with what is to be deleted before them.
         Raises MaintenanceError, and then nothing was deleted.
         """
 
@@ -78,7 +86,8 @@ class Purge:
     served    whether indexes serve all terms
     triggers  whether a trigger may keep rows
     tuples    rows that it has, by its statistics; bytes: its size, indexes not counted
-    archive   the plan of where rows go, None where they are just deleted
+    beside    what else is to be done with rows
+    held      the predicate of rows that have expired and stay, because others refer to them
     """
 
     table: sql.Composable
@@ -92,7 +101,8 @@ class Purge:
     triggers: bool = False
     tuples: int = 0
     bytes: int = 0
-    archive: Plan | None = None
+    beside: Beside | None = None
+    held: sql.Composable | None = None
 
     @property
     def expired(self) -> sql.Composable:
@@ -141,6 +151,13 @@ class Purge:
         """How many rows have expired."""
         return sql.SQL("SELECT pg_catalog.count(*) AS rows FROM (SELECT FROM {} WHERE {} LIMIT {}) AS expired").format(
             self.table, self.expired, sql.Literal(limit)
+        )
+
+    def count_held(self, limit: int) -> sql.Composed:
+        """How many expired rows stay because others refer to them."""
+        which = self.held or sql.SQL("false")
+        return sql.SQL("SELECT pg_catalog.count(*) AS rows FROM (SELECT FROM {} WHERE {} LIMIT {}) AS held").format(
+            self.table, which, sql.Literal(limit)
         )
 
     def found(self) -> sql.Composed:

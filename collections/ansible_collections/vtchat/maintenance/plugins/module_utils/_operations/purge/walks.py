@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
-from ..._errors import Contended
+from ..._errors import Contended, SqlError
 from ..._jitter import jittered
 from ..._postgres.driver import sql
 from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
-from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE
+from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, LOCK_NOT_AVAILABLE
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
 from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
@@ -101,6 +102,10 @@ class Work:
         """Expired rows that are still there, up to one more than MOST_COUNTED."""
         return int(self.session.row(self.purge.count(MOST_COUNTED + 1), users_path=True)["rows"])
 
+    def kept(self) -> int:
+        """Expired rows that stay because others refer to them, up to one more than MOST_COUNTED."""
+        return int(self.session.row(self.purge.count_held(MOST_COUNTED + 1), users_path=True)["rows"])
+
     def in_time(self) -> None:
         """Before a batch: leave the others their share of the time. Raises Late when the budget is spent."""
         self._pause()
@@ -112,11 +117,18 @@ class Work:
         began = time.monotonic()
         looking = self.pace.due(began)
         look = f",{self.pace.look(began)}" if looking else ""
-        if self.keep:
-            row = self.keep.batch(self.session, batch, look)
-        else:
-            row = self.session.row(batch.statement(look), users_path=True)
+        try:
+            if self.keep:
+                row = self.keep.batch(self.session, batch, look)
+            else:
+                row = self.session.row(batch.statement(look), users_path=True)
+        except SqlError as error:
+            if self.purge.held and error.sqlstate == FOREIGN_KEY_VIOLATION:  # somebody has just begun to refer to a row
+                raise Contended(str(error), error.context, error.sqlstate) from None
+            raise
         took = time.monotonic() - began
+        if self.keep and row.get("again"):
+            self.keep.room = self.next_size(self.keep.room, took, 10, 50_000)
         if looking:
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
         return row, self.at_server(took)
@@ -200,17 +212,20 @@ class Work:
 def walk(work: Work, start: int) -> int:
     """Delete what has expired; how many expired rows are left. start: the page at which to begin. Raises Late, Contended."""
     left = 0
-    for number in range(PASSES):
+    for number in count():
         before = work.rows
         if work.purge.heap and (number == 0 or not work.purge.served):
             by_pages(work, start if number == 0 else 0)
-            if not work.held and not work.purge.triggers:
+            if not work.held and not work.purge.triggers and not work.purge.held:
                 return 0  # nothing can have kept a row, and to count those that are left costs as much as they did
         else:
             for term in work.purge.terms:
                 in_order(work, work.purge.of(term))
         left = work.left()
-        if work.full or not left or work.rows == before:
+        if work.full or work.rows == before:
+            break
+        # Rows to which others of the same table refer can go when those have gone, layer by layer.
+        if not work.purge.held and (not left or number + 1 == PASSES):
             break
     return left
 
@@ -221,9 +236,14 @@ def in_order(work: Work, purge: Purge) -> None:
     while not work.full:
         work.in_time()
         row, took, size, asked = _ordered_batch(work, purge, size, last, strictly)
+        work.deleted(row["gone"], took)
+        if row.get("again"):
+            size = max(
+                1, size // 2
+            )  # rows that others hang on by the thousand: the fewer are locked meanwhile the better
+            continue
         if row["picked"] == asked:
             size = work.next_size(size, took, 10, 50_000)
-        work.deleted(row["gone"], took)
         if not row["picked"] or (row["last"] is None and not row["gone"]):
             return
         # A batch of which nothing could be deleted must not be picked again.
@@ -263,7 +283,11 @@ def by_pages(work: Work, start: int) -> None:
             work.in_time()
             until = min(page + work.step(size), end)
             # What has come to the last page since belongs to it as well.
-            took, done = _range(work, page, LAST_PAGE if until == pages else until)
+            took, done, again = _range(work, page, LAST_PAGE if until == pages else until)
+            if again:
+                work.deleted(done, took)
+                size = max(1, size // 2)
+                continue
             if until == page + size:
                 size = work.next_size(size, took, 1, LARGEST_RANGE)
             work.deleted(done, took)
@@ -271,23 +295,23 @@ def by_pages(work: Work, start: int) -> None:
     work.state = {"page": 0}
 
 
-def _range(work: Work, first: int, end: int) -> tuple[float, int]:
-    """One range of pages: the seconds that the server took, and the rows that are gone.
+def _range(work: Work, first: int, end: int) -> tuple[float, int, bool]:
+    """One range of pages: the seconds that the server took, the rows that are gone, and whether the same range goes on.
 
     First without locking rows before they are deleted, which is twice as fast; where somebody holds rows, without those.
     """
-    purge = work.purge
+    purge, picks = work.purge, work.keep is not None and work.keep.picks
     for attempt in range(BATCH_TRIES):
-        work.limit(ROW if attempt else HELD)
+        work.limit(ROW if attempt or picks else HELD)
         try:
-            if not attempt:
-                return _optimistic(work, first, end)
-            work.held += attempt == 1
+            if not attempt and not picks:
+                return (*_optimistic(work, first, end), False)
+            work.held += picks or attempt == 1
             row, took = work.send(purge.unlocked(first, end))
         except Contended as error:
             work.again(error, attempt)
         else:
-            return took, int(row["gone"])
+            return took, int(row["gone"]), bool(row.get("again"))
     raise AssertionError("the last try returns or raises")
 
 

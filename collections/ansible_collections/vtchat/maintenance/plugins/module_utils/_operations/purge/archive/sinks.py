@@ -59,6 +59,8 @@ PICKED_BEFORE = """WITH picked (part, place) AS MATERIALIZED (
 class IntoTable:
     """Rows go to another table."""
 
+    picks, room = False, 0
+
     def __init__(self, target: Target) -> None:
         self.target = target
         self.columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
@@ -79,7 +81,7 @@ class IntoTable:
 
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
-        return {"table": self.target.shown}
+        return {"archive": {"table": self.target.shown}}
 
     def _statement(self, batch: Batch, look: str) -> sql.Composed:
         return sql.SQL(INTO_TABLE).format(
@@ -111,6 +113,8 @@ class IntoTable:
 
 class IntoFiles:
     """Rows go to files on this machine. chunk: the file of the transaction that is under way."""
+
+    picks, room = False, 0
 
     def __init__(self, folder: Folder, columns: list[str]) -> None:
         self.folder = folder
@@ -184,7 +188,7 @@ class IntoFiles:
         """What the result says of it."""
         path = self.folder.path if self.folder.files else self.folder.parent
         self.folder.end()
-        return {"directory": str(path), **self.numbers}
+        return {"archive": {"directory": str(path), **self.numbers}}
 
     def _fault(self, error: OSError) -> MaintenanceError:
         where = self.folder.path or self.folder.parent

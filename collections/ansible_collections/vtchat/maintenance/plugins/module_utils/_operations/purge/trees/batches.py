@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ...._postgres.driver import sql
 from ...._postgres.session import Session
@@ -19,6 +19,9 @@ from ..archive.sinks import NO_PICK, PICK, IntoFiles, picked_before, transaction
 from ..statements import LAST, Batch
 from . import statements
 from .facts import SETS, Edge
+
+if TYPE_CHECKING:
+    from . import Tree
 
 FIRST_ROOM = 1000  # rows of other tables in one transaction
 CHANGED = """
@@ -37,11 +40,10 @@ class WithChildren:
 
     picks = True
 
-    def __init__(
-        self, edges: Sequence[Edge], ways: Sequence[tuple[Edge, ...]], root: int, stores: Mapping[int, IntoFiles]
-    ) -> None:
+    def __init__(self, tree: Tree, stores: Mapping[int, IntoFiles]) -> None:
         # The deepest first.
-        self.ways = sorted(ways, key=len, reverse=True)
+        self.ways = sorted(tree.ways, key=len, reverse=True)
+        edges, root = tree.edges, tree.root
         self.itself = {
             edge.child_root: [one for one in edges if one.itself and one.child_root == edge.child_root]
             for edge in edges
@@ -70,9 +72,14 @@ class WithChildren:
 
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
-        told = {"with": dict(self.gone)}
-        archived = [store.close() for store in self.stores.values()]
-        return {**told, **({"archive": archived} if archived else {})}
+        told: dict[str, Any] = {"with": dict(self.gone)}
+        for oid, store in self.stores.items():
+            kept = store.close()["archive"]
+            if oid == self.root:
+                told["archive"] = kept
+            else:
+                told.setdefault("archive_with", []).append(kept)
+        return told
 
     def _children(self, session: Session, row: dict[str, Any], counts: Counter[str]) -> bool:
         """Deal with what hangs on the picked rows, as far as there is room. Whether the rest needs another transaction."""

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What else a purge has to do with rows: keep them elsewhere, and deal first with those that refer to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..._postgres import catalog
+from ..._postgres.session import Session
+from . import archive, facts, replication, trees
+from .archive import Plan
+from .archive.sinks import IntoFiles
+from .options import Options
+from .statements import Keep
+from .trees import Tree
+from .trees.batches import WithChildren
+from .trees.facts import SETS
+
+
+@dataclass(frozen=True)
+class Beside:
+    """plan: where rows of the table go; children: where those of other tables go, by oid. None, or empty: nowhere."""
+
+    tree: Tree
+    plan: Plan | None = None
+    children: dict[int, Plan] = field(default_factory=dict)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an earlier run has left something to find out."""
+        return any(plan.doubtful for plan in self._plans())
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What a result says of it beforehand."""
+        names = [table.display for table in self.tree.listed]
+        return {
+            **({"archive": self.plan.numbers} if self.plan else {}),
+            **({"with": names} if names else {}),
+        }
+
+    def start(self, session: Session) -> tuple[Keep | None, dict[str, int]]:
+        """What does it; and how many files of earlier runs were told apart. Raises MaintenanceError."""
+        settled: Counter[str] = Counter()
+        stores: dict[int, IntoFiles] = {}
+        own: Keep | None = None
+        for oid, plan in {self.tree.root: self.plan, **self.children}.items():
+            if plan:
+                keep, told = archive.start(session, plan)
+                settled.update(told)
+                own = own or keep
+                if isinstance(keep, IntoFiles):
+                    stores[oid] = keep
+        if self.tree.ways:
+            return WithChildren(self.tree, stores), dict(settled)
+        return own, dict(settled)
+
+    def _plans(self) -> list[Plan]:
+        return [plan for plan in (self.plan, *self.children.values()) if plan]
+
+
+def read(
+    session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options, cutoff: str
+) -> Beside | str:
+    """What is to be done; or why the purge cannot be. row: what is known of the table."""
+    tree = trees.read(session, relation, options) if relation.kind in "rp" else Tree(relation.oid, ())
+    if isinstance(tree, str):
+        return tree
+    fault = facts.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(
+        row["referenced_by"] or (), options, tree.parts
+    )
+    if not fault and row["published"]:
+        sets = [oid for way in tree.ways if way[-1].action == SETS for oid in way[-1].facts["child_parts"]]
+        fault = replication.fault(session, [*row["deletes"], *tree.deletes], [*row["updates"], *sets])
+    if fault or not options.archive:
+        return fault or Beside(tree)
+    plan = archive.read(session, relation, options, cutoff)
+    if isinstance(plan, str):
+        return plan
+    children = {}
+    for table in tree.listed:
+        found = archive.read(session, table, options, cutoff)
+        if isinstance(found, str):
+            return found
+        children[table.oid] = found
+    return Beside(tree, plan, children)
