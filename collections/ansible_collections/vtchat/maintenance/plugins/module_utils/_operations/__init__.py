@@ -177,9 +177,9 @@ class Context:
 class Need:
     """A right that a step needs on an object of its.
 
-    need     rows (select, update, delete), insert, maintain, own, or history; or measure, to read how full tables and indexes
-             are, which is about no name, and which can be done without; or execute, to call the functions of that name of
-             an extension
+    need     rows (select, update, delete), referring (the same of rows that refer to them), insert, maintain, own, or history;
+             or measure, to read how full tables and indexes are, which is about no name, and which can be done without; or
+             execute, to call the functions of that name of an extension
     kinds    letters of pg_class.relkind that the object may have
     column   what must be readable, for rows
     creates  whether something is created beside the object, in its schema

@@ -304,6 +304,10 @@ class _Reader:
             self._grant(key, row["updates"], direct, "UPDATE" in row["grantable"], owner)
             if row["row_security"] and owner != self.name:
                 self._bypass_row_security(row["name"])
+        elif need.need == "referring":
+            self._table(row, "SELECT", "UPDATE", "DELETE")
+            if row["row_security"] and owner != self.name:
+                self._bypass_row_security(row["name"])
         elif need.need == "insert":
             self._table(row, "INSERT")
         elif need.need == "history":

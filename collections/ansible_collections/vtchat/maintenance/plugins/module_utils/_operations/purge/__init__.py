@@ -94,13 +94,14 @@ def names(options: Options) -> Sequence[str]:
 
 
 def needs(options: Options) -> Sequence[Need]:
-    """SELECT, UPDATE and DELETE; INSERT where rows are kept; of partitions, ownership."""
+    """SELECT, UPDATE and DELETE, also of rows that refer to them; INSERT where rows are kept; of partitions, ownership."""
     if partitions.wanted(options):
         return partitions.needs(options)
     into = options.archive.table if options.archive else None
     return [
         Need(options.table, "rows", "rp", options.columns[0]),
         *([Need(into, "insert", "rp")] if into else []),
+        *(Need(child, "referring", "rp") for child in options.children),
     ]
 
 

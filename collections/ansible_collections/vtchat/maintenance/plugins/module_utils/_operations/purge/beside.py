@@ -70,7 +70,9 @@ def read(
     session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options, cutoff: str
 ) -> Beside | str:
     """What is to be done; or why the purge cannot be. row: what is known of the table."""
-    tree = trees.read(session, relation, options) if relation.kind in "rp" else Tree(relation.oid, ())
+    tree = (
+        trees.read(session, relation, options) if relation.kind in "rp" else Tree(relation.oid, relation.identifier, ())
+    )
     if isinstance(tree, str):
         return tree
     fault = facts.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(

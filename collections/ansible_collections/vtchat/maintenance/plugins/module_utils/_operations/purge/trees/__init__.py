@@ -31,6 +31,7 @@ class Tree:
     """
 
     root: int
+    table: sql.Composable
     edges: tuple[Edge, ...]
     ways: tuple[tuple[Edge, ...], ...] = ()
     listed: tuple[catalog.Relation, ...] = ()
@@ -54,11 +55,11 @@ class Tree:
 def read(session: Session, relation: catalog.Relation, options: Options) -> Tree | str:
     """The tree, where options ask for it; or why it cannot be. Raises OptionError for a table that is not there."""
     if not options.children and not options.keep_referenced:
-        return Tree(relation.oid, ())
+        return Tree(relation.oid, relation.identifier, ())
     listed = read_listed(session, options.children)
     edges = read_edges(session, relation, options.children)
     ways = tuple(way for way in paths(edges, relation.oid) if way[-1].position is not None and not way[-1].itself)
-    tree = Tree(relation.oid, edges, ways, tuple(listed))
+    tree = Tree(relation.oid, relation.identifier, edges, ways, tuple(listed))
     return _names_fault(tree, relation) or _cycle(tree) or _keys_fault(session, tree, options) or tree
 
 
@@ -72,15 +73,15 @@ def _names_fault(tree: Tree, relation: catalog.Relation) -> str:
                 "with: names the table itself; for rows that refer to rows of the same table set keep_referenced: true"
             )
         if not any(way[-1].position == position for way in tree.ways):
-            return (f"with: {table.display} refers neither to {relation.display} nor to another table in with: take it out, or "
-                    "name the tables between them as well")  # fmt: skip
+            return (f"with: {table.display} refers to no rows that go, neither of {relation.display} nor of another table in "
+                    "with: take it out, or name the tables between them as well")  # fmt: skip
     return ""
 
 
 def _cycle(tree: Tree) -> str:
     """Tables that refer to each other in a circle have no first one."""
     listed = [edge for edge in tree.edges if edge.position is not None and edge.goes and not edge.itself]
-    back = [edge for edge in tree.edges if edge.goes and not edge.itself]
+    back = [edge for edge in tree.edges if (edge.goes or edge.child_root == tree.root) and not edge.itself]
     for edge in listed:
         passed, next_ones = {edge.parent_root}, [edge.parent_root]
         while next_ones:

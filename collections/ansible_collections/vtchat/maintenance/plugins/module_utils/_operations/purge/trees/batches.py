@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,12 @@ class WithChildren:
     def __init__(self, tree: Tree, stores: Mapping[int, IntoFiles]) -> None:
         # The deepest first.
         self.ways = sorted(tree.ways, key=len, reverse=True)
-        edges, root = tree.edges, tree.root
-        self.itself = {
-            edge.child_root: [one for one in edges if one.itself and one.child_root == edge.child_root]
-            for edge in edges
-        }
-        self.root, self.stores = root, stores
+        self.table, self.root, self.stores = tree.table, tree.root, stores
+        # By what other rows hang on those of a table, and have to go first. SET DEFAULT may change nothing.
+        self.below: dict[int, list[Edge]] = defaultdict(list)
+        for edge in tree.edges:
+            if edge.position is not None and edge.facts["action"] != "d":
+                self.below[edge.parent_root].append(edge)
         self.room = FIRST_ROOM
         self.gone: Counter[str] = Counter()
         self._stuck = False
@@ -63,7 +63,8 @@ class WithChildren:
             if row.get("picked"):
                 row["again"] = self._children(session, row, counts)
                 if not row["again"]:
-                    row["gone"] = self._delete(session, self.root, picked_before(row), batch.delete)
+                    picked = statements.bare(self.table, self.below[self.root], row["parts"], row["places"])
+                    row["gone"] = self._delete(session, self.root, picked, batch.delete)
             if look:
                 row.update(session.row(f"SELECT NULL AS looked{look}"))
             row["inside"] = time.monotonic() - began
@@ -87,19 +88,19 @@ class WithChildren:
         for way in self.ways:
             edge = way[-1]
             while room > 0:
-                itself = self.itself[edge.child_root]
-                pick, change = statements.next_rows(way, itself, row["parts"], row["places"], room)
+                below = self.below[edge.child_root]
+                pick, change = statements.next_rows(way, below, row["parts"], row["places"], room)
                 found, done = self._change(session, edge, pick, change)
                 counts[edge.child_shown] += done
                 moved, room = moved + done, room - found
                 kept = kept or done < found
                 # Of rows that refer to each other in one table the next layer can go now.
-                if not found or not done or not itself:
+                if not found or not done or not any(key.itself for key in below):
                     break
             if room <= 0:
                 self._stuck = False
                 return moved > 0
-        # A row that was changed while we waited for it, or that a trigger keeps: once more, then the server decides.
+        # A row that somebody has just changed, or that a trigger keeps: once more, then what it hangs on stays as well.
         again = kept and not self._stuck
         self._stuck = again
         return again or (moved > 0 and moved + row["picked"] > self.room)

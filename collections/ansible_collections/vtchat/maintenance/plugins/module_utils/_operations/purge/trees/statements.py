@@ -19,24 +19,32 @@ FROM {tables}
 WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])
 AND (x0.tableoid, x0.ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
     pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)){more}
-LIMIT {room} FOR UPDATE OF {last}"""
-# A row to which another one of its table refers goes after that.
-LEAF = """ AND NOT EXISTS (SELECT FROM {table} AS s WHERE {match}
-    AND (s.ctid OPERATOR(pg_catalog.<>) {last}.ctid OR s.tableoid OPERATOR(pg_catalog.<>) {last}.tableoid))"""
+LIMIT {room} FOR UPDATE OF {last} SKIP LOCKED"""
+# A row to which another one refers goes after that: it may be locked, or kept by a trigger.
+BARE = " AND NOT EXISTS (SELECT FROM {table} AS s WHERE {match})"
+ANOTHER = "(s.ctid OPERATOR(pg_catalog.<>) {last}.ctid OR s.tableoid OPERATOR(pg_catalog.<>) {last}.tableoid)"
+OF_PARTS = "{last}.tableoid OPERATOR(pg_catalog.=) ANY ({oids}::pg_catalog.oid[])"
+# Of the rows that were locked those on which nothing hangs any more.
+PICKED_BARE = """WITH picked (part, place) AS MATERIALIZED (
+    SELECT x0.tableoid, x0.ctid FROM {table} AS x0 WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])
+    AND (x0.tableoid, x0.ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
+        pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)){more})
+"""
 WHICH = """ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked))
 AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT part, place FROM picked)"""
 FREE = "NOT EXISTS (SELECT FROM (SELECT {columns} FROM {tables}) AS {alias} WHERE {match})"
 
 
 def next_rows(
-    path: Sequence[Edge], itself: Sequence[Edge], parts: str, places: str, room: int
+    path: Sequence[Edge], below: Sequence[Edge], parts: str, places: str, room: int
 ) -> tuple[sql.Composed, sql.Composed]:
     """Rows at the end of a path that are next, as the CTE ``picked``, and what is done with them: a DELETE or an UPDATE.
 
-    itself: keys by which the last table refers to itself; parts, places: arrays of the rows at the beginning, as text.
+    below: keys that refer to the last table, of rows that go before; parts, places: arrays of the rows at the beginning, as text.
     """
     edge, last = path[-1], sql.Identifier(f"x{len(path)}")
-    more = sql.SQL("").join([leaf(key, last) for key in itself if edge.action != SETS] + _not_yet_set(edge, last))
+    bare = [] if edge.action == SETS else [_bare(key, last) for key in below]
+    more = sql.SQL("").join(bare + _not_yet_set(edge, last))
     pick = sql.SQL(PICK).format(
         last=last,
         tables=_joined(path),
@@ -53,10 +61,21 @@ def next_rows(
     return pick, sql.SQL("{} WHERE {}").format(change, sql.SQL(WHICH))
 
 
-def leaf(edge: Edge, last: sql.Composable) -> sql.Composed:
-    """That no other row of the table refers to this one."""
-    match = _match(edge, last, sql.SQL("s"))
-    return sql.SQL(LEAF).format(table=edge.child_table, match=match, last=last)
+def bare(table: sql.Composable, below: Sequence[Edge], parts: str, places: str) -> sql.Composed:
+    """The CTE ``picked`` of those rows at the beginning on which nothing hangs any more."""
+    more = sql.SQL("").join([_bare(key, sql.SQL("x0")) for key in below])
+    return sql.SQL(PICKED_BARE).format(table=table, parts=sql.Literal(parts), places=sql.Literal(places), more=more)
+
+
+def _bare(edge: Edge, last: sql.Composable) -> sql.Composed:
+    """That no other row refers to this one by that key."""
+    conditions = [
+        _match(edge, last, sql.SQL("s")),
+        sql.SQL(OF_PARTS).format(last=last, oids=sql.Literal(edge.facts["parent_parts"])),
+    ]
+    if edge.itself:
+        conditions.append(sql.SQL(ANOTHER).format(last=last))
+    return sql.SQL(BARE).format(table=edge.child_table, match=sql.SQL(" AND ").join(conditions))
 
 
 def free(path: Sequence[Edge]) -> sql.Composed:
