@@ -88,7 +88,7 @@ def test_thousands_of_children_of_one_parent(database: Database, action: str, or
     assert ids(database) == [21, 22, 23, 24, 25]
     assert database.sql("SELECT count(*), min(t) FROM c") == [(100, 21)]
     assert steady(database), "a transaction took too much"
-    assert database.value("SELECT count(DISTINCT transaction) FROM counted") >= 5
+    assert database.value("SELECT count(DISTINCT transaction) FROM counted") >= 4
 
 
 @pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
@@ -274,9 +274,7 @@ def test_purges_of_parent_and_child_at_once(database: Database) -> None:
         purge(database, children=["c"])
         purge(database, table="c")
     assert ids(database) == list(range(501, 601))
-    assert database.sql("SELECT count(*), count(*) FILTER (WHERE at < now() OR t <= 500) FROM c") == [
-        (12000 // 6 // 3, 0)
-    ]
+    assert database.sql("SELECT count(*), count(*) FILTER (WHERE at < now() OR t <= 500) FROM c") == [(20 * 34, 0)]
 
 
 def test_a_locked_child_stops_nothing_but_its_parent(database: Database) -> None:
