@@ -136,12 +136,6 @@ ISO_ODD = [
 ]
 
 
-@st.composite
-def kinds(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
-    """A clock with random options; zones: those that it may be in."""
-    return KINDS[draw(st.sampled_from(sorted(KINDS)))](draw, zones)
-
-
 def zoned(draw: st.DrawFn, zones: st.SearchStrategy[str]) -> Kind:
     return Kind(
         "timestamptz",
