@@ -298,9 +298,9 @@ def large(server: Server) -> Iterator[Database]:
     """60 000 rows, one a minute, the last 5 000 of which have not expired; of each clock a column with an index."""
     place = server.create_database()
     place.sql(LARGE)
+    place.sql("VACUUM (FULL, ANALYZE) large")
     for column in INDEXED:
         place.sql(f"CREATE INDEX ON large ({column})")
-    place.sql("VACUUM ANALYZE large")
     yield place
     place.close()
 
@@ -349,4 +349,4 @@ def test_doubting_reads_a_few_pages(large: Database, column: str) -> None:
     query = clocks.doubt(Condition(column, **INDEXED[column]), known(large, column), Identifier("large"))
     assert query is not None
     plan = explained(large, query)
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 32 + pages / 50
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100 + pages / 50

@@ -62,6 +62,7 @@ SETTINGS = st.fixed_dictionaries(
         "DateStyle": st.sampled_from(["ISO, MDY", "SQL, DMY", "German", "Postgres, YMD"]),
         "IntervalStyle": st.sampled_from(["postgres", "sql_standard", "iso_8601"]),
         "search_path": st.sampled_from(["", "hostile, pg_catalog, public"]),
+        "timezone_abbreviations": st.sampled_from(["Default", "Default", "India"]),
         "extra_float_digits": st.sampled_from(["0", "1"]),
         "bytea_output": st.sampled_from(["hex", "escape"]),
     }
