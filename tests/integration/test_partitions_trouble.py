@@ -58,9 +58,9 @@ def detaching(database: Database) -> list[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second for all transactions of others together."""
-    monkeypatch.setattr(actions, "PATIENCE", 1.0)
-    monkeypatch.setattr(detach, "BLOCKING", 0.5)
+    """Half a second for all transactions of others together."""
+    monkeypatch.setattr(actions, "PATIENCE", 0.5)
+    monkeypatch.setattr(detach, "BLOCKING", 0.3)
 
 
 @pytest.fixture

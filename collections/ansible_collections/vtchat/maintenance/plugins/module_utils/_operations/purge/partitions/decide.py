@@ -12,6 +12,7 @@ from typing import Any
 
 from ...._postgres.names import display, quote
 from ...._result import CONTENDED, FAILED, UNCHANGED
+from ...._units import rows
 from ... import Action, Context, Decision, Difference, Effect, Verdict
 from ..options import DROP, NEVER, REQUIRE, Options
 from . import actions
@@ -36,7 +37,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
         made += [_left(facts, one, options, patience) for one in facts.left]
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
         made += _detaches(facts, options, patience, creates)
-    _warn(facts, context)
+    _warn(facts, options, context)
     return [*made, _summary(facts, options)]
 
 
@@ -44,8 +45,11 @@ def _create(facts: Facts, one: Coming, script: Script, patience: Patience) -> De
     target, bounds = display(one.schema, one.name), f"FROM ('{one.lower}') TO ('{one.upper}')"
     default = facts.default
     if one.stray and default is not None:
-        number = f"{MOST_STRAY} rows or more" if one.stray >= MOST_STRAY else f"{one.stray} rows"
-        reason = f"{number} of the DEFAULT partition {default.display} belong into it: {_way_out(facts, one, default)}"
+        number = f"{rows(MOST_STRAY)} or more" if one.stray >= MOST_STRAY else rows(one.stray)
+        belong = "belongs" if one.stray == 1 else "belong"
+        reason = (
+            f"{number} of the DEFAULT partition {default.display} {belong} into it: {_way_out(facts, one, default)}"
+        )
         return Verdict(target, reason, FAILED, {"bounds": bounds, "rows_in_default": one.stray})
     known = tuple(part.oid for part in facts.parts)
     todo = Creation(facts.relation, one, script, patience, known, default is not None)
@@ -144,14 +148,15 @@ def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) 
 def _action(facts: Facts, todo: Removal, reason: str, numbers: dict[str, Any]) -> Action[Todo]:
     part = todo.part
     gone = {part.oid: Effect(gone=True)} if todo.drop else {}
-    rows = numbers.get("estimated_rows")
     return Action(
         target=part.display,
         reason=reason,
         payload=todo,
         numbers=numbers,
         statements=todo.texts(),
-        effects={**gone, facts.relation.oid: Effect(rows)} if todo.kind in (DETACH, FINALIZE) else gone,
+        effects={**gone, facts.relation.oid: Effect(numbers.get("estimated_rows"))}
+        if todo.kind in (DETACH, FINALIZE)
+        else gone,
         difference=Difference(f"{part.bounds or 'detached'}\n", "" if todo.drop else "a table of its own\n"),
         size=numbers.get("bytes"),
         divisible=True,
@@ -159,23 +164,23 @@ def _action(facts: Facts, todo: Removal, reason: str, numbers: dict[str, Any]) -
 
 
 def _numbers(facts: Facts, one: Partition) -> dict[str, Any]:
-    bytes_, rows = facts.sizes.get(one.oid, (None, None))
+    bytes_, estimate = facts.sizes.get(one.oid, (None, None))
     return {
         "cutoff": facts.clock.cutoff_text,
         **({"bounds": one.bounds} if one.bound else {}),
         **({"bytes": bytes_} if bytes_ is not None else {}),
-        **({"estimated_rows": rows} if rows is not None else {}),
+        **({"estimated_rows": estimate} if estimate is not None else {}),
     }
 
 
-def _warn(facts: Facts, context: Context) -> None:
-    """What is worth knowing although nothing fails."""
+def _warn(facts: Facts, options: Options, context: Context) -> None:
+    """What is worth knowing although nothing fails. A gap before the cut-off is one that retention leaves."""
     ranged = [one for one in facts.parts if one.lower is not None and one.upper is not None and not one.pending]
-    name = facts.relation.display
+    name, since = facts.relation.display, facts.clock.cutoff if options.partitions else float("-inf")
     gaps = [
         f"{one.display} and {two.display}"
         for one, two in zip(ranged, ranged[1:])
-        if (one.upper or 0) < (two.lower or 0)
+        if (one.upper or 0) < (two.lower or 0) and (two.lower or 0) > since
     ]
     if gaps:
         context.warn(f"{name}: there is a gap between the partitions {'; '.join(gaps[:TOLD])}")

@@ -163,7 +163,7 @@ def test_summary_and_warnings() -> None:
     assert decided["public.t"] == ("failed", "nothing fits")
     assert told(facts(*OLD), options(), warnings)["public.t"] == ("unchanged", "3 partitions stay")
     assert warnings == []
-    told(facts(part(3), part(6)), options(), warnings)
+    told(facts(part(0), part(2), part(3), part(6)), options(), warnings)
     assert warnings == [
         "public.t: there is a gap between the partitions public.p3 and public.p6",
         "public.t: no partition takes the rows of now, and there is no DEFAULT: set premake",
