@@ -123,6 +123,7 @@ class Edge:
     parent_root: int
     parent_shown: str
     parent_table: sql.Composable
+    parent_kind: str
     columns: tuple[str, ...]
     keys: tuple[str, ...]
     operators: tuple[str, ...]
@@ -176,6 +177,7 @@ def _edge(row: dict[str, Any]) -> Edge:
         parent_root=row["parent_root"],
         parent_shown=display(row["parent_schema"], row["parent_name"]),
         parent_table=only(row["parent_schema"], row["parent_name"], row["parent_kind"]),
+        parent_kind=row["parent_kind"],
         columns=tuple(row["columns"]),
         keys=tuple(row["keys"]),
         operators=tuple(row["operators"]),

@@ -16,9 +16,7 @@ from .facts import SETS, Edge
 # From the rows of the table that are locked in this transaction, along the keys, to the last table.
 PICK = """SELECT {last}.tableoid AS part, {last}.ctid AS place, NULL::pg_catalog.text AS value
 FROM {tables}
-WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])
-AND (x0.tableoid, x0.ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
-    pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)){more}
+WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[]){of_parts}{more}
 LIMIT {room} FOR UPDATE OF {last} SKIP LOCKED"""
 # A row to which another one refers goes after that: it may be locked, or kept by a trigger.
 BARE = " AND NOT EXISTS (SELECT FROM {table} AS s WHERE {match})"
@@ -26,12 +24,15 @@ ANOTHER = "(s.ctid OPERATOR(pg_catalog.<>) {last}.ctid OR s.tableoid OPERATOR(pg
 OF_PARTS = "{last}.tableoid OPERATOR(pg_catalog.=) ANY ({oids}::pg_catalog.oid[])"
 # Of the rows that were locked those on which nothing hangs any more.
 PICKED_BARE = """WITH picked (part, place) AS MATERIALIZED (
-    SELECT x0.tableoid, x0.ctid FROM {table} AS x0 WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])
-    AND (x0.tableoid, x0.ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
-        pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)){more})
+    SELECT x0.tableoid, x0.ctid FROM {table} AS x0
+    WHERE x0.ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[]){of_parts}{more})
 """
-WHICH = """ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked))
-AND (tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT part, place FROM picked)"""
+# A place is unique only within one partition. IS TRUE keeps these lists from becoming joins: how many rows hang on one is
+# guessed by their average, and a join that is planned for few of them takes hours for many.
+FROM_PARTS = """ AND ((x0.tableoid, x0.ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
+    pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place))) IS TRUE"""
+WHICH = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked))"
+WHICH_PARTS = " AND ((tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT part, place FROM picked)) IS TRUE"
 FREE = "NOT EXISTS (SELECT FROM (SELECT {columns} FROM {tables}) AS {alias} WHERE {match})"
 
 
@@ -49,7 +50,7 @@ def next_rows(
         last=last,
         tables=_joined(path),
         places=sql.Literal(places),
-        parts=sql.Literal(parts),
+        of_parts=_from_parts(path[0].parent_kind == "p", parts, places),
         more=more,
         room=sql.Literal(room),
     )
@@ -58,13 +59,23 @@ def next_rows(
         change = sql.SQL("UPDATE {} SET {}").format(edge.child_table, sql.SQL(", ").join(values))
     else:
         change = sql.SQL("DELETE FROM {}").format(edge.child_table)
-    return pick, sql.SQL("{} WHERE {}").format(change, sql.SQL(WHICH))
+    which = WHICH + WHICH_PARTS if edge.child_kind == "p" else WHICH
+    return pick, sql.SQL("{} WHERE {}").format(change, sql.SQL(which))
 
 
 def bare(table: sql.Composable, below: Sequence[Edge], parts: str, places: str) -> sql.Composed:
     """The CTE ``picked`` of those rows at the beginning on which nothing hangs any more."""
     more = sql.SQL("").join([_bare(key, sql.SQL("x0")) for key in below])
-    return sql.SQL(PICKED_BARE).format(table=table, parts=sql.Literal(parts), places=sql.Literal(places), more=more)
+    return sql.SQL(PICKED_BARE).format(
+        table=table, places=sql.Literal(places), of_parts=_from_parts(True, parts, places), more=more
+    )
+
+
+def _from_parts(divided: bool, parts: str, places: str) -> sql.Composable:
+    """That a row at the beginning is of the right partition as well."""
+    if not divided:
+        return sql.SQL("")
+    return sql.SQL(FROM_PARTS).format(parts=sql.Literal(parts), places=sql.Literal(places))
 
 
 def _bare(edge: Edge, last: sql.Composable) -> sql.Composed:
