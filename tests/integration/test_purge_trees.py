@@ -209,6 +209,20 @@ def test_a_partitioned_parent(database: Database) -> None:
     assert database.value("SELECT count(*) FROM d") == 25
 
 
+def test_a_parent_from_which_a_table_inherits(database: Database) -> None:
+    """Rows of the heir are in the same places, and no key refers to them."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE heir () INHERITS (t); INSERT INTO heir SELECT id, '2000-01-01' FROM t WHERE id > 20; UPDATE ONLY t SET at = "
+        "'3000-01-01'; CREATE TABLE c (t int REFERENCES t ON DELETE CASCADE); INSERT INTO c SELECT id FROM ONLY t"
+    )
+    for order in ("heap", "index"):
+        found = only(purge(database, order=order, children=["c"]))
+        assert found["outcome"] in ("done", "unchanged"), found
+    assert len(ids(database)) == 25
+    assert database.value("SELECT count(*) FROM c") == 25
+
+
 # Other sessions
 
 
@@ -287,6 +301,35 @@ def test_a_locked_child_stops_nothing_but_its_parent(database: Database) -> None
         assert ids(database) == [7, 21, 22, 23, 24, 25]
         assert (found["outcome"], found["rows"], found["numbers"]["left"]) == ("done", 19, 1)
     assert only(purge(database, children=["c"]))["rows"] == 1
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "NO ACTION", "SET NULL"])
+def test_a_child_that_a_trigger_keeps_keeps_its_parent(database: Database, action: str) -> None:
+    database.sql(PARENTS)
+    database.sql(
+        f"CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE {action}); INSERT INTO c SELECT id, id FROM t;"
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 7 THEN RETURN NULL; END IF; "
+        "IF TG_OP = ''UPDATE'' THEN RETURN NEW; END IF; RETURN OLD; END';"
+        "CREATE TRIGGER keep BEFORE DELETE OR UPDATE ON c FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    found = only(purge(database, children=["c"]))
+    assert (found["outcome"], found["rows"], found["numbers"]["left"]) == ("done", 19, 1), found
+    assert ids(database) == [7, 21, 22, 23, 24, 25]
+    assert database.value("SELECT t FROM c WHERE id = 7") == 7
+
+
+def test_a_parent_that_a_trigger_keeps_would_lose_its_children(database: Database) -> None:
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t); INSERT INTO c SELECT id, id FROM t;"
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';"
+        "CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    found = only(purge(database, children=["c"]))
+    assert (found["outcome"], "keep on public.t" in found["reason"]) == ("failed", True), found
+    assert only(purge(database, children=["c"], cascade=True))["rows"] == 20
+    database.sql("DROP TRIGGER keep ON t; CREATE TRIGGER tell AFTER DELETE ON t EXECUTE FUNCTION keep()")
+    assert only(purge(database, children=["c"]))["outcome"] == "unchanged"
 
 
 # What is refused

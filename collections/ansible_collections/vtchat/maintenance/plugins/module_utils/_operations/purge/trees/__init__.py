@@ -60,7 +60,13 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
     edges = read_edges(session, relation, options.children)
     ways = tuple(way for way in paths(edges, relation.oid) if way[-1].position is not None and not way[-1].itself)
     tree = Tree(relation.oid, relation.identifier, edges, ways, tuple(listed))
-    return _names_fault(tree, relation) or _cycle(tree) or _keys_fault(session, tree, options) or tree
+    return (
+        _names_fault(tree, relation)
+        or _cycle(tree)
+        or _keeper(tree, options)
+        or _keys_fault(session, tree, options)
+        or tree
+    )
 
 
 def _names_fault(tree: Tree, relation: catalog.Relation) -> str:
@@ -95,6 +101,15 @@ def _cycle(tree: Tree) -> str:
             return (f"with: {edge.child_shown} and {edge.parent_shown} refer to each other ({edge.name}), so that neither can go "
                     f"first: take {edge.child_shown} out of with, or let one of the keys be ON DELETE SET NULL")  # fmt: skip
     return ""
+
+
+def _keeper(tree: Tree, options: Options) -> str:
+    """A trigger that may keep a row after all that hangs on it."""
+    keeper = next((edge.facts["keeper"] for way in tree.ways for edge in way if edge.facts["keeper"]), "")
+    if not keeper or options.cascade:
+        return ""
+    return (f"with: the trigger {keeper} fires before rows are deleted and may keep some, when what hangs on them is gone: "
+            "set cascade: true if it keeps none")  # fmt: skip
 
 
 def _keys_fault(session: Session, tree: Tree, options: Options) -> str:

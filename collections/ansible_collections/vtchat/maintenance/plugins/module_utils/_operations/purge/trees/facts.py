@@ -85,6 +85,9 @@ SELECT k.conname::text AS name, k.confdeltype::text AS action, k.conrelid::bigin
         FROM pg_class AS x WHERE x.oid = k.conrelid OR x.oid IN (SELECT relid FROM pg_partition_tree(k.conrelid))) AS pages,
        EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey) AS indexed,
+       (SELECT min(format('%I on %I.%I', g.tgname, pn.nspname, p.relname)) FROM pg_trigger AS g
+        WHERE g.tgrelid IN (SELECT k.confrelid UNION SELECT relid FROM pg_partition_tree(k.confrelid)) AND NOT g.tgisinternal
+        AND g.tgtype::int & 11 = 11 AND g.tgenabled IN ('O', 'A')) AS keeper,  -- BEFORE DELETE FOR EACH ROW
        row_security_active(k.conrelid) AS row_security,
        has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema,
        has_table_privilege(k.conrelid, 'SELECT') AND has_table_privilege(k.conrelid, 'DELETE')
@@ -123,7 +126,6 @@ class Edge:
     parent_root: int
     parent_shown: str
     parent_table: sql.Composable
-    parent_kind: str
     columns: tuple[str, ...]
     keys: tuple[str, ...]
     operators: tuple[str, ...]
@@ -177,7 +179,6 @@ def _edge(row: dict[str, Any]) -> Edge:
         parent_root=row["parent_root"],
         parent_shown=display(row["parent_schema"], row["parent_name"]),
         parent_table=only(row["parent_schema"], row["parent_name"], row["parent_kind"]),
-        parent_kind=row["parent_kind"],
         columns=tuple(row["columns"]),
         keys=tuple(row["keys"]),
         operators=tuple(row["operators"]),

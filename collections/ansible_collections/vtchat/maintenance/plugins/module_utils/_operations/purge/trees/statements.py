@@ -50,7 +50,7 @@ def next_rows(
         last=last,
         tables=_joined(path),
         places=sql.Literal(places),
-        of_parts=_from_parts(path[0].parent_kind == "p", parts, places),
+        of_parts=_from_parts(parts, places),
         more=more,
         room=sql.Literal(room),
     )
@@ -67,14 +67,12 @@ def bare(table: sql.Composable, below: Sequence[Edge], parts: str, places: str) 
     """The CTE ``picked`` of those rows at the beginning on which nothing hangs any more."""
     more = sql.SQL("").join([_bare(key, sql.SQL("x0")) for key in below])
     return sql.SQL(PICKED_BARE).format(
-        table=table, places=sql.Literal(places), of_parts=_from_parts(True, parts, places), more=more
+        table=table, places=sql.Literal(places), of_parts=_from_parts(parts, places), more=more
     )
 
 
-def _from_parts(divided: bool, parts: str, places: str) -> sql.Composable:
-    """That a row at the beginning is of the right partition as well."""
-    if not divided:
-        return sql.SQL("")
+def _from_parts(parts: str, places: str) -> sql.Composed:
+    """That a row at the beginning is of the right partition as well: another one has the same places."""
     return sql.SQL(FROM_PARTS).format(parts=sql.Literal(parts), places=sql.Literal(places))
 
 
