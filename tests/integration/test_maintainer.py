@@ -779,7 +779,7 @@ def test_objects_that_do_not_fit(new_site: Site) -> None:
         ({"password": ""}, "password: is empty"),
         ({"connection_limit": -2}, "connection_limit"),
         ({"steps": []}, "steps: there are none"),
-        ({"steps": [{"purge": {"table": "t"}}]}, "missing required arguments: column"),
+        ({"steps": [{"purge": {"table": "t"}}]}, "one of the following is required: column, conditions"),
         ({"steps": [{"nonsense": {}}]}, "there is no operation nonsense"),
     ],
 )
