@@ -47,7 +47,7 @@ def test_defaults_and_types() -> None:
     request = _edge.validated("purge", {"dsn": LOCAL, **PURGE, "max_rows": "5", "budget": "1.5", "require_index": "no"})
     plan, [step] = request.wanted, request.wanted.steps
     assert (step.options.max_rows, plan.budget, step.options.require_index) == (5, 1.5, False)
-    assert (step.options.older_than, step.options.batch_seconds, plan.history) == (0, 0.25, True)
+    assert (step.options.conditions[0].older_than, step.options.batch_seconds, plan.history) == (0, 0.25, True)
     assert (request.connection.connect_deadline, request.connection.pooler) == (30.0, "refuse")
     assert (request.plan, step.given["older_than"]) == ("purge", "0")
 
@@ -73,8 +73,15 @@ def test_a_result_is_masked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_null_is_not_given() -> None:
     steps = [{"refresh": {"view": None, "views": ["v"]}}, {"purge": {**PURGE, "where": None, "older_than": None}}]
-    [refresh, purge] = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": steps, "budget": None}).wanted.steps
-    assert (refresh.options.views, purge.options.where, purge.options.older_than) == (("v",), None, 0)
+    nested = {"table": "t", "conditions": [{"column": "a", "older_than": None, "ttl_unit": None, "where": None}], "with": None}
+    steps.append({"purge": {**nested, "archive": {"table": "x", "directory": None}}})
+    wanted = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": steps, "budget": None}).wanted
+    [refresh, purge, several] = wanted.steps
+    assert refresh.options.views == ("v",)
+    assert (purge.options.conditions[0].where, purge.options.conditions[0].older_than) == (None, 0)
+    (condition,) = several.options.conditions
+    assert (condition.where, condition.older_than, condition.ttl_unit) == (None, 0, "s")
+    assert several.options.children == ()
     assert "missing required arguments: table" in faults("purge", table=None, column="c")[0]
     assert "missing required arguments" in faults("run", plan="p", steps=[{"purge": None}])[0]
 
