@@ -184,7 +184,7 @@ DO $do$ DECLARE kind text; op text; BEGIN
 END $do$;
 """
 # Texts in an order of their own; some builds know none but libc's, and some hosts none but C.
-LIBC = "CREATE COLLATION german (provider = libc, locale = 'C.utf8'); CREATE COLLATION alike FROM german"
+LIBC = "CREATE COLLATION german (provider = libc, locale = 'C.UTF-8'); CREATE COLLATION alike FROM german"
 ICU = """CREATE COLLATION german (provider = icu, locale = 'de');
 CREATE COLLATION alike (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"""
 

@@ -16,7 +16,6 @@ from typing import Any
 from ..._errors import Contended, MaintenanceError, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
-from ..._postgres.names import quote
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
@@ -62,6 +61,7 @@ class Facts:
     triggers      what fires on DELETE: name and table
     beside        what else is to be done with rows
     kept          expired rows that others refer to, where no other has expired and that was asked for
+    index         what to index so that one serves, "" where none can
     """
 
     relation: catalog.Relation
@@ -77,6 +77,7 @@ class Facts:
     triggers: tuple[str, ...]
     beside: Beside | None = None
     kept: int | None = None
+    index: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def _facts(session: Session, options: Options, context: Context) -> Facts | Verd
         triggers=tuple(row["triggers"] or ()),
         beside=besides,
         kept=_kept(session, purge) if found is False and purge.held else None,
+        index=known.index,
     )
 
 
@@ -207,7 +209,9 @@ def _purge(
         held=sql.SQL(" OR ").join(held) if held else None,
     )
     small = row["pages"] < SMALL_TABLE
-    served = small or all(order.served(session, purge, term, has) for term, has in zip(terms, indexed))
+    found = (term for term, has in zip(terms, indexed) if not order.served(session, purge, term, has))
+    lacking = None if small else next(found, None)
+    served = lacking is None
     known = order.Known(
         served=served,
         small=small,
@@ -215,6 +219,7 @@ def _purge(
         analyzed=row["analyzed"],
         heap=row["heap"],
         estimate=None,
+        index=lacking.index if lacking else "",
     )
     return replace(purge, served=served), known
 
@@ -248,9 +253,13 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
     """Why nothing is to be deleted, None if something is."""
     target, columns, numbers = facts.relation.display, table_facts.times(options), _numbers(facts.cutoffs)
     if facts.way.costly and options.require_index:
-        column = quote(options.conditions[0].column)
-        reason = (f"no index serves {columns}, each run would read the whole table for few rows: "
-                  f"CREATE INDEX CONCURRENTLY ON {target} ({column}), or set require_index: false")  # fmt: skip
+        way_out = (
+            f"CREATE INDEX CONCURRENTLY ON {target} ({facts.index}), or"
+            if facts.index
+            else "none can, with ttl_column:"
+        )
+        reason = (f"no index serves {columns}, each run would read the whole table for few rows: {way_out} "
+                  "set require_index: false")  # fmt: skip
         return Verdict(target, reason, FAILED, numbers)
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
     if slow and options.require_index:

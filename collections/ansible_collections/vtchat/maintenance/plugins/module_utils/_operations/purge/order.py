@@ -31,6 +31,7 @@ class Known:
     analyzed   whether there are statistics of all of it; without them the estimate is a guess
     heap       whether all parts have the access method heap, whose pages can be gone through
     estimate   how many rows have expired, about; None where nobody asked
+    index      what to index so that one serves, "" where none can
     """
 
     served: bool
@@ -39,6 +40,7 @@ class Known:
     analyzed: bool
     heap: bool
     estimate: int | None
+    index: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from . import ttl
 from .epoch import EPOCH, NUMBERS
 from .ids import ULID, UUIDV7
 from .iso import ISO
-from .model import TEXTS, Clock, Column, Reading, Term, constant, moment, phrase
+from .model import TEXTS, Clock, Column, Reading, Term, by_bytes, constant, moment, phrase
 from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
 __all__ = ["FORMATS", "Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
@@ -87,13 +87,19 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
     reading, name = clock.reading(condition, column, cutoff), sql.Identifier(column.name)
     life = columns[condition.ttl_column] if condition.ttl_column else None
     over = ttl.passed(condition, life, reading.instant, cutoff) if life else None
-    served = reading.served and over is None
+    order: sql.Composable | None = name
+    index, served = quote(column.name), over is None
+    if reading.bytes and not column.sorts_by_bytes:
+        order, index, served = by_bytes(column), f'{index} COLLATE "C"', False
+    if over:
+        order, index = None, ""
     found = [
-        Term(_expired(condition, reading, span, over, cutoff), name if served else None, reading.cast, served)
+        Term(_expired(condition, reading, span, over, cutoff), order, reading.cast, served, index)
         for span in reading.spans
     ]
     if condition.null_means == ALWAYS:
-        found.append(Term(phrase("{column} IS NULL", column=name), None, reading.cast, True))
+        nothing = phrase("{column} IS NULL", column=name)
+        found.append(Term(nothing, None, reading.cast, True, quote(column.name)))
     return found
 
 

@@ -61,7 +61,7 @@ def reading(condition: Condition, column: Column, cutoff: datetime) -> Reading:
     ends = phrase("({column}::pg_catalog.int8 + 1)", column=name) if column.type in INTEGERS else name
     unit = constant(str(per_second), "pg_catalog.float8")
     instant = phrase("pg_catalog.to_timestamp({ends}::pg_catalog.float8 / {unit})", ends=ends, unit=unit)
-    return Reading((span,), None, instant, cast, True)
+    return Reading((span,), None, instant, cast)
 
 
 def _bounds(column: Column, cutoff: int, per_second: int) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import Condition
-from .model import TEXTS, YEAR, Clock, Column, Reading, constant, microseconds, phrase, sample
+from .model import TEXTS, YEAR, Clock, Column, Reading, by_bytes, constant, microseconds, phrase, sample
 from .moments import beginning, shown
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -101,7 +101,7 @@ def _uuid(condition: Condition, column: Column, last: int) -> Reading:
     end = constant(f"{_uuid_time(last)}-ffff-ffff-ffffffffffff", "pg_catalog.uuid")
     span = phrase("{column} <= {end} AND {column} >= {first}", column=name, first=first, end=end)
     exact = phrase(_VERSION_7, column=name) if condition.format == "uuidv7" else None
-    return Reading((span,), exact, _instant(phrase(_HEXADECIMAL, column=name)), "pg_catalog.uuid", True)
+    return Reading((span,), exact, _instant(phrase(_HEXADECIMAL, column=name)), "pg_catalog.uuid")
 
 
 def _text(condition: Condition, column: Column, last: int) -> Reading:
@@ -121,14 +121,12 @@ def _text(condition: Condition, column: Column, last: int) -> Reading:
         text=text, pattern=sql.Literal(written.pattern), upper=upper, end=sql.Literal(end), first=sql.Literal(first),
     )  # fmt: skip
     instant = _instant(phrase(written.read, text=phrase("pg_catalog.upper({text})", text=text)))
-    if not column.sorts_by_bytes:
-        return Reading((exact,), None, instant, cast, False)
     span = "{column} <= {end} AND {column} >= {first}"
     spans = [
-        phrase(span, column=name, first=constant(low, cast), end=constant(high, cast))
+        phrase(span, column=by_bytes(column), first=constant(low, cast), end=constant(high, cast))
         for low, high in _spans(first, end)
     ]
-    return Reading(tuple(spans), exact, instant, cast, True)
+    return Reading(tuple(spans), exact, instant, cast, bytes=True)
 
 
 def _spans(first: str, end: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import Condition
-from .model import TEXTS, Clock, Column, Reading, constant, moment, phrase, sample
+from .model import TEXTS, Clock, Column, Reading, by_bytes, constant, moment, phrase, sample
 from .moments import beginning
 
 _LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29"
@@ -66,12 +66,10 @@ def reading(condition: Condition, column: Column, cutoff: datetime) -> Reading:
         "CASE WHEN {text} ~ {pattern} THEN {instant} <= {cutoff} ELSE false END",
         text=text, pattern=sql.Literal(pattern(condition.timezone)), instant=instant, cutoff=moment(cutoff),
     )  # fmt: skip
-    if not column.sorts_by_bytes:
-        return Reading((exact,), None, instant, cast, False)
     latest = cutoff.astimezone(timezone.utc).replace(tzinfo=None)
     latest += min(FARTHEST, datetime.max - latest)
-    span = phrase("{column} <= {end}", column=name, end=constant(f"{latest.date().isoformat()}~", cast))
-    return Reading((span,), exact, instant, cast, True)
+    span = phrase("{column} <= {end}", column=by_bytes(column), end=constant(f"{latest.date().isoformat()}~", cast))
+    return Reading((span,), exact, instant, cast, bytes=True)
 
 
 def _instant(text: sql.Composable, zone: str | None) -> sql.Composed:

@@ -48,15 +48,17 @@ class Term:
 
     expired  the predicate. It never raises an error, whatever value is stored. It begins with a comparison of the bare
              column which a btree on it can serve, where there is one
-    order    the column, where a walk by its index can go on beyond the last value
+    order    the column, in the order of an index that serves, where a walk can go on beyond the last value
     cast     the type for constants that are compared with ``order``
     served   a plain btree that begins with the column finds the rows without reading the others
+    index    what to index so that one serves, "" where none can
     """
 
     expired: sql.Composable
     order: sql.Composable | None
     cast: str
     served: bool
+    index: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,15 @@ class Reading:
     spans    comparisons of the bare column, disjoint: in one of them is every row whose time is before the cut-off
     exact    what has to hold as well, None where the spans are exact
     instant  the time as timestamptz, never too early; to be computed only where a span and ``exact`` hold
-    served, cast: as in Term
+    bytes    the spans are of a text by its bytes, whatever its collation is
+    cast     as in Term
     """
 
     spans: tuple[sql.Composable, ...]
     exact: sql.Composable | None
     instant: sql.Composable
     cast: str
-    served: bool
+    bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,16 @@ def constant(value: str, type_name: str) -> sql.Composed:
 def moment(instant: datetime) -> sql.Composed:
     """An instant as a constant, in a form that every DateStyle reads alike."""
     return constant(instant.isoformat(), "pg_catalog.timestamptz")
+
+
+def by_bytes(column: Column) -> sql.Composed:
+    """The column of a text as it is compared by bytes, by itself where an index on it is of that order."""
+    name = sql.Identifier(column.name)
+    return (
+        phrase("{column}", column=name)
+        if column.sorts_by_bytes
+        else phrase('{column} COLLATE pg_catalog."C"', column=name)
+    )
 
 
 def microseconds(instant: datetime) -> int:

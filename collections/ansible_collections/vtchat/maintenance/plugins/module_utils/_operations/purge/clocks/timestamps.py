@@ -48,7 +48,7 @@ def reading(condition: Condition, column: Column, cutoff: datetime) -> Reading:
         span = phrase("{column} <= {cutoff}", column=name, cutoff=moment(cutoff))
         first = constant(f"{FIRST}T00:00:00+00:00", "pg_catalog.timestamptz")
         late = phrase("GREATEST({column}, {first})", column=name, first=first)
-        return Reading((span,), None, late, "pg_catalog.timestamptz", True)
+        return Reading((span,), None, late, "pg_catalog.timestamptz")
     zone = sql.Literal(condition.timezone)
     local = phrase("pg_catalog.timezone({zone}, {cutoff})", zone=zone, cutoff=moment(cutoff))
     cast = "pg_catalog.timestamp"
@@ -62,9 +62,7 @@ def reading(condition: Condition, column: Column, cutoff: datetime) -> Reading:
         column=name, local=local, apart=sql.SQL(APART), span=span, instant=instant, cutoff=moment(cutoff),
     )  # fmt: skip
     late = phrase("GREATEST({column}, {first})", column=name, first=constant(FIRST, cast))
-    return Reading(
-        (span,), exact, phrase("pg_catalog.timezone({zone}, " + ends + ")", zone=zone, column=late), cast, True
-    )
+    return Reading((span,), exact, phrase("pg_catalog.timezone({zone}, " + ends + ")", zone=zone, column=late), cast)
 
 
 TIMESTAMPS = Clock(fault, reading)
