@@ -182,8 +182,8 @@ def test_a_zone_that_is_none_is_noticed_before_the_first_row(
 @pytest.mark.parametrize(
     ("column", "options", "words"),
     [
-        ("bigint", {}, ["is a bigint", "epoch: s, ms or us"]),
-        ("int", {}, ["is a integer", "epoch: s"]),
+        ("bigint", {}, ["is of type bigint", "epoch: s, ms or us"]),
+        ("int", {}, ["is of type integer", "epoch: s"]),
         ("int", {"epoch": "ms"}, ["January 1970", "epoch: s"]),
         ("smallint", {"epoch": "s"}, ["32767"]),
         ("real", {"epoch": "s"}, ["two minutes"]),

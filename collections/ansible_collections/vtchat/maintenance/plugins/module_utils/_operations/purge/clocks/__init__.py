@@ -58,11 +58,13 @@ def _fault(condition: Condition, column: Column) -> str:
     if clock:
         return clock.fault(condition, column)
     if condition.epoch and column.type in ("uuid", *TEXTS):
-        return f"column {name} is a {column.type}: epoch: {condition.epoch} is for numbers, take it out and say format"
+        return f"column {name} is of type {column.type}: epoch: {condition.epoch} is for numbers, take it out and say format"
     if column.type == "uuid":
-        return f"column {name} is a uuid: say format: uuidv7 if it has the time in it (version 7), or format: ulid"
+        return (
+            f"column {name} is of type uuid: say format: uuidv7 if it has the time in it (version 7), or format: ulid"
+        )
     if column.type in TEXTS:
-        return f"column {name} is a {column.type}: say what is in it with format: iso, uuidv7 or ulid"
+        return f"column {name} is of type {column.type}: say what is in it with format: iso, uuidv7 or ulid"
     return f"column {name} is of type {column.type}; a timestamp, a date, a number, a uuid or text is needed"
 
 
@@ -71,12 +73,8 @@ def _zone_fault(condition: Condition, column: Column, life: Column | None) -> st
     wanted = column.type in ZONELESS or condition.format == "iso" or (life and life.type == "interval")
     if wanted or not condition.timezone:
         return ""
-    what = (
-        "timestamp with time zone, which is unambiguous"
-        if column.type == ZONED
-        else f"{column.type} that counts in UTC"
-    )
-    return f"column {quote(column.name)} is a {what}: take timezone out"
+    reason = "is unambiguous" if column.type == ZONED else "counts in UTC"
+    return f"column {quote(column.name)} is of type {column.type}, which {reason}: take timezone out"
 
 
 def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime) -> list[Term]:

@@ -33,15 +33,17 @@ def fault(condition: Condition, column: Column) -> str:
     """Why this column cannot be read so, or nothing."""
     name = quote(column.name)
     if condition.format:
-        return f"column {name} is a {column.type}: format is for text and uuid, say epoch: s, ms or us in its place"
+        return (
+            f"column {name} is of type {column.type}: format is for text and uuid, say epoch: s, ms or us in its place"
+        )
     if column.type in ("smallint", "real"):
         held = "up to 32767" if column.type == "smallint" else "with an error of about two minutes"
-        return (
-            f"column {name} is a {column.type}, which holds a Unix time only {held}: expired rows cannot be told by it"
-        )
+        return f"column {name} is of type {column.type}, which holds a Unix time only {held}: expired rows cannot be told by it"
     if not condition.epoch:
         which = "epoch: s" if column.type == "integer" else "epoch: s, ms or us"
-        return f"column {name} is a {column.type}: if it counts from 1970-01-01 UTC, say in which unit with {which}"
+        return (
+            f"column {name} is of type {column.type}: if it counts from 1970-01-01 UTC, say in which unit with {which}"
+        )
     if column.type == "integer" and condition.epoch != "s":
         return (f"column {name} is an integer, which ends in January 1970 if it counts {WORDS[condition.epoch]}: "
                 "say epoch: s")  # fmt: skip

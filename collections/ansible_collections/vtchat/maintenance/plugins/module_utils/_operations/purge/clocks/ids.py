@@ -83,9 +83,9 @@ def fault(condition: Condition, column: Column) -> str:
     """Why this column cannot be read so, or nothing."""
     name = quote(column.name)
     if condition.epoch:
-        return f"column {name} is a {column.type}: epoch is for numbers, take epoch: {condition.epoch} out"
+        return f"column {name} is of type {column.type}: epoch is for numbers, take epoch: {condition.epoch} out"
     if column.type not in ("uuid", *TEXTS):
-        return f"column {name} is a {column.type}: format: {condition.format} is for uuid and text"
+        return f"column {name} is of type {column.type}: format: {condition.format} is for uuid and text"
     return ""
 
 

@@ -29,9 +29,9 @@ def fault(condition: Condition, column: Column) -> str:
     name = quote(column.name)
     if condition.epoch or condition.format:
         option = f"epoch: {condition.epoch}" if condition.epoch else f"format: {condition.format}"
-        return f"column {name} is a {column.type}, which says its time by itself: take {option} out"
+        return f"column {name} is of type {column.type}, which says its time by itself: take {option} out"
     if column.type in ZONELESS and not condition.timezone:
-        return (f"column {name} is a {column.type}: say in which zone it was written with timezone, for example "
+        return (f"column {name} is of type {column.type}: say in which zone it was written with timezone, for example "
                 "timezone: UTC")  # fmt: skip
     return ""
 
