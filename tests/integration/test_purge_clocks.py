@@ -240,11 +240,20 @@ def test_unit_that_the_values_contradict(shared: Database, declared: str, stored
 
 
 @pytest.mark.parametrize(
-    "values", [[], [0, -1, 9999999999], [253402300799] * 5, [1, 2, 3, 4], [1764158400, 1764158400000]]
+    ("unit", "values"),
+    [
+        ("s", []),
+        ("s", [0, -1, 9999999999]),
+        ("s", [253402300799] * 5),
+        ("s", [1, 2, 3, 4]),
+        ("s", [1764158400, 1764158400000]),
+        ("ms", [2147483647, 4294967295, 9999999999, 0]),
+        ("us", [2147483647, 9999999999999, 2**63 - 1]),
+    ],
 )
-def test_nothing_to_doubt(shared: Database, values: list[int]) -> None:
+def test_nothing_to_doubt(shared: Database, unit: str, values: list[int]) -> None:
     made(shared, "at bigint", [(value,) for value in values])
-    assert only(purge(shared, epoch="s"))["outcome"] in ("done", "unchanged")
+    assert only(purge(shared, epoch=unit))["outcome"] in ("done", "unchanged")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -21,6 +21,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.pur
 from tests import clocks as model
 from tests.clock_kinds import BASE, KINDS, ZONES, Kind
 from tests.clocks import Instant
+from tests.runs import perform
 from tests.servers import Database, Server
 
 # When clocks changed, and where.
@@ -269,3 +270,72 @@ def test_no_row_goes_early(
         assert number in gone or end + case.kind.late > moment, f"{shown} stays"
     doubted = clocks.doubt(case.condition, columns(case), Identifier("public", "t"))
     assert doubted is None or place.sql(doubted)
+
+
+# Whole purges
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A column with its condition. older_than: seconds."""
+
+    kind: Kind
+    older_than: int
+    null_means: str
+
+    def condition(self, column: str) -> dict[str, Any]:
+        return {
+            "column": column,
+            "older_than": str(self.older_than),
+            "null_means": self.null_means,
+            **self.kind.options,
+        }
+
+    def text(self, now: int) -> Callable[[int], str]:
+        """Of microseconds from the cut-off: what is stored."""
+        return lambda step: self.kind.text(now - self.older_than * 10**6 + step)
+
+    def end(self, value: str | None) -> Instant:
+        if value is None:
+            return model.ALWAYS if self.null_means == "always" else model.NEVER
+        return self.kind.instant(value) + self.older_than * 10**6
+
+
+@st.composite
+def schemas(draw: st.DrawFn, now: int) -> tuple[list[Clock], list[list[str | None]]]:
+    """One to three clocks, and rows that are some minutes or more from expiring by each."""
+    zones = st.sampled_from(ZONES)
+    found = [
+        Clock(
+            KINDS[draw(st.sampled_from(sorted(KINDS)))](draw, zones),
+            draw(st.sampled_from([0, 3600, 30 * 86_400])),
+            draw(st.sampled_from(["never", "always"])),
+        )
+        for _number in range(draw(st.integers(1, 3)))
+    ]
+    steps = st.sampled_from([-400, -40, -3, 3, 40, 400]).map(lambda days: days * 86_400 * 10**6 + 3 * 3600 * 10**6)
+    values = [st.one_of(steps.map(clock.text(now)), st.sampled_from(clock.kind.odd), st.none()) for clock in found]
+    return found, draw(st.lists(st.tuples(*values).map(list), min_size=10, max_size=30))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), order=st.sampled_from(["auto", "index", "heap"]), indexed=st.booleans())
+def test_purges_of_random_tables(place: Database, data: st.DataObject, order: str, indexed: bool) -> None:
+    now = model.micros(datetime.now(timezone.utc))
+    found, rows = data.draw(schemas(now))
+    place.sql("RESET ALL; DROP TABLE IF EXISTS t")
+    columns = [f"c{number}" for number in range(len(found))]
+    typed = ", ".join(f"{name} {clock.kind.column}" for name, clock in zip(columns, found))
+    place.sql(f"CREATE TABLE t (id int, {typed})")
+    for number, row in enumerate(rows):
+        place.sql(f"INSERT INTO t VALUES (%s{', %s' * len(row)})", [number, *row])
+    for name in columns if indexed else []:
+        place.sql(f"CREATE INDEX ON t ({name})")
+    conditions = [clock.condition(name) for name, clock in zip(columns, found)]
+    result = perform("purge", place.dsn, table="t", conditions=conditions, order=order, history=False)
+    left = {number for (number,) in place.sql("SELECT id FROM t")}
+    if "has values such as" in str(result):  # most of them are odd ones
+        assert len(left) == len(rows)
+        return
+    ends = {number: min(clock.end(value) for clock, value in zip(found, row)) for number, row in enumerate(rows)}
+    assert left == {number for number, end in ends.items() if end > now}, result

@@ -25,8 +25,9 @@ NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # Seconds. What is at least MODERN and below LIMIT in one unit is far from any time in the other units: years before 1971
-# or after 30000. 253402300799, the end of the year 9999, must not look like milliseconds.
-MODERN, LIMIT = 1_000_000_000, 4_102_444_800  # 2001-09-09, 2100-01-01
+# or after 30000. What often means never must not look like a time in another unit: 2147483647, the limit of an integer, and
+# 253402300799, the end of the year 9999. A time in the unit declared may be later.
+MODERN, LIMIT, LATEST = 1_000_000_000, 2_147_483_647, 4_102_444_800  # 2001-09-09, 2038-01-19, 2100-01-01
 
 
 def fault(condition: Condition, column: Column) -> str:
@@ -89,7 +90,7 @@ def doubt(condition: Condition, column: Column, table: sql.Composable) -> sql.Co
     """
     columns = [_counted(unit, MODERN * scale, LIMIT * scale) for unit, scale in {**PER_SECOND, "ns": 10**9}.items()]
     scale = PER_SECOND[condition.epoch or "s"]
-    columns.append(_counted("declared", YEAR * scale, LIMIT * scale))
+    columns.append(_counted("declared", YEAR * scale, LATEST * scale))
     values = sample(column, table, "{column}::pg_catalog.numeric")
     return sql.SQL("SELECT {} FROM ({}) AS sampled").format(sql.SQL(", ").join(columns), values)
 
