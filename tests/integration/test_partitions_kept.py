@@ -93,6 +93,39 @@ def test_objects_that_need_it(database: Database) -> None:
         assert outcomes(purge(database, partitions="detach", table=table), f"public.{table}") == {target: "done"}
 
 
+def test_foreign_tables(database: Database) -> None:
+    """Nothing of a foreign table is dropped, be it the partition itself or one below it."""
+    monthly(database, -2, 0)
+    database.sql("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER s FOREIGN DATA WRAPPER nothing")
+    partition(database, named(-3), month(-3), month(-2), more="PARTITION BY LIST (id)")
+    bounds = f"FOR VALUES FROM ('{month(-4)}') TO ('{month(-3)}')"
+    database.sql(f"CREATE FOREIGN TABLE below PARTITION OF {named(-3)} DEFAULT SERVER s")
+    database.sql(f"CREATE FOREIGN TABLE {named(-4)} PARTITION OF t {bounds} SERVER s")
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "failed", OLD: "failed"}
+    assert "there is a foreign table in it: set partitions: detach" in reason(result, OLD)
+    assert outcomes(purge(database, partitions="detach")) == {OLDER: "done", OLD: "done"}
+
+
+def test_ids_without_a_time(database: Database) -> None:
+    """Ids of another kind never expire: their partition stays, whatever its bounds would mean."""
+    database.sql("CREATE TABLE t (at uuid) PARTITION BY RANGE (at)")
+    edges = ["00000000", "01000000", "018c0000", "02000000"]
+    for number, (lower, upper) in enumerate(zip(edges, edges[1:])):
+        partition(
+            database,
+            f"t_{number}",
+            f"{lower}-0000-0000-0000-000000000000",
+            f"{upper}-0000-0000-0000-000000000000",
+        )
+    database.sql(
+        "INSERT INTO t VALUES ('00c30a3c-2b5e-4c7e-9d0a-000000000001'), ('013f30a3-2b5e-7c7e-9d0a-000000000001')"
+    )
+    result = purge(database, partitions="drop", format="uuidv7")
+    assert outcomes(result) == {"public.t_0": "failed", "public.t_1": "done"}
+    assert "at is no UUID of version 7, and never expires" in reason(result, "public.t_0")
+
+
 def test_default_partition(database: Database) -> None:
     """It forbids CONCURRENTLY: said plainly, with the way out."""
     monthly(database)

@@ -20,6 +20,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.pur
     actions,
     create,
     detach,
+    obstacles,
 )
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.partitions import exists, month, monthly, named, outcomes, parts, purge, told
@@ -308,6 +309,23 @@ def test_others_do_the_same(database: Database) -> None:
     assert "somebody has detached it meanwhile" in told(result, OLDER)["reason"]
     assert "gone already" in told(result, OLD)["reason"]
     assert exists(database, named(-4))
+
+
+def test_refused_by_the_server(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that came to refer to it after we looked: nothing is done, and its comment is as it was."""
+    monkeypatch.setattr(detach.Wait, "over", lambda self, *given: 0.0)
+    monkeypatch.setattr(obstacles, "_referred", lambda *given: None)
+    monthly(database, columns=", PRIMARY KEY (at, id)")
+    database.sql("CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t)")
+    database.sql("INSERT INTO child SELECT at, id FROM t")
+    database.sql(f"COMMENT ON TABLE {named(-4)} IS 'of the year'")
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "failed", OLD: "failed"}
+    assert 'violates foreign key constraint "child_at_id_fkey' in told(result, OLDER)["reason"]
+    assert told(result, OLDER)["reason"].endswith("; nothing was done")
+    assert database.value("SELECT obj_description(%s::regclass)", [named(-4)]) == "of the year"
+    assert database.value("SELECT obj_description(%s::regclass)", [named(-3)]) is None
+    assert len(parts(database)) == 5
 
 
 def test_a_default_partition_that_takes_long_to_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

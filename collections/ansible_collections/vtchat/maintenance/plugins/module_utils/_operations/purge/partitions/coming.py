@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...._errors import SqlError
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ...._postgres.session import Session
+from ...._postgres.sqlstates import QUERY_CANCELED
 from . import bounds, calendar, naming, premake
 from .bounds import Key, Place
 from .calendar import Step
@@ -39,6 +41,7 @@ SELECT v.number, (SELECT count(*) FROM (SELECT FROM {default} AS d WHERE d.{colu
 FROM (SELECT w.number, w.lower::{type} AS lower, w.upper::{type} AS upper FROM (VALUES {values}) AS w (number, lower, upper)) AS v
 """
 MOST_STRAY = 1000
+READING = 10.0  # seconds that the DEFAULT partition may be read
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,25 @@ def names(session: Session, schema: str) -> set[str]:
     return set(session.row(sql.SQL(TAKEN).format(schema=sql.Literal(quote(schema))))["names"])
 
 
-def counted(session: Session, key: Key, default: Partition, coming: Sequence[Coming]) -> tuple[Coming, ...]:
-    """The same, with the rows of the DEFAULT partition that belong into each. They come in the order of their bounds."""
+def counted(
+    session: Session, key: Key, default: Partition, coming: Sequence[Coming], seconds: float
+) -> tuple[Coming, ...]:
+    """The same, with the rows of the DEFAULT partition that belong into each. They come in the order of their bounds.
+
+    Where it takes too long to find out, the server says it when they are attached. seconds: what is left of the budget.
+    """
+    session.set(statement_timeout=min(READING, max(0.001, seconds)))
+    try:
+        return _counted(session, key, default, coming)
+    except SqlError as error:
+        if error.sqlstate != QUERY_CANCELED:
+            raise
+        return tuple(coming)
+    finally:
+        session.set(statement_timeout=max(0.001, seconds))
+
+
+def _counted(session: Session, key: Key, default: Partition, coming: Sequence[Coming]) -> tuple[Coming, ...]:
     common = {"default": default.identifier, "column": sql.Identifier(key.column), "type": sql.SQL(key.type)}
     query = sql.SQL(ANY_STRAY).format(
         lower=sql.Literal(coming[0].lower), upper=sql.Literal(coming[-1].upper), oid=sql.Literal(default.oid), **common

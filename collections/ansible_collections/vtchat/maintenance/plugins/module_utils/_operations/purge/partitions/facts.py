@@ -77,7 +77,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     if options.partitions:
         found = _expired(session, found, options, context)
     if options.premake is not None:
-        found = _coming(session, found, row, options)
+        found = _coming(session, found, row, options, context)
     return found
 
 
@@ -95,13 +95,13 @@ def _expired(session: Session, found: Facts, options: Options, context: Context)
         found,
         left=left,
         sizes=obstacles.sizes(session, [*going, *left]),
-        obstacles=obstacles.look(session, [*going, *left], options.partitions == DROP, context.seconds_left()),
+        obstacles=obstacles.look(session, found.key, [*going, *left], options.partitions == DROP, context.seconds_left),
         keys=session.row(keys)["keys"],
         detacher=busy[0]["pid"] if busy else None,
     )
 
 
-def _coming(session: Session, found: Facts, row: dict[str, Any], options: Options) -> Facts:
+def _coming(session: Session, found: Facts, row: dict[str, Any], options: Options, context: Context) -> Facts:
     """What is to be created, and like what."""
     attached = [one for one in found.parts if not one.pending]
     plan = coming.plan(session, found.key, attached, found.clock, _wish(found, row, options))
@@ -114,7 +114,8 @@ def _coming(session: Session, found: Facts, row: dict[str, Any], options: Option
         return replace(found, plan=replace(plan, coming=(), faults=(*plan.faults, *faults)))
     default = next((one for one in attached if one.default), None)
     if default is not None:
-        plan = replace(plan, coming=coming.counted(session, found.key, default, plan.coming))
+        told = coming.counted(session, found.key, default, plan.coming, context.seconds_left())
+        plan = replace(plan, coming=told)
     parent = found.relation.identifier
     return replace(found, plan=plan, scripts=tuple(model.script(session, made, parent, one) for one in plan.coming))
 

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from ...._postgres.names import quote
 from ...._postgres.policy import BLOCKING, LIGHT
 from ...._postgres.session import Session
 from ...._postgres.sqlstates import QUERY_CANCELED
-from . import queries
+from . import bounds, queries
+from .bounds import Key
 from .refusals import owner_fault
 from .table import Partition
 
@@ -33,52 +35,99 @@ class Obstacle:
 
 # As the server itself looks before a partition goes.
 REFERS = "SELECT EXISTS (SELECT FROM {referred} AS p JOIN {table} AS r ON {equal}) AS refers"
+# Ids that have no time in them, among the first rows: they never expire, wherever their partition ends.
+STRANGE = {
+    bounds.UUID: "SELECT bool_or(get_byte(uuid_send(id::uuid), 6) / 16 <> 7) AS strange FROM ({ids}) AS x",
+    bounds.ULID: "SELECT bool_or(id::text !~ '^[0-7][0-9A-HJKMNP-TV-Z]{{25}}$') AS strange FROM ({ids}) AS x",
+}
+IDS = "SELECT {column} AS id FROM {table} WHERE {column} IS NOT NULL LIMIT 1000"
+WORDS = {bounds.UUID: "no UUID of version 7", bounds.ULID: "no ULID"}
+FOREIGN = """
+SELECT DISTINCT t.top::bigint AS oid FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL pg_partition_tree(t.top) AS p
+JOIN pg_class AS c ON c.oid = p.relid WHERE c.relkind = 'f'
+"""
+LOOKING = 20.0  # seconds that all of this may take
 
 
 def sizes(session: Session, parts: Sequence[Partition]) -> dict[int, tuple[int, int | None]]:
-    """By oid: bytes with indexes and TOAST, and rows as far as they were ever counted."""
+    """By oid: bytes with indexes and TOAST, and rows as far as they were ever counted. Empty where one is locked."""
     if not parts:
         return {}
     oids = sql.Literal([one.oid for one in parts])
-    rows = session.rows(sql.SQL(queries.SIZE_LEFT).format(oids=oids)) + session.rows(
-        sql.SQL(queries.SIZES).format(oids=oids)
-    )
+    try:
+        rows = [
+            row
+            for query in (queries.SIZE_LEFT, queries.SIZES)
+            for row in session.rows(sql.SQL(query).format(oids=oids))
+        ]
+    except Contended:
+        return {}
     return {row["oid"]: (row["bytes"], row["rows"]) for row in rows}
 
 
-def look(session: Session, parts: Sequence[Partition], drop: bool, seconds: float) -> dict[int, Obstacle]:
-    """By oid, of those that cannot go: why. seconds: what is left of the budget."""
+def look(
+    session: Session, key: Key, parts: Sequence[Partition], drop: bool, seconds_left: Callable[[], float]
+) -> dict[int, Obstacle]:
+    """By oid, of those that cannot go: why."""
     if not parts:
         return {}
-    found: dict[int, Obstacle] = {}
-    for one in parts:
-        if not one.may_alter:
-            what = "it can be detached" + (" and dropped" if drop else "")
-            found[one.oid] = Obstacle(owner_fault(session.server, one.owner, what))
-        elif one.kind == "f" and drop:
-            found[one.oid] = Obstacle("it is a foreign table: set partitions: detach, and drop it where its rows are")
-    oids = sql.Literal([one.oid for one in parts])
+    found = _rights(session, parts, drop)
     if drop:
-        for row in session.rows(sql.SQL(queries.DEPENDENT).format(oids=oids)):
-            needed = ", ".join(row["needed_by"])
-            reason = f"other objects need it: {needed}: drop or redefine them first, or set partitions: detach"
-            found.setdefault(row["oid"], Obstacle(reason))
+        for oid, obstacle in _lost_with_it(session, parts):
+            found.setdefault(oid, obstacle)
+    end = time.monotonic() + min(LOOKING, seconds_left())
+    for one in parts:
+        if one.oid not in found and key.kind in STRANGE:
+            strange = _strange(session, key, one)
+            found.update({one.oid: strange} if strange else {})
+    oids = sql.Literal([one.oid for one in parts])
     for row in session.rows(sql.SQL(queries.REFERRED).format(oids=oids)):
         if row["oid"] not in found and row["readable"]:
-            obstacle = _referred(session, row, seconds)
-            if obstacle:
-                found[row["oid"]] = obstacle
+            referred = _referred(session, row, end, seconds_left)
+            found.update({row["oid"]: referred} if referred else {})
     return found
 
 
-def _referred(session: Session, row: dict[str, Any], seconds: float) -> Obstacle | None:
-    """Why a foreign key keeps a partition, None if no row refers to it.
+def _rights(session: Session, parts: Sequence[Partition], drop: bool) -> dict[int, Obstacle]:
+    what = "it can be detached" + (" and dropped" if drop else "")
+    return {one.oid: Obstacle(owner_fault(session.server, one.owner, what)) for one in parts if not one.may_alter}
+
+
+def _lost_with_it(session: Session, parts: Sequence[Partition]) -> Iterator[tuple[int, Obstacle]]:
+    """What a DROP would take along, or be refused for."""
+    oids = sql.Literal([one.oid for one in parts])
+    foreign = {row["oid"] for row in session.rows(sql.SQL(FOREIGN).format(oids=oids))}
+    for oid in foreign:
+        reason = "there is a foreign table in it: set partitions: detach, and drop it where its rows are"
+        yield oid, Obstacle(reason)
+    for row in session.rows(sql.SQL(queries.DEPENDENT).format(oids=oids)):
+        needed = ", ".join(row["needed_by"])
+        reason = f"other objects need it: {needed}: drop or redefine them first, or set partitions: detach"
+        yield row["oid"], Obstacle(reason)
+
+
+def _strange(session: Session, key: Key, part: Partition) -> Obstacle | None:
+    """Whether rows have ids that say nothing of time: then bounds say nothing either."""
+    ids = sql.SQL(IDS).format(column=sql.Identifier(key.column), table=part.identifier)
+    try:
+        strange = session.row(sql.SQL(STRANGE[key.kind]).format(ids=ids))["strange"]
+    except Contended:
+        return Obstacle("it is locked", passing=True)
+    return (
+        Obstacle(f"it has rows whose {quote(key.column)} is {WORDS[key.kind]}, and never expires") if strange else None
+    )
+
+
+def _referred(session: Session, row: dict[str, Any], end: float, seconds_left: Callable[[], float]) -> Obstacle | None:
+    """Why a foreign key keeps a partition, None if no row refers to it. end: when looking must end, of a monotonic clock.
 
     The server looks once more while it detaches, and writes to the other table wait meanwhile: it must not take long.
     """
     name, table = quote(row["constraint"]), row["table"]
+    if time.monotonic() >= end:
+        return Obstacle(f"there was no time left to see whether rows of {table} refer to it ({name})", passing=True)
     query = sql.SQL(REFERS).format(referred=sql.SQL(row["referred"]), table=sql.SQL(table), equal=sql.SQL(row["equal"]))
-    session.set(statement_timeout=min(BLOCKING, max(0.001, seconds)), lock_timeout=LIGHT)
+    session.set(statement_timeout=BLOCKING, lock_timeout=LIGHT)
     try:
         refers = session.row(query)["refers"]
     except SqlError as error:
@@ -92,7 +141,7 @@ def _referred(session: Session, row: dict[str, Any], seconds: float) -> Obstacle
     except Contended:
         return Obstacle(f"{table}, which refers to it ({name}), is locked", passing=True)
     finally:
-        session.set(statement_timeout=max(0.001, seconds))
+        session.set(statement_timeout=max(0.001, seconds_left()))
     if not refers:
         return None
     return Obstacle(f"rows of {table} refer to it ({name}): purge those first, or drop the constraint")

@@ -15,6 +15,9 @@ from .bounds import Place
 from .calendar import Step
 
 MOST = 1000  # partitions of one run
+NO_END = (
+    "its last partition has no upper end, so that none can come after it: detach it, and attach it again with an end"
+)
 
 Span = tuple[int, int]
 
@@ -35,11 +38,12 @@ def wanted(ranges: Sequence[tuple[Place, Place]], now: int, since: Place, step: 
     """
     holder = next((one for one in ranges if one[0] <= now < one[1]), None)
     if holder and holder[1] == float("inf"):
-        return Wanted(faults=["its last partition has no upper end, so that none can come after it: detach it, and attach it "
-                              "again with an end"])  # fmt: skip
+        return Wanted(faults=[NO_END])
     end = int(holder[1]) if holder else _end_of_now(ranges, now, step)
     goal = step.after(end, count)
     made = Wanted()
+    if ranges and ranges[-1][1] == float("inf") and ranges[-1][0] < goal:
+        made.faults.append(NO_END)
     for start, stop in _free(ranges, now, step):
         if stop is None:
             made.spans += _tail(start, goal, step, since)

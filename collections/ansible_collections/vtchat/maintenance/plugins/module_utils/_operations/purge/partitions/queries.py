@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 # An interrupted drop is known by this, at the end of the comment of a table that is about to be detached: it names both oids,
-# so that it means nothing on any other table, in a copy of the database, or under another parent. A comment outlives whatever
+# so that it means nothing on any other table, in a restored dump, or under another parent. A comment outlives whatever
 # kills us; and the history may be off.
 MARK = "[vtchat.maintenance: to be dropped, was partition %s of {parent}]"  # for format() of the server
 

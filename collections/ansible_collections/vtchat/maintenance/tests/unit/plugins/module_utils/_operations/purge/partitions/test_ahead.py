@@ -140,6 +140,14 @@ def test_where_nothing_fits() -> None:
     month = Step(months=1)
     no_end = wanted([(at(2026, 1, 1), INFINITE)], at(2026, 2, 1), -INFINITE, month, 3)
     assert (no_end.spans, len(no_end.faults)) == ([], 1)
+    rest = wanted([(at(2026, 1, 1), at(2026, 2, 1)), (at(2026, 3, 1), INFINITE)], at(2026, 1, 5), -INFINITE, month, 2)
+    assert (rest.spans, len(rest.faults)) == ([(at(2026, 2, 1), at(2026, 3, 1))], 1)
+    assert (
+        wanted(
+            [(at(2026, 1, 1), at(2026, 2, 1)), (at(2026, 4, 1), INFINITE)], at(2026, 1, 5), -INFINITE, month, 2
+        ).faults
+        == []
+    )
     odd = wanted(
         [(at(2026, 1, 1), at(2026, 2, 1)), (at(2026, 3, 15), at(2026, 4, 1))], at(2026, 1, 5), -INFINITE, month, 3
     )
