@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from importlib import import_module
 from typing import Any
 
 import psycopg2
@@ -22,7 +23,6 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.pur
     detach,
     obstacles,
 )
-from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.partitions import exists, month, monthly, named, outcomes, parts, purge, told
 from tests.runs import until
 from tests.servers import Database
@@ -157,7 +157,7 @@ def test_somebody_is_detaching_it_right_now(database: Database) -> None:
 
 def test_plain_detach_gives_way(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks for its lock for a moment at a time, and then lets others through."""
-    monkeypatch.setattr(policy, "BLOCKING", 0.3)
+    monkeypatch.setattr(import_module(f"{partitions.__name__}.facts"), "BLOCKING", 0.3)
     monthly(database)
     database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
     with holding(database, "SELECT * FROM t") as old, running(database, partitions="drop") as run:
@@ -168,6 +168,20 @@ def test_plain_detach_gives_way(database: Database, monkeypatch: pytest.MonkeyPa
         assert not run.done()
         old.rollback()
         assert outcomes(run.result()) == {OLDER: "done", OLD: "done"}
+
+
+def test_nobody_is_ended_by_a_deadlock(database: Database) -> None:
+    """Whoever writes to a table that refers to it, and then reads all of it, goes on while a partition is waiting to be attached."""
+    monthly(database, 0, 0, columns=", PRIMARY KEY (at, id)")
+    database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
+    database.sql("CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t)")
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'child'::regclass"
+    with holding(database, "INSERT INTO child VALUES (NULL, 1)") as theirs, running(database, premake=1) as run:
+        until(lambda: database.value(waits))
+        theirs.cursor().execute("SET LOCAL lock_timeout = '5s'; SELECT * FROM t")
+        theirs.commit()
+        assert outcomes(run.result()) == {f"public.{named(1)}": "done"}
+    assert database.value("SELECT count(*) FROM child") == 1
 
 
 @pytest.mark.usefixtures("impatient")

@@ -35,14 +35,18 @@ class Patience:
 
     left: float
 
-    def briefly(self, session: Session, query: sql.Composable, context: Context, limit: float = float("inf")) -> None:
-        """Send it under the blocking policy, for ``limit`` seconds at most each time, unless others were in the way for too
-        long already. Raises Contended."""
+    def briefly(
+        self, session: Session, query: sql.Composable, context: Context, wait: float, limit: float = float("inf")
+    ) -> None:
+        """Send it under the blocking policy, unless others were in the way for too long already. Raises Contended.
+
+        wait: seconds for each lock; limit: seconds for all of it, each time.
+        """
         if self.left <= 0:
             raise Contended("others were in the way of what came before it for too long")
 
         def attempt() -> None:
-            session.set(statement_timeout=max(0.001, min(limit, context.seconds_left())))
+            session.set(lock_timeout=wait, statement_timeout=max(0.001, min(limit, context.seconds_left())))
             session.execute(query, users_path=True)
 
         began = time.monotonic()
@@ -57,6 +61,7 @@ class Patience:
 class Creation:
     """A partition that is to come.
 
+    wait     seconds for each lock
     known    oids of the partitions that were there when it was decided
     default  one of them is the DEFAULT partition, which is read while another one is attached
     """
@@ -65,6 +70,7 @@ class Creation:
     coming: Coming
     script: Script
     patience: Patience
+    wait: float
     known: tuple[int, ...] = ()
     default: bool = False
 
@@ -76,16 +82,16 @@ class Removal:
     kind          DETACH, FINALIZE, DROP or KEEP
     drop          it is dropped when it is detached
     concurrently  DETACH CONCURRENTLY
-    keys          foreign keys: a detach locks other tables as well
+    wait          seconds for each lock that others would queue behind; less than BLOCKING where it locks other tables as well
     """
 
     kind: str
     parent: catalog.Relation
     part: Partition
     patience: Patience
+    wait: float
     drop: bool = False
     concurrently: bool = False
-    keys: bool = False
 
     @property
     def mark(self) -> str:

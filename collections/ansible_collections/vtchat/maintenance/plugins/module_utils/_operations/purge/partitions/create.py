@@ -35,7 +35,7 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked.
     limit = BLOCKING if todo.default else float("inf")
     try:
-        todo.patience.briefly(session, todo.script.query, context, limit)
+        todo.patience.briefly(session, todo.script.query, context, todo.wait, limit)
     except SqlError as error:
         if not session.alive:
             raise

@@ -52,7 +52,7 @@ def _create(facts: Facts, one: Coming, script: Script, patience: Patience) -> De
         )
         return Verdict(target, reason, FAILED, {"bounds": bounds, "rows_in_default": one.stray})
     known = tuple(part.oid for part in facts.parts)
-    todo = Creation(facts.relation, one, script, patience, known, default is not None)
+    todo = Creation(facts.relation, one, script, patience, facts.wait, known, default is not None)
     step = facts.plan.step
     return Action(
         target=target,
@@ -84,7 +84,7 @@ def _left(facts: Facts, one: Partition, options: Options, patience: Patience) ->
     if drop and obstacle:
         reason = f"it was detached in order to be dropped, and {obstacle.reason}"
         return Verdict(one.display, reason, CONTENDED if obstacle.passing else FAILED, _numbers(facts, one))
-    todo = Removal(actions.DROP if drop else KEEP, facts.relation, one, patience, drop=drop)
+    todo = Removal(actions.DROP if drop else KEEP, facts.relation, one, patience, facts.wait, drop=drop)
     reason = "an earlier run has detached it in order to drop it"
     return _action(facts, todo, reason if drop else f"{reason}; it is kept as a table of its own", _numbers(facts, one))
 
@@ -99,7 +99,7 @@ def _pending(facts: Facts, one: Partition, options: Options, patience: Patience)
     drop = options.partitions == DROP and one.marked and one.expired and not obstacle
     if obstacle and not one.may_alter:
         return Verdict(one.display, f"its detach was interrupted; {obstacle.reason}", FAILED, _numbers(facts, one))
-    todo = Removal(FINALIZE, facts.relation, one, patience, drop=drop, keys=facts.keys)
+    todo = Removal(FINALIZE, facts.relation, one, patience, facts.wait, drop=drop)
     why = "its detach was interrupted, and is finished"
     if not drop and options.partitions == DROP:
         said = (
@@ -141,7 +141,7 @@ def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) 
     if default and options.concurrently != NEVER:
         reason += f"; not CONCURRENTLY, which the DEFAULT partition {default.display} forbids"
     numbers["method"] = "concurrently" if concurrently else "plain"
-    todo = Removal(DETACH, facts.relation, one, patience, drop=drop, concurrently=concurrently, keys=facts.keys)
+    todo = Removal(DETACH, facts.relation, one, patience, facts.wait, drop=drop, concurrently=concurrently)
     return _action(facts, todo, reason, numbers)
 
 

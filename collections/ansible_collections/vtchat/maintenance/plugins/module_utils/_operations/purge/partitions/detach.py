@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ...._errors import Contended, SqlError
 from ...._postgres.driver import sql
-from ...._postgres.policy import BLOCKING, CLEANING
+from ...._postgres.policy import BLOCKING, CLEANING, with_lock_retries
 from ...._postgres.session import Session
 from ...._postgres.sqlstates import QUERY_CANCELED
 from ...._postgres.waits import EVERYBODY, RESERVE, Wait
@@ -35,6 +36,7 @@ class Work:
     def __init__(self, session: Session, todo: Removal, context: Context) -> None:
         self.session, self.todo, self.context = session, todo, context
         self.done: list[str] = []
+        self.tries = 0
         self.waited = 0.0
 
     def perform(self) -> Outcome:
@@ -78,7 +80,7 @@ class Work:
             return Outcome(UNCHANGED, "its comment was changed meanwhile, and it stays as a table of its own")
         if self.todo.kind == DROP:
             return self._drop()
-        self._unmark(now["comment"])
+        self._briefly(self._unmarked(now["comment"]))
         self.done.append("kept")
         return Outcome(DONE)
 
@@ -106,18 +108,19 @@ class Work:
         if self.todo.drop:
             self._mark(now["comment"])
         try:
-            self._alone(self.todo.detach("CONCURRENTLY"))
-        except Contended:
-            # Somebody came just then: what was begun is finished, if they are soon gone.
-            if not self._now()["pending"]:
-                self._unmark_if_attached()
-                raise
-            self._finalize()
-            return
-        except SqlError:
+            self._again(self._begin)
+        except (Contended, SqlError):
             self._unmark_if_attached()
             raise
-        self.done.append("detached")
+        if "detached" not in self.done:
+            self._finalize()
+
+    def _begin(self) -> None:
+        """DETACH CONCURRENTLY; or nothing where an earlier try has begun it, and somebody came just then."""
+        self.tries += 1
+        if self.tries == 1 or not self._now()["pending"]:
+            self._alone(self.todo.detach("CONCURRENTLY"))
+            self.done.append("detached")
 
     def _finalize(self) -> None:
         """Finish what was interrupted. It waits for all older snapshots, whatever table they are about."""
@@ -126,8 +129,8 @@ class Work:
         if self.todo.drop:
             self._mark(comment)
         elif self.todo.part.marked:
-            self._unmark(comment)
-        self._alone(self.todo.detach("FINALIZE"))
+            self._briefly(self._unmarked(comment))
+        self._again(lambda: self._alone(self.todo.detach("FINALIZE")))
         self.done.append("detached")
 
     def _drop(self) -> Outcome:
@@ -138,7 +141,13 @@ class Work:
 
     def _briefly(self, query: sql.Composable) -> None:
         """Short waits for locks, and again."""
-        self.todo.patience.briefly(self.session, query, self.context)
+        self.todo.patience.briefly(self.session, query, self.context, self.todo.wait)
+
+    def _again(self, attempt: Callable[[], None]) -> None:
+        """Try it a few times, as long as there is patience left. Raises Contended."""
+        with_lock_retries(
+            self.session, attempt, lambda: min(self.context.seconds_left(), max(0.001, self.todo.patience.left))
+        )
 
     def _alone(self, query: sql.Composed) -> None:
         """DETACH CONCURRENTLY and FINALIZE: whoever comes later is waited for by the server, and waits behind nobody else.
@@ -146,8 +155,10 @@ class Work:
         Where foreign keys are, it locks other tables as well: then not longer than any other lock that blocks.
         """
         left = max(RESERVE, self.context.seconds_left())
-        patience = BLOCKING if self.todo.keys else max(BLOCKING, min(self.todo.patience.left, left - RESERVE))
-        self.session.set(statement_timeout=left, lock_timeout=max(0.5, min(patience, left - RESERVE)))
+        wait = self.todo.wait
+        if wait >= BLOCKING:
+            wait = max(BLOCKING, min(self.todo.patience.left, left - RESERVE))
+        self.session.set(statement_timeout=left, lock_timeout=wait)
         began = time.monotonic()
         try:
             with self.session.users_path():
@@ -175,9 +186,10 @@ class Work:
         if not (comment or "").endswith(self.todo.mark):
             self._briefly(self.todo.comment("\n".join([*([comment] if comment else []), self.todo.mark])))
 
-    def _unmark(self, comment: str | None) -> None:
+    def _unmarked(self, comment: str | None) -> sql.Composed:
+        """What takes the mark away from the comment."""
         text = (comment or "").removesuffix(self.todo.mark).removesuffix("\n")
-        self._briefly(self.todo.comment(text or None))
+        return self.todo.comment(text or None)
 
     def _unmark_if_attached(self) -> None:
         """Nothing was begun: nothing is to be known of it. If this fails, its bounds decide once more the next time."""
@@ -187,7 +199,7 @@ class Work:
             self.session.set(statement_timeout=CLEANING, lock_timeout=RESERVE)
             now = self._now()
             if now["exists"] and now["attached"] and not now["pending"]:
-                self._unmark(now["comment"])
+                self.session.execute(self._unmarked(now["comment"]), users_path=True)
 
     def _ended(self, error: Contended | SqlError) -> Outcome:
         """What an error means: how far it came, and how it goes on."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...._postgres import catalog
-from ...._postgres.driver import sql
+from ...._postgres.policy import BLOCKING
 from ...._postgres.session import Session
 from ...._result import FAILED
 from ... import Context, Verdict
@@ -24,6 +24,7 @@ from .coming import Plan
 from .model import Model, Script
 from .table import Clock, Partition
 
+SHORTEST = 0.05  # seconds
 CENTURY = 100 * 366 * 86400 * 1_000_000  # microseconds
 
 
@@ -35,7 +36,7 @@ class Facts:
     left       tables that were detached in order to be dropped, and are still there
     sizes      by oid: bytes and rows of what has expired or is left
     obstacles  by oid: why one of those cannot go
-    keys       foreign keys from or to the table
+    wait       seconds to wait for each lock that others would queue behind
     detacher   a session that may be detaching a partition right now
     plan       the partitions to come; scripts: what creates each of them
     """
@@ -47,7 +48,7 @@ class Facts:
     left: tuple[Partition, ...] = ()
     sizes: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     obstacles: dict[int, obstacles.Obstacle] = field(default_factory=dict)
-    keys: bool = False
+    wait: float = BLOCKING
     detacher: int | None = None
     plan: Plan = field(default_factory=Plan)
     scripts: tuple[Script, ...] = ()
@@ -73,12 +74,18 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     fault = _implausible(key, clock, parts, condition.epoch)
     if fault:
         return Verdict(relation.display, fault, FAILED, {"cutoff": clock.cutoff_text})
-    found = Facts(relation, key, clock, parts)
+    found = Facts(relation, key, clock, parts, wait=_wait(row))
     if options.partitions:
         found = _expired(session, found, options, context)
     if options.premake is not None:
         found = _coming(session, found, row, options, context)
     return found
+
+
+def _wait(row: dict[str, Any]) -> float:
+    """How long to wait for a lock. Where foreign keys are, several tables are locked one after the other: then we give up long
+    before anybody who waits for one of them and holds another would be ended by a deadlock."""
+    return min(BLOCKING, max(SHORTEST, row["deadlock_timeout"] / 4)) if row["keys"] else BLOCKING
 
 
 def _expired(session: Session, found: Facts, options: Options, context: Context) -> Facts:
@@ -87,8 +94,6 @@ def _expired(session: Session, found: Facts, options: Options, context: Context)
     going = [one for one in found.parts if one.expired or one.pending]
     if not going and not left:
         return found
-    oids = sql.Literal([one.oid for one in found.parts])
-    keys = sql.SQL(queries.KEYS).format(parent=sql.Literal(found.relation.oid), oids=oids)
     pending = any(one.pending for one in found.parts)
     busy = session.rows(queries.DETACHERS) if pending else []
     return replace(
@@ -96,7 +101,6 @@ def _expired(session: Session, found: Facts, options: Options, context: Context)
         left=left,
         sizes=obstacles.sizes(session, [*going, *left]),
         obstacles=obstacles.look(session, found.key, [*going, *left], options.partitions == DROP, context.seconds_left),
-        keys=session.row(keys)["keys"],
         detacher=busy[0]["pid"] if busy else None,
     )
 
@@ -117,7 +121,9 @@ def _coming(session: Session, found: Facts, row: dict[str, Any], options: Option
         told = coming.counted(session, found.key, default, plan.coming, context.seconds_left())
         plan = replace(plan, coming=told)
     parent = found.relation.identifier
-    return replace(found, plan=plan, scripts=tuple(model.script(session, made, parent, one) for one in plan.coming))
+    first = (row["referring"] or ()) if default is not None else ()
+    scripts = tuple(model.script(session, made, parent, one, first) for one in plan.coming)
+    return replace(found, plan=plan, scripts=scripts)
 
 
 def _wish(found: Facts, row: dict[str, Any], options: Options) -> coming.Wish:

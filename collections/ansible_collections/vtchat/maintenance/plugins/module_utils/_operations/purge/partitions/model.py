@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,9 @@ ORDER BY p.level, p.relid
 PLAIN = """
 SELECT pg_catalog.set_config('default_tablespace', '', true), pg_catalog.set_config('default_table_access_method', 'heap', true);
 """
+# Beside a DEFAULT partition ATTACH locks that first, and then the tables that refer to it. Transactions that write to those and
+# read the table would be waited for while they wait for DEFAULT, so the others are locked before it.
+FIRST = "LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE;\n"
 # What ATTACH wants to find there; indexes and foreign keys it makes itself, and an identity is the parent's.
 LIKE = (
     "{persistence} {name} (LIKE {parent} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE "
@@ -206,7 +210,10 @@ class Script:
     texts: tuple[str, ...]
 
 
-def script(session: Session, model: Model, parent: sql.Composable, coming: Coming) -> Script:
-    """The statements for one partition."""
+def script(
+    session: Session, model: Model, parent: sql.Composable, coming: Coming, referring: Sequence[str] = ()
+) -> Script:
+    """The statements for one partition. referring: what is locked first."""
     parts = statements(model, parent, coming)
-    return Script(sql.SQL(PLAIN) + sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))
+    first = sql.Composed([sql.SQL(FIRST).format(sql.SQL(table)) for table in referring])
+    return Script(sql.SQL(PLAIN) + first + sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))

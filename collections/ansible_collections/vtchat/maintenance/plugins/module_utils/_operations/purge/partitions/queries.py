@@ -35,6 +35,17 @@ SELECT t.*, p.partstrat::text AS strategy, p.partnatts AS parts, a.attname::text
        pg_get_partkeydef(t.oid) AS divided_by,
        clock_timestamp() AS now, clock_timestamp() - make_interval(secs => {older_than}) AS cutoff,
        current_setting('TimeZone') AS session_zone,
+       -- Foreign keys from or to it or a part of it: with it other tables are locked.
+       EXISTS (SELECT FROM pg_constraint AS k WHERE k.contype = 'f' AND (
+           t.oid IN (k.conrelid, k.confrelid)
+           OR k.conrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = t.oid)
+           OR k.confrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = t.oid))) AS keys,
+       -- Those that refer to it, as far as they may be locked.
+       (SELECT array_agg(DISTINCT format('%I.%I', n.nspname, r.relname)) FROM pg_constraint AS k
+        JOIN pg_class AS r ON r.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = r.relnamespace
+        WHERE k.contype = 'f' AND k.confrelid = t.oid AND k.conparentid = 0 AND k.conrelid <> t.oid
+        AND has_table_privilege(r.oid, 'UPDATE, DELETE, TRUNCATE') AND has_schema_privilege(n.oid, 'USAGE')) AS referring,
+       (SELECT setting::int / 1000.0 FROM pg_settings WHERE name = 'deadlock_timeout')::float AS deadlock_timeout,
        pg_has_role((SELECT relowner FROM pg_class WHERE oid = t.oid), 'USAGE') AS may_alter,
        has_schema_privilege((SELECT relnamespace FROM pg_class WHERE oid = t.oid), 'CREATE') AS may_create
 FROM target AS t
@@ -127,12 +138,6 @@ JOIN pg_class AS pc ON pc.oid = k.confrelid JOIN pg_namespace AS pn ON pn.oid = 
 WHERE NOT EXISTS (SELECT FROM pg_constraint AS up JOIN part AS above ON above.oid = up.confrelid AND above.top = part.top
                   WHERE up.oid = k.conparentid)
 ORDER BY part.top, k.oid
-"""
-
-# Whether other tables stand in foreign keys with it, in either direction: a detach locks those as well.
-KEYS = """
-SELECT EXISTS (SELECT FROM pg_constraint AS k WHERE k.contype = 'f' AND {parent} IN (k.conrelid, k.confrelid)
-               OR k.contype = 'f' AND k.conrelid = ANY ({oids}::oid[])) AS keys
 """
 
 # What DROP without CASCADE is refused for: it depends on the table, or on what goes with it, and does not go itself.
