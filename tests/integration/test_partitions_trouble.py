@@ -171,7 +171,7 @@ def test_plain_detach_gives_way(database: Database, monkeypatch: pytest.MonkeyPa
 
 
 def test_nobody_is_ended_by_a_deadlock(database: Database) -> None:
-    """Whoever writes to a table that refers to it, and then reads all of it, goes on while a partition is waiting to be attached."""
+    """Who writes to a table that refers to it, and then reads all of it, goes on while a partition waits to be attached."""
     monthly(database, 0, 0, columns=", PRIMARY KEY (at, id)")
     database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
     database.sql("CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t)")
