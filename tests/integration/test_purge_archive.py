@@ -381,6 +381,10 @@ def test_rows_that_would_go_without_a_trace(database: Database, tmp_path: Path) 
         assert action["outcome"] == "failed"
         assert "public.c" in action["reason"]
         assert "cascade: true" in action["reason"]
+    database.sql("CREATE TABLE x (LIKE t, FOREIGN KEY (id) REFERENCES t ON DELETE CASCADE)")
+    action = only(purge(database, archive={"table": "x"}, cascade=True))
+    assert (action["outcome"], "go with those of public.t" in action["reason"]) == ("failed", True)
+    database.sql("DROP TABLE x")
     assert only(purge(database, archive={"table": "kept"}, cascade=True))["rows"] == 1
     assert (len(rows(database, "c")), len(rows(database, "kept"))) == (0, 1)
 

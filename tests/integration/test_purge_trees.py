@@ -213,8 +213,9 @@ def test_a_parent_from_which_a_table_inherits(database: Database) -> None:
     """Rows of the heir are in the same places, and no key refers to them."""
     database.sql(PARENTS)
     database.sql(
-        "CREATE TABLE heir () INHERITS (t); INSERT INTO heir SELECT id, '2000-01-01' FROM t WHERE id > 20; UPDATE ONLY t SET at = "
-        "'3000-01-01'; CREATE TABLE c (t int REFERENCES t ON DELETE CASCADE); INSERT INTO c SELECT id FROM ONLY t"
+        "CREATE TABLE heir () INHERITS (t); INSERT INTO heir SELECT id, '2000-01-01' FROM t WHERE id > 20;"
+        "UPDATE ONLY t SET at = '3000-01-01'; CREATE TABLE c (t int REFERENCES t ON DELETE CASCADE);"
+        "INSERT INTO c SELECT id FROM ONLY t"
     )
     for order in ("heap", "index"):
         found = only(purge(database, order=order, children=["c"]))
@@ -418,6 +419,55 @@ def test_rows_that_are_held_further_down(database: Database) -> None:
         found = only(purge(database, keep_referenced=True, max_rows=10, children=children))
         assert (found["outcome"], found["rows"]) in (("done", 10), ("done", 9)), found
     assert ids(database) == [4, 21, 22, 23, 24, 25]
+
+
+def test_a_parent_that_is_held_keeps_its_children(database: Database) -> None:
+    """Whoever else refers to it, directly or further down, and whether that was reckoned with or not."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); INSERT INTO c SELECT id, id FROM t;"
+        "CREATE TABLE g (c int REFERENCES c); INSERT INTO g VALUES (4);"
+        "CREATE TABLE h (t int REFERENCES t); INSERT INTO h VALUES (9)"
+    )
+    for _again in range(2):
+        found = only(purge(database, children=["c"]))
+        assert (found["outcome"], found["numbers"]["kept"]) == ("failed", 2), found
+        assert "keep_referenced: true" in found["reason"]
+        assert ids(database) == ids(database, "c") == [4, 9, *range(21, 26)]
+    assert only(purge(database, children=["c"], keep_referenced=True))["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_a_reference_that_comes_while_we_look(database: Database, order: str) -> None:
+    """Row 1 makes the batch wait; by then it has not seen who refers to row 20."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (t int REFERENCES t); CREATE FUNCTION gate(id int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN "
+        "WHILE id = 1 AND current_query() LIKE '%DELETE FROM%' AND NOT pg_try_advisory_xact_lock_shared(1) LOOP "
+        "PERFORM pg_sleep(0.005); END LOOP; RETURN true; END$$"
+    )
+    with ThreadPoolExecutor(1) as thread, holding(database, "SELECT pg_advisory_xact_lock(1)") as gate:
+        running = thread.submit(purge, database, where="gate(id)", order=order, keep_referenced=True)
+        until(lambda: database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        database.sql("INSERT INTO c VALUES (20)")
+        gate.rollback()
+        found = only(running.result(60))
+    assert (found["outcome"], found["rows"], found["numbers"]["kept"]) == ("done", 19, 1), found
+    assert ids(database) == list(range(20, 26))
+
+
+def test_who_refers_must_be_seen(database: Database) -> None:
+    role = database.role("purger")
+    database.sql(PARENTS)
+    database.sql(
+        f"CREATE TABLE c (t int REFERENCES t); INSERT INTO c VALUES (3); GRANT SELECT, UPDATE, DELETE ON t TO {role}"
+    )
+    found = only(purge(database, user=role, keep_referenced=True))
+    assert (found["outcome"], f"GRANT SELECT ON TABLE public.c TO {role}" in found["reason"]) == ("failed", True), found
+    database.sql(f"GRANT SELECT ON c TO {role}; ALTER TABLE c ENABLE ROW LEVEL SECURITY")
+    assert "BYPASSRLS" in only(purge(database, user=role, keep_referenced=True))["reason"]
+    database.sql("ALTER TABLE c DISABLE ROW LEVEL SECURITY")
+    assert only(purge(database, user=role, keep_referenced=True))["rows"] == 19
 
 
 def test_rows_of_one_table_that_hold_each_other_go_layer_by_layer(database: Database) -> None:

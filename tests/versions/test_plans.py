@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
 from tests.indexes import OBJECTS, dropped_and_made_again
-from tests.runs import perform, until
+from tests.integration.test_purge_archive import restore
+from tests.runs import only, perform, until
 from tests.servers import Database, Server
 from tests.vtchat import plans, provision
 
@@ -130,3 +132,26 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
 def test_indexes_are_dropped_and_made_again(database: Database) -> None:
     database.sql(OBJECTS)
     dropped_and_made_again(database)
+
+
+def test_rows_that_are_kept_and_what_hangs_on_them(database: Database, tmp_path: Path) -> None:
+    """What is published is refused; children go first, both are archived, and come back by the documented command."""
+    database.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t, x numeric);"
+        "INSERT INTO t SELECT n, now() + (n - 20.5) * interval '1 day' FROM generate_series(1, 25) AS n;"
+        "INSERT INTO c SELECT n, n % 25 + 1, n / 3.0 FROM generate_series(1, 3000) AS n"
+    )
+    before = [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")]
+    archive = {"archive": {"directory": str(tmp_path)}}
+    options: dict[str, Any] = {"table": "t", "column": "at", "with": ["c"], "history": False, **archive}
+    database.sql(
+        "ALTER TABLE c REPLICA IDENTITY NOTHING; SET client_min_messages = error; CREATE PUBLICATION p FOR TABLE c"
+    )
+    refused = only(perform("purge", database.dsn, **options))
+    assert "ALTER TABLE public.c REPLICA IDENTITY USING INDEX c_pkey" in refused["reason"]
+    database.sql("ALTER TABLE c REPLICA IDENTITY USING INDEX c_pkey")
+    done = only(perform("purge", database.dsn, **options))
+    assert (done["outcome"], done["rows"], done["numbers"]["with"]) == ("done", 20, {"public.c": 2400}), done
+    for name in ("t", "c"):
+        restore(database, tmp_path / database.name / "public" / name)
+    assert [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")] == before

@@ -22,8 +22,11 @@ description:
   - Refuses a table whose row-level security hides rows from the role, one with a rule on C(DELETE), and one whose rows take
     others with them that have not expired (see O(cascade)).
   - Triggers of the table fire, with the rights of the role and the search_path that it has. They are named in the result.
+  - Refuses a table, and tables whose rows go or change with it, that logical replication publishes in a way in which the server
+    would refuse the C(DELETE) in the middle: without replica identity, or with a row filter or list of columns that does not
+    fit it.
   - The role needs C(SELECT), C(UPDATE) and C(DELETE) on the table; C(UPDATE) because rows are locked before they are
-    deleted.
+    deleted. On tables of O(with) it needs the same.
 options:
   table:
     description:
@@ -198,16 +201,22 @@ options:
     default: false
   keep_referenced:
     description:
-      - Whether rows stay that others refer to by a foreign key with C(RESTRICT) or C(NO ACTION). Otherwise the first one ends the
-        purge with a failure.
+      - Whether rows stay that others refer to by a foreign key with C(RESTRICT) or C(NO ACTION), directly or through rows that
+        would go with them. They are counted as C(kept). Otherwise the first one ends the purge with a failure.
+      - Rows of the same table that refer to each other go in layers, those to which nothing refers first.
     type: bool
     default: false
   with:
     description:
       - Tables that refer to the table, directly or through each other, whose rows are dealt with first, in batches of their
         own, so that no single row takes millions with it in one transaction.
-      - Rows go where the foreign key says C(CASCADE), C(RESTRICT) or C(NO ACTION); where it says C(SET NULL) or
-        C(SET DEFAULT) their columns are set.
+      - Rows go where the foreign key says C(CASCADE), C(RESTRICT) or C(NO ACTION), whatever their own time is; where it says
+        C(SET NULL) or C(SET DEFAULT) their columns are set.
+      - No transaction deletes more rows than a batch. A row that is given another time meanwhile stays, with what is left of
+        those that refer to it; so does one to which a row refers that somebody has locked, or that a trigger keeps.
+      - Tables that refer to each other in a circle are refused, and tables whose rows a trigger might keep after those that
+        refer to them are gone (C(BEFORE DELETE FOR EACH ROW)), unless O(cascade) says that it keeps none.
+      - The result counts them by table, in C(with). With O(archive.directory) they are archived as well.
     type: list
     elements: str
     default: []

@@ -133,7 +133,8 @@ def _facts(session: Session, options: Options, context: Context) -> Facts | Verd
     fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
     if fault or isinstance(besides, str):
         return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
-    free = besides.tree.free() if options.keep_referenced else None
+    # What hangs on a row must not go when others hold the row itself.
+    free = besides.tree.free() if options.keep_referenced or options.children else None
     purge, known = _purge(session, relation, row, cutoffs, options, free)
     rows = found = None
     if known.served:
@@ -207,6 +208,7 @@ def _purge(
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0),
         held=sql.SQL(" OR ").join(held) if held else None,
+        holds=options.keep_referenced,
     )
     small = row["pages"] < SMALL_TABLE
     found = (term for term, has in zip(terms, indexed) if not order.served(session, purge, term, has))
@@ -272,7 +274,9 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
     if facts.found is False and not (facts.beside and facts.beside.doubtful):
         if facts.kept is not None:
             numbers["kept"] = facts.kept
-        return Verdict(target, nothing(options) + kept_rows(facts.kept), UNCHANGED, numbers)
+        wrong = bool(facts.kept) and not options.keep_referenced
+        reason = nothing(options) + kept_rows(facts.kept, options.keep_referenced)
+        return Verdict(target, reason, FAILED if wrong else UNCHANGED, numbers)
     return None
 
 
@@ -291,6 +295,7 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
     effects = {facts.relation.oid: Effect(facts.rows)}
     effects.update(dict.fromkeys(facts.leaves, unknown))
     effects.update({key["oid"]: unknown for key in facts.referenced_by if key["cascades"]})
+    effects.update(dict.fromkeys(facts.beside.tree.parts if facts.beside else (), unknown))
     return Action(
         target=facts.relation.display,
         reason=reason_for(table_facts.times(options)),
@@ -362,6 +367,8 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
     """What became of a walk that came to its end."""
     if work.purge.held:
         work.numbers["kept"] = work.kept()
+        if work.numbers["kept"] and not work.purge.holds:
+            return work.outcome(FAILED, action.reason + kept_rows(work.numbers["kept"], False))
     if work.full:
         work.numbers["left"] = left
         return work.outcome(reason=f"{action.reason}; stopped at max_rows")
@@ -374,10 +381,11 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
     return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")
 
 
-def kept_rows(number: int | None) -> str:
+def kept_rows(number: int | None, meant: bool = True) -> str:
     """The end of a sentence about rows that stay because others refer to them, "" without any."""
     shown = f"{MOST_COUNTED}+" if (number or 0) > MOST_COUNTED else number
-    return f"; {shown} rows stay, to which others refer" if number else ""
+    way = "" if meant else ": set keep_referenced: true, name the table in with, or exclude such rows with where"
+    return f"; {shown} rows stay, to which others refer{way}" if number else ""
 
 
 def _start(state: dict[str, Any] | None) -> int:

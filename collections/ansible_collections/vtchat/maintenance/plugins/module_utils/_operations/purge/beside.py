@@ -86,6 +86,8 @@ def read(
     plan = archive.read(session, relation, options, cutoff)
     if isinstance(plan, str):
         return plan
+    if plan.target and plan.target.oid in row["deletes"]:
+        return f"archive.table: rows of {plan.target.shown} go with those of {relation.display}, by a foreign key: drop that key"
     children = {}
     for table in tree.listed:
         found = archive.read(session, table, options, cutoff)

@@ -88,6 +88,7 @@ class Purge:
     tuples    rows that it has, by its statistics; bytes: its size, indexes not counted
     beside    what else is to be done with rows
     held      the predicate of rows that have expired and stay, because others refer to them
+    holds     whether that is as it should be
     """
 
     table: sql.Composable
@@ -103,6 +104,7 @@ class Purge:
     bytes: int = 0
     beside: Beside | None = None
     held: sql.Composable | None = None
+    holds: bool = True
 
     @property
     def expired(self) -> sql.Composable:

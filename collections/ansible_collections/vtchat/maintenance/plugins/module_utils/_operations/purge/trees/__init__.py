@@ -46,10 +46,14 @@ class Tree:
         """Oids of the tables, with their partitions, whose rows go because ``with`` names them."""
         return [oid for way in self.ways if way[-1].goes for oid in way[-1].facts["child_parts"]]
 
+    @property
+    def held(self) -> list[tuple[Edge, ...]]:
+        """The paths to rows that hold others. A row that is held must not lose what hangs on it."""
+        return [way for way in paths(self.edges, self.root) if way[-1].action == HOLDS and way[-1].position is None]
+
     def free(self) -> sql.Composable | None:
         """The predicate of a row that no other row holds, None where no key holds any."""
-        held = [way for way in paths(self.edges, self.root) if way[-1].action == HOLDS and way[-1].position is None]
-        return sql.SQL(" AND ").join([free(way) for way in held]) if held else None
+        return sql.SQL(" AND ").join([free(way) for way in self.held]) if self.held else None
 
 
 def read(session: Session, relation: catalog.Relation, options: Options) -> Tree | str:
@@ -65,6 +69,7 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
         or _cycle(tree)
         or _keeper(tree, options)
         or _keys_fault(session, tree, options)
+        or _held_fault(session, tree)
         or tree
     )
 
@@ -136,4 +141,22 @@ def _keys_fault(session: Session, tree: Tree, options: Options) -> str:
             columns = ", ".join(map(quote, edge.columns))
             return (f"with: each batch would read all of {table} ({edge.name}): CREATE INDEX CONCURRENTLY ON {table} "
                     f"({columns}), or set require_index: false")  # fmt: skip
+    return ""
+
+
+def _held_fault(session: Session, tree: Tree) -> str:
+    """Tables whose rows hold others, and of which the role does not see all."""
+    user = quote(session.server.user)
+    for edge in dict.fromkeys(edge for way in tree.held for edge in way):
+        table, schema = edge.child_shown, quote(edge.facts["child_schema"])
+        if not edge.facts["may_use_schema"]:
+            return f"keep_referenced: role {user} may not use schema {schema}: GRANT USAGE ON SCHEMA {schema} TO {user}"
+        if not edge.facts["may_read"]:
+            return (
+                f"keep_referenced: role {user} may not see who refers to a row: GRANT SELECT ON TABLE {table} TO {user}"
+            )
+        if edge.facts["row_security"]:
+            return (
+                f"keep_referenced: row-level security hides rows of {table} from role {user}: use a role with BYPASSRLS"
+            )
     return ""

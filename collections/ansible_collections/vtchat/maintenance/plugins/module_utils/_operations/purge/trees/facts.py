@@ -90,6 +90,7 @@ SELECT k.conname::text AS name, k.confdeltype::text AS action, k.conrelid::bigin
         AND g.tgtype::int & 11 = 11 AND g.tgenabled IN ('O', 'A')) AS keeper,  -- BEFORE DELETE FOR EACH ROW
        row_security_active(k.conrelid) AS row_security,
        has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema,
+       has_table_privilege(k.conrelid, 'SELECT') AS may_read,
        has_table_privilege(k.conrelid, 'SELECT') AND has_table_privilege(k.conrelid, 'DELETE')
            AND has_any_column_privilege(k.conrelid, 'UPDATE') AS may_delete,
        has_table_privilege(k.conrelid, 'SELECT') AND NOT EXISTS (
