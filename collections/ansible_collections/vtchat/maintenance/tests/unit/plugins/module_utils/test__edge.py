@@ -73,7 +73,11 @@ def test_a_result_is_masked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_null_is_not_given() -> None:
     steps = [{"refresh": {"view": None, "views": ["v"]}}, {"purge": {**PURGE, "where": None, "older_than": None}}]
-    nested = {"table": "t", "conditions": [{"column": "a", "older_than": None, "ttl_unit": None, "where": None}], "with": None}
+    nested = {
+        "table": "t",
+        "conditions": [{"column": "a", "older_than": None, "ttl_unit": None, "where": None}],
+        "with": None,
+    }
     steps.append({"purge": {**nested, "archive": {"table": "x", "directory": None}}})
     wanted = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": steps, "budget": None}).wanted
     [refresh, purge, several] = wanted.steps
