@@ -308,6 +308,28 @@ EXAMPLES = r"""
     where: not legal_hold
     max_rows: 1000000
 
+- name: Delete tokens that have expired, were revoked a week ago, or have not been used for a quarter
+  vtchat.maintenance.purge:
+    table: tokens
+    conditions:
+      - {column: expires_at}
+      - {column: revoked_at, older_than: 7d}
+      - {column: last_used_ms, epoch: ms, older_than: 90d}
+
+- name: Delete cache entries whose own time to live, in seconds, is over
+  vtchat.maintenance.purge:
+    table: cache
+    column: created_at
+    ttl_column: ttl
+    order: heap
+
+- name: Delete events after a month by the time in their key, a UUID of version 7
+  vtchat.maintenance.purge:
+    table: events
+    column: id
+    format: uuidv7
+    older_than: 30d
+
 - name: Drop partitions by month a quarter after their end, and have the next three ready
   vtchat.maintenance.purge:
     table: audit.events
