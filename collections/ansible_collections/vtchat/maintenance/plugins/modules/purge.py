@@ -23,7 +23,7 @@ description:
     others with them that have not expired (see O(cascade)).
   - Triggers of the table fire, with the rights of the role and the search_path that it has. They are named in the result.
   - Refuses a table, and tables whose rows go or change with it, that logical replication publishes in a way in which the server
-    would refuse the C(DELETE) in the middle: without replica identity, or with a row filter or list of columns that does not
+    would refuse the C(DELETE) in the middle, without replica identity, or with a row filter or list of columns that does not
     fit it.
   - The role needs C(SELECT), C(UPDATE) and C(DELETE) on the table; C(UPDATE) because rows are locked before they are
     deleted. On tables of O(with) it needs the same.
