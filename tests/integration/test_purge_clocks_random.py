@@ -236,17 +236,14 @@ def expired(place: Database, terms: list[clocks.Term]) -> list[int]:
     seen: list[int] = []
     for term in terms:
         query = SQL("SELECT id FROM public.t WHERE {} ORDER BY id").format(term.expired)
-        found = []
-        for scan in SCANS:
-            place.sql(scan)
-            found.append([number for (number,) in place.sql(query)])
+        found = [[number for (number,) in place.sql(SQL("; ").join([SQL(scan), query]))] for scan in SCANS]
         assert found[0] == found[1]
         seen += found[0]
     return seen
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), when=CUTOFFS, session=SETTINGS)
 def test_no_row_goes_early(
     place: Database, name: str, data: st.DataObject, when: tuple[datetime, str], session: dict[str, str]
@@ -256,8 +253,10 @@ def test_no_row_goes_early(
     case = data.draw(cases(name, moment, zone))
     assert not clocks.fault(case.condition, columns(case))
     fill(place, case)
-    for setting in session.items():
-        place.sql("SELECT pg_catalog.set_config(%s, %s, false)", setting)
+    each = [
+        SQL("pg_catalog.set_config({}, {}, false)").format(Literal(name), Literal(to)) for name, to in session.items()
+    ]
+    place.sql(SQL("SELECT {}").format(SQL(", ").join(each)))
     gone = expired(place, clocks.terms(case.condition, columns(case), cutoff))
     assert len(gone) == len(set(gone)), "terms exclude each other"
     for number, value in enumerate(case.values):
@@ -318,7 +317,7 @@ def schemas(draw: st.DrawFn, now: int) -> tuple[list[Clock], list[list[str | Non
     return found, draw(st.lists(st.tuples(*values).map(list), min_size=10, max_size=30))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), order=st.sampled_from(["auto", "index", "heap"]), indexed=st.booleans())
 def test_purges_of_random_tables(place: Database, data: st.DataObject, order: str, indexed: bool) -> None:
     now = model.micros(datetime.now(timezone.utc))
