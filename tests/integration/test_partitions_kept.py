@@ -224,3 +224,19 @@ def test_rights(database: Database) -> None:
     database.sql(SQL("GRANT CREATE ON SCHEMA public TO {}").format(Identifier(owner)))
     assert outcomes(purge(database, user=role, premake=1)) == {f"public.{named(1)}": "done"}
     assert database.value("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = %s", [named(1)]) == owner
+    database.sql(
+        SQL("CREATE TABLE u (at timestamptz) PARTITION BY RANGE (at); ALTER TABLE u OWNER TO {}").format(
+            Identifier(owner)
+        )
+    )
+    assert len(outcomes(purge(database, user=role, table="u", premake=1, interval="1 year"), "public.u")) == 2
+    assert (
+        database.value(
+            "SELECT count(*) FROM pg_class WHERE relname LIKE 'u\\_p%%' AND pg_get_userbyid(relowner) = %s", [owner]
+        )
+        == 2
+    )
+    database.sql(SQL("GRANT {} TO {} WITH SET FALSE").format(Identifier(owner), Identifier(role)))
+    result = purge(database, user=role, partitions="drop", premake=2)
+    assert "only by its owner: GRANT" in reason(result, "public.t")
+    assert reason(result, "public.t").endswith(f"TO {role} WITH SET TRUE")

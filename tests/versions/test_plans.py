@@ -12,13 +12,14 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
 from tests.indexes import OBJECTS, dropped_and_made_again
 from tests.integration.test_purge_archive import restore
+from tests.partitions import month, named, partition, parts
 from tests.runs import only, perform, until
 from tests.servers import Database, Server
 from tests.vtchat import plans, provision
 
 OWNERS = """
 SELECT format('ALTER TABLE %%s OWNER TO %%I', oid::regclass, %s) FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'm')
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm')
 """
 REINDEX = [{"reindex": {"include": ["*"], "min_size": "512k", "unique": True}}]
 FEW_RIGHTS = ("NOSUPERUSER", "NOCREATEDB", "NOCREATEROLE")
@@ -127,6 +128,40 @@ def test_as_the_owner_of_some_tables_without_pgstattuple_or_pg_monitor(database:
     assert acted(first) == [("reindex", "app.others_k"), ("reindex", "app.others_pkey")]
     assert {one["numbers"]["method"] for one in first["actions"]} == {"exact"}
     assert all(one["numbers"]["won_bytes"] > 1_000_000 for one in first["actions"])
+
+
+def test_partitions_go_and_come(database: Database) -> None:
+    """With the rights that the maintainer gets, beside a foreign key, divided once more, and with CONCURRENTLY."""
+    database.sql("CREATE TABLE t (at timestamptz, id int, PRIMARY KEY (at, id)) PARTITION BY RANGE (at)")
+    for number in range(-4, 1):
+        partition(database, named(number), month(number), month(number + 1), more="PARTITION BY HASH (id)")
+        database.sql(
+            f"CREATE TABLE {named(number)}_0 PARTITION OF {named(number)} FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+        )
+    database.sql("CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t)")
+    owner = database.role("owner", attributes=FEW_RIGHTS)
+    for (statement,) in database.sql(OWNERS, [owner]):
+        database.sql(statement)
+    database.sql(f"GRANT USAGE, CREATE ON SCHEMA public TO {owner}; ANALYZE t")
+    purge = {
+        "table": "t",
+        "column": "at",
+        "older_than": "60d",
+        "partitions": "drop",
+        "premake": 2,
+        "concurrently": "require",
+    }
+    name = database.role("maintainer", attributes=FEW_RIGHTS)
+    for changed in (True, False):
+        given = perform("maintainer", database.dsn, name=name, steps=[{"purge": purge}], exclusive=True)
+        assert (given["status"], given["changed"]) == ("ok", changed), given["msg"]
+    database.close_connection()
+    first, _second = twice(database.dsn_as(name), "hourly", {"steps": [{"purge": purge}], "budget": 600})
+    assert acted(first) == [("purge", f"public.{named(number)}") for number in (1, 2, -4, -3)]
+    assert list(parts(database)) == [named(number) for number in range(-2, 3)]
+    assert list(parts(database, named(2))) == [f"{named(2)}_0"]
+    owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert database.sql(owners) == [(owner,)]
 
 
 def test_indexes_are_dropped_and_made_again(database: Database) -> None:

@@ -183,6 +183,7 @@ class Need:
     kinds    letters of pg_class.relkind that the object may have
     column   what must be readable, for rows
     creates  whether something is created beside the object, in its schema
+    becomes  whether that is to be the owner's, whom the role must be able to become for it
     patterns what is meant instead of one name: all that they choose
     extension  whose functions are to be called
     """
@@ -194,6 +195,7 @@ class Need:
     creates: bool = False
     patterns: Selection | None = None
     extension: str = ""
+    becomes: bool = False
 
 
 Decision = Union[Action[Payload], Verdict]

@@ -15,16 +15,20 @@ from .._engine.history_tables import SCHEMA as HISTORY
 from .._postgres.capabilities import MEMBERSHIP_OPTIONS
 from .._postgres.driver import sql
 from .._postgres.session import Session
-from .model import Extra, Key, Right, Statement
+from .model import Extra, Key, Statement
 from .queries import GIVEN, OTHER
 
 ATTRIBUTES = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
 
 
 def read_extras(
-    session: Session, role: str, row: Mapping[str, Any], needed: Mapping[Key, Right], may_alter: bool
+    session: Session, role: str, row: Mapping[str, Any], needed: Mapping[Key, bool], may_alter: bool
 ) -> tuple[list[Extra], list[str]]:
-    """The rights, and what cannot be taken away here. row: from the query ROLE; may_alter: the present role may alter it."""
+    """The rights, and what cannot be taken away here.
+
+    row: from the query ROLE; needed: what is needed, and whether that is to become another role; may_alter: the present role
+    may alter it.
+    """
     if row["oid"] is None:
         return [], []  # it does not exist
     extras = [
@@ -46,12 +50,12 @@ def _attribute(session: Session, role: str, word: str, may: bool) -> Extra:
     return Extra(Key("ROLE", "", role, "", word), alter(word), alter(f"NO{word}"), may)
 
 
-def _given(session: Session, role: str, row: dict[str, Any], needed: Mapping[Key, Right]) -> list[Extra]:
+def _given(session: Session, role: str, row: dict[str, Any], needed: Mapping[Key, bool]) -> list[Extra]:
     """Nothing for what is needed, except for the right to pass it on or, from 16, to act as the other role."""
     member = row["kind"] == "ROLE"
     key = Key(row["kind"], row["schema"], row["name"], "" if member else row["part"], row["privilege"])
     options = ["ADMIN" if member else "GRANT"] if row["option"] else []
-    options += ["SET"] if member and row["part"] == "true" else []
+    options += ["SET"] if member and row["part"] == "true" and not needed.get(key) else []
     return [_revocation(session, role, key, row, option) for option in (options if key in needed else [""])]
 
 

@@ -63,14 +63,15 @@ class _Reader:
         self.has_options = session.server.has(MEMBERSHIP_OPTIONS)
         # Maintenance can be granted without ownership.
         self.has_maintain = session.server.has(MAINTAIN)
-        act_as = sql.Literal("SET" if self.has_options else "MEMBER")
-        self.row = session.row(sql.SQL(ROLE).format(role=sql.Literal(self.name), act_as=act_as))
+        self.act_as = sql.Literal("SET" if self.has_options else "MEMBER")
+        self.row = session.row(sql.SQL(ROLE).format(role=sql.Literal(self.name), act_as=self.act_as))
         self.oid = sql.Literal(self.row["oid"] or 0)
         self.exists = self.row["oid"] is not None
         self.rights: dict[Key, Right] = {}
         self.faults: list[tuple[str, str]] = []
         self.basis = NONE
         self.memberships: list[str] = []
+        self.becomes: set[str] = set()  # those of them that the role must be able to become
         self.measures = False
         self.schemas: set[str] = set()  # of what is not named one by one
         self.called: dict[str, set[str]] = {}  # extension -> names of its functions
@@ -87,7 +88,8 @@ class _Reader:
         for need, row in relations:
             self._needs(need, row)
         self._memberships()
-        extras, other = read_extras(self.session, self.name, self.row, self.rights, self._may_alter)
+        needed = {key: key.is_membership and key.name in self.becomes for key in self.rights}
+        extras, other = read_extras(self.session, self.name, self.row, needed, self._may_alter)
         owners = [name for name in self.memberships if name not in PREDEFINED]
         admin, rights = self.session.server.user, list(self.rights.values())
         return Facts(admin, rights, extras, other, self.faults, self.basis, owners)
@@ -178,7 +180,9 @@ class _Reader:
         meant = "*" in patterns.include and not patterns.exclude and need.need == "maintain" and self.has_maintain
         if not meant:
             return False
-        query = sql.SQL(MEMBERSHIPS).format(oid=self.oid, names=sql.Literal([MAINTAINS_ALL]), inherit=sql.Literal(True))
+        query = sql.SQL(MEMBERSHIPS).format(
+            oid=self.oid, names=sql.Literal([MAINTAINS_ALL]), act_as=self.act_as, inherit=sql.Literal(True)
+        )
         row = self.session.row(query)
         if not (row["direct"] or self._may_give(row)):
             return False
@@ -314,8 +318,9 @@ class _Reader:
             self._table(row, "SELECT", "INSERT", "UPDATE", "DELETE")
         elif need.need == "maintain" and self.has_maintain:
             self._table(row, "MAINTAIN")
-        elif owner != self.name and owner not in self.memberships:
-            self.memberships.append(owner)
+        elif owner != self.name:
+            self.memberships += [] if owner in self.memberships else [owner]
+            self.becomes |= {owner} if need.becomes and self.has_options else set()
 
     def _table(self, row: dict[str, Any], *privileges: str) -> None:
         for what in privileges:
@@ -333,7 +338,7 @@ class _Reader:
         """Membership in owners, and in the role that sees the activity of others."""
         names = [*self.memberships, STATISTICS, MONITOR, MEASURING]
         inherit = sql.Literal(self.row["inherit"] is not False)
-        query = sql.SQL(MEMBERSHIPS).format(oid=self.oid, names=sql.Literal(names), inherit=inherit)
+        query = sql.SQL(MEMBERSHIPS).format(oid=self.oid, names=sql.Literal(names), inherit=inherit, act_as=self.act_as)
         found = {row["name"]: row for row in self.session.rows(query)}
         if self.options.read_all_stats:
             plain, monitor = found[STATISTICS], found[MONITOR]
@@ -353,7 +358,8 @@ class _Reader:
         return bool(row["admin_of"] or plain or self.row["admin_super"])
 
     def _member(self, row: dict[str, Any]) -> None:
-        options = sql.SQL(" WITH INHERIT TRUE, SET FALSE" if self.has_options else "")
+        becomes = row["name"] in self.becomes
+        options = sql.SQL(f" WITH INHERIT TRUE, SET {becomes}".upper() if self.has_options else "")
         key, owner = Key("ROLE", "", row["name"], "", "MEMBER"), quote(row["name"])
         grant = sql.SQL("GRANT {} TO {}{}").format(key.grantable(), sql.Identifier(self.name), options)
         fault = ""
@@ -363,4 +369,5 @@ class _Reader:
         elif row["circular"]:
             fault = f"{owner} is itself a member of {quote(self.name)}: let another role create {quote(self.name)}"
         giver = f"a superuser, or a role with {'ADMIN OPTION on ' + owner if self.has_options else 'CREATEROLE'}"
-        self._add(key, self._statement(grant), row["held"], row["direct"], self._may_give(row), giver, fault)
+        held, direct = (row[name] and (row["becomes"] or not becomes) for name in ("held", "direct"))
+        self._add(key, self._statement(grant), held, direct, self._may_give(row), giver, fault)

@@ -104,6 +104,7 @@ SELECT g.rolname::text AS name, g.rolsuper AS superuser,
        {oid} <> 0 AND pg_catalog.pg_has_role({oid}::oid, g.oid, 'USAGE') AS held,
        EXISTS (SELECT FROM pg_catalog.pg_auth_members AS m WHERE m.roleid = g.oid AND m.member = {oid}
                AND coalesce((to_jsonb(m) ->> 'inherit_option')::bool, {inherit})) AS direct,
+       {oid} <> 0 AND pg_catalog.pg_has_role({oid}::oid, g.oid, {act_as}) AS becomes,
        pg_catalog.pg_has_role(g.oid, 'MEMBER WITH ADMIN OPTION') AS admin_of,
        {oid} <> 0 AND NOT g.rolsuper AND pg_catalog.pg_has_role(g.oid, {oid}::oid, 'MEMBER') AS circular
 FROM pg_catalog.pg_roles AS g WHERE g.rolname = ANY ({names})

@@ -40,8 +40,9 @@ def rest(found: Facts, options: Options) -> Options | None:
 
 
 def needs(options: Options) -> list[Need]:
-    """Ownership; and the right to create beside it what is to come."""
-    return [Need(options.table, "own", "p", creates=options.premake is not None)]
+    """Ownership; and the right to create beside it what is to come, and is to be the owner's."""
+    creates = options.premake is not None
+    return [Need(options.table, "own", "p", creates=creates, becomes=creates)]
 
 
 def execute(session: Session, action: Action[Todo], context: Context) -> Outcome:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...._postgres import catalog
+from ...._postgres.capabilities import MEMBERSHIP_OPTIONS
 from ...._postgres.policy import BLOCKING
 from ...._postgres.session import Session
 from ...._result import FAILED
@@ -112,7 +113,7 @@ def _coming(session: Session, found: Facts, row: dict[str, Any], options: Option
     if not plan.coming:
         return replace(found, plan=plan)
     newest = coming.newest(attached)
-    made = model.read(session, newest.oid if newest else None, found.key.column)
+    made = model.read(session, newest.oid if newest else None, found.key.column, found.relation.owner)
     faults = _creation_faults(session, found, row, newest, made)
     if faults:
         return replace(found, plan=replace(plan, coming=(), faults=(*plan.faults, *faults)))
@@ -149,10 +150,10 @@ def _creation_faults(
     schema, user = (newest.schema if newest else found.relation.schema), session.server.user
     if not may:
         return [f"role {user} may not create tables in schema {schema}: GRANT CREATE ON SCHEMA {schema} TO {user}"]
-    others = {one["owner"] for one in made.rows if one["owner"] and not one["may_own"]}
-    return [
-        refusals.owner_fault(session.server, owner, "partitions like the newest one can be created") for owner in others
-    ]
+    others = {one["owner"] for one in made.rows if one["owner"] and not one["becomes"]}
+    option = " WITH SET TRUE" if session.server.has(MEMBERSHIP_OPTIONS) else ""
+    what = "partitions like the newest one can be created"
+    return [refusals.owner_fault(session.server, owner, what) + option for owner in sorted(others)]
 
 
 def _implausible(key: Key, clock: Clock, parts: Sequence[Partition], epoch: str | None) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...._postgres.capabilities import MEMBERSHIP_OPTIONS
 from ...._postgres.driver import sql
 from ...._postgres.names import MAX_NAME_BYTES, qualified, quote
 from ...._postgres.session import Session
@@ -29,7 +30,7 @@ SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.leve
        coalesce(c.reloptions, '{{}}') || coalesce((SELECT array_agg('toast.' || option) FROM pg_class AS x, unnest(x.reloptions)
             AS option WHERE x.oid = c.reltoastrelid), '{{}}') AS storage,
        CASE WHEN pg_get_userbyid(c.relowner) <> current_user THEN pg_get_userbyid(c.relowner)::text END AS owner,
-       pg_has_role(c.relowner, 'USAGE') AS may_own, c.relreplident = 'f' AS whole_identity,
+       pg_has_role(c.relowner, {act_as}) AS becomes, c.relreplident = 'f' AS whole_identity,
        c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
        (SELECT jsonb_agg(jsonb_build_object('name', y.polname, 'permissive', y.polpermissive, 'command', y.polcmd,
                     'roles', (SELECT array_agg(CASE WHEN r <> 0 THEN pg_get_userbyid(r) END) FROM unnest(y.polroles) AS r),
@@ -67,19 +68,24 @@ _PRIVILEGE = re.compile(r"[A-Z ]+")
 class Model:
     """rows: as MODEL tells them, the partition itself first; empty where there is none yet. fault: why none can be made.
 
-    taken: names in the schemas of its own partitions.
+    taken: names in the schemas of its own partitions. owner: whose it is to be, where that is not the present role.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
     taken: frozenset[str] = frozenset()
+    owner: str | None = None
     fault: str = ""
 
 
-def read(session: Session, newest: int | None, key: str) -> Model:
-    """What is to be copied. key: the column of time, which nothing below may be divided by once more."""
+def read(session: Session, newest: int | None, key: str, owner: str) -> Model:
+    """What is to be copied, from the owner of the table where there is nothing else.
+
+    key: the column of time, which nothing below may be divided by once more.
+    """
     if newest is None:
-        return Model()
-    rows = session.rows(sql.SQL(MODEL).format(newest=sql.Literal(newest)))
+        return Model(owner=owner if owner != session.server.user else None)
+    act_as = sql.Literal("SET" if session.server.has(MEMBERSHIP_OPTIONS) else "MEMBER")
+    rows = session.rows(sql.SQL(MODEL).format(newest=sql.Literal(newest), act_as=act_as))
     foreign = [row["name"] for row in rows if row["kind"] == "f"]
     if foreign:
         return Model(
@@ -116,8 +122,10 @@ def statements(model: Model, parent: sql.Composable, coming: Coming) -> list[sql
 
 def _divided(model: Model, coming: Coming) -> list[sql.Composed]:
     """Its own partitions; and whose all of it is, at last."""
+    own = sql.SQL("ALTER TABLE {} OWNER TO {}")
     if not model.rows:
-        return []
+        top = qualified(coming.schema, coming.name)
+        return [own.format(top, sql.Identifier(model.owner))] if model.owner else []
     first, made = model.rows[0], []
     made_names, taken = {first["oid"]: (coming.schema, coming.name)}, {*model.taken, coming.name}
     for row in model.rows[1:]:
@@ -126,7 +134,6 @@ def _divided(model: Model, coming: Coming) -> list[sql.Composed]:
         create = sql.SQL("CREATE UNLOGGED TABLE" if row["unlogged"] else "CREATE TABLE")
         head = sql.SQL("{} {} PARTITION OF {} {}").format(create, below, above, sql.SQL(row["bound"]))
         made += [head + _storage(row), *_belongings(row, below)]
-    own = sql.SQL("ALTER TABLE {} OWNER TO {}")
     return made + [
         own.format(qualified(*made_names[row["oid"]]), sql.Identifier(row["owner"]))
         for row in model.rows
