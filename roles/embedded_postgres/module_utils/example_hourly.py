@@ -28,15 +28,19 @@ HOURS_ALIVE = 120  # of a row that expires
 BUSY_SESSION = 48211  # what the deploy was
 # As the first batch of a purge is shown.
 PURGE = (
-    "WITH picked AS MATERIALIZED ( SELECT tableoid AS part, ctid AS place, {column} AS value FROM {table} WHERE {expired} AND "
-    "true ORDER BY {table}.{column} LIMIT 1000 FOR UPDATE SKIP LOCKED ), gone AS ( DELETE FROM {table} WHERE ctid "
-    "OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)) AND {expired} RETURNING 1 ) SELECT (SELECT pg_catalog.count(*) "
-    "FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT pg_catalog.max(value)::pg_catalog.text "
-    "FROM picked) AS last"
+    "WITH picked AS MATERIALIZED (SELECT tableoid AS part, ctid AS place, {column} AS value FROM {table} WHERE {expired} "
+    "ORDER BY {table}.{column} LIMIT 1000 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM {table} WHERE ctid "
+    "OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)) AND {expired} RETURNING 1) SELECT (SELECT pg_catalog.count(*) "
+    "FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT value::pg_catalog.text FROM picked "
+    "ORDER BY value DESC NULLS LAST LIMIT 1) AS last"
 )
+ORDER = "by an index: it is small"
+LOCAL = "pg_catalog.timezone('{zone}', '{cutoff}'::pg_catalog.timestamptz)"
 EXPIRED = (
-    "{column} OPERATOR(pg_catalog.<=) pg_catalog.timezone('{zone}', '{cutoff}'::pg_catalog.timestamptz) AND "
-    "pg_catalog.timezone('{zone}', {column}::pg_catalog.timestamp) OPERATOR(pg_catalog.<=) '{cutoff}'::pg_catalog.timestamptz"
+    "{column} OPERATOR(pg_catalog.<=) {local} AND CASE WHEN {column} OPERATOR(pg_catalog.<) ({local} OPERATOR(pg_catalog.-) "
+    "pg_catalog.make_interval(days => 3)) THEN true WHEN {column} OPERATOR(pg_catalog.<=) {local} THEN "
+    "pg_catalog.timezone('{zone}', {column}::pg_catalog.timestamp) OPERATOR(pg_catalog.<=) '{cutoff}'::pg_catalog.timestamptz "
+    "ELSE false END AND {local} IS NOT NULL"
 )
 
 
@@ -55,7 +59,7 @@ def purge(work: Work, given: Mapping[str, Any]) -> None:
         memory.expired[table.name] = expired
         reason = f"no row of {given['column']} is before the cut-off"
         return work.note("purge", table.name, UNCHANGED, reason, cutoff=cutoff)
-    action = work.execute("purge", table.name, 0.09 + 0.0011 * number, {"cutoff": cutoff})
+    action = work.execute("purge", table.name, 0.09 + 0.0011 * number, {"cutoff": cutoff, "order": ORDER})
     action.statements = [_purge_statement(table.name, given, cutoff)]
     _conclude(action, DONE, f"{given['column']} is before the cut-off", rows=number, batches=2 + number // 4000)
     action.rows = number
@@ -71,7 +75,8 @@ def purge(work: Work, given: Mapping[str, Any]) -> None:
 def _purge_statement(name: str, given: Mapping[str, Any], cutoff: str) -> str:
     table = ".".join(f'"{part}"' for part in name.split("."))
     column = f'"{given["column"]}"'
-    expired = EXPIRED.format(column=column, zone=given["timezone"], cutoff=cutoff)
+    local = LOCAL.format(zone=given["timezone"], cutoff=cutoff)
+    expired = EXPIRED.format(column=column, local=local, zone=given["timezone"], cutoff=cutoff)
     return PURGE.format(table=table, column=column, expired=expired)
 
 
