@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pages, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import only, perform, until
 from tests.servers import Database
@@ -126,9 +126,10 @@ def test_any_table(database: Database, rows: list[tuple[str | None, int]], kind:
         database.sql(f"INSERT INTO {into} (id, at, part) VALUES ({number}, {time}, {part})")
     left = [number for number, (age, _part) in enumerate(rows) if age is None or not age.startswith("-")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walks, "FIRST_RANGE", size)
+        patch.setattr(pages, "FIRST_RANGE", size)
         patch.setattr(
-            "ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge._start", lambda state: start
+            "ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.rows._start",
+            lambda state: start,
         )
         result = only(purge(database))
     assert ids(database) == left
@@ -136,7 +137,7 @@ def test_any_table(database: Database, rows: list[tuple[str | None, int]], kind:
 
 
 def test_locked_rows_stay_and_the_others_of_their_range_go(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walks, "FIRST_RANGE", 50)
+    monkeypatch.setattr(pages, "FIRST_RANGE", 50)
     wide(database, 700, 3)
     with holding(database, "SELECT FROM t WHERE id IN (3, 500, 702) FOR UPDATE"):
         result = only(purge(database))
@@ -150,7 +151,7 @@ def test_a_row_that_gets_a_new_time_while_we_wait_for_it_survives(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever holds it commits a later time (or only another word) while the batch waits for the row."""
-    monkeypatch.setattr(walks, "HELD", 60.0)
+    monkeypatch.setattr(pages, "HELD", 60.0)
     wide(database, 60, 3)
     with ThreadPoolExecutor(1) as thread, closing(database.connect()) as other:
         other.autocommit = False
@@ -165,10 +166,53 @@ def test_a_row_that_gets_a_new_time_while_we_wait_for_it_survives(
     assert result["rows"] == 59
 
 
+def children(database: Database) -> None:
+    """Of the expired rows that stand in the middle, and at the end."""
+    database.sql("CREATE TABLE child (id int PRIMARY KEY, t int NOT NULL REFERENCES t ON DELETE CASCADE)")
+    database.sql("INSERT INTO child SELECT n, n FROM unnest(ARRAY[300, 303, 690]) AS n")
+    database.sql("CREATE INDEX ON child (t)")
+
+
+def test_rows_that_hang_on_those_and_are_held_stop_no_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody holds a child: its parent's page stays, all others go, and the next run takes it."""
+    for where in (pages, work):
+        monkeypatch.setattr(where, "ROW", 0.02)
+    wide(database, 700, 3, scattered=False)
+    children(database)
+    with holding(database, "SELECT FROM child WHERE id = 303 FOR UPDATE"):
+        result = only(purge(database, history=False))
+        left = ids(database)
+    assert result["outcome"] == "done"
+    assert 303 in left
+    assert len(left) <= 3 + 7, "no more than a page"
+    assert result["numbers"]["left"] == len(left) - 3
+    assert only(purge(database))["rows"] == len(left) - 3
+    assert ids(database, "child") == []
+
+
+def test_what_fails_at_one_row_fails_again_and_lets_the_others_go(database: Database) -> None:
+    """The second run begins behind it."""
+    wide(database, 700, 3, scattered=False)
+    database.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one'; END$$;"
+        "CREATE TRIGGER refuse BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 350) EXECUTE FUNCTION refuse()"
+    )
+    results = [purge(database) for _run in range(2)]
+    assert [only(result)["outcome"] for result in results] == ["failed", "failed"]
+    assert "not this one" in only(results[0])["reason"]
+    left = ids(database)
+    assert 350 in left
+    assert 700 not in left
+    assert len(left) < 350
+
+
 def test_a_table_that_somebody_has_locked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was deleted stays deleted, and the next run goes on where this one has stopped."""
-    monkeypatch.setattr(walks, "ROW", 0.05)
-    monkeypatch.setattr(walks, "HELD", 0.05)
+    monkeypatch.setattr(pages, "ROW", 0.05)
+    monkeypatch.setattr(pages, "HELD", 0.05)
+    monkeypatch.setattr(work, "ROW", 0.05)
     wide(database, 700, 3, scattered=False)
     blocker = database.connect()
     blocker.autocommit = False

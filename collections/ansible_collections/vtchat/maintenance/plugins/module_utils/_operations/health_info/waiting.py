@@ -18,9 +18,9 @@ from ..._postgres.names import display, qualified, quote
 from ..._postgres.selection import LOCKED
 from ..._postgres.session import Session
 from ..purge.clocks import Column, terms
-from ..purge.facts import SMALL_TABLE
 from ..purge.options import Condition
 from ..purge.options import Options as Purge
+from ..purge.table import SMALL_TABLE
 
 MOST_COUNTED = 100_000
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._postgres import catalog
 from ..._postgres.session import Session
-from . import archive, facts, replication, trees
+from . import archive, replication, table, trees
 from .archive import Plan
 from .archive.sinks import IntoFiles
 from .options import Options
@@ -75,7 +75,7 @@ def read(
     )
     if isinstance(tree, str):
         return tree
-    fault = facts.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(
+    fault = table.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(
         row["referenced_by"] or (), options, tree.parts
     )
     if not fault and row["published"]:
@@ -89,9 +89,9 @@ def read(
     if plan.target and plan.target.oid in row["deletes"]:
         return f"archive.table: rows of {plan.target.shown} go with those of {relation.display}, by a foreign key: drop that key"
     children = {}
-    for table in tree.listed:
-        found = archive.read(session, table, options, cutoff)
+    for child in tree.listed:
+        found = archive.read(session, child, options, cutoff)
         if isinstance(found, str):
             return found
-        children[table.oid] = found
+        children[child.oid] = found
     return Beside(tree, plan, children)

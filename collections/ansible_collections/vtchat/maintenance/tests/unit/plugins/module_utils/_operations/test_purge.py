@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import Context, Difference, Effect, purge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import rows
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.order import Way
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
 from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
@@ -34,7 +35,7 @@ KEY = {
 }
 
 
-def facts(**changes: Any) -> purge.Facts:
+def facts(**changes: Any) -> rows.Facts:
     known: dict[str, Any] = {
         "relation": Relation(10, "public", "t", "r", "postgres", True),
         "purge": None,
@@ -49,7 +50,7 @@ def facts(**changes: Any) -> purge.Facts:
         "triggers": (),
         "statement": "DELETE",
     }
-    return purge.Facts(**{**known, **changes})
+    return rows.Facts(**{**known, **changes})
 
 
 def faults(**changes: Any) -> list[str]:

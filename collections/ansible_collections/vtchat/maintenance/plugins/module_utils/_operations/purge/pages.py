@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Going through a table page by page, in ranges, each a transaction of its own."""
+
+from __future__ import annotations
+
+import time
+
+from ..._errors import Contended
+from ..._postgres.driver import sql
+from ..._postgres.policy import ROW
+from .statements import Batch
+from .work import Work
+
+FIRST_RANGE = 1  # page: what a trigger does for each row may be slow
+LARGEST_RANGE = 131_072  # pages: 1 GB
+LAST_PAGE = 2**32 - 1  # MaxBlockNumber + 1
+HELD = 0.1  # seconds to wait for a row that somebody has locked, before a range is done without such rows
+RANGE_TRIES = 3  # of one range; then a smaller one is tried
+SMALLER = 16  # times
+MOST_IN_THE_WAY = 3  # pages one after the other: then somebody is in the way of all of it
+
+PAGES = """
+WITH RECURSIVE parts (oid) AS (
+    SELECT {table}::pg_catalog.regclass::pg_catalog.oid
+    UNION SELECT i.inhrelid FROM parts JOIN pg_catalog.pg_inherits AS i ON i.inhparent = parts.oid
+)
+SELECT coalesce(max(pg_catalog.pg_relation_size(oid)), 0) / pg_catalog.current_setting('block_size')::int AS pages FROM parts
+"""
+
+
+def by_pages(work: Work, start: int) -> None:
+    """Once through all pages, from ``start`` to the end and from the first to there. Raises Late, Contended.
+
+    Where it stops stands in ``work.state``, so that the next run goes on there.
+    """
+    table = sql.Literal(work.session.text(work.purge.table))
+    pages = int(work.session.row(sql.SQL(PAGES).format(table=table))["pages"])
+    start = start if start < pages else 0
+    size, in_the_way = FIRST_RANGE, 0
+    for begin, end in ((start, pages), (0, start)):
+        page = begin
+        while page < end:
+            work.state = {"page": page}
+            work.in_time()
+            until = min(page + work.step(size), end)
+            work.state, work.behind = {"page": page}, until
+            # What has come to the last page since belongs to it as well.
+            try:
+                took, done, again = _range(work, page, LAST_PAGE if until == pages else until)
+            except Contended:
+                in_the_way = in_the_way + 1 if until == page + 1 else 0
+                if in_the_way == MOST_IN_THE_WAY:
+                    raise
+                # Somebody is in the way of rows that hang on those: fewer are tried, and a page that is left is none.
+                work.held += 1
+                page, size = (until, size) if in_the_way else (page, max(1, (until - page) // SMALLER))
+                continue
+            in_the_way = 0
+            work.deleted(done, took)
+            if again:
+                size = max(1, size // 2)
+                continue
+            if until == page + size:
+                size = work.next_size(size, took, 1, LARGEST_RANGE)
+            page = until
+    work.state = {"page": 0}
+
+
+def _range(work: Work, first: int, end: int) -> tuple[float, int, bool]:
+    """One range of pages: the seconds that the server took, the rows that are gone, and whether the same range goes on.
+
+    First without locking rows before they are deleted, which is twice as fast; where somebody holds rows, without those.
+    """
+    purge, picks = work.purge, work.keep is not None and work.keep.picks
+    for attempt in range(RANGE_TRIES):
+        work.limit(ROW if attempt or picks else HELD)
+        try:
+            if not attempt and not picks:
+                return (*_optimistic(work, first, end), False)
+            work.held += picks or attempt == 1
+            row, took = work.send(purge.unlocked(first, end))
+        except Contended as error:
+            work.again(error, attempt, RANGE_TRIES)
+        else:
+            return took, int(row["gone"]), bool(row.get("again"))
+    raise AssertionError("the last try returns or raises")
+
+
+def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
+    delete = work.purge.within(first, end)
+    if work.keep or work.purge.held or work.pace.due(time.monotonic()):
+        row, took = work.send(Batch(None, delete))
+        return took, int(row["gone"])
+    began = time.monotonic()
+    gone = work.session.execute(delete, users_path=True)
+    return work.at_server(time.monotonic() - began), gone

@@ -1,0 +1,327 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The rows of a table that have expired: what is known of them, what is decided, and how they go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ..._errors import Contended, MaintenanceError, SqlError
+from ..._postgres import catalog
+from ..._postgres.driver import sql
+from ..._postgres.session import Session
+from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
+from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
+from .. import Action, Context, Decision, Effect, Outcome, Verdict
+from . import beside, clocks, order, table
+from .beside import Beside
+from .options import Options
+from .space import left_behind
+from .statements import Purge
+from .table import SMALL_TABLE
+from .walks import FIRST_BATCH, walk
+from .work import MOST_COUNTED, Late, Work, difference
+
+SHOWN_RANGE = 16  # pages, in the statement that stands for all
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decide() needs.
+
+    way           in which order rows go, and why
+    cutoffs       of each condition: the instant before which rows have expired, by the server's clock
+    found         some row is expired, None where nobody looked; rows: how many (check mode), up to max_rows
+    referenced_by foreign keys that refer to the table, as in REFERRED_BY
+    leaves        oids of the partitions or child tables that have rows
+    triggers      what fires on DELETE: name and table
+    beside        what else is to be done with rows
+    kept          expired rows that others refer to, where no other has expired and that was asked for
+    index         what to index so that one serves, "" where none can
+    """
+
+    relation: catalog.Relation
+    purge: Purge
+    way: order.Way
+    cutoffs: tuple[datetime, ...]
+    statement: str
+    found: bool | None
+    rows: int | None
+    estimate: int | None
+    referenced_by: tuple[dict[str, Any], ...]
+    leaves: tuple[int, ...]
+    triggers: tuple[str, ...]
+    beside: Beside | None = None
+    kept: int | None = None
+    index: str = ""
+
+
+def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
+    """What the table is, whether anything in it has expired, and how much of it: two round trips where nothing has."""
+    row = table.read(session, options)
+    if row["oid"] is None:
+        raise catalog.not_found(session, options.table, "rp")
+    relation = catalog.relation(row)
+    now = row["now"].astimezone(timezone.utc)
+    cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
+    besides = beside.read(session, relation, row, options, max(cutoffs).isoformat())
+    fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
+    if fault or isinstance(besides, str):
+        return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
+    # What hangs on a row must not go when others hold the row itself.
+    free = besides.tree.free() if options.keep_referenced or options.children else None
+    purge, known = _purge(session, relation, row, cutoffs, options, free)
+    rows = found = None
+    if known.served:
+        if context.check:
+            rows = session.row(purge.count(options.max_rows), users_path=True)["rows"]
+        found = bool(rows) if context.check else session.row(purge.found(), users_path=True)["found"]
+    if found is not False and order.asks(known, options):
+        known = replace(known, estimate=order.estimated(session, purge) if rows is None else rows)
+    way = order.choose(known, options)
+    purge = replace(purge, heap=way.heap, beside=besides)
+    return Facts(
+        relation=relation,
+        purge=purge,
+        way=way,
+        cutoffs=cutoffs,
+        statement=_statement(session, purge),
+        found=found,
+        rows=rows,
+        estimate=known.estimate,
+        referenced_by=tuple(row["referenced_by"] or ()),
+        leaves=tuple(row["leaves"] or ()),
+        triggers=tuple(row["triggers"] or ()),
+        beside=besides,
+        kept=_kept(session, purge) if found is False and purge.held else None,
+        index=known.index,
+    )
+
+
+def _kept(session: Session, purge: Purge) -> int:
+    return int(session.row(purge.count_held(MOST_COUNTED + 1), users_path=True)["rows"])
+
+
+def _doubt(session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
+    """Why the values of a column cannot be what they are declared to be, or nothing."""
+    for condition in options.conditions:
+        query = clocks.doubt(condition, row["times"], relation.identifier)
+        fault = clocks.doubt_fault(condition, session.row(query)) if query else ""
+        if fault:
+            return fault
+    return ""
+
+
+def _purge(
+    session: Session,
+    relation: catalog.Relation,
+    row: dict[str, Any],
+    cutoffs: Sequence[datetime],
+    options: Options,
+    free: sql.Composable | None,
+) -> tuple[Purge, order.Known]:
+    """What is to be deleted, and what decides in which order. free: the predicate of a row that no other one holds."""
+    terms, held, indexed = [], [], []
+    for condition, cutoff in zip(options.conditions, cutoffs):
+        for term in clocks.terms(condition, row["times"], cutoff):
+            # The line break keeps a comment at the end of a predicate from swallowing the parenthesis.
+            wheres = [sql.SQL("({}\n)").format(sql.SQL(text)) for text in (condition.where, options.where) if text]
+            expired = sql.SQL(" AND ").join([term.expired, *wheres])
+            if free:
+                held.append(sql.SQL("({} AND NOT ({}))").format(expired, free))
+                expired = sql.SQL("{} AND {}").format(expired, free)
+            terms.append(replace(term, expired=expired))
+            indexed.append(row["times"][condition.column].indexed)
+    purge = Purge(
+        table=relation.identifier,
+        divided=row["divided"],
+        terms=tuple(terms),
+        max_rows=options.max_rows,
+        batch_seconds=options.batch_seconds,
+        pace=options.pace,
+        triggers=bool(row["triggers"]),
+        tuples=int(row["tuples"] or 0),
+        bytes=int(row["bytes"] or 0),
+        held=sql.SQL(" OR ").join(held) if held else None,
+        holds=options.keep_referenced,
+    )
+    small = row["pages"] < SMALL_TABLE
+    found = (term for term, has in zip(terms, indexed) if not order.served(session, purge, term, has))
+    lacking = None if small else next(found, None)
+    served = lacking is None
+    known = order.Known(
+        served=served,
+        small=small,
+        pages=int(row["pages"]),
+        analyzed=row["analyzed"],
+        heap=row["heap"],
+        estimate=None,
+        index=lacking.index if lacking else "",
+    )
+    return replace(purge, served=served), known
+
+
+def _statement(session: Session, purge: Purge) -> str:
+    """One batch, as text for people."""
+    first = purge.of(purge.terms[0])
+    one = purge.within(0, SHOWN_RANGE) if purge.heap else first.in_order(FIRST_BATCH, None, False).statement("")
+    return " ".join(session.text(one).split())
+
+
+def _numbers(cutoffs: Sequence[datetime]) -> dict[str, Any]:
+    told = [cutoff.isoformat() for cutoff in cutoffs]
+    return {"cutoff": max(told)} if len(told) == 1 else {"cutoff": max(told), "cutoffs": told}
+
+
+def decide(facts: Facts | Verdict, options: Options) -> Decision[Purge]:
+    """What is to be done. Pure."""
+    return facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)
+
+
+def _refused(facts: Facts, options: Options) -> Verdict | None:
+    """Why nothing is to be deleted, None if something is."""
+    target, columns, numbers = facts.relation.display, table.times(options), _numbers(facts.cutoffs)
+    if facts.way.costly and options.require_index:
+        way_out = (
+            f"CREATE INDEX CONCURRENTLY ON {target} ({facts.index}), or"
+            if facts.index
+            else "none can, with ttl_column:"
+        )
+        reason = (f"no index serves {columns}, each run would read the whole table for few rows: {way_out} "
+                  "set require_index: false")  # fmt: skip
+        return Verdict(target, reason, FAILED, numbers)
+    slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
+    if slow and options.require_index:
+        key = slow[0]
+        reason = (
+            f"each deleted row would read all of {key['table']}, which refers to it ({key['constraint']}): CREATE INDEX "
+            f"CONCURRENTLY ON {key['table']} ({key['columns']}), or set require_index: false"
+        )
+        return Verdict(target, reason, FAILED, numbers)
+    if facts.found is False and not (facts.beside and facts.beside.doubtful):
+        if facts.kept is not None:
+            numbers["kept"] = facts.kept
+        wrong = bool(facts.kept) and not options.keep_referenced
+        reason = nothing(options) + kept_rows(facts.kept, options.keep_referenced)
+        return Verdict(target, reason, FAILED if wrong else UNCHANGED, numbers)
+    return None
+
+
+def _action(facts: Facts, options: Options) -> Action[Purge]:
+    cascades = [key["table"] for key in facts.referenced_by if key["cascades"]]
+    numbers = {
+        **_numbers(facts.cutoffs),
+        "order": facts.way.reason,
+        **(facts.beside.numbers if facts.beside else {}),
+        **({"estimated_rows": facts.estimate} if facts.estimate is not None and facts.rows is None else {}),
+        **({"cascades_to": cascades} if cascades else {}),
+        **({"triggers": list(facts.triggers)} if facts.triggers else {}),
+        **({"rows": facts.rows} if facts.rows is not None else {}),
+    }
+    unknown = Effect(rows=None)
+    effects = {facts.relation.oid: Effect(facts.rows)}
+    effects.update(dict.fromkeys(facts.leaves, unknown))
+    effects.update({key["oid"]: unknown for key in facts.referenced_by if key["cascades"]})
+    effects.update(dict.fromkeys(facts.beside.tree.parts if facts.beside else (), unknown))
+    return Action(
+        target=facts.relation.display,
+        reason=reason_for(table.times(options)),
+        payload=facts.purge,
+        numbers=numbers,
+        statements=(facts.statement,),
+        effects=effects,
+        rows=facts.rows,
+        difference=difference(facts.rows, 0) if facts.rows else None,
+    )
+
+
+def nothing(options: Options) -> str:
+    """Why nothing is deleted."""
+    return f"no row of {table.times(options)} is before the cut-off"
+
+
+def reason_for(columns: str) -> str:
+    """Why rows are deleted: the same words before and after."""
+    return f"{columns} is before the cut-off"
+
+
+def execute(session: Session, action: Action[Purge], context: Context) -> Outcome:
+    """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
+    keep, settled = action.payload.beside.start(session) if action.payload.beside else (None, {})
+    work = Work(session, action.target, action.payload, context, keep)
+    try:
+        outcome = _walked(work, action, context)
+    finally:
+        told = keep.close() if keep else {}
+    purge = action.payload
+    space = left_behind(session.server, action.target, work.rows, purge.tuples, purge.bytes)
+    if space:
+        outcome.findings = (space,)
+        outcome.reason = f"{outcome.reason or action.reason}; {space.message.partition(':')[0]}"
+    outcome.numbers.update(told)
+    if settled:
+        outcome.numbers["archive"].update(settled)
+    return outcome
+
+
+def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
+    """What became of the walk, however it ended."""
+    try:
+        left = walk(work, _start(context.state.get(action.target)))
+    except Late:
+        return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
+    except Contended as error:
+        return work.outcome(CONTENDED, f"stopped after {work.rows} rows: {error}")
+    except SqlError as error:
+        if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
+            return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
+        work.go_round()
+        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{_hint(error)}")
+    except MaintenanceError as error:  # the archive cannot take them
+        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}")
+    return _finished(work, action, left)
+
+
+def _hint(error: SqlError) -> str:
+    """What to do about an error, where that is known."""
+    if error.sqlstate != FOREIGN_KEY_VIOLATION:
+        return ""
+    return "; set keep_referenced: true, name the table in with, or exclude such rows with where"
+
+
+def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
+    """What became of a walk that came to its end."""
+    if work.purge.held:
+        work.numbers["kept"] = work.kept()
+        if work.numbers["kept"] and not work.purge.holds:
+            return work.outcome(FAILED, action.reason + kept_rows(work.numbers["kept"], False))
+    if work.full:
+        work.numbers["left"] = left
+        return work.outcome(reason=f"{action.reason}; stopped at max_rows")
+    if left:
+        work.numbers["left"] = left
+        number = f"{MOST_COUNTED}+" if left > MOST_COUNTED else str(left)
+        return work.outcome(reason=f"{action.reason}; {number} rows left, locked by others or kept by a trigger")
+    if not work.rows:
+        return work.outcome(UNCHANGED, f"no row: {action.reason}")
+    return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")
+
+
+def kept_rows(number: int | None, meant: bool = True) -> str:
+    """The end of a sentence about rows that stay because others refer to them, "" without any."""
+    shown = f"{MOST_COUNTED}+" if (number or 0) > MOST_COUNTED else number
+    way = "" if meant else ": set keep_referenced: true, name the table in with, or exclude such rows with where"
+    return f"; {shown} rows stay, to which others refer{way}" if number else ""
+
+
+def _start(state: dict[str, Any] | None) -> int:
+    """The page at which the last run stopped."""
+    page = (state or {}).get("page")
+    return page if isinstance(page, int) and page >= 0 else 0

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""A purge under way: what it has done, how large its batches are, how it makes way for others."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..._errors import Contended, SqlError
+from ..._jitter import jittered
+from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
+from ..._postgres.session import Session
+from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, LOCK_NOT_AVAILABLE
+from ..._units import rate, rows
+from .. import Context, Difference, Outcome
+from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
+from .statements import Batch, Keep, Purge
+
+MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
+WORTH = 3.0  # times what a batch would take for nothing, it takes at least
+MOST_LEAST = 0.05  # seconds of that count
+
+LAG = """
+SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint AS bytes
+FROM pg_stat_replication WHERE replay_lsn IS NOT NULL
+"""
+
+
+def difference(number: int, left: int) -> Difference:
+    """What --diff shows: ``number`` rows were deleted, or would be."""
+    return Difference(f"{number} expired rows\n", f"{left} expired rows\n")
+
+
+class Late(Exception):
+    """The time is over; what is deleted stays deleted."""
+
+
+class Work:
+    """A purge under way: what all ways of walking share.
+
+    held   ranges of pages in which somebody held rows
+    keep   where deleted rows go
+    trip   seconds to the server and back, with next to nothing to do there
+    state  what the next run has to know, None where nothing; behind: the first page after the range that is under way
+    rest   seconds to pause before the next batch
+    least  seconds that the server takes for a batch, whatever its size: planning, for one
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        target: str,
+        purge: Purge,
+        context: Context,
+        keep: Keep | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.session, self.target, self.context, self.purge = session, target, context, purge
+        self.keep, self.sleep = keep, sleep
+        self.pace = Pace(purge.pace, purge.batch_seconds)
+        self.started = time.monotonic()
+        self.trip = self.least = math.inf
+        self.rest = 0.0
+        self.rows = self.batches = self.retries = self.held = 0
+        self.numbers: dict[str, Any] = {}
+        self.state: dict[str, Any] | None = None
+        self.behind = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether max_rows are gone."""
+        return self.purge.max_rows is not None and self.rows >= self.purge.max_rows
+
+    @property
+    def allowed(self) -> int | None:
+        """How many rows max_rows still allows."""
+        return None if self.purge.max_rows is None else self.purge.max_rows - self.rows
+
+    def left(self) -> int:
+        """Expired rows that are still there, up to one more than MOST_COUNTED."""
+        return int(self.session.row(self.purge.count(MOST_COUNTED + 1), users_path=True)["rows"])
+
+    def kept(self) -> int:
+        """Expired rows that stay because others refer to them, up to one more than MOST_COUNTED."""
+        return int(self.session.row(self.purge.count_held(MOST_COUNTED + 1), users_path=True)["rows"])
+
+    def in_time(self) -> None:
+        """Before a batch: leave the others their share of the time. Raises Late when the budget is spent."""
+        self._pause()
+        if self.context.seconds_left() <= 0:
+            raise Late
+
+    def send(self, batch: Batch) -> tuple[dict[str, Any], float]:
+        """Send a batch, with a look around now and then; its row, and the seconds that the server took."""
+        began = time.monotonic()
+        looking = self.pace.due(began)
+        look = f",{self.pace.look(began)}" if looking else ""
+        try:
+            if self.keep:
+                row = self.keep.batch(self.session, batch, look)
+            else:
+                row = self.session.row(batch.statement(look), users_path=True)
+        except SqlError as error:
+            if self.purge.held and error.sqlstate == FOREIGN_KEY_VIOLATION:  # somebody has just begun to refer to a row
+                raise Contended(str(error), error.context, error.sqlstate) from None
+            raise
+        took = time.monotonic() - began
+        if self.keep and row.get("again"):
+            self.keep.room = self.next_size(self.keep.room, took, 10, 50_000)
+        if looking:
+            self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
+        return row, self.at_server(took)
+
+    def limit(self, lock_timeout: float) -> None:
+        """Set how long to wait for locks; where that is a statement of its own it shows how far the server is."""
+        began, before = time.monotonic(), self.session.round_trips
+        self.session.set(lock_timeout=lock_timeout)
+        if self.session.round_trips > before:
+            self.trip = min(self.trip, time.monotonic() - began)
+
+    def at_server(self, took: float) -> float:
+        """The part of these seconds that a batch was at the server: what is on its way is in nobody's way."""
+        there = max(took - self.trip, 0.0001) if self.trip < math.inf else took
+        self.least = min(self.least, there)
+        return there
+
+    def deleted(self, number: int, took: float) -> None:
+        """So many rows are gone: count them, and tell it."""
+        self.rows += number
+        self.batches += 1
+        self._tell(time.monotonic() - self.started)
+        self.rest = self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0)
+        if self.pace.behind:
+            self._wait_for_replicas()
+
+    def step(self, size: int) -> int:
+        """Pages for the next range: fewer for one that looks around, which has to count its rows and is slow for that."""
+        if not self.pace.due(time.monotonic()):
+            return size
+        return max(1, round(size * min(1.0, GENTLE_BATCH / self.pace.goal)))
+
+    def next_size(self, size: int, took: float, smallest: int, largest: int) -> int:
+        """Rows or pages for the next batch."""
+        goal = max(self.pace.goal, WORTH * min(self.least, MOST_LEAST))
+        return next_batch_size(size, took, goal, smallest, largest)
+
+    def again(self, error: Contended, attempt: int, tries: int = BATCH_TRIES) -> None:
+        """Get ready to try a batch again that somebody else's transaction has spoiled. Raises Contended when that is enough.
+
+        A row that another transaction has moved to another partition while we waited for it, or a deadlock: a moment later
+        the same batch succeeds.
+        """
+        if attempt >= tries - 1 or self.context.seconds_left() < ROW:
+            raise error
+        self.retries += 1
+        self.session.retries += 1
+        if error.sqlstate != LOCK_NOT_AVAILABLE:  # a lock has been waited for already
+            self.sleep(jittered(0.02 * 2**attempt))
+
+    def _tell(self, seconds: float) -> None:
+        """How far it is."""
+        said = [f"{rows(self.rows)} so far", rate(self.rows, seconds)]
+        self.context.progress(self.target, ", ".join(text for text in said if text), seconds)
+
+    def _pause(self) -> None:
+        seconds, self.rest = min(self.rest, max(0.0, self.context.seconds_left())), 0.0
+        if seconds >= 0.001:
+            self.sleep(seconds)
+            self.pace.waited(seconds)
+
+    def _wait_for_replicas(self) -> None:
+        """Wait while a replica is far behind: deleting is the kind of WAL that makes it fall behind."""
+        # No statement may run past the end of the budget by more than the time between two looks.
+        self.session.set(statement_timeout=max(0.001, self.context.seconds_left()))
+        began = time.monotonic()
+        while self.session.row(LAG)["bytes"] > LAG_LIMIT and self.context.seconds_left() > LIGHT:
+            self.sleep(0.5)  # a replica catches up by itself and tells nobody
+        waited = time.monotonic() - began
+        if waited >= 0.5:
+            self.pace.waited(waited, REPLICAS)
+
+    def go_round(self) -> None:
+        """Have the next run begin behind what has failed, and come back to it last: it stands in the way of nothing else then."""
+        if self.state is not None:
+            self.state = {"page": self.behind}
+
+    def outcome(self, status: str = "done", reason: str = "") -> Outcome:
+        self.numbers.update(rows=self.rows, batches=self.batches, **self.pace.numbers())
+        if self.retries:
+            self.numbers["retries"] = self.retries
+        shown = difference(self.rows, self.numbers.get("left", 0)) if self.rows else None
+        return Outcome(status, reason, self.rows > 0, self.rows, self.numbers, state=self.state, difference=shown)
