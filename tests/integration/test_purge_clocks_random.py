@@ -147,7 +147,7 @@ def cases(draw: st.DrawFn, name: str, cutoff: int, zone: str) -> Case:
         kind=kind,
         life=life,
         unit=draw(st.sampled_from(["ms", "s", "m", "h", "d"])),
-        zone=draw(zones) if life == "interval" and "timezone" not in kind.options else None,
+        zone=draw(zones) if life == "interval" and name not in ("zoneless", "dates", "iso") else None,
         values=values,
         lives=draw(st.lists(lived, min_size=len(values), max_size=len(values))),
         collation=draw(st.sampled_from(['"C"', "public.german", "public.alike"])) if texts else "",
