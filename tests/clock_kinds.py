@@ -288,3 +288,25 @@ BASE = {
     "timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone", "int": "integer",
     "varchar": "character varying", "char": "character",
 }  # fmt: skip
+
+# A table of 60 000 rows, one a minute, whose columns say the same time in different ways; and the options for each.
+LARGE = """
+CREATE TABLE large AS SELECT n AS id, now() + (n - 55000) * interval '1 minute' AS zoned, repeat('x', 100) AS pad
+FROM generate_series(1, 60000) AS n;
+ALTER TABLE large ADD local timestamp, ADD day date, ADD s int, ADD ms bigint, ADD n numeric, ADD f float8, ADD u uuid,
+    ADD ut text COLLATE "C", ADD lower char(26) COLLATE "C", ADD upper text COLLATE "C", ADD iso varchar COLLATE "C",
+    ADD other text;
+CREATE FUNCTION base32(ms bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (ms >> (45 - 5 * d) & 31)::int + 1, 1), '' ORDER BY d)
+    FROM generate_series(0, 9) AS d $$;
+UPDATE large SET local = zoned AT TIME ZONE 'UTC', day = zoned, s = extract(epoch FROM zoned),
+    ms = extract(epoch FROM zoned) * 1000, n = extract(epoch FROM zoned), f = extract(epoch FROM zoned);
+UPDATE large SET iso = to_char(local, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), upper = base32(ms) || '0123456789ABCDEF',
+    lower = lower(base32(ms)) || '0123456789abcdef', u = (lpad(to_hex(ms), 12, '0') || '70008000000000000000')::uuid;
+UPDATE large SET ut = u::text, other = iso;
+"""
+INDEXED: dict[str, dict[str, Any]] = {
+    "zoned": {}, "local": {"timezone": "UTC"}, "day": {"timezone": "UTC"}, "s": {"epoch": "s"}, "ms": {"epoch": "ms"},
+    "n": {"epoch": "s"}, "f": {"epoch": "s"}, "u": {"format": "uuidv7"}, "ut": {"format": "uuidv7"}, "lower": {"format": "ulid"},
+    "upper": {"format": "ulid"}, "iso": {"format": "iso"},
+}  # fmt: skip

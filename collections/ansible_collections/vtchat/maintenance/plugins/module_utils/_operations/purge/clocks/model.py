@@ -128,16 +128,29 @@ def microseconds(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def sample(column: Column, table: sql.Composable, value: str = "{column}") -> sql.Composed:
-    """A query for values of a column: a thousand rows in the first 8 MB, and a thousand from every hundredth page.
+# As many pages of all parts together as a sample reads, in percent. Nothing where the first pages are empty.
+_PERCENT = """
+SELECT LEAST(100, {pages} * 100.0 / GREATEST(1, pg_catalog.sum(pg_catalog.pg_relation_size(c.oid))
+    / pg_catalog.current_setting('block_size')::pg_catalog.numeric))::pg_catalog.float4
+FROM pg_catalog.pg_class AS c,
+    (SELECT tableoid AS oid FROM {table} WHERE ctid < '(1000,0)'::pg_catalog.tid LIMIT 1) AS seen
+WHERE c.oid = seen.oid OR c.oid = ANY (
+    SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(pg_catalog.pg_partition_root(seen.oid)))
+"""
+_PAGES = 128
 
-    It reads a few dozen pages, and more only where they are nearly empty, as the first ones are after a purge. A range of TIDs
-    reads no others (PostgreSQL 14).
+
+def sample(column: Column, table: sql.Composable, value: str = "{column}") -> sql.Composed:
+    """A query for values of a column: a thousand rows in the first 8 MB, and 128 pages from everywhere.
+
+    What is in front may be the oldest rows, written by an earlier version of the application, or empty, as a purge leaves it. A
+    range of TIDs reads no other pages (PostgreSQL 14).
     """
     query = """
 SELECT {value} AS value FROM (
     (SELECT {column} FROM {table} WHERE ctid < '(1000,0)'::pg_catalog.tid LIMIT 1000)
-    UNION ALL (SELECT {column} FROM {table} TABLESAMPLE pg_catalog.system (1) REPEATABLE (0) LIMIT 1000)
+    UNION ALL (SELECT {column} FROM {table} TABLESAMPLE pg_catalog.system (COALESCE(({percent}), 1)) REPEATABLE (0) LIMIT 20000)
 ) AS looked ({column}) WHERE {column} IS NOT NULL"""
     name = sql.Identifier(column.name)
-    return phrase(query, column=name, table=table, value=phrase(value, column=name))
+    percent = phrase(_PERCENT, table=table, pages=sql.Literal(_PAGES))
+    return phrase(query, column=name, table=table, value=phrase(value, column=name), percent=percent)
