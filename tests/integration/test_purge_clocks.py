@@ -339,10 +339,13 @@ def test_an_index_serves_where_it_is_said_to(large: Database, column: str) -> No
     assert 1700 <= sum(found) <= 3200  # 2.2 days, of dates less
 
 
+PLAIN = "ALTER TABLE t ALTER pad SET STORAGE PLAIN"
+
+
 def padded(database: Database, column: str, value: str) -> None:
     """A table of more than 8 MB of which three rows have expired."""
     database.sql(
-        f"DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, at {column}, life int, pad text STORAGE PLAIN)"
+        f"DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, at {column}, life int, pad text); {PLAIN}"
     )
     database.sql(
         f"INSERT INTO t SELECT n, {value}, CASE WHEN n <= 3 THEN 60 ELSE 999999 END, repeat('x', 7000) "
