@@ -30,6 +30,10 @@ def ago(instant: datetime) -> str:
 def test_what_has_expired_goes_and_all_else_stays(database: Database) -> None:
     monthly(database)
     database.sql("ANALYZE t")
+    planned_oids = [
+        f"{part} of {table}"
+        for part, table in database.sql("SELECT %s::regclass::oid, 't'::regclass::oid", [named(-4)])
+    ]
     planned = purge(database, True, partitions="drop")
     assert outcomes(planned) == {f"public.{named(number)}": "planned" for number in (-4, -3)}
     assert len(parts(database)) == 5
@@ -43,7 +47,10 @@ def test_what_has_expired_goes_and_all_else_stays(database: Database) -> None:
     assert gone["numbers"]["won_bytes"] == gone["numbers"]["bytes"] > 0
     assert f"'{month(-4):%Y-%m-%d}" in gone["numbers"]["bounds"]
     assert gone["statements"] == told(planned, gone["target"])["statements"]
+    (oid,) = planned_oids
     assert gone["statements"] == [
+        f"COMMENT ON TABLE public.{named(-4)} IS '[vtchat.maintenance: to be dropped, was partition {oid}]' "
+        "-- after what its comment says now",
         f"ALTER TABLE public.t DETACH PARTITION public.{named(-4)} CONCURRENTLY",
         f"DROP TABLE public.{named(-4)}",
     ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import partitions
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import (
@@ -286,6 +287,25 @@ def test_a_mark_means_one_table_only(database: Database) -> None:
     assert outcomes(purge(database, partitions="drop")) == {OLD: "done"}
     assert exists(database, named(-4))
     assert exists(database, "copy")
+
+
+def test_settings_of_the_database_mean_nothing(database: Database) -> None:
+    """Neither what it prints times and texts like, nor what it is asked to do with what is created."""
+    monthly(database)
+    comment = """it's "x" \\' \\"""
+    database.sql(SQL("COMMENT ON TABLE {} IS {}").format(Identifier(named(-4)), Literal(comment)))
+    for setting in ("DateStyle = 'SQL, DMY'", "TimeZone = 'Asia/Kolkata'", "standard_conforming_strings = off",
+                    "quote_all_identifiers = on", "default_transaction_isolation = 'serializable'", "search_path = 'nowhere'",
+                    "IntervalStyle = 'iso_8601'", "default_table_access_method = 'nothing'"):  # fmt: skip
+        database.sql(SQL("ALTER DATABASE {} SET " + setting).format(Identifier(database.name)))
+    database.sql(END.format(name="the_end", event="ddl_command_start", tag="DROP TABLE", condition=WHOLE))
+    purge(database, table="public.t", partitions="drop", premake=1)
+    marked = database.value("SELECT obj_description(%s::regclass)", [named(-4)])
+    assert marked.startswith(f"{comment}\n[vtchat.maintenance: ")
+    database.sql("DROP EVENT TRIGGER the_end")
+    result = purge(database, table="public.t", partitions="drop", premake=2)
+    assert outcomes(result) == {f"public.{named(2)}": "done", OLDER: "done", OLD: "done"}
+    assert list(parts(database)) == [named(number) for number in range(-2, 3)]
 
 
 def test_needed_after_it_was_detached(database: Database) -> None:

@@ -117,7 +117,9 @@ class Removal:
         parent, part = self.parent.display, self.part.display
         ending = {DETACH: " CONCURRENTLY" if self.concurrently else "", FINALIZE: " FINALIZE"}
         detach = [f"ALTER TABLE {parent} DETACH PARTITION {part}{ending[self.kind]}"] if self.kind in ending else []
-        return (*detach, *([f"DROP TABLE {part}"] if self.drop else []))
+        marks = self.drop and (self.kind == FINALIZE or self.concurrently)
+        mark = [f"COMMENT ON TABLE {part} IS '{self.mark}' -- after what its comment says now"] if marks else []
+        return (*mark, *detach, *([f"DROP TABLE {part}"] if self.drop else []))
 
 
 Todo = Union[Creation, Removal]

@@ -223,4 +223,5 @@ def script(
     """The statements for one partition. referring: what is locked first."""
     parts = statements(model, parent, coming)
     first = sql.Composed([sql.SQL(FIRST).format(sql.SQL(table)) for table in referring])
-    return Script(sql.SQL(PLAIN) + first + sql.SQL(";\n").join(parts), tuple(session.text(part) for part in parts))
+    texts = tuple(session.text(part).rstrip(";\n") for part in (*first.seq, *parts))
+    return Script(sql.SQL(PLAIN) + first + sql.SQL(";\n").join(parts), texts)

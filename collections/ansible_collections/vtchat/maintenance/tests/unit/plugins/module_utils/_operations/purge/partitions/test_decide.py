@@ -78,6 +78,10 @@ def told(found: Facts, chosen: Options, warnings: list[str] | None = None) -> di
 
 OLD = (part(0), part(1), part(2), part(3), part(4), part(5))
 GOES = "its upper bound is not after the cut-off"
+MARK = (
+    "COMMENT ON TABLE public.p0 IS '[vtchat.maintenance: to be dropped, was partition 100 of 1]' "
+    "-- after what its comment says now"
+)
 
 
 @pytest.mark.parametrize(
@@ -121,11 +125,11 @@ def test_which(found: Facts, chosen: dict[str, Any], expected: dict[str, str]) -
 @pytest.mark.parametrize(
     ("found", "chosen", "statements", "reason"),
     [
-        (part(0), {}, ["ALTER TABLE public.t DETACH PARTITION public.p0 CONCURRENTLY", "DROP TABLE public.p0"], GOES),
+        (part(0), {}, [MARK, "ALTER TABLE public.t DETACH PARTITION public.p0 CONCURRENTLY", "DROP TABLE public.p0"], GOES),
         (part(0), {"partitions": "detach"}, ["ALTER TABLE public.t DETACH PARTITION public.p0 CONCURRENTLY"], GOES),
         (part(0), {"concurrently": "never"}, ["ALTER TABLE public.t DETACH PARTITION public.p0", "DROP TABLE public.p0"], GOES),
         (part(0, pending=True, marked=True), {},
-         ["ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE", "DROP TABLE public.p0"],
+         [MARK, "ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE", "DROP TABLE public.p0"],
          "its detach was interrupted, and is finished"),
         (part(0, pending=True, marked=True), {"partitions": "detach"},
          ["ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE"],
