@@ -33,6 +33,7 @@ PLAUSIBLE = 365 * DAY  # 1971: a number that means an earlier time is most likel
 # In the alphabet of Crockford's base 32; ten of its characters are the 48 bits of time in a ULID (github.com/ulid/spec).
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_CHARACTERS = 10
+LEAST_V7 = "70008000000000000000"  # of what stands after the time of a UUIDv7
 _TIME_DIGITS = 12  # hexadecimal ones, of a UUIDv7: RFC 9562, section 5.7
 
 
@@ -102,6 +103,14 @@ def place(key: Key, text: str | None, upper: bool) -> Place | None:
     for digit in digits:
         number = number * 32 + _ALPHABET.index(digit)
     return number * MILLISECOND
+
+
+def last(key: Key, text: str | None, end: Place) -> Place:
+    """When the latest value before an upper bound is over, for a key that has been read by place(): an id before the bound may
+    still be of its millisecond where more than the time stands in it."""
+    rest = "" if text is None else text[_TIME_CHARACTERS:] if key.kind == ULID else text.replace("-", "")[_TIME_DIGITS:]
+    least = LEAST_V7 if key.kind == UUID else "0" * len(rest)
+    return end + MILLISECOND if key.kind in (UUID, ULID) and rest > least else end
 
 
 def text_of(at: int) -> str:

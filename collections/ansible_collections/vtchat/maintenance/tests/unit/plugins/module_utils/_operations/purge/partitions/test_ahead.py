@@ -256,6 +256,26 @@ def test_places(kind: str, text: str | None, upper: bool, place: float | None) -
     assert bounds.place(Key("at", "", kind), text, upper) == place
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "later"),
+    [
+        (bounds.INTEGER, "1704067200", False),
+        (bounds.UUID, "018cc251-f400-0000-0000-000000000000", False),
+        (bounds.UUID, "018cc251-f400-7000-8000-000000000000", False),  # no UUIDv7 of that millisecond is before it
+        (bounds.UUID, "018cc251-f400-7000-8000-000000000001", True),
+        (bounds.UUID, "018cc251-f400-f000-0000-000000000000", True),
+        (bounds.ULID, "01HK153X00", False),
+        (bounds.ULID, "01HK", False),
+        (bounds.ULID, "01HK153X000000000000000000", False),
+        (bounds.ULID, "01HK153X000000000000000001", True),
+        (bounds.UUID, None, False),
+    ],
+)
+def test_values_before_a_bound(kind: str, text: str | None, later: bool) -> None:
+    """An id before a bound can be of the bound's own millisecond, which must be over as well."""
+    assert bounds.last(Key("at", "", kind), text, 5000) == (6000 if later else 5000)
+
+
 def test_constants_in_the_form_of_others() -> None:
     day = at(2024, 1, 1) + timedelta(hours=6) // timedelta(microseconds=1)
     assert bounds.constant(KEYS[0], day, None) == "2024-01-01 06:00:00+00"
