@@ -172,7 +172,7 @@ def _counted(key: Key, one: Range | None, now: Clock) -> _Places:
     if lower is None or upper is None:
         return None, None, False
     # What is before 1971 in the declared unit is most likely of another one.
-    return lower, upper, bounds.PLAUSIBLE <= upper and bounds.last(key, one.upper, upper) <= now.cutoff
+    return lower, upper, upper >= bounds.PLAUSIBLE and bounds.last(key, one.upper, upper) <= now.cutoff
 
 
 def _compared(session: Session, key: Key, ranges: Sequence[Range | None], now: Clock) -> list[_Places]:
