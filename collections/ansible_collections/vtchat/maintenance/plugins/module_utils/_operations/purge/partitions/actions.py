@@ -81,6 +81,7 @@ class Removal:
 
     kind          DETACH, FINALIZE, DROP or KEEP
     drop          it is dropped when it is detached
+    unmark        it is no longer to be dropped
     concurrently  DETACH CONCURRENTLY
     wait          seconds for each lock that others would queue behind; less than BLOCKING where it locks other tables as well
     """
@@ -91,6 +92,7 @@ class Removal:
     patience: Patience
     wait: float
     drop: bool = False
+    unmark: bool = False
     concurrently: bool = False
 
     @property

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...._postgres.names import display, quote
@@ -38,7 +39,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
         made += _detaches(facts, options, patience, creates)
     _warn(facts, options, context)
-    return [*made, _summary(facts, options)]
+    return [*made, _summary(facts, made)]
 
 
 def _create(facts: Facts, one: Coming, script: Script, patience: Patience) -> Decision[Todo]:
@@ -96,15 +97,17 @@ def _pending(facts: Facts, one: Partition, options: Options, patience: Patience)
             one.display, f"session {facts.detacher} may be detaching it right now", CONTENDED, _numbers(facts, one)
         )
     obstacle = facts.obstacles.get(one.oid)
-    drop = options.partitions == DROP and one.marked and one.expired and not obstacle
-    if obstacle and not one.may_alter:
-        return Verdict(one.display, f"its detach was interrupted; {obstacle.reason}", FAILED, _numbers(facts, one))
-    todo = Removal(FINALIZE, facts.relation, one, patience, facts.wait, drop=drop)
+    if obstacle and (obstacle.passing or not one.may_alter):
+        verdict = CONTENDED if obstacle.passing else FAILED
+        return Verdict(one.display, f"its detach was interrupted; {obstacle.reason}", verdict, _numbers(facts, one))
+    wanted = options.partitions == DROP and one.marked and one.expired
+    unmark = one.marked and not wanted
+    todo = Removal(FINALIZE, facts.relation, one, patience, facts.wait, drop=wanted and not obstacle, unmark=unmark)
     why = "its detach was interrupted, and is finished"
-    if not drop and options.partitions == DROP:
-        said = (
-            obstacle.reason if obstacle else "its upper bound is after the cut-off" if one.marked else "others began it"
-        )
+    if wanted and obstacle:
+        why += f"; it cannot be dropped: {obstacle.reason}"
+    elif options.partitions == DROP and not wanted:
+        said = "its upper bound is after the cut-off" if one.marked else "others began it"
         why += f"; it is kept as a table of its own: {said}"
     return _action(facts, todo, why, _numbers(facts, one))
 
@@ -190,9 +193,10 @@ def _warn(facts: Facts, options: Options, context: Context) -> None:
         context.warn(f"{name}: no partition takes the rows of now, and there is no DEFAULT: set premake")
 
 
-def _summary(facts: Facts, options: Options) -> Verdict:
+def _summary(facts: Facts, made: Sequence[Decision[Todo]]) -> Verdict:
     """What stays, and what could not be planned."""
-    kept = [one for one in facts.parts if not one.pending and not (options.partitions and one.expired)]
+    going = {one.target for one in made if isinstance(one, Action)}
+    kept = [one for one in facts.parts if not one.pending and one.display not in going]
     numbers: dict[str, Any] = {"cutoff": facts.clock.cutoff_text, "partitions": len(facts.parts), "kept": len(kept)}
     ranged = [one for one in kept if not one.default]
     if ranged:

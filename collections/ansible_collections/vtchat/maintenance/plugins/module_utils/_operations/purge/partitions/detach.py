@@ -128,7 +128,7 @@ class Work:
         comment = self._now()["comment"]
         if self.todo.drop:
             self._mark(comment)
-        elif self.todo.part.marked:
+        elif self.todo.unmark:
             self._briefly(self._unmarked(comment))
         self._again(lambda: self._alone(self.todo.detach("FINALIZE")))
         self.done.append("detached")

@@ -155,6 +155,26 @@ def test_how(found: Partition, chosen: dict[str, Any], statements: list[str], re
     assert action.difference.after == ("" if action.payload.drop else "a table of its own\n")
 
 
+@pytest.mark.parametrize(
+    ("obstacle", "verdict", "words"),
+    [
+        (Obstacle("it is needed"), "action", "; it cannot be dropped: it is needed"),
+        (Obstacle("it is locked", passing=True), "contended", "its detach was interrupted; it is locked"),
+    ],
+)
+def test_half_detached_and_needed(obstacle: Obstacle, verdict: str, words: str) -> None:
+    """It is finished, and still to be dropped: the mark stays."""
+    found = facts(part(0, pending=True, marked=True), part(4), obstacles={100: obstacle})
+    decided = told(found, options())["public.p0"]
+    assert decided[0] == verdict
+    assert decided[1].endswith(words)
+    for mode, unmark in (("drop", False), ("detach", True)):
+        one = decide(found, options(partitions=mode), Context(True))[0]
+        if isinstance(one, Action):
+            assert isinstance(one.payload, Removal)
+            assert (one.payload.drop, one.payload.unmark) == (False, unmark)
+
+
 def test_default_is_named() -> None:
     decided = told(facts(*OLD, DEFAULT), options())
     assert decided["public.p0"][1] == f"{GOES}; not CONCURRENTLY, which the DEFAULT partition public.rest forbids"
@@ -166,6 +186,8 @@ def test_summary_and_warnings() -> None:
     decided = told(facts(*OLD, **creating(faults=("nothing fits",))), options(premake=1), warnings)
     assert decided["public.t"] == ("failed", "nothing fits")
     assert told(facts(*OLD), options(), warnings)["public.t"] == ("unchanged", "3 partitions stay")
+    needed = facts(*OLD, obstacles={100: Obstacle("it is needed")})
+    assert told(needed, options(), warnings)["public.t"] == ("unchanged", "4 partitions stay")
     assert warnings == []
     told(facts(part(0), part(2), part(3), part(6)), options(), warnings)
     assert warnings == [
