@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -17,7 +19,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from tests.integration.test_purge_archive import restore
-from tests.runs import only, perform, until
+from tests.runs import REPOSITORY, only, perform, until
 from tests.servers import Database
 
 # Parents 1 to 20 have expired, 21 to 25 have not.
@@ -25,6 +27,7 @@ PARENTS = """
 CREATE TABLE t (id int PRIMARY KEY, at timestamptz); CREATE INDEX ON t (at);
 INSERT INTO t SELECT n, now() + (n - 20.5) * interval '1 day' FROM generate_series(1, 25) AS n;
 """
+LIVE = [21, 22, 23, 24, 25]
 # How many rows each transaction has deleted or changed, in whatever table.
 COUNTED = """
 CREATE TABLE IF NOT EXISTS counted (transaction xid8, rows int);
@@ -191,6 +194,21 @@ def test_whatever_the_keys_are_like(database: Database, order: str) -> None:
             assert ids(database, "heir") == [99]
 
 
+def test_rows_of_other_parents_that_refer_to_rows_that_go(database: Database) -> None:
+    """Within one table: where the key sets them to null they let go, and where it would take them with it they hold."""
+    for action, kept in (("SET NULL", []), ("CASCADE", [7]), ("NO ACTION", [7])):
+        database.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        database.sql(PARENTS)
+        database.sql(
+            f"CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t, up int REFERENCES c ON DELETE {action});"
+            "INSERT INTO c SELECT id, id FROM t; UPDATE c SET up = 7 WHERE id = 23; UPDATE c SET up = 9 WHERE id = 8"
+        )
+        found = only(purge(database, children=["c"]))
+        assert (found["outcome"], found["numbers"].get("left", 0)) == ("done", len(kept)), (action, found)
+        assert ids(database) == ids(database, "c") == [*kept, *range(21, 26)], action
+        assert database.value("SELECT up FROM c WHERE id = 23") == (None if action == "SET NULL" else 7)
+
+
 def test_a_partitioned_parent(database: Database) -> None:
     """Row n of both partitions is in the same place."""
     database.sql(
@@ -260,6 +278,42 @@ def test_a_parent_that_gets_a_new_time_keeps_what_is_left(database: Database) ->
     assert ids(database) == [7]
     assert 0 < database.value("SELECT count(*) FROM c") < 5000
     assert database.value("SELECT count(*) FROM c") == 5000 - found["numbers"]["with"]["public.c"]
+
+
+@pytest.mark.parametrize("how", ["client", "server"])
+def test_a_purge_that_dies_in_the_middle(database: Database, how: str) -> None:
+    """What was committed stays so, nothing else has happened, and the next run goes on."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON c (t);"
+        "INSERT INTO c SELECT n, n % 3 + 7 FROM generate_series(1, 6000) AS n;"
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN OLD; END';"
+        "CREATE TRIGGER wait BEFORE DELETE ON c FOR EACH ROW WHEN (OLD.id = 6000) EXECUTE FUNCTION wait()"
+    )
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+    program = f"from tests.runs import perform; perform('purge', {database.dsn!r}, table='t', column='at', **{{'with': ['c']}})"
+    path = f"{REPOSITORY}:{REPOSITORY / 'collections'}"
+    with holding(database, "SELECT pg_advisory_xact_lock(1)") as gate:
+        with subprocess.Popen(
+            [sys.executable, "-c", program], env={"PYTHONPATH": path}, stdout=subprocess.DEVNULL
+        ) as process:
+            until(lambda: database.sql(waiting) or process.poll() is not None)
+            [(pid,)] = database.sql(waiting)
+            if how == "client":
+                process.kill()
+            else:
+                database.sql("SELECT pg_terminate_backend(%s)", [pid])
+        if how == "client":  # the server ends the statement, and finds nobody to tell
+            gate.rollback()
+        until(lambda: not database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]))
+    assert ids(database)[-5:] == LIVE
+    assert {7, 8, 9} & set(ids(database)), "a parent went before its children"
+    assert database.value("SELECT count(*) FROM c LEFT JOIN t ON t.id = c.t WHERE t.id IS NULL") == 0
+    assert 0 < database.value("SELECT count(*) FROM c") < 6000
+    assert only(purge(database, children=["c"]))["outcome"] == "done"
+    assert ids(database) == LIVE
+    assert database.value("SELECT count(*) FROM c") == 0
 
 
 def elsewhere(database: Database) -> None:

@@ -308,7 +308,11 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
     if left:
         work.numbers["left"] = left
         number = f"{MOST_COUNTED}+" if left > MOST_COUNTED else str(left)
-        return work.outcome(reason=f"{action.reason}; {number} rows left, locked by others or kept by a trigger")
+        why = "locked by others or kept by a trigger"
+        if work.keep and work.keep.picks:
+            why = f"they, or rows that refer to them, are {why}, or referred to by rows that stay"
+        more = kept_rows(work.numbers.get("kept"))
+        return work.outcome(reason=f"{action.reason}; {number} rows left, {why}{more}")
     if not work.rows:
         return work.outcome(UNCHANGED, f"no row: {action.reason}")
     return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")

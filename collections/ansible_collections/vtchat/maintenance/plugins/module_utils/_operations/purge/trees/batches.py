@@ -44,10 +44,11 @@ class WithChildren:
         # The deepest first.
         self.ways = sorted(tree.ways, key=len, reverse=True)
         self.table, self.root, self.stores = tree.table, tree.root, stores
-        # By what other rows hang on those of a table, and have to go first. SET DEFAULT may change nothing.
+        # By what other rows hang on those of a table, and have to go first. SET DEFAULT may change nothing, and what a
+        # table says of itself the server sets.
         self.below: dict[int, list[Edge]] = defaultdict(list)
         for edge in tree.edges:
-            if edge.position is not None and edge.facts["action"] != "d":
+            if edge.position is not None and edge.facts["action"] != "d" and not (edge.itself and edge.action == SETS):
                 self.below[edge.parent_root].append(edge)
         self.room = FIRST_ROOM
         self.gone: Counter[str] = Counter()
