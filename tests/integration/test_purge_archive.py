@@ -1,66 +1,19 @@
 # Copyright (c) 2026, the vtchat.maintenance authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""purge with an archive: a row is in the table or in the archive, and comes back as it was."""
+"""purge with an archive: what it must be, and that every row is in the table or in the archive."""
 
 from __future__ import annotations
 
 import json
 import re
-import resource
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.runs import REPOSITORY, only, perform, until
+from tests.archives import EXPIRED, documented, folders, purge, restore, rows, shell
+from tests.runs import only, perform
 from tests.servers import Database
-
-EXPIRED = "SELECT n, now() - n * interval '1 minute' FROM generate_series(-4, 2500) AS n"
-
-
-def purge(database: Database, check: bool = False, user: str = "postgres", **options: Any) -> dict[str, Any]:
-    given = {"table": "t", "column": "at", "history": False, **options}
-    return perform("purge", database.dsn_as(user), check, **given)
-
-
-def rows(database: Database, table: str = "t") -> list[Any]:
-    return [text for (text,) in database.sql(f"SELECT x::text FROM {table} AS x ORDER BY 1")]
-
-
-def documented(word: str) -> str:
-    """The command with that word in it, as the documentation shows it."""
-    page = (REPOSITORY / "docs" / "retention.md").read_text(encoding="utf-8")
-    (found,) = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if word in block]
-    return str(found)
-
-
-def shell(database: Database, folder: Path, command: str) -> str:
-    environment = {"PATH": f"{database.server.bin}:/usr/bin:/bin", "DATABASE_URL": database.dsn}
-    done = subprocess.run(
-        ["sh", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done
-    assert not done.stderr, done.stderr
-    return done.stdout
-
-
-def restore(database: Database, directory: Path) -> None:
-    """All that is there, by the documented command."""
-    for folder in folders(directory):
-        shell(database, folder, documented("restore.sql"))
-
-
-def folders(directory: Path) -> list[Path]:
-    return sorted(path.parent for path in directory.rglob("manifest.json"))
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])
@@ -281,75 +234,6 @@ def test_columns_go_by_their_names(database: Database) -> None:
     ]
 
 
-# Values
-
-
-VALUES = r"""
-CREATE TYPE mood AS ENUM ('fine', 'so, so'); CREATE TYPE pair AS (a int, b text);
-CREATE DOMAIN code AS text CHECK (VALUE <> '');
-CREATE SCHEMA app; CREATE TABLE app.thing (id int);
-CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz, s text, v varchar, c char(5), b bytea, f float8, r real,
-    n numeric, i interval, d date, ts timestamp, tt timetz, j json, jb jsonb, u uuid, a text[], e mood, p pair, k code,
-    g tstzrange, x bit(5), ip inet, o regclass, m money, pt point, l oid, "Odd ""name\\" int,
-    double int GENERATED ALWAYS AS (21 * 2) STORED);
-INSERT INTO t (at, s, v, c, b, f, r, n, i, d, ts, tt, j, jb, u, a, e, p, k, g, x, ip, o, m, pt, l, "Odd ""name\\") VALUES
-('2000-01-01', E'a\tb\nc\\d\r\x01 \\N \\.', '', 'ab', '\x00ff5c0a', 0.1 + 0.2, 1e-7, 'NaN', '1 mon -2 days 03:00:00.000001',
- '4713-01-01 BC', '-infinity', '10:00+05:30', '{"a":  1, "a": 2}', '{"a": "\u00e9"}', gen_random_uuid(),
-
- ARRAY['', NULL, 'NULL', 'a"b', E'\n'], 'so, so', '(1,"x,""y")', 'k', '[2000-01-01,)', '10101', '::1/64', 'app.thing', '$12.34',
- '(1,2)', 4294967295, 1),
-('0044-03-15 12:00 BC', NULL, NULL, NULL, NULL, 'Infinity', 'NaN', '1e100', '-1 year', 'infinity', '294276-12-31', '00:00-15:59',
- 'null',
- 'null', NULL, '{}', NULL, NULL, NULL, 'empty', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-('2000-01-01', '\N', '\\.', '', '', -0.0, '1e38', '0.10', '0', '2000-02-29', '2000-01-01', '24:00+00', '[]', '[]', NULL,
- '{{a},{b}}', NULL,
- NULL, NULL, NULL, NULL, NULL, 'pg_class', NULL, NULL, NULL, NULL);
-"""
-
-
-@pytest.mark.parametrize("key", ["", "ALTER TABLE t ADD PRIMARY KEY (id)"])
-def test_every_value_comes_back(database: Database, tmp_path: Path, key: str) -> None:
-    """Under whatever settings it was written; with a name of an object that means something under the path of then."""
-    for setting in (
-        "search_path = app, public",
-        "IntervalStyle = sql_standard",
-        "DateStyle = German",
-        "bytea_output = escape",
-    ):
-        database.sql(f"ALTER DATABASE {database.name} SET {setting}")
-    database.sql(f"ALTER DATABASE {database.name} SET extra_float_digits = -15; SET extra_float_digits = 1")
-    database.sql(VALUES)
-    database.sql(key or "SELECT")
-    before = rows(database)
-    assert only(purge(database, table="public.t", archive={"directory": str(tmp_path)}))["rows"] == 3
-    database.sql(f"ALTER DATABASE {database.name} SET search_path = public")
-    for _again in range(2):
-        restore(database, tmp_path)
-        assert rows(database) == before
-
-
-@given(
-    st.lists(
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), min_size=1, max_size=30
-    )
-)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_text_comes_back_as_often_as_it_was_there(database: Database, tmp_path: Path, texts: list[str]) -> None:
-    """Without a key: each row is put back as often as it is missing, and never more often."""
-    directory = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-    directory.mkdir()
-    database.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (s text, at timestamptz)")
-    database.sql("INSERT INTO t SELECT s, '2000-01-01' FROM unnest(%s::text[]) AS s", [texts + texts[:3]])
-    before = rows(database)
-    assert only(purge(database, archive={"directory": str(directory)}))["rows"] == len(before)
-    for _again in range(2):
-        restore(database, directory)
-        assert rows(database) == before
-    database.sql("DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)")
-    restore(database, directory)
-    assert rows(database) == before
-
-
 def test_parts_of_a_table(database: Database, tmp_path: Path) -> None:
     """Rows of partitions come back through the table; of a child table with more columns they would not come back as a whole."""
     database.sql(
@@ -387,120 +271,3 @@ def test_rows_that_would_go_without_a_trace(database: Database, tmp_path: Path) 
     database.sql("DROP TABLE x")
     assert only(purge(database, archive={"table": "kept"}, cascade=True))["rows"] == 1
     assert (len(rows(database, "c")), len(rows(database, "kept"))) == (0, 1)
-
-
-# Faults of directories, and of their disks
-
-
-def test_directories_that_do_not_serve(database: Database, tmp_path: Path) -> None:
-    """Seen before anything is touched; /proc only when it is tried, where a superuser of the system runs this."""
-    (tmp_path / "file").write_text("")
-    database.sql("CREATE TABLE t (id int, at timestamptz); INSERT INTO t VALUES (1, '2000-01-01')")
-    for directory, told in ((tmp_path / "missing", "does not exist"), (tmp_path / "file", "is a file")):
-        for check in (True, False):
-            action = only(purge(database, check, archive={"directory": str(directory)}))
-            assert (action["outcome"], told in action["reason"]) == ("failed", True), action["reason"]
-    action = only(purge(database, archive={"directory": "/proc"}))
-    assert (action["outcome"], "archive.directory" in action["reason"]) == ("failed", True), action["reason"]
-    assert len(rows(database)) == 1
-    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file of this process can grow beyond that size."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk(database: Database, tmp_path: Path) -> None:
-    """The first batch fits, the next one does not."""
-    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, s text)")
-    database.sql(
-        "INSERT INTO t SELECT n, now() - interval '1 year' + n * interval '1 minute', "
-        "CASE WHEN n > 1000 THEN (SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 200) AS m) END "
-        "FROM generate_series(1, 1200) AS n"
-    )
-    before = rows(database)
-    with full_disk(1 << 19):
-        action = only(purge(database, order="index", archive={"directory": str(tmp_path)}))
-    assert (action["outcome"], action["rows"]) == ("failed", 1000), action["reason"]
-    assert "File too large" in action["reason"]
-    assert database.value("SELECT min(id) FROM t") == 1001
-    assert only(purge(database, archive={"directory": str(tmp_path)}))["rows"] == 200
-    restore(database, tmp_path)
-    assert rows(database) == before
-
-
-# COMMIT whose answer nobody hears
-
-# COMMIT waits for a lock that the test holds.
-SLOW_COMMIT = """
-CREATE TABLE t (id int, at timestamptz); CREATE INDEX ON t (at);
-INSERT INTO t SELECT n / 2, '2000-01-01' FROM generate_series(1, 20) AS n;
-CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
-CREATE CONSTRAINT TRIGGER wait AFTER DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait();
-"""
-COMMITTING = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'advisory'"
-
-
-# A backend that is terminated in COMMIT rolls back.
-@pytest.mark.parametrize(("dies", "becomes"), [("client", "committed"), ("client", "aborted"), ("server", "aborted")])
-def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, becomes: str) -> None:
-    database.sql(SLOW_COMMIT)
-    before = rows(database)
-    archive = {"directory": str(tmp_path)}
-    with closing(database.connect()) as holder:
-        holder.cursor().execute("SELECT pg_advisory_lock(1)")
-        if dies == "client":
-            options = f"table='t', column='at', archive={archive}"
-            program = f"from tests.runs import perform; perform('purge', {database.dsn!r}, {options})"
-            path = f"{REPOSITORY}:{REPOSITORY / 'collections'}"
-            with subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": path}) as process:
-                until(lambda: database.sql(COMMITTING) or process.poll() is not None)
-                [(pid,)] = database.sql(COMMITTING)
-                process.send_signal(signal.SIGKILL)
-            if becomes == "aborted":
-                database.sql("SELECT pg_terminate_backend(%s)", [pid])
-        else:
-            with ThreadPoolExecutor(1) as thread:
-                running = thread.submit(purge, database, archive=archive)
-                until(lambda: database.sql(COMMITTING) or running.done())
-                [(pid,)] = database.sql(COMMITTING)
-                database.sql("SELECT pg_terminate_backend(%s)", [pid])
-                action = only(running.result(60))
-            assert (action["outcome"], action["rows"]) == ("failed", 0)
-            assert "in doubt" in action["reason"]
-            assert action["numbers"]["archive"]["in_doubt"] in action["reason"]
-    until(lambda: not database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]))
-    (doubtful,) = tmp_path.rglob("*.in-doubt")
-    # The documented way for somebody who cannot wait for the next run.
-    transaction = json.loads((doubtful.parent / "manifest.json").read_text())["files"][0]["transaction"]
-    until(lambda: database.value("SELECT pg_xact_status(%s::xid8)", [transaction]) == becomes)
-    action = only(purge(database, archive=archive))
-    assert action["numbers"]["archive"][f"files_{becomes}"] == 1, action
-    assert action["rows"] == (0 if becomes == "committed" else 20)
-    assert not list(tmp_path.rglob("*.in-doubt"))
-    for _again in range(2):
-        restore(database, tmp_path)
-        assert rows(database) == before
-
-
-def test_a_doubt_about_another_server_is_left(database: Database, tmp_path: Path) -> None:
-    """Numbers of transactions begin anew there, so that they say nothing."""
-    database.sql("CREATE TABLE t (id int, at timestamptz); INSERT INTO t VALUES (1, '2000-01-01')")
-    archive = {"directory": str(tmp_path)}
-    assert only(purge(database, archive=archive))["rows"] == 1
-    (folder,) = folders(tmp_path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name in ("system_identifier", "timeline"):
-        other = {**manifest, "server": {**manifest["server"], name: "0"}}
-        (folder / "manifest.json").write_text(json.dumps(other))
-        for path in folder.glob("*.copy.gz"):
-            path.rename(f"{path}.in-doubt")
-        assert only(purge(database, archive=archive))["numbers"]["archive"]["files_in_doubt"] == 1
-        assert len(list(folder.glob("*.in-doubt"))) == 1

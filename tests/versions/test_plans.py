@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
+from tests.archives import restore
 from tests.indexes import OBJECTS, dropped_and_made_again
-from tests.integration.test_purge_archive import restore
 from tests.partitions import month, named, partition, parts
 from tests.runs import only, perform, until
 from tests.servers import Database, Server

@@ -14,7 +14,7 @@ from typing import Any
 from ...._errors import OptionError
 from ...._postgres import catalog
 from ...._postgres.driver import sql
-from ...._postgres.names import quote
+from ...._postgres.names import display, parse_name, quote
 from ...._postgres.session import Session
 
 # Columns of a relation, as the rest of this file wants them. base: the type under a domain.
@@ -164,7 +164,9 @@ def read_target(session: Session, source: Source, name: str) -> Target | str:
     row = session.row(query)
     if row["oid"] is None:
         error = catalog.not_found(session, name, "rp")
-        return f"archive.table: {error}, or CREATE TABLE {name} (LIKE {source.shown})"
+        wanted = parse_name(name)
+        shown = display(wanted.schema, wanted.name) if wanted.schema else quote(wanted.name)
+        return f"archive.table: {error}; to make it: CREATE TABLE {shown} (LIKE {source.shown})"
     relation = catalog.relation(row)
     pairs = _pairs(source, row)
     fault = (

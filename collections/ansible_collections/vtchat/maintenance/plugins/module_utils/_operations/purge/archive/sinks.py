@@ -193,7 +193,8 @@ class IntoFiles:
     def _fault(self, error: OSError) -> MaintenanceError:
         where = self.folder.path or self.folder.parent
         return MaintenanceError(
-            f"archive.directory: {error.strerror or error} ({where}); nothing of the batch was deleted"
+            f"archive.directory: {error.strerror or error} ({where}): make room there, or name another directory; nothing of the "
+            "batch was deleted"
         )
 
 

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""purge with an archive in files: full disks, lost answers and dead processes lose no row."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.archives import folders, purge, restore, rows
+from tests.runs import REPOSITORY, only, until
+from tests.servers import Database
+
+# Faults of directories, and of their disks
+
+
+def test_directories_that_do_not_serve(database: Database, tmp_path: Path) -> None:
+    """Seen before anything is touched; /proc only when it is tried, where a superuser of the system runs this."""
+    (tmp_path / "file").write_text("")
+    database.sql("CREATE TABLE t (id int, at timestamptz); INSERT INTO t VALUES (1, '2000-01-01')")
+    for directory, told in ((tmp_path / "missing", "does not exist"), (tmp_path / "file", "is a file")):
+        for check in (True, False):
+            action = only(purge(database, check, archive={"directory": str(directory)}))
+            assert (action["outcome"], told in action["reason"]) == ("failed", True), action["reason"]
+    action = only(purge(database, archive={"directory": "/proc"}))
+    assert (action["outcome"], "archive.directory" in action["reason"]) == ("failed", True), action["reason"]
+    assert len(rows(database)) == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond that size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk(database: Database, tmp_path: Path) -> None:
+    """The first batch fits, the next one does not."""
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, s text)")
+    database.sql(
+        "INSERT INTO t SELECT n, now() - interval '1 year' + n * interval '1 minute', "
+        "CASE WHEN n > 1000 THEN (SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 200) AS m) END "
+        "FROM generate_series(1, 1200) AS n"
+    )
+    before = rows(database)
+    with full_disk(1 << 19):
+        action = only(purge(database, order="index", archive={"directory": str(tmp_path)}))
+    assert (action["outcome"], action["rows"]) == ("failed", 1000), action["reason"]
+    assert "File too large" in action["reason"]
+    assert database.value("SELECT min(id) FROM t") == 1001
+    assert only(purge(database, archive={"directory": str(tmp_path)}))["rows"] == 200
+    restore(database, tmp_path)
+    assert rows(database) == before
+
+
+# COMMIT whose answer nobody hears
+
+# COMMIT waits for a lock that the test holds.
+SLOW_COMMIT = """
+CREATE TABLE t (id int, at timestamptz); CREATE INDEX ON t (at);
+INSERT INTO t SELECT n / 2, '2000-01-01' FROM generate_series(1, 20) AS n;
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER wait AFTER DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait();
+"""
+COMMITTING = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'advisory'"
+
+
+# A backend that is terminated in COMMIT rolls back.
+@pytest.mark.parametrize(("dies", "becomes"), [("client", "committed"), ("client", "aborted"), ("server", "aborted")])
+def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, becomes: str) -> None:
+    database.sql(SLOW_COMMIT)
+    before = rows(database)
+    archive = {"directory": str(tmp_path)}
+    with closing(database.connect()) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
+        if dies == "client":
+            options = f"table='t', column='at', archive={archive}"
+            program = f"from tests.runs import perform; perform('purge', {database.dsn!r}, {options})"
+            path = f"{REPOSITORY}:{REPOSITORY / 'collections'}"
+            with subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": path}) as process:
+                until(lambda: database.sql(COMMITTING) or process.poll() is not None)
+                [(pid,)] = database.sql(COMMITTING)
+                process.send_signal(signal.SIGKILL)
+            if becomes == "aborted":
+                database.sql("SELECT pg_terminate_backend(%s)", [pid])
+        else:
+            with ThreadPoolExecutor(1) as thread:
+                running = thread.submit(purge, database, archive=archive)
+                until(lambda: database.sql(COMMITTING) or running.done())
+                [(pid,)] = database.sql(COMMITTING)
+                database.sql("SELECT pg_terminate_backend(%s)", [pid])
+                action = only(running.result(60))
+            assert (action["outcome"], action["rows"]) == ("failed", 0)
+            assert "in doubt" in action["reason"]
+            assert action["numbers"]["archive"]["in_doubt"] in action["reason"]
+    until(lambda: not database.sql("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]))
+    (doubtful,) = tmp_path.rglob("*.in-doubt")
+    # The documented way for somebody who cannot wait for the next run.
+    transaction = json.loads((doubtful.parent / "manifest.json").read_text())["files"][0]["transaction"]
+    until(lambda: database.value("SELECT pg_xact_status(%s::xid8)", [transaction]) == becomes)
+    action = only(purge(database, archive=archive))
+    assert action["numbers"]["archive"][f"files_{becomes}"] == 1, action
+    assert action["rows"] == (0 if becomes == "committed" else 20)
+    assert not list(tmp_path.rglob("*.in-doubt"))
+    for _again in range(2):
+        restore(database, tmp_path)
+        assert rows(database) == before
+
+
+def test_a_doubt_about_another_server_is_left(database: Database, tmp_path: Path) -> None:
+    """Numbers of transactions begin anew there, so that they say nothing."""
+    database.sql("CREATE TABLE t (id int, at timestamptz); INSERT INTO t VALUES (1, '2000-01-01')")
+    archive = {"directory": str(tmp_path)}
+    assert only(purge(database, archive=archive))["rows"] == 1
+    (folder,) = folders(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("system_identifier", "timeline"):
+        other = {**manifest, "server": {**manifest["server"], name: "0"}}
+        (folder / "manifest.json").write_text(json.dumps(other))
+        for path in folder.glob("*.copy.gz"):
+            path.rename(f"{path}.in-doubt")
+        assert only(purge(database, archive=archive))["numbers"]["archive"]["files_in_doubt"] == 1
+        assert len(list(folder.glob("*.in-doubt"))) == 1
