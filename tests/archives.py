@@ -46,7 +46,7 @@ def shell(database: Database, folder: Path, command: str) -> str:
 def restore(database: Database, directory: Path) -> None:
     """All that is there, by the documented command."""
     for folder in folders(directory):
-        shell(database, folder, documented("restore.sql"))
+        shell(database, folder, documented("gzip -dc *.copy.gz"))
 
 
 def folders(directory: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from tests.runs import only, until
 from tests.servers import Database
 from tests.trees import PARENTS, holding, ids, purge
 
-# Rows that others hold
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])
@@ -77,7 +77,7 @@ def test_a_reference_that_comes_while_we_look(database: Database, order: str) ->
     )
     with ThreadPoolExecutor(1) as thread, holding(database, "SELECT pg_advisory_xact_lock(1)") as gate:
         running = thread.submit(purge, database, where="gate(id)", order=order, keep_referenced=True)
-        until(lambda: database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        until(lambda: database.value(SLEEPING))
         database.sql("INSERT INTO c VALUES (20)")
         gate.rollback()
         found = only(running.result(60))

@@ -16,7 +16,7 @@ from tests.runs import REPOSITORY, only, until
 from tests.servers import Database
 from tests.trees import LIVE, PARENTS, holding, ids, purge
 
-# Other sessions
+QUEUED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
 
 
 def test_a_parent_that_gets_a_new_time_keeps_what_is_left(database: Database) -> None:
@@ -41,9 +41,7 @@ def test_a_parent_that_gets_a_new_time_keeps_what_is_left(database: Database) ->
             changing = ThreadPoolExecutor(1).submit(
                 other.cursor().execute, "UPDATE t SET at = now() + interval '1 day' WHERE id = 7"
             )
-            until(
-                lambda: database.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-            )
+            until(lambda: database.value(QUEUED))
             gate.rollback()
             changing.result(60)
             other.commit()
