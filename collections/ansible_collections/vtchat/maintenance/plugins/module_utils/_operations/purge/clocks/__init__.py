@@ -81,7 +81,8 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
     """Why a row has expired: any of these. ``where`` of the condition is not in them. fault() must have found nothing."""
     column = columns[condition.column]
     clock = _clock(condition, column)
-    assert clock is not None, "fault() says what is wrong"  # noqa: S101
+    if clock is None:
+        raise AssertionError("fault() says what is wrong")
     reading, name = clock.reading(condition, column, cutoff), sql.Identifier(column.name)
     life = columns[condition.ttl_column] if condition.ttl_column else None
     over = ttl.passed(condition, life, reading.instant, cutoff) if life else None
