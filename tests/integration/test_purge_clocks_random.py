@@ -195,6 +195,8 @@ def place(request: pytest.FixtureRequest) -> Iterator[Database]:
     server: Server = request.getfixturevalue(request.param)
     made = server.create_database()
     made.sql(HOSTILE)
+    # Of new sessions, such as that of a purge.
+    made.sql(SQL("ALTER DATABASE {} SET search_path = hostile, pg_catalog, public").format(Identifier(made.name)))
     made.sql(ICU if made.value("SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'de-x-icu')") else LIBC)
     yield made
     made.close()
@@ -322,7 +324,7 @@ def schemas(draw: st.DrawFn, now: int) -> tuple[list[Clock], list[list[str | Non
 def test_purges_of_random_tables(place: Database, data: st.DataObject, order: str, indexed: bool) -> None:
     now = model.micros(datetime.now(timezone.utc))
     found, rows = data.draw(schemas(now))
-    place.sql("RESET ALL; DROP TABLE IF EXISTS t")
+    place.sql("RESET ALL; DROP TABLE IF EXISTS public.t; SET search_path = public")
     columns = [f"c{number}" for number in range(len(found))]
     typed = ", ".join(f"{name} {clock.kind.column}" for name, clock in zip(columns, found))
     place.sql(f"CREATE TABLE t (id int, {typed})")

@@ -49,7 +49,8 @@ LOOK = """
         AS inside"""
 OTHERS = """a.backend_type OPERATOR(pg_catalog.=) 'client backend'::pg_catalog.text
         AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
-        AND a.application_name IS DISTINCT FROM pg_catalog.current_setting('application_name')"""
+        AND (a.application_name IS NULL OR a.application_name
+            OPERATOR(pg_catalog.<>) pg_catalog.current_setting('application_name'))"""
 
 # Why it pauses, as the result says.
 OTHERS_WORK, WAITED_FOR, SLOW_COMMITS, REPLICAS, ASKED = "others", "waiting", "commits", "replicas", "share"
