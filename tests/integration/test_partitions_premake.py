@@ -138,6 +138,20 @@ def test_calendars_of_a_zone(database: Database) -> None:
     ]
 
 
+def test_a_day_without_midnight(database: Database) -> None:
+    """Where clocks are put forward at midnight the day begins at one, and is a day all the same."""
+    zone = "Africa/Cairo"
+    database.sql("CREATE TABLE t (at timestamptz) PARTITION BY RANGE (at)")
+    edges = ["2025-04-24 00:00", "2025-04-25 01:00", "2025-04-26 00:00"]
+    for number, (lower, upper) in enumerate(zip(edges, edges[1:])):
+        partition(database, f"t_2025042{number + 4}", f"{lower} {zone}", f"{upper} {zone}")
+    result = purge(database, partitions="detach", premake=1, timezone=zone)
+    today = database.value("SELECT (now() AT TIME ZONE %s)::date", [zone])
+    assert f"t_{today:%Y%m%d}" in parts(database)
+    assert told(result, made_last(result))["outcome"] == "done"
+    assert told(result, f"public.t_{today:%Y%m%d}")["numbers"]["interval"] == "1 day"
+
+
 def made_last(result: dict[str, Any]) -> str:
     return f"public.{made(result)[-1]}"
 

@@ -19,7 +19,7 @@ from ...._postgres.sqlstates import QUERY_CANCELED
 from . import bounds, calendar, naming, premake
 from .bounds import Key, Place
 from .calendar import Step
-from .table import Clock, Partition, instants, localized
+from .table import Clock, Partition, days_begin, instants, localized
 
 LOOKED_BACK = 3  # partitions whose bounds and names tell those of the next ones
 UTC = "UTC"
@@ -125,7 +125,7 @@ def _calendar(session: Session, finite: Sequence[Partition], wish: Wish) -> tupl
 def _local(session: Session, zone: str, parts: Sequence[Partition]) -> list[tuple[int, int]]:
     """Finite bounds on the clock of a zone."""
     places = [int(place) for one in parts for place in (one.lower, one.upper) if place is not None]
-    local = places if zone == UTC else localized(session, zone, places)
+    local = places if zone == UTC else days_begin(session, zone, places)
     return list(zip(local[::2], local[1::2]))
 
 
@@ -172,7 +172,8 @@ class _Planner:
         known: dict[Place, int] = {}
         if self.zone != UTC:
             finite = [int(place) for one in ranges for place in one if calendar.FIRST <= place <= calendar.LAST]
-            known = dict(zip([*finite, *moments], localized(self.session, self.zone, [*finite, *moments])))
+            known = dict(zip(moments, localized(self.session, self.zone, moments)))
+            known.update(zip(finite, days_begin(self.session, self.zone, finite)))
         local = [(known.get(lower, lower), known.get(upper, upper)) for lower, upper in ranges]
         now, cutoff = (known.get(moment, moment) for moment in moments)
         return local, now, cutoff if self.wish.retention else float("-inf")

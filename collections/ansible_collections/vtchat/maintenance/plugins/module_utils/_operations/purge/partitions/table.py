@@ -19,6 +19,7 @@ from ...._postgres.names import display, qualified
 from ...._postgres.session import Session
 from . import bounds, queries
 from .bounds import Key, Place, Range
+from .calendar import DAY
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -107,6 +108,14 @@ def clock(session: Session, key: Key, row: dict[str, Any]) -> Clock:
 def localized(session: Session, zone: str, instants: Sequence[int]) -> list[int]:
     """Instants on the clock of a zone."""
     return _converted(session, zone, instants, "timestamptz", "+00")
+
+
+def days_begin(session: Session, zone: str, places: Sequence[int]) -> list[int]:
+    """The same for bounds: the first instant of a day is its midnight, also where clocks are put forward at midnight."""
+    local = localized(session, zone, places)
+    odd = sorted({place // DAY * DAY for place in local if place % DAY})
+    first = dict(zip(instants(session, zone, odd), odd))
+    return [first.get(place, at) for place, at in zip(places, local)]
 
 
 def instants(session: Session, zone: str, local: Sequence[int]) -> list[int]:
