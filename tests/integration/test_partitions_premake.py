@@ -222,8 +222,14 @@ def test_like_the_newest_one(database: Database) -> None:
         ).format(Identifier(f"{named(0)}_h0"), Identifier(role), Identifier(named(0)))
     )
     database.sql(SQL("ALTER DATABASE {} SET default_tablespace = pg_global").format(Identifier(database.name)))
+    # Operators that are found before the server's own, where the role's path says so.
+    database.sql(
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.never(int, int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT false'; "
+        "CREATE OPERATOR evil.> (FUNCTION = evil.never, LEFTARG = int, RIGHTARG = int)"
+    )
+    database.sql(SQL("ALTER DATABASE {} SET search_path = evil, pg_catalog, public").format(Identifier(database.name)))
     assert made(purge(database, premake=1)) == [named(1)]
-    database.sql(SQL("ALTER DATABASE {} RESET default_tablespace").format(Identifier(database.name)))
+    database.sql(SQL("ALTER DATABASE {} RESET ALL").format(Identifier(database.name)))
     assert database.sql(ALIKE, [named(1)] * 2) == database.sql(ALIKE, [named(0)] * 2)
     database.sql(
         "INSERT INTO owner VALUES (1); INSERT INTO t (at, id, own) SELECT %s, n, 1 FROM generate_series(1, 50) AS n",

@@ -36,7 +36,14 @@ class Patience:
     left: float
 
     def briefly(
-        self, session: Session, query: sql.Composable, context: Context, wait: float, limit: float = float("inf")
+        self,
+        session: Session,
+        query: sql.Composable,
+        context: Context,
+        wait: float,
+        *,
+        limit: float = float("inf"),
+        users_path: bool = True,
     ) -> None:
         """Send it under the blocking policy, unless others were in the way for too long already. Raises Contended.
 
@@ -47,7 +54,7 @@ class Patience:
 
         def attempt() -> None:
             session.set(lock_timeout=wait, statement_timeout=max(0.001, min(limit, context.seconds_left())))
-            session.execute(query, users_path=True)
+            session.execute(query, users_path=users_path)
 
         began = time.monotonic()
         try:

@@ -35,7 +35,9 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked.
     limit = BLOCKING if todo.default else float("inf")
     try:
-        todo.patience.briefly(session, todo.script.query, context, todo.wait, limit)
+        todo.patience.briefly(
+            session, todo.script.query, context, todo.wait, limit=limit, users_path=todo.script.users_path
+        )
     except SqlError as error:
         if not session.alive:
             raise

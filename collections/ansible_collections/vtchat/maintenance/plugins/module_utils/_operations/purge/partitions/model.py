@@ -61,6 +61,7 @@ LIKE = (
 )
 _PARAMETER = re.compile(r"((?:toast\.)?[a-z_][a-z0-9_]*)=(.*)", re.DOTALL)
 _COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+_EXPRESSION = re.compile(r"\(.*\(")
 _PRIVILEGE = re.compile(r"[A-Z ]+")
 
 
@@ -211,10 +212,15 @@ def _policy(policy: dict[str, Any], name: sql.Composable) -> sql.Composed:
 
 @dataclass(frozen=True)
 class Script:
-    """What creates a partition: one message, which is one transaction; and its statements for people."""
+    """What creates a partition: one message, which is one transaction; and its statements for people.
+
+    users_path  whether it may run under the path of the user, as their event triggers expect: not where there are expressions
+                in it that were printed under ours
+    """
 
     query: sql.Composed
     texts: tuple[str, ...]
+    users_path: bool = True
 
 
 def script(
@@ -224,4 +230,9 @@ def script(
     parts = statements(model, parent, coming)
     first = sql.Composed([sql.SQL(FIRST).format(sql.SQL(table)) for table in referring])
     texts = tuple(session.text(part).rstrip(";\n") for part in (*first.seq, *parts))
-    return Script(sql.SQL(PLAIN) + first + sql.SQL(";\n").join(parts), texts)
+    return Script(sql.SQL(PLAIN) + first + sql.SQL(";\n").join(parts), texts, not any(map(_printed, model.rows)))
+
+
+def _printed(row: dict[str, Any]) -> bool:
+    """Whether there are operators or functions in what is copied of it as text."""
+    return bool(row["policies"]) or bool(_EXPRESSION.search(row["divided_by"] or ""))
