@@ -88,6 +88,18 @@ def test_a_transaction_that_stays_open(database: Database) -> None:
     assert outcomes(purge(database, partitions="drop")) == {OLDER: "done", OLD: "done"}
 
 
+@pytest.mark.usefixtures("impatient")
+def test_default_partition_that_is_locked(database: Database) -> None:
+    """What cannot be looked at there is told of it, and of what needs it, and of nothing else."""
+    monthly(database, -2, 0)
+    database.sql("CREATE TABLE rest PARTITION OF t DEFAULT")
+    with holding(database, "LOCK TABLE rest"):
+        result = purge(database, partitions="drop", premake=1)
+        assert outcomes(result) == {f"public.{named(1)}": "contended", "public.rest": "contended"}
+        assert told(result, "public.t")["reason"] == "4 partitions stay"
+    assert outcomes(purge(database, partitions="drop", premake=1)) == {f"public.{named(1)}": "done"}
+
+
 @pytest.mark.usefixtures("impatient", "blind")
 def test_a_transaction_that_came_just_then(database: Database) -> None:
     """Half detached: told, readers and writers go on, and the next run finishes it and drops it."""

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..._errors import Contended, SqlError
 from ..._postgres.session import Session
-from ..._result import UNCHANGED
+from ..._result import CONTENDED, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Need, Outcome, Verdict
 from . import partitions, rows
 from .options import SPEC, Options, read
@@ -76,7 +77,19 @@ def facts(session: Session, options: Options, context: Context) -> rows.Facts | 
     if isinstance(found, Verdict):
         return found
     rest = partitions.rest(found, options)
-    return Parts(found, rest, rows.facts(session, rest, context) if rest else None)
+    return Parts(found, rest, _rest(session, rest, context) if rest else None)
+
+
+def _rest(session: Session, options: Options, context: Context) -> rows.Facts | Verdict:
+    """What is to be known of the rows in DEFAULT. What keeps that from being known keeps no partition from going or coming."""
+    try:
+        return rows.facts(session, options, context)
+    except Contended as error:
+        return Verdict(options.table, f"its expired rows cannot be looked for now: {error}", CONTENDED)
+    except SqlError as error:
+        if not session.alive:
+            raise
+        return Verdict(options.table, str(error), FAILED)
 
 
 def decide(facts: rows.Facts | Parts | Verdict, options: Options, context: Context) -> Sequence[Decision[Any]]:

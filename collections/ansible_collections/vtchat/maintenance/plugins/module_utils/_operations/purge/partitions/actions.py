@@ -57,8 +57,9 @@ class Patience:
             session.execute(query, users_path=users_path)
 
         began = time.monotonic()
+        end = began + self.left
         try:
-            with_lock_retries(session, attempt, context.seconds_left)
+            with_lock_retries(session, attempt, lambda: min(context.seconds_left(), end - time.monotonic()))
         except Contended:
             self.left -= time.monotonic() - began
             raise

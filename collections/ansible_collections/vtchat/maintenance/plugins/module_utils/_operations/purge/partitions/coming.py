@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...._errors import SqlError
+from ...._errors import Contended, SqlError
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ...._postgres.session import Session
@@ -209,6 +209,8 @@ def counted(
     session.set(statement_timeout=min(READING, max(0.001, seconds)))
     try:
         return _counted(session, key, default, coming)
+    except Contended:
+        return tuple(coming)
     except SqlError as error:
         if error.sqlstate != QUERY_CANCELED:
             raise

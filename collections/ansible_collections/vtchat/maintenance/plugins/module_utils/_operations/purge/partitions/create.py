@@ -18,7 +18,7 @@ from ... import Context, Outcome
 from .actions import Creation
 
 CREATED = """
-SELECT pg_get_expr(c.relpartbound, c.oid) AS bounds FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+SELECT pg_get_expr(c.relpartbound, 0) AS bounds FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_inherits AS i ON i.inhrelid = c.oid WHERE n.nspname = {schema} AND c.relname = {name} AND i.inhparent = {parent}
 """
 
@@ -32,12 +32,11 @@ def execute(session: Session, todo: Creation, context: Context) -> Outcome:
     """Create it, and verify that it is there."""
     coming = todo.coming
 
-    # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked.
+    # The server reads all of DEFAULT while nobody else can: not longer than anybody may be blocked. Waiting for it ends before.
     limit = BLOCKING if todo.default else float("inf")
+    wait = min(todo.wait, limit / 2)
     try:
-        todo.patience.briefly(
-            session, todo.script.query, context, todo.wait, limit=limit, users_path=todo.script.users_path
-        )
+        todo.patience.briefly(session, todo.script.query, context, wait, limit=limit, users_path=todo.script.users_path)
     except SqlError as error:
         if not session.alive:
             raise

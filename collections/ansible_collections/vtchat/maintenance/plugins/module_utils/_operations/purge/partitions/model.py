@@ -24,7 +24,7 @@ from .coming import Coming, names
 MODEL = """
 SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.level, n.nspname::text AS schema,
        c.relname::text AS name, c.relkind::text AS kind, c.relpersistence = 'u' AS unlogged,
-       pg_get_expr(c.relpartbound, c.oid) AS bound, pg_get_partkeydef(c.oid) AS divided_by,
+       pg_get_expr(c.relpartbound, 0) AS bound, pg_get_partkeydef(c.oid) AS divided_by,
        (SELECT amname::text FROM pg_am WHERE oid = c.relam AND amname <> 'heap') AS access_method,
        (SELECT spcname::text FROM pg_tablespace WHERE oid = c.reltablespace) AS tablespace,
        coalesce(c.reloptions, '{{}}') || coalesce((SELECT array_agg('toast.' || option) FROM pg_class AS x, unnest(x.reloptions)

@@ -56,7 +56,7 @@ LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = p.partattrs[0] 
 # Its partitions of the first level. Those that are being detached keep their bounds until that is done.
 PARTITIONS = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
-       pg_get_expr(c.relpartbound, c.oid) AS bound, i.inhdetachpending AS pending,
+       pg_get_expr(c.relpartbound, 0) AS bound, i.inhdetachpending AS pending,
        pg_get_userbyid(c.relowner)::text AS owner,
        pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE') AS may_alter,
        has_schema_privilege(n.oid, 'CREATE') AS may_create,
@@ -179,14 +179,14 @@ ORDER BY a.pid LIMIT 1
 # What a partition is now, before it is touched. others: partitions that would be left, DEFAULT and pending ones not counted.
 NOW = """
 SELECT c.oid IS NOT NULL AS exists, c.relispartition AND i.inhparent = {parent} AS attached,
-       pg_get_expr(c.relpartbound, c.oid) AS bound, coalesce(i.inhdetachpending, false) AS pending,
+       pg_get_expr(c.relpartbound, 0) AS bound, coalesce(i.inhdetachpending, false) AS pending,
        obj_description(c.oid, 'pg_class') AS comment,
        (SELECT min(format('%I.%I', xn.nspname, x.relname)) FROM pg_inherits AS o JOIN pg_class AS x ON x.oid = o.inhrelid
         JOIN pg_namespace AS xn ON xn.oid = x.relnamespace
         WHERE o.inhparent = {parent} AND o.inhdetachpending AND o.inhrelid <> {oid}) AS other_pending,
        (SELECT count(*) FROM pg_inherits AS o JOIN pg_class AS x ON x.oid = o.inhrelid
         WHERE o.inhparent = {parent} AND NOT o.inhdetachpending AND o.inhrelid <> {oid}
-        AND pg_get_expr(x.relpartbound, x.oid) <> 'DEFAULT') AS others
+        AND pg_get_expr(x.relpartbound, 0) <> 'DEFAULT') AS others
 FROM (SELECT {schema}::text AS schema, {name}::text AS name) AS w
 LEFT JOIN pg_class AS c ON c.oid = {oid} AND c.relname = w.name AND c.relnamespace = to_regnamespace(quote_ident(w.schema))
 LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
