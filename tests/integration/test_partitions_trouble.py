@@ -198,13 +198,15 @@ def test_nobody_is_ended_by_a_deadlock(database: Database) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_somebody_who_reads_the_partition_itself(database: Database) -> None:
+@pytest.mark.parametrize("statement", ["SELECT * FROM {}", "LOCK TABLE {}"])
+def test_somebody_who_uses_the_partition_itself(database: Database, statement: str) -> None:
+    """It waits, and the next one goes."""
     monthly(database)
-    with holding(database, f"SELECT * FROM {named(-4)}"):
+    with holding(database, statement.format(named(-4))):
         result = purge(database, partitions="drop")
-        assert outcomes(result)[OLDER] == "contended"
+        assert outcomes(result) == {OLDER: "contended", OLD: "done"}
         assert "nothing was done" in told(result, OLDER)["reason"]
-    assert outcomes(purge(database, partitions="drop"))[OLDER] == "done"
+    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done"}
 
 
 # Runs that end in the middle
