@@ -22,7 +22,11 @@ from .coming import Coming, names
 
 # The newest partition and all below it, parents first.
 MODEL = """
-SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.level, n.nspname::text AS schema,
+WITH RECURSIVE p (relid, parent, level) AS (
+    SELECT {newest}::oid, 0::oid, 0
+    UNION ALL SELECT i.inhrelid, i.inhparent, p.level + 1 FROM p JOIN pg_inherits AS i ON i.inhparent = p.relid
+)
+SELECT c.oid::bigint AS oid, p.parent::bigint AS parent, p.level, n.nspname::text AS schema,
        c.relname::text AS name, c.relkind::text AS kind, c.relpersistence = 'u' AS unlogged,
        pg_get_expr(c.relpartbound, 0) AS bound, pg_get_partkeydef(c.oid) AS divided_by,
        (SELECT amname::text FROM pg_am WHERE oid = c.relam AND amname <> 'heap') AS access_method,
@@ -44,7 +48,7 @@ SELECT p.relid::oid::bigint AS oid, p.parentrelid::oid::bigint AS parent, p.leve
               UNION ALL SELECT x.*, t.attname::text FROM pg_attribute AS t, aclexplode(t.attacl) AS x
               WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped) AS a
         WHERE a.grantee <> c.relowner) AS grants
-FROM pg_partition_tree({newest}) AS p JOIN pg_class AS c ON c.oid = p.relid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+FROM p JOIN pg_class AS c ON c.oid = p.relid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY p.level, p.relid
 """
 # What is not said is to mean the same as for the model, whatever the role is set to.

@@ -43,8 +43,8 @@ STRANGE = {
 IDS = "SELECT {column} AS id FROM {table} WHERE {column} IS NOT NULL LIMIT 1000"
 WORDS = {bounds.UUID: "no UUID of version 7", bounds.ULID: "no ULID"}
 FOREIGN = """
-SELECT DISTINCT t.top::bigint AS oid FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL pg_partition_tree(t.top) AS p
-JOIN pg_class AS c ON c.oid = p.relid WHERE c.relkind = 'f'
+WITH RECURSIVE {part}
+SELECT DISTINCT part.top::bigint AS oid FROM part JOIN pg_class AS c ON c.oid = part.oid WHERE c.relkind = 'f'
 """
 LOOKING = 20.0  # seconds that all of this may take
 
@@ -53,16 +53,17 @@ def sizes(session: Session, parts: Sequence[Partition]) -> dict[int, tuple[int, 
     """By oid: bytes with indexes and TOAST, and rows as far as they were ever counted. Empty where one is locked."""
     if not parts:
         return {}
-    oids = sql.Literal([one.oid for one in parts])
     try:
-        rows = [
-            row
-            for query in (queries.SIZE_LEFT, queries.SIZES)
-            for row in session.rows(sql.SQL(query).format(oids=oids))
-        ]
+        rows = session.rows(_about(queries.SIZES, parts))
     except Contended:
         return {}
     return {row["oid"]: (row["bytes"], row["rows"]) for row in rows}
+
+
+def _about(query: str, parts: Sequence[Partition]) -> sql.Composed:
+    """A query about these, and all that is below them."""
+    part = sql.SQL(queries.PART).format(oids=sql.Literal([one.oid for one in parts]))
+    return sql.SQL(query).format(part=part)
 
 
 def look(
@@ -80,8 +81,7 @@ def look(
         if one.oid not in found and key.kind in STRANGE:
             strange = _strange(session, key, one)
             found.update({one.oid: strange} if strange else {})
-    oids = sql.Literal([one.oid for one in parts])
-    for row in session.rows(sql.SQL(queries.REFERRED).format(oids=oids)):
+    for row in session.rows(_about(queries.REFERRED, parts)):
         if row["oid"] not in found and row["readable"]:
             referred = _referred(session, row, end, seconds_left)
             found.update({row["oid"]: referred} if referred else {})
@@ -95,12 +95,11 @@ def _rights(session: Session, parts: Sequence[Partition], drop: bool) -> dict[in
 
 def _lost_with_it(session: Session, parts: Sequence[Partition]) -> Iterator[tuple[int, Obstacle]]:
     """What a DROP would take along, or be refused for."""
-    oids = sql.Literal([one.oid for one in parts])
-    foreign = {row["oid"] for row in session.rows(sql.SQL(FOREIGN).format(oids=oids))}
+    foreign = {row["oid"] for row in session.rows(_about(FOREIGN, parts))}
     for oid in foreign:
         reason = "there is a foreign table in it: set partitions: detach, and drop it where its rows are"
         yield oid, Obstacle(reason)
-    for row in session.rows(sql.SQL(queries.DEPENDENT).format(oids=oids)):
+    for row in session.rows(_about(queries.DEPENDENT, parts)):
         needed = ", ".join(row["needed_by"])
         reason = f"other objects need it: {needed}: drop or redefine them first, or set partitions: detach"
         yield row["oid"], Obstacle(reason)

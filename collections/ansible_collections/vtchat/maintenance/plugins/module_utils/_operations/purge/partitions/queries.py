@@ -98,24 +98,26 @@ EXPIRED = {
               FROM generate_series(0, 1500) AS earlier) END""",
 }
 
+# Tables with all that is below them. Not pg_partition_tree(), which waits for whoever has locked one of them.
+PART = """
+part (top, oid) AS (
+    SELECT t.top, t.top FROM unnest({oids}::oid[]) AS t (top)
+    UNION ALL SELECT part.top, i.inhrelid FROM part JOIN pg_inherits AS i ON i.inhparent = part.oid
+)"""
+
 # Sizes, as of now; rows as the last ANALYZE has counted them.
 SIZES = """
-SELECT t.top::bigint AS oid, sum(pg_total_relation_size(c.oid))::bigint AS bytes,
+WITH RECURSIVE {part}
+SELECT part.top::bigint AS oid, sum(pg_total_relation_size(c.oid))::bigint AS bytes,
        CASE WHEN bool_and(c.reltuples >= 0) FILTER (WHERE c.relkind = 'r') THEN
            sum(c.reltuples) FILTER (WHERE c.relkind = 'r')::bigint END AS rows
-FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL pg_partition_tree(t.top) AS p JOIN pg_class AS c ON c.oid = p.relid
-GROUP BY t.top
-"""
-# pg_partition_tree() is about partitions: a detached table that is not divided is none.
-SIZE_LEFT = """
-SELECT c.oid::bigint AS oid, pg_total_relation_size(c.oid) AS bytes, nullif(c.reltuples, -1)::bigint AS rows
-FROM pg_class AS c WHERE c.oid = ANY ({oids}::oid[]) AND c.relkind = 'r'
+FROM part JOIN pg_class AS c ON c.oid = part.oid
+GROUP BY part.top
 """
 
 # Foreign keys that refer to rows of a partition, be it through its parent; each once, from the topmost table that has it.
 REFERRED = """
-WITH part AS (SELECT t.top, p.relid::oid AS oid FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL (
-                  SELECT t.top AS relid UNION SELECT relid FROM pg_partition_tree(t.top)) AS p)
+WITH RECURSIVE {part}
 SELECT part.top::bigint AS oid,
        (WITH RECURSIVE up (name, parent) AS (  -- the name that people gave it
             SELECT k.conname, k.conparentid
@@ -143,10 +145,7 @@ ORDER BY part.top, k.oid
 # What DROP without CASCADE is refused for: it depends on the table, or on what goes with it, and does not go itself.
 # Foreign keys that come from the parent are not among it: they end when the partition is detached.
 DEPENDENT = """
-WITH RECURSIVE part AS (
-    SELECT t.top, p.relid::oid AS oid FROM unnest({oids}::oid[]) AS t (top) CROSS JOIN LATERAL (
-        SELECT t.top AS relid UNION SELECT relid FROM pg_partition_tree(t.top)) AS p
-),
+WITH RECURSIVE {part},
 gone (top, classid, objid) AS (
     SELECT top, 'pg_class'::regclass::oid, oid FROM part
     UNION
