@@ -18,7 +18,7 @@ from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
-from ..._result import CONTENDED, DEFERRED, FAILED, UNCHANGED
+from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
 from . import beside, clocks, order, table
 from .beside import Beside
@@ -266,6 +266,9 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
         outcome.findings = (space,)
         outcome.reason = f"{outcome.reason or action.reason}; {space.message.partition(':')[0]}"
     outcome.numbers.update(told)
+    if any(told.get("with", {}).values()):  # what hung on a row may be gone although the row is still there
+        outcome.changed = True
+        outcome.status = DONE if outcome.status == UNCHANGED else outcome.status
     if settled:
         outcome.numbers["archive"].update(settled)
     return outcome
