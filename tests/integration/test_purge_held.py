@@ -82,6 +82,7 @@ def test_a_reference_that_comes_while_we_look(database: Database, order: str) ->
         gate.rollback()
         found = only(running.result(60))
     assert (found["outcome"], found["rows"], found["numbers"]["kept"]) == ("done", 19, 1), found
+    assert "; 1 row stays, to which others refer" in found["reason"]
     assert ids(database) == list(range(20, 26))
 
 

@@ -214,6 +214,8 @@ options:
         C(SET NULL) or C(SET DEFAULT) their columns are set.
       - No transaction deletes more rows than a batch. A row that is given another time meanwhile stays, with what is left of
         those that refer to it; so does one to which a row refers that somebody has locked, or that a trigger keeps.
+      - Rows of one of these tables that refer to each other go layer by layer, those to which nothing refers first. Where they
+        refer to each other in a circle they stay, with the row that they hang on, and are reported as left.
       - Tables that refer to each other in a circle are refused, and tables whose rows a trigger might keep after those that
         refer to them are gone (C(BEFORE DELETE FOR EACH ROW)), unless O(cascade) says that it keeps none.
       - The result counts them by table, in C(with). With O(archive.directory) they are archived as well.

@@ -325,7 +325,8 @@ def kept_rows(number: int | None, meant: bool = True) -> str:
     """The end of a sentence about rows that stay because others refer to them, "" without any."""
     shown = f"{MOST_COUNTED}+" if (number or 0) > MOST_COUNTED else number
     way = "" if meant else ": set keep_referenced: true, name the table in with, or exclude such rows with where"
-    return f"; {shown} rows stay, to which others refer{way}" if number else ""
+    stay = "row stays" if number == 1 else "rows stay"
+    return f"; {shown} {stay}, to which others refer{way}" if number else ""
 
 
 def _start(state: dict[str, Any] | None) -> int:
