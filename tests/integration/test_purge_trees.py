@@ -257,3 +257,26 @@ def test_children_are_archived_as_well(database: Database, tmp_path: Path) -> No
     assert [database.sql(f"SELECT * FROM {table} ORDER BY id") for table in ("t", "c")] == before
     with pytest.raises(OptionError, match="directory"):
         purge(database, archive={"table": "x"}, children=["c"])
+
+
+def test_all_that_goes_is_archived(database: Database, tmp_path: Path) -> None:
+    """Also of one partition that alone refers, or that alone is named; and of a table that only loses its keys nothing is."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int) PARTITION BY RANGE (id); CREATE TABLE c1 PARTITION OF c FOR VALUES FROM (0) "
+        "TO (10); CREATE TABLE c2 PARTITION OF c DEFAULT; ALTER TABLE c1 ADD FOREIGN KEY (t) REFERENCES t;"
+        "CREATE TABLE d (id int, t int REFERENCES t ON DELETE SET NULL); INSERT INTO c SELECT id, id FROM t;"
+        "INSERT INTO d SELECT id, id FROM t"
+    )
+    before = database.sql("SELECT * FROM c ORDER BY id")
+    for children in (["c1", "d"], ["d", "c"]):
+        directory = tmp_path / children[0]
+        directory.mkdir()
+        found = only(purge(database, archive={"directory": str(directory)}, children=children))
+        assert (found["outcome"], found["rows"]) == ("done", 20), found
+        assert ids(database, "c") == list(range(10, 26))
+        assert len(found["numbers"]["archive_with"]) == 1
+        # The parents first.
+        restore(database, directory / database.name / "public" / "t")
+        restore(database, directory)
+        assert database.sql("SELECT * FROM c ORDER BY id") == before

@@ -26,7 +26,7 @@ from .trees.facts import SETS
 
 @dataclass(frozen=True)
 class Beside:
-    """plan: where rows of the table go; children: where those of other tables go, by oid. None, or empty: nowhere."""
+    """plan: where rows of the table go; children: those of other tables, by their place in with. None, or empty: nowhere."""
 
     tree: Tree
     plan: Plan | None = None
@@ -49,15 +49,16 @@ class Beside:
     def start(self, session: Session) -> tuple[Keep | None, dict[str, int]]:
         """What does it; and how many files of earlier runs were told apart. Raises MaintenanceError."""
         settled: Counter[str] = Counter()
-        stores: dict[int, IntoFiles] = {}
+        stores: dict[int | None, IntoFiles] = {}
         own: Keep | None = None
-        for oid, plan in {self.tree.root: self.plan, **self.children}.items():
+        plans: dict[int | None, Plan | None] = {None: self.plan, **self.children}
+        for position, plan in plans.items():
             if plan:
                 keep, told = archive.start(session, plan)
                 settled.update(told)
                 own = own or keep
                 if isinstance(keep, IntoFiles):
-                    stores[oid] = keep
+                    stores[position] = keep
         if self.tree.ways:
             return WithChildren(self.tree, stores), dict(settled)
         return own, dict(settled)
@@ -89,9 +90,12 @@ def read(
     if plan.target and plan.target.oid in row["deletes"]:
         return f"archive.table: rows of {plan.target.shown} go with those of {relation.display}, by a foreign key: drop that key"
     children = {}
-    for child in tree.listed:
+    going = {way[-1].position for way in tree.ways if way[-1].goes}  # of the others no row leaves its table
+    for position, child in enumerate(tree.listed):
+        if position not in going:
+            continue
         found = archive.read(session, child, options, cutoff)
         if isinstance(found, str):
             return found
-        children[child.oid] = found
+        children[position] = found
     return Beside(tree, plan, children)

@@ -34,13 +34,13 @@ class WithChildren:
     """Rows are locked, what hangs on them goes first, and they go in the transaction in which nothing is left of that.
 
     room    rows of other tables that one transaction may delete or change
-    stores  where rows are kept, by the oid of the table; none where they are just deleted
+    stores  where rows are kept, by the place of the table in with, None for the table itself; empty: nowhere
     gone    rows of other tables so far, by the name of the table
     """
 
     picks = True
 
-    def __init__(self, tree: Tree, stores: Mapping[int, IntoFiles]) -> None:
+    def __init__(self, tree: Tree, stores: Mapping[int | None, IntoFiles]) -> None:
         # The deepest first.
         self.ways = sorted(tree.ways, key=len, reverse=True)
         self.table, self.root, self.stores = tree.table, tree.root, stores
@@ -65,7 +65,7 @@ class WithChildren:
                 row["again"] = self._children(session, row, counts)
                 if not row["again"]:
                     picked = statements.bare(self.table, self.below[self.root], row["parts"], row["places"])
-                    row["gone"] = self._delete(session, self.root, picked, batch.delete)
+                    row["gone"] = self._delete(session, None, picked, batch.delete)
             if look:
                 row.update(session.row(f"SELECT NULL AS looked{look}"))
             row["inside"] = time.monotonic() - began
@@ -75,9 +75,9 @@ class WithChildren:
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
         told: dict[str, Any] = {"with": dict(self.gone)}
-        for oid, store in self.stores.items():
+        for position, store in self.stores.items():
             kept = store.close()["archive"]
-            if oid == self.root:
+            if position is None:
                 told["archive"] = kept
             else:
                 told.setdefault("archive_with", []).append(kept)
@@ -108,16 +108,16 @@ class WithChildren:
 
     def _change(self, session: Session, edge: Edge, pick: sql.Composable, change: sql.Composable) -> tuple[int, int]:
         """How many rows were found, and how many are deleted or changed."""
-        if edge.action == SETS or edge.child_root not in self.stores:
+        if edge.action == SETS or not self.stores:
             query = sql.SQL(CHANGED).format(pick=pick, change=change)
             row = session.row(query, users_path=True)
             return row["picked"], row["gone"]
         row = session.row(sql.SQL(PICK).format(pick=pick, last=sql.SQL(LAST)), users_path=True)
-        gone = self._delete(session, edge.child_root, picked_before(row), change) if row["picked"] else 0
+        gone = self._delete(session, edge.position, picked_before(row), change) if row["picked"] else 0
         return row["picked"], gone
 
-    def _delete(self, session: Session, oid: int, picked: sql.Composable, delete: sql.Composable) -> int:
-        store = self.stores.get(oid)
-        if store:
-            return store.delete(session, picked, delete)
+    def _delete(self, session: Session, position: int | None, picked: sql.Composable, delete: sql.Composable) -> int:
+        """Where some rows are kept all are."""
+        if self.stores:
+            return self.stores[position].delete(session, picked, delete)
         return session.execute(picked + delete, users_path=True)
