@@ -51,14 +51,13 @@ class Beside:
         settled: Counter[str] = Counter()
         stores: dict[int | None, IntoFiles] = {}
         own: Keep | None = None
-        plans: dict[int | None, Plan | None] = {None: self.plan, **self.children}
-        for position, plan in plans.items():
-            if plan:
-                keep, told = archive.start(session, plan)
-                settled.update(told)
-                own = own or keep
-                if isinstance(keep, IntoFiles):
-                    stores[position] = keep
+        plans: list[tuple[int | None, Plan]] = [(None, self.plan)] if self.plan else []
+        for position, plan in [*plans, *self.children.items()]:
+            keep, told = archive.start(session, plan)
+            settled.update(told)
+            own = own or keep
+            if isinstance(keep, IntoFiles):
+                stores[position] = keep
         if self.tree.ways:
             return WithChildren(self.tree, stores), dict(settled)
         return own, dict(settled)
