@@ -14,7 +14,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from tests.archives import restore
 from tests.runs import only, perform
 from tests.servers import Database
-from tests.trees import PARENTS, count_transactions, ids, purge, steady
+from tests.trees import LIVE, PARENTS, count_transactions, ids, purge, steady
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])
@@ -280,3 +280,26 @@ def test_all_that_goes_is_archived(database: Database, tmp_path: Path) -> None:
         restore(database, directory / database.name / "public" / "t")
         restore(database, directory)
         assert database.sql("SELECT * FROM c ORDER BY id") == before
+
+
+def test_rows_that_go_with_those_that_are_named(database: Database, tmp_path: Path) -> None:
+    """By ON DELETE CASCADE from a table whose rows would not go by themselves."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t); INSERT INTO c SELECT id, id FROM t;"
+        "CREATE TABLE g (id int PRIMARY KEY, c int REFERENCES c ON DELETE CASCADE); INSERT INTO g SELECT id, id FROM c"
+    )
+    archive = {"directory": str(tmp_path)}
+    found = only(purge(database, archive=archive, children=["c"]))
+    assert (found["outcome"], "name public.g in with" in found["reason"]) == ("failed", True), found
+    database.sql(
+        "ALTER TABLE g REPLICA IDENTITY NOTHING; SET client_min_messages = error; CREATE PUBLICATION p FOR TABLE g"
+    )
+    found = only(purge(database, children=["c"]))
+    assert (found["outcome"], "ALTER TABLE public.g REPLICA IDENTITY" in found["reason"]) == ("failed", True), found
+    database.sql("DROP PUBLICATION p")
+    assert only(purge(database, archive=archive, children=["c", "g"]))["rows"] == 20
+    assert ids(database, "g") == LIVE
+    for name in ("t", "c", "g"):
+        restore(database, tmp_path / database.name / "public" / name)
+    assert ids(database, "g") == list(range(1, 26))

@@ -21,7 +21,6 @@ from .options import Options
 from .statements import Keep
 from .trees import Tree
 from .trees.batches import WithChildren
-from .trees.facts import SETS
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,16 @@ def read(
     if isinstance(tree, str):
         return tree
     fault = table.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(
-        row["referenced_by"] or (), options, tree.parts
+        [
+            (key["table"], key["constraint"])
+            for key in row["referenced_by"] or ()
+            if key["deletes"] and key["oid"] not in tree.parts
+        ]
+        + [(edge.child_shown, edge.name) for edge in tree.unlisted],
+        options,
     )
     if not fault and row["published"]:
-        sets = [oid for way in tree.ways if way[-1].action == SETS for oid in way[-1].facts["child_parts"]]
-        fault = replication.fault(session, [*row["deletes"], *tree.deletes], [*row["updates"], *sets])
+        fault = replication.fault(session, [*row["deletes"], *tree.deletes], [*row["updates"], *tree.updates])
     if fault or not options.archive:
         return fault or Beside(tree)
     plan = archive.read(session, relation, options, cutoff)

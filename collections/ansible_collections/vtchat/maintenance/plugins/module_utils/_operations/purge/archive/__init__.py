@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,13 @@ def read(session: Session, relation: catalog.Relation, options: Options, cutoff:
     return files.fault(directory, *names) or Plan(source, cutoff, place=place, doubtful=files.doubtful(place))
 
 
-def not_archived(referred_by: Sequence[Mapping[str, Any]], options: Options, children: Sequence[int]) -> str:
-    """Why rows would be gone without a trace, or nothing. children: oids of the tables whose rows are archived as well."""
-    lost = [key for key in referred_by if key["deletes"] and key["oid"] not in children]
+def not_archived(lost: Sequence[tuple[str, str]], options: Options) -> str:
+    """Why rows would be gone without a trace, or nothing. lost: tables whose rows go by themselves, and by which keys."""
     if not options.archive or options.cascade or not lost:
         return ""
-    key = lost[0]
-    return (f"archive: with its rows go those of {key['table']} that refer to them ({key['constraint']}, ON DELETE CASCADE), "
-            f"which would not be archived: name {key['table']} in with, or set cascade: true if that is meant")  # fmt: skip
+    table, key = lost[0]
+    return (f"archive: with its rows go those of {table} that refer to them ({key}, ON DELETE CASCADE), which would not be "
+            f"archived: name {table} in with, or set cascade: true if that is meant")  # fmt: skip
 
 
 def start(session: Session, plan: Plan) -> tuple[Keep, dict[str, Any]]:

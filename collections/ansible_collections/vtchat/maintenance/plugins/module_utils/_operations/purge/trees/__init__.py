@@ -43,8 +43,18 @@ class Tree:
 
     @property
     def deletes(self) -> list[int]:
-        """Oids of the tables, with their partitions, whose rows go because ``with`` names them."""
-        return [oid for way in self.ways if way[-1].goes for oid in way[-1].facts["child_parts"]]
+        """Oids of the tables, with their partitions, whose rows go, by themselves or because ``with`` names them."""
+        return [oid for edge in self.edges if edge.goes for oid in edge.facts["child_parts"]]
+
+    @property
+    def updates(self) -> list[int]:
+        """Oids of the tables, with their partitions, whose rows lose their keys."""
+        return [oid for edge in self.edges if edge.action == SETS for oid in edge.facts["child_parts"]]
+
+    @property
+    def unlisted(self) -> list[Edge]:
+        """Keys by which rows go that ``with`` does not name."""
+        return [edge for edge in self.edges if edge.goes and edge.position is None]
 
     @property
     def held(self) -> list[tuple[Edge, ...]]:
