@@ -298,6 +298,9 @@ def test_rows_that_go_with_those_that_are_named(database: Database, tmp_path: Pa
     found = only(purge(database, children=["c"]))
     assert (found["outcome"], "ALTER TABLE public.g REPLICA IDENTITY" in found["reason"]) == ("failed", True), found
     database.sql("DROP PUBLICATION p")
+    database.sql("ALTER TABLE g ADD at timestamptz DEFAULT '3000-01-01'")
+    found = only(purge(database, children=["c"]))
+    assert (found["outcome"], "whether their own time" in found["reason"]) == ("failed", True), found
     assert only(purge(database, archive=archive, children=["c", "g"]))["rows"] == 20
     assert ids(database, "g") == LIVE
     for name in ("t", "c", "g"):

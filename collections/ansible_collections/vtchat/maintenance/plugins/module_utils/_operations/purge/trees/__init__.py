@@ -71,13 +71,14 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
     if not options.children and not options.keep_referenced:
         return Tree(relation.oid, relation.identifier, ())
     listed = read_listed(session, options.children)
-    edges = read_edges(session, relation, options.children)
+    edges = read_edges(session, relation, options.children, [one.column for one in options.conditions])
     ways = tuple(way for way in paths(edges, relation.oid) if way[-1].position is not None and not way[-1].itself)
     tree = Tree(relation.oid, relation.identifier, edges, ways, tuple(listed))
     return (
         _names_fault(tree, relation)
         or _cycle(tree)
         or _keeper(tree, options)
+        or _early(tree, options)
         or _keys_fault(session, tree, options)
         or _held_fault(session, tree)
         or tree
@@ -116,6 +117,16 @@ def _cycle(tree: Tree) -> str:
             return (f"with: {edge.child_shown} and {edge.parent_shown} refer to each other ({edge.name}), so that neither can go "
                     f"first: take {edge.child_shown} out of with, or let one of the keys be ON DELETE SET NULL")  # fmt: skip
     return ""
+
+
+def _early(tree: Tree, options: Options) -> str:
+    """Rows that would go before their own time, with rows that ``with`` names."""
+    early = [edge for edge in tree.unlisted if edge.facts["expires"]]
+    if not early or options.cascade:
+        return ""
+    edge = early[0]
+    return (f"with its rows go those of {edge.child_shown} that refer to them ({edge.name}, ON DELETE CASCADE), whether their "
+            "own time has come or not: set cascade: true if that is meant, or name the table in with")  # fmt: skip
 
 
 def _keeper(tree: Tree, options: Options) -> str:

@@ -88,6 +88,8 @@ SELECT k.conname::text AS name, k.confdeltype::text AS action, k.conrelid::bigin
        (SELECT min(format('%I on %I.%I', g.tgname, pn.nspname, p.relname)) FROM pg_trigger AS g
         WHERE g.tgrelid IN (SELECT k.confrelid UNION SELECT relid FROM pg_partition_tree(k.confrelid)) AND NOT g.tgisinternal
         AND g.tgtype::int & 11 = 11 AND g.tgenabled IN ('O', 'A')) AS keeper,  -- BEFORE DELETE FOR EACH ROW
+       EXISTS (SELECT FROM pg_attribute AS x JOIN pg_type AS y ON y.oid = x.atttypid WHERE x.attrelid = k.conrelid
+               AND x.attname = ANY ({times}) AND y.typcategory = 'D' AND NOT x.attisdropped) AS expires,
        row_security_active(k.conrelid) AS row_security,
        has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema,
        has_table_privilege(k.conrelid, 'SELECT') AS may_read,
@@ -144,9 +146,13 @@ class Edge:
         return self.child_root == self.parent_root
 
 
-def read_edges(session: Session, relation: catalog.Relation, children: Sequence[str]) -> tuple[Edge, ...]:
-    """All keys by which rows go with those of the table, and those that hold them, the nearest first."""
-    query = sql.SQL(QUERY).format(targets=_targets(session, children), oid=sql.Literal(relation.oid))
+def read_edges(
+    session: Session, relation: catalog.Relation, children: Sequence[str], times: Sequence[str]
+) -> tuple[Edge, ...]:
+    """All keys by which rows go with those of the table, and those that hold them. times: columns that say when rows expire."""
+    query = sql.SQL(QUERY).format(
+        targets=_targets(session, children), oid=sql.Literal(relation.oid), times=sql.Literal(list(times))
+    )
     return tuple(_edge(row) for row in session.rows(query) if row["enforced"])
 
 
