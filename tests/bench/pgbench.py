@@ -21,7 +21,7 @@ WARM = 3  # seconds until connections and caches are warm
 
 @dataclass(frozen=True)
 class Transaction:
-    """One transaction of the load. ended: seconds since the epoch; latency: seconds, with what it had to wait to begin."""
+    """One transaction of the load. ended: when, in seconds; latency: seconds, with what it had to wait to begin."""
 
     ended: float
     latency: float
@@ -36,6 +36,24 @@ def latencies(database: Database, directory: Path, script: str, *options: str) -
     return [one.latency for one in _read(directory, mark)]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Transactions beside some work, which began at second 0 and took so long."""
+
+    transactions: list[Transaction]
+    took: float
+
+    @property
+    def before(self) -> list[float]:
+        """Seconds of each transaction that was over before the work began."""
+        return [one.latency for one in self.transactions if one.ended < 0]
+
+    @property
+    def meanwhile(self) -> list[float]:
+        """Seconds of each transaction that was under way while the work was."""
+        return [one.latency for one in self.transactions if one.ended > 0 and one.ended - one.latency < self.took]
+
+
 def beside(
     database: Database,
     directory: Path,
@@ -43,8 +61,8 @@ def beside(
     *options: str,
     seconds: tuple[int, int],
     work: Callable[[], object],
-) -> tuple[list[float], list[float]]:
-    """Seconds of each transaction before and while the work is done.
+) -> Beside:
+    """A load before, during and after some work.
 
     seconds: how long the load runs alone, after the first three, and how long it goes on at most when the work begins. All of
     it in one run of pgbench, which is not ended early: it would lose what its log has in memory. Raises RuntimeError if
@@ -59,15 +77,12 @@ def beside(
         time.sleep(WARM + alone)
         began = time.time()
         work()
-        ended = time.time()
+        took = time.time() - began
         output, _ = process.communicate()
-    if process.returncode or ended - began > most:
+    if process.returncode or took > most:
         raise RuntimeError(f"pgbench: {output[-1000:]}" if process.returncode else f"more than {most} s")
-    all_of_them = _read(directory, mark)
-    return (
-        [one.latency for one in all_of_them if started + WARM < one.ended < began],
-        [one.latency for one in all_of_them if began < one.ended and one.ended - one.latency < ended],
-    )
+    found = (Transaction(one.ended - began, one.latency) for one in _read(directory, mark))
+    return Beside([one for one in found if one.ended > started + WARM - began], took)
 
 
 def _command(database: Database, directory: Path, script: str, *options: str) -> tuple[str, list[str]]:

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tests.bench import application
 from tests.bench.measure import Ratio, Report, interleaved
-from tests.bench.pgbench import beside, percentile
+from tests.bench.pgbench import Beside, beside, percentile
 from tests.bench.workshop import DURABLE, Workshop
 from tests.servers import Database, Server
 
@@ -25,7 +26,8 @@ UPDATE sessions SET updated_at = now() WHERE id = 'session_' || :n;
 """
 # A steady load, well under what the machine can do; with a rate pgbench counts the time a transaction had to wait.
 LOAD = ("--client=4", "--jobs=1", "--rate=200")
-QUIET, MOST = 10, 20  # seconds without the purge, and of it at most
+QUIET, MOST = 10, 12  # seconds without the purge, and of it at most
+BIN = 0.5  # seconds of the chart
 
 # A table with three indexes whose rows lie in the order in which they expire, or in none.
 LAYOUTS = {"in order of expiry": "n", "in random order": "n::bigint * 104729 % {rows}"}
@@ -76,18 +78,17 @@ def _against_one(report: Report, server: Server, origin: Database, layout: str, 
 def _noticed(workshop: Workshop, report: Report, server: Server, origin: Database, rounds: int) -> None:
     """The application's latency while the purge runs, against before; and how much longer it takes for that."""
     script = SCRIPT.format(sessions=workshop.rows)
-    seconds: dict[str, list[float]] = {"auto": [], "full": []}
-    for pace, took in seconds.items():
-        quiet: list[float] = []
-        busy: list[float] = []
-        for _round in range(rounds):
+    found: dict[str, list[Beside]] = {"auto": [], "full": []}
+    for _round in range(rounds):
+        for pace, runs in found.items():
             copy = server.create_database(origin.name)
             server.sql("CHECKPOINT")
-            work = partial(_timed, took, copy, pace)
-            before, meanwhile = beside(copy, workshop.directory, script, *LOAD, seconds=(QUIET, MOST), work=work)
-            quiet += before
-            busy += meanwhile
+            work = partial(_ours, copy, table="sessions", column="expires_at", timezone="UTC", pace=pace)
+            runs.append(beside(copy, workshop.directory, script, *LOAD, seconds=(QUIET, MOST), work=work))
             copy.close()
+    for pace, runs in found.items():
+        quiet = [latency for run in runs for latency in run.before]
+        busy = [latency for run in runs for latency in run.meanwhile]
         for percent, limit in ((50, None), (99, 1.3 if pace == "auto" else None)):
             figures = f"{percentile(busy, percent) * 1e3:.2f} / {percentile(quiet, percent) * 1e3:.2f} ms"
             ratio = Ratio.of([percentile(busy, percent)], [percentile(quiet, percent)])
@@ -96,8 +97,26 @@ def _noticed(workshop: Workshop, report: Report, server: Server, origin: Databas
                 report.at_most(name, figures, ratio, limit)
             else:
                 report.line(name, figures, ratio)
+    seconds = {pace: [run.took for run in runs] for pace, runs in found.items()}
     figures = " / ".join(f"{statistics.median(took):.1f}" for took in seconds.values()) + " s"
     report.at_most("the purge beside it, pace auto / full", figures, Ratio.of(*seconds.values()), 3.0)
+    for line in chart(found):
+        report.note(line)
+
+
+def chart(found: Mapping[str, Sequence[Beside]]) -> list[str]:
+    """A chart for a page of Markdown: the application's 99th percentile, before, while and after a purge goes on."""
+    longest = max(run.took for runs in found.values() for run in runs)
+    bins = [number * BIN for number in range(-4, math.ceil(longest / BIN) + 4)]
+    lines = ["xychart-beta", f'  x-axis "seconds since the purge began" {bins[0]} --> {bins[-1] + BIN}']
+    lines.append('  y-axis "99th percentile, ms"')
+    for pace, runs in found.items():
+        values = []
+        for begin in bins:
+            inside = [one.latency for run in runs for one in run.transactions if begin <= one.ended < begin + BIN]
+            values.append(f"{percentile(inside, 99) * 1e3:.1f}" if inside else "0")
+        lines.append(f'  line "{pace}" [{", ".join(values)}]')
+    return lines
 
 
 def _cost(server: Server, origin: Database, work: Callable[[Database], object]) -> tuple[float, int]:
@@ -113,12 +132,6 @@ def _cost(server: Server, origin: Database, work: Callable[[Database], object]) 
         raise RuntimeError("expired rows are left")
     copy.close()
     return took, int(wal)
-
-
-def _timed(took: list[float], database: Database, pace: str) -> None:
-    began = time.monotonic()
-    _ours(database, table="sessions", column="expires_at", timezone="UTC", pace=pace)
-    took.append(time.monotonic() - began)
 
 
 def _ours(database: Database, **options: str) -> None:
