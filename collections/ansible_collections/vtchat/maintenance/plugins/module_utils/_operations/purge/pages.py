@@ -52,7 +52,8 @@ def by_pages(work: Work, start: int) -> None:
             # What has come to the last page since belongs to it as well.
             try:
                 took, done, again = _range(work, page, LAST_PAGE if until == pages else until)
-            except Contended:
+            except Contended as error:
+                work.in_the_way = error
                 in_the_way = in_the_way + 1 if until == page + 1 else 0
                 if in_the_way == MOST_IN_THE_WAY:
                     raise

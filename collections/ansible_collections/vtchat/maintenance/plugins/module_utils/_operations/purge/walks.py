@@ -27,6 +27,13 @@ NEXT = "SELECT value::pg_catalog.text AS last FROM ({pick}) AS picked"
 
 def walk(work: Work, start: int) -> int:
     """Delete what has expired; how many expired rows are left. start: the page at which to begin. Raises Late, Contended."""
+    left = _walked(work, start)
+    if work.in_the_way and not work.rows:
+        raise work.in_the_way
+    return left
+
+
+def _walked(work: Work, start: int) -> int:
     left = 0
     for number in count():
         before = work.rows
@@ -53,9 +60,9 @@ def in_order(work: Work, purge: Purge) -> None:
         work.in_time()
         try:
             row, took, size, asked = _ordered_batch(work, purge, size, last, strictly)
-        except Contended:
+        except Contended as error:
             # Somebody is in the way of what hangs on this row: it is left, and the others go.
-            in_the_way += 1
+            in_the_way, work.in_the_way = in_the_way + 1, error
             last = _behind(work, purge, last, strictly) if in_the_way < MOST_IN_THE_WAY else None
             if last is None:
                 raise

@@ -49,6 +49,7 @@ class Work:
     keep   where deleted rows go
     trip   seconds to the server and back, with next to nothing to do there
     state  what the next run has to know, None where nothing; behind: the first page after the range that is under way
+    in_the_way  what somebody has stopped, who was in the way of rows that hang on those
     rest   seconds to pause before the next batch
     least  seconds that the server takes for a batch, whatever its size: planning, for one
     """
@@ -72,6 +73,7 @@ class Work:
         self.numbers: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
         self.behind = 0
+        self.in_the_way: Contended | None = None
 
     @property
     def full(self) -> bool:
