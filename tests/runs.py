@@ -11,13 +11,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from tests.servers import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -83,3 +85,15 @@ def playbook(
     program, known = command(directory, plays, variables, *arguments)
     known.update(environment or {})
     return subprocess.run(program, env=known, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+
+
+@contextmanager
+def holding(database: Database, *statements: str) -> Iterator[Any]:
+    """Another session that has run these in an open transaction."""
+    with closing(database.connect()) as connection:
+        connection.autocommit = False
+        for statement in statements:
+            connection.cursor().execute(statement)
+        yield connection
+        if not connection.closed:
+            connection.rollback()  # at once: a server notices some time later that a connection is closed

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from tests.runs import perform
@@ -53,12 +52,3 @@ def steady(database: Database) -> bool:
     """Whether transactions begin with 1 000 rows or so, and become larger at most twofold from one to the next."""
     sizes = [n for (n,) in database.sql("SELECT sum(rows)::int FROM counted GROUP BY transaction ORDER BY transaction")]
     return sizes[0] <= 1100 and all(size <= 2.2 * max(sizes[:n]) for n, size in enumerate(sizes) if n)
-
-
-@contextmanager
-def holding(database: Database, statement: str) -> Iterator[Any]:
-    with closing(database.connect()) as connection:
-        connection.autocommit = False
-        connection.cursor().execute(statement)
-        yield connection
-        connection.rollback()

@@ -25,7 +25,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.pur
     obstacles,
 )
 from tests.partitions import exists, month, monthly, named, outcomes, parts, purge, told
-from tests.runs import until
+from tests.runs import holding, until
 from tests.servers import Database
 
 OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
@@ -33,18 +33,6 @@ PENDING = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"
 DETACHING = """
 SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%%DETACH%%' AND pid <> pg_backend_pid() AND datname = %s
 """
-
-
-@contextmanager
-def holding(database: Database, *statements: str) -> Iterator[Any]:
-    """Another session that has run these in an open transaction."""
-    with closing(database.connect()) as connection:
-        connection.autocommit = False
-        for statement in statements:
-            connection.cursor().execute(statement)
-        yield connection
-        if not connection.closed:
-            connection.rollback()
 
 
 @contextmanager

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,7 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
-from tests.runs import only, perform, until
+from tests.runs import holding, only, perform, until
 from tests.servers import Database
 
 NEW_YORK_FALLS_BACK = datetime(2025, 11, 2, 6, 0, tzinfo=timezone.utc)
@@ -50,18 +49,6 @@ def expired(count: int, live: int = 0, extra: str = "") -> str:
 def ago(instant: datetime) -> str:
     """older_than for a cut-off at that instant, a moment later."""
     return str(int((datetime.now(timezone.utc) - instant).total_seconds()))
-
-
-@contextmanager
-def holding(database: Database, statement: str) -> Iterator[Any]:
-    """Another session that has run this in an open transaction."""
-    with closing(database.connect()) as connection:
-        connection.autocommit = False
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-        yield connection
-        if not connection.closed:
-            connection.rollback()  # at once: a server notices some time later that a connection is closed
 
 
 # Time

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.runs import only, until
+from tests.runs import holding, only, until
 from tests.servers import Database
-from tests.trees import PARENTS, holding, ids, purge
+from tests.trees import PARENTS, ids, purge
 
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pages, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
-from tests.runs import only, perform, until
+from tests.runs import holding, only, perform, until
 from tests.servers import Database
 
 # Rows of 1 kB, seven a page: a few hundred are many pages.
@@ -42,18 +41,6 @@ def wide(database: Database, expired: int, live: int, scattered: bool = True) ->
 
 def ids(database: Database, table: str = "t") -> list[int]:
     return [number for (number,) in database.sql(f"SELECT id FROM {table} ORDER BY 1")]
-
-
-@contextmanager
-def holding(database: Database, statement: str) -> Iterator[Any]:
-    """Another session that has run this in an open transaction."""
-    with closing(database.connect()) as connection:
-        connection.autocommit = False
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-        yield connection
-        if not connection.closed:
-            connection.rollback()
 
 
 @pytest.mark.parametrize("scattered", [True, False])
@@ -177,7 +164,7 @@ def test_rows_that_hang_on_those_and_are_held_stop_no_others(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody holds a child: its parent's page stays, all others go, and the next run takes it."""
-    for where in (pages, work):
+    for where in (pages, walks, work):
         monkeypatch.setattr(where, "ROW", 0.02)
     wide(database, 700, 3, scattered=False)
     children(database)

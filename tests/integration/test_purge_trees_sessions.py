@@ -12,9 +12,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.runs import REPOSITORY, only, until
+from tests.runs import REPOSITORY, holding, only, until
 from tests.servers import Database
-from tests.trees import LIVE, PARENTS, holding, ids, purge
+from tests.trees import LIVE, PARENTS, ids, purge
 
 QUEUED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
 

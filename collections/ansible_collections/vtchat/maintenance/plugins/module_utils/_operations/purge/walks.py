@@ -45,7 +45,7 @@ def _walked(work: Work, start: int) -> int:
             for term in work.purge.terms:
                 in_order(work, work.purge.of(term))
         left = work.left()
-        if work.full or work.rows == before:
+        if work.full or work.rows == before or work.in_the_way:
             break
         # Rows to which others of the same table refer can go when those have gone, layer by layer.
         if not work.purge.held and (not left or number + 1 == PASSES):
