@@ -34,7 +34,7 @@ PURGE = (
     "FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT value::pg_catalog.text FROM picked "
     "ORDER BY value DESC NULLS LAST LIMIT 1) AS last"
 )
-ORDER = "by an index: it is small"
+ORDER = "the oldest first: it is small"
 LOCAL = "pg_catalog.timezone('{zone}', '{cutoff}'::pg_catalog.timestamptz)"
 EXPIRED = (
     "{column} OPERATOR(pg_catalog.<=) {local} AND CASE WHEN {column} OPERATOR(pg_catalog.<) ({local} OPERATOR(pg_catalog.-) "

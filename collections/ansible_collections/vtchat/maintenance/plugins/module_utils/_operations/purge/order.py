@@ -14,7 +14,7 @@ from ..._postgres.session import Session
 from ..._units import rows
 from .clocks import Term
 from .options import AUTO, HEAP, INDEX, Options
-from .statements import Purge
+from .statements import SAMPLE, Purge
 
 # Expired rows for each page of the table, from which on reading all pages once costs less than finding each row by an index:
 # measured, an index touches a page for each row, and the rows of one page come one after the other only by chance.
@@ -28,7 +28,6 @@ class Known:
     served     whether indexes serve all terms, or the table is small
     small      whether it is small
     pages      of all parts
-    analyzed   whether there are statistics of all of it; without them the estimate is a guess
     heap       whether all parts have the access method heap, whose pages can be gone through
     estimate   how many rows have expired, about; None where nobody asked
     index      what to index so that one serves, "" where none can
@@ -37,7 +36,6 @@ class Known:
     served: bool
     small: bool
     pages: int
-    analyzed: bool
     heap: bool
     estimate: int | None
     index: str = ""
@@ -45,11 +43,11 @@ class Known:
 
 @dataclass(frozen=True)
 class Way:
-    """Page by page (heap) or by an index, and why. costly: each run would read the whole table for few rows."""
+    """Page by page (heap) or by an index, and why. costly: what reads the whole table for few rows, "" where nothing does."""
 
     heap: bool
     reason: str
-    costly: bool = False
+    costly: str = ""
 
 
 def served(session: Session, purge: Purge, term: Term, indexed: bool) -> bool:
@@ -64,25 +62,35 @@ def asks(known: Known, options: Options) -> bool:
     return options.order == AUTO and options.max_rows is None and known.heap and not (known.served and known.small)
 
 
-def estimated(session: Session, purge: Purge) -> int:
-    """How many rows have expired, as the planner sees it: by the statistics, and the ends of the indexes."""
-    (row,) = session.rows(purge.estimate(), users_path=True)
-    return int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
+def estimated(session: Session, purge: Purge, known: Known) -> int:
+    """How many rows have expired, about.
+
+    That few have and an index serves is what the planner knows from the statistics and the ends of the indexes. What would
+    lead to reading the whole table, or to refusing that, is looked up in some of its pages: statistics may be missing, or
+    older than the last purge.
+    """
+    if known.served:
+        (row,) = session.rows(purge.estimate(), users_path=True)
+        planned = int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
+        if planned < MANY_ROWS * known.pages:
+            return planned
+    percent = min(100.0, SAMPLE * 100 / max(known.pages, 1))
+    return round(int(session.row(purge.sample(percent), users_path=True)["rows"]) * 100 / percent)
 
 
 def choose(known: Known, options: Options) -> Way:
     """The order, and why. Pure."""
     if options.order == HEAP:
         return Way(True, "page by page: order is heap")
-    unserved = "no index serves" if not known.served else ""
+    each_batch = "" if known.served else "each batch would read the whole table"
     if options.order == INDEX:
-        return Way(False, "by an index: order is index", costly=bool(unserved))
+        return Way(False, "the oldest first: order is index", each_batch)
     if options.max_rows is not None:
-        return Way(False, "the oldest first: max_rows is set", costly=bool(unserved))
+        return Way(False, "the oldest first: max_rows is set", each_batch)
     if not known.heap:
-        return Way(False, "by an index: its access method is not heap", costly=bool(unserved))
-    if known.estimate is not None and known.estimate >= MANY_ROWS * known.pages and (known.served or known.analyzed):
+        return Way(False, "the oldest first: its access method is not heap", each_batch)
+    if known.estimate is not None and known.estimate >= MANY_ROWS * known.pages:
         return Way(True, f"page by page: about {rows(known.estimate)} in {known.pages} pages have expired")
-    if unserved:
-        return Way(True, "page by page: no index serves it", costly=not known.small)
-    return Way(False, "by an index: it is small" if known.small else "by an index: few rows have expired")
+    if not known.served:
+        return Way(True, "page by page: no index serves it", "each run would read the whole table for few rows")
+    return Way(False, "the oldest first: it is small" if known.small else "by an index: few rows have expired")

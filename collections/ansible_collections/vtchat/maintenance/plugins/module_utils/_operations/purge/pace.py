@@ -47,7 +47,9 @@ LOOK = """
         FROM pg_catalog.pg_stat_replication AS r) AS lag,
     pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.statement_timestamp())
         AS inside"""
-OTHERS = """a.backend_type OPERATOR(pg_catalog.=) 'client backend'::pg_catalog.text
+# What a session is, is hidden as well: one of somebody in a database is a client, as far as can be told.
+OTHERS = """(a.backend_type OPERATOR(pg_catalog.=) 'client backend'::pg_catalog.text
+            OR a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL)
         AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
         AND (a.application_name IS NULL OR a.application_name
             OPERATOR(pg_catalog.<>) pg_catalog.current_setting('application_name'))"""

@@ -16,6 +16,7 @@ from typing import Any
 from ..._errors import Contended, MaintenanceError, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
+from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
@@ -23,7 +24,7 @@ from .. import Action, Context, Decision, Effect, Outcome, Verdict
 from . import beside, clocks, order, table
 from .beside import Beside
 from .options import Options
-from .space import left_behind
+from .space import look
 from .statements import Purge
 from .table import SMALL_TABLE
 from .walks import FIRST_BATCH, walk
@@ -84,7 +85,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
             rows = session.row(purge.count(options.max_rows), users_path=True)["rows"]
         found = bool(rows) if context.check else session.row(purge.found(), users_path=True)["found"]
     if found is not False and order.asks(known, options):
-        known = replace(known, estimate=order.estimated(session, purge) if rows is None else rows)
+        known = replace(known, estimate=order.estimated(session, purge, known) if rows is None else rows)
     way = order.choose(known, options)
     purge = replace(purge, heap=way.heap, beside=besides)
     return Facts(
@@ -148,7 +149,7 @@ def _purge(
         pace=options.pace,
         triggers=bool(row["triggers"]),
         tuples=int(row["tuples"] or 0),
-        bytes=int(row["bytes"] or 0),
+        bytes=int(row["bytes"] or 0) if row["heap"] else 0,
         held=sql.SQL(" OR ").join(held) if held else None,
         holds=options.keep_referenced,
     )
@@ -160,7 +161,6 @@ def _purge(
         served=served,
         small=small,
         pages=int(row["pages"]),
-        analyzed=row["analyzed"],
         heap=row["heap"],
         estimate=None,
         index=lacking.index if lacking else "",
@@ -194,7 +194,7 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
             if facts.index
             else "none can, with ttl_column:"
         )
-        reason = (f"no index serves {columns}, each run would read the whole table for few rows: {way_out} "
+        reason = (f"no index serves {columns}, {facts.way.costly}: {way_out} "
                   "set require_index: false")  # fmt: skip
         return Verdict(target, reason, FAILED, numbers)
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
@@ -260,8 +260,7 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
         outcome = _walked(work, action, context)
     finally:
         told = keep.close() if keep else {}
-    purge = action.payload
-    space = left_behind(session.server, action.target, work.rows, purge.tuples, purge.bytes)
+    space = look(session, action.target, action.payload, work.rows) if context.seconds_left() > LIGHT else None
     if space:
         outcome.findings = (space,)
         outcome.reason = f"{outcome.reason or action.reason}; {space.message.partition(':')[0]}"

@@ -8,13 +8,17 @@
 
 from __future__ import annotations
 
+from ..._errors import Contended, SqlError
 from ..._postgres.capabilities import REPACK
 from ..._postgres.server import Server
+from ..._postgres.session import Session
 from ..._result import INFO, Finding
 from ..._units import size
+from .statements import SAMPLE, Purge
 
 LARGE_SHARE = 0.2  # of the rows: the next weeks fill what is less
 LARGE_BYTES = 64 * 1024 * 1024
+BLOCK = 8192  # bytes: where a block is larger or smaller, the sample has more or fewer pages
 
 MEANING = "a purge makes room for new rows of the table; its file stays as large as it is"
 VACUUM = (
@@ -24,11 +28,23 @@ VACUUM = (
 )
 
 
+def look(session: Session, target: str, purge: Purge, deleted: int) -> Finding | None:
+    """What left_behind() says, by the rows that are there now: statistics may be missing or old."""
+    if left_behind(session.server, target, deleted, purge.tuples, purge.bytes) is None:
+        return None
+    percent = min(100.0, SAMPLE * 100 * BLOCK / purge.bytes)
+    try:
+        seen = session.row(purge.sample(percent, every=True), users_path=True)["rows"]
+    except (Contended, SqlError):
+        return None  # somebody has locked or dropped it
+    return left_behind(session.server, target, deleted, deleted + round(seen * 100 / percent), purge.bytes)
+
+
 def left_behind(server: Server, target: str, deleted: int, tuples: int, table_bytes: int) -> Finding | None:
     """The space that a purge leaves in a table, about, where it is much of it.
 
     deleted      rows that were deleted
-    tuples       rows that it had before, by its statistics
+    tuples       rows that it had before, 0 where that is not known
     table_bytes  its size before, indexes not counted
     """
     share = deleted / max(tuples, deleted, 1)

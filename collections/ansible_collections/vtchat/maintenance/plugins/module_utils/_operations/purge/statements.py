@@ -40,6 +40,8 @@ PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)){of_p
 RANGE = "(ctid OPERATOR(pg_catalog.>=) {first}::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) {end}::pg_catalog.tid)"
 LOOKED = "WITH gone AS ({delete} RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM gone) AS gone{look}"
 
+SAMPLE = 128  # pages: enough to tell many rows from few
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -85,7 +87,7 @@ class Purge:
     heap      whether to go through the pages, in place of the indexes
     served    whether indexes serve all terms
     triggers  whether a trigger may keep rows
-    tuples    rows that it has, by its statistics; bytes: its size, indexes not counted
+    tuples    rows that it has, by its statistics; bytes: its size, indexes not counted, 0 where its rows cannot be sampled
     beside    what else is to be done with rows
     held      the predicate of rows that have expired and stay, because others refer to them
     holds     whether that is as it should be
@@ -171,6 +173,12 @@ class Purge:
         """EXPLAIN of looking for the first row of a term."""
         order = sql.SQL("") if term.order is None else sql.SQL(" ORDER BY {}").format(term.order)
         return sql.SQL("EXPLAIN SELECT FROM {} WHERE {}{} LIMIT 1").format(self.table, term.expired, order)
+
+    def sample(self, percent: float, every: bool = False) -> sql.Composed:
+        """How many rows have expired in so many of the pages, from everywhere; every: how many there are."""
+        query = "SELECT pg_catalog.count(*) AS rows FROM {} TABLESAMPLE pg_catalog.system ({}) WHERE {}"
+        which = sql.SQL("true") if every else self.expired
+        return sql.SQL(query).format(self.table, sql.Literal(percent), which)
 
     def estimate(self) -> sql.Composed:
         """EXPLAIN of reading all of them."""

@@ -30,11 +30,11 @@ parts (oid) AS (
 ),
 part AS MATERIALIZED (
     SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name, c.relam,
-           c.reltuples < 0 AS unknown, CASE WHEN c.relkind = 'r' THEN c.reltuples ELSE 0 END AS tuples,
-           -- pg_class knows no size before the first VACUUM or ANALYZE (reltuples -1): then the file is asked.
-           CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) / current_setting('block_size')::int
-                ELSE c.relpages END AS pages
-    FROM parts JOIN pg_class AS c ON c.oid = parts.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+           -- The file is asked: what pg_class says is as old as the last VACUUM or ANALYZE, which may have found it empty.
+           file.pages, CASE WHEN c.relkind = 'r' AND c.relpages > 0 THEN c.reltuples / c.relpages * file.pages END AS tuples
+    FROM parts CROSS JOIN LATERAL (
+        SELECT pg_relation_size(parts.oid) / current_setting('block_size')::int AS pages
+    ) AS file JOIN pg_class AS c ON c.oid = parts.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 )"""
 
 # Whose rows a DELETE takes with it: the parts, and the tables that refer to these with ON DELETE CASCADE, and so on.
@@ -114,7 +114,6 @@ SELECT t.*, clock_timestamp() AS now, ({of_columns}) AS times,
        (SELECT sum(pages) FROM part) * current_setting('block_size')::int AS bytes,
        (SELECT relhassubclass FROM pg_class WHERE oid = t.oid) AS divided,
        (SELECT array_agg(oid::bigint) FROM part WHERE kind = 'r' AND oid <> t.oid) AS leaves,
-       NOT EXISTS (SELECT FROM part WHERE kind = 'r' AND unknown AND pages > 0) AS analyzed,
        NOT EXISTS (SELECT FROM part JOIN pg_am AS m ON m.oid = part.relam WHERE m.amname <> 'heap') AS heap,
        (SELECT format('%I.%I', schema, name) FROM part WHERE kind = 'f' LIMIT 1) AS foreign_part,
        row_security_active(t.oid) AS row_security,

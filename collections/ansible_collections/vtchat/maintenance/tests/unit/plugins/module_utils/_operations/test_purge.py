@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {
     "column": "at",
 }
 UNKNOWN = Effect(rows=None)
-COSTLY = Way(True, "page by page: no index serves it", costly=True)
+COSTLY = Way(True, "page by page: no index serves it", "each run would read the whole table for few rows")
 KEY = {
     "constraint": "fk",
     "table": "public.child",

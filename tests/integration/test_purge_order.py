@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What purge decides by, and what it tells: facts, whatever the statistics are and whatever the role may see."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import space
+from tests.runs import only, perform
+from tests.servers import Database, Server
+
+# Rows of 1 kB, seven a page: 8 000 of them are more than 8 MB.
+TABLE = "CREATE TABLE {name} (id int PRIMARY KEY, at timestamptz, filler char(1000) DEFAULT '')"
+PARTS = [
+    "CREATE TABLE {name} (id int, at timestamptz, filler char(1000) DEFAULT '') PARTITION BY HASH (id)",
+    *(f"CREATE TABLE {{name}}_{n} PARTITION OF {{name}} FOR VALUES WITH (MODULUS 20, REMAINDER {n})" for n in range(20)),
+]  # fmt: skip
+ROWS = (
+    "INSERT INTO {name} SELECT n, now() + CASE WHEN n % 100 < {share} THEN '-1 day' ELSE '1 day' END::interval "
+    "FROM generate_series(1, 8000) AS n"
+)
+INDEX = "CREATE INDEX ON {name} (at)"
+ANALYZE = "ANALYZE {name}"
+LATER = "UPDATE {name} SET at = at + interval '3 days' WHERE id % 100 > 0"
+# What was done to a table, and whether half of its rows have expired at the end, or one in a hundred.
+HISTORIES = {
+    "just loaded": ([TABLE, ROWS], 50),
+    "just loaded, few": ([TABLE, ROWS], 1),
+    "analyzed": ([TABLE, ROWS, ANALYZE], 50),
+    "analyzed while it was empty": ([TABLE, ANALYZE, "VACUUM {name}", ROWS], 50),
+    "analyzed while it was empty, few": ([TABLE, ANALYZE, "VACUUM {name}", ROWS], 1),
+    "analyzed before the rows got new times": ([TABLE, ROWS, ANALYZE, LATER], 50),
+    "many parts": ([*PARTS, ROWS], 50),
+    "many parts, few": ([*PARTS, ROWS], 1),
+}  # fmt: skip
+
+
+def purge(database: Database, check: bool = False, dsn: str = "", **options: Any) -> dict[str, Any]:
+    return perform("purge", dsn or database.dsn, check, **{"table": "t", "column": "at", "history": False, **options})
+
+
+def expired(database: Database, name: str) -> int:
+    return int(database.value(f"SELECT count(*) FROM {name} WHERE at < now()"))
+
+
+def test_the_order_is_right_whatever_the_statistics_say(database: Database) -> None:
+    """With an index and without; check mode says the same. Many rows go page by page, few by the index, or are refused."""
+    for number, (history, (statements, share)) in enumerate(HISTORIES.items()):
+        for index in ("", INDEX):
+            name = f"t{number}{'i' if index else ''}"
+            for statement in [*statements, *filter(None, [index])]:
+                database.sql(statement.format(name=name, share=share))
+            before = expired(database, name)
+            many = before > 1000
+            planned, done = only(purge(database, True, table=name)), only(purge(database, table=name))
+            case = (history, index, planned, done)
+            if not many and not index:
+                assert [one["outcome"] for one in (planned, done)] == ["failed", "failed"], case
+                assert "CREATE INDEX CONCURRENTLY" in done["reason"], case
+                continue
+            assert [one["outcome"] for one in (planned, done)] == ["planned", "done"], case
+            assert done["rows"] == before, case
+            assert expired(database, name) == 0, case
+            way = "page by page: about " if many else "by an index: few rows have expired"
+            assert all(one["numbers"]["order"].startswith(way) for one in (planned, done)), case
+            if "estimated_rows" in done["numbers"]:
+                assert 0.5 * before < done["numbers"]["estimated_rows"] < 2 * before or not many, case
+
+
+def test_a_server_of_another_version_decides_the_same(postgres15: Server) -> None:
+    database = postgres15.create_database()
+    try:
+        for name, share, outcome in (("many", 50, "done"), ("few", 1, "failed")):
+            for statement in (TABLE, ROWS):
+                database.sql(statement.format(name=name, share=share))
+            assert only(purge(database, table=name))["outcome"] == outcome
+    finally:
+        database.close()
+
+
+def test_what_is_told_of_the_order_is_true_of_tables_without_an_index(database: Database) -> None:
+    for statement in (TABLE, ROWS):
+        database.sql(statement.format(name="t", share=50))
+    for options in ({"order": "index"}, {"max_rows": 5}):
+        refused = only(purge(database, **options))
+        assert refused["outcome"] == "failed"
+        assert "no index serves at, each batch would read the whole table: CREATE INDEX CONC" in refused["reason"]
+        assert "few rows" not in refused["reason"]
+    database.sql("TRUNCATE t; INSERT INTO t VALUES (1, now())")
+    for options in ({"order": "index"}, {}):
+        assert only(purge(database, True, **options))["numbers"]["order"].startswith("the oldest first: ")
+
+
+def test_the_space_that_a_purge_leaves(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share of the rows that there were, also where nobody has counted them before; nothing where it is little."""
+    monkeypatch.setattr(space, "LARGE_BYTES", 1024 * 1024)
+    for number, statistics in enumerate((None, "ANALYZE {name}")):
+        for share in (100, 50, 10):
+            name = f"t{number}{share}"
+            for statement in filter(None, (TABLE, ROWS, statistics)):
+                database.sql(statement.format(name=name, share=share))
+            result = purge(database, table=name, order="heap")
+            found = [finding for finding in result["findings"] if finding["check"] == "purged-space"]
+            assert len(found) == (share > 20), (name, result)
+            if found:
+                assert found[0]["evidence"]["share"] == pytest.approx(share / 100, abs=0.15), found
+                assert found[0]["value"] == pytest.approx(found[0]["evidence"]["table_bytes"] * share / 100, rel=0.3)
+
+
+def test_a_role_that_may_not_see_what_others_do_makes_way_until_it_knows(database: Database) -> None:
+    """It sees that somebody is there; whether they work it learns later, from how many transactions end."""
+    for statement in (TABLE, ROWS):
+        database.sql(statement.format(name="t", share=100))
+    role, somebody = database.role("maintainer"), database.role("somebody")
+    database.sql(f"GRANT SELECT, UPDATE, DELETE ON t TO {role}")
+    database.close_connection()
+    with closing(database.connect(somebody)):
+        done = only(purge(database, dsn=database.dsn_as(role), order="heap", batch_ms=10))
+    assert done["rows"] == 8000
+    assert set(done["numbers"]["paused_for"]) == {"others"}
