@@ -112,9 +112,12 @@ def rows(database: Database, table: str, generated: bool) -> list[dict[str, Any]
 
 
 def shape(value: Any) -> Any:
-    """Types and keys, at any depth. A whole number is as good as another one; texts and lists are not looked into."""
+    """Types and keys, at any depth. A whole number is as good as another one; texts and lists are not looked into.
+
+    A real purge makes pauses while other tests are at work, so those are left out.
+    """
     if isinstance(value, dict):
-        return tuple(sorted((key, shape(one)) for key, one in value.items()))
+        return tuple(sorted((key, shape(one)) for key, one in value.items() if not key.startswith("paused_")))
     if isinstance(value, bool) or value is None:
         return str(value)
     return "number" if isinstance(value, (int, float)) else type(value).__name__

@@ -123,3 +123,45 @@ def test_a_role_that_may_not_see_what_others_do_makes_way_until_it_knows(databas
         done = only(purge(database, dsn=database.dsn_as(role), order="heap", batch_ms=10))
     assert done["rows"] == 8000
     assert set(done["numbers"]["paused_for"]) == {"others"}
+
+
+def test_what_the_server_refuses_names_the_option_before_anything_is_touched(database: Database) -> None:
+    database.sql("CREATE TABLE t (at timestamptz, zoneless timestamp, written text, life interval)")
+    database.sql("INSERT INTO t SELECT '2000-01-01', '2000-01-01', '2000-01-01', '1 day' FROM generate_series(1, 3)")
+    database.sql("CREATE TABLE other (x int)")
+    role = database.role()
+    database.sql(f"GRANT SELECT, UPDATE, DELETE ON t TO {role}")
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("where: ", {"where": "1 / 0 = 1"}),
+        ("where: ", {"where": "nothing = 1"}),
+        ("where: ", {"where": "17"}),
+        ("where: ", {"where": "at IN (SELECT x FROM other)"}),
+        ("where: ", {"where": "at = ANY (SELECT at FROM nowhere)"}),
+        ("where: ", {"where": "count(*) > 1"}),
+        ("where: ", {"column": None, "conditions": [{"column": "at"}, {"column": "at", "where": "f(at)"}]}),
+        ("where: permission denied for table other", {"where": "EXISTS (SELECT FROM other)"}),
+        ("timezone: ", {"column": "zoneless", "timezone": "Mars/Phobos"}),
+        ("timezone: ", {"column": "zoneless", "timezone": "Mars/Phobos", "where": "true"}),
+        ("timezone: ", {"column": "written", "format": "iso", "timezone": "Mars/Phobos"}),
+        ("timezone: ", {"column": "at", "ttl_column": "life", "timezone": "Mars/Phobos"}),
+    ]
+    for told, options in wrong:
+        for check in (True, False):
+            failed = only(purge(database, check, dsn=database.dsn_as(role), **options))
+            assert (failed["outcome"], failed["target"]) == ("failed", "public.t"), (options, failed)
+            assert failed["reason"].startswith(told), (options, failed)
+    assert database.value("SELECT count(*) FROM t") == 3
+
+
+def test_rows_that_are_left_are_told_with_their_reason(database: Database) -> None:
+    """No trigger is blamed where there is none; more than a thousand are not counted, and no exact number is claimed."""
+    for statement in (TABLE, ROWS, INDEX):
+        database.sql(statement.format(name="t", share=50))
+    stopped = only(purge(database, max_rows=10))
+    assert stopped["reason"].endswith("; stopped at max_rows, 1000+ rows left")
+    assert only(purge(database, max_rows=3000))["reason"].endswith("; stopped at max_rows, 990 rows left")
+    assert only(purge(database, max_rows=990))["reason"].endswith("; stopped at max_rows")
+    database.sql("UPDATE t SET at = '2000-01-01' WHERE id IN (60, 61)")
+    with closing(database.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT FROM t WHERE id = 60 FOR UPDATE")
+        assert only(purge(database))["reason"].endswith("; 1 row left, locked by others")

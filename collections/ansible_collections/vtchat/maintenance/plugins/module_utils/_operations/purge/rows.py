@@ -20,6 +20,7 @@ from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
+from ..._units import rows as told_rows
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
 from . import beside, clocks, order, table
 from .beside import Beside
@@ -30,6 +31,7 @@ from .table import SMALL_TABLE
 from .walks import FIRST_BATCH, walk
 from .work import MOST_COUNTED, Late, Work, difference
 
+OF_TEXTS = ("0A", "21", "22", "42")  # classes of errors that a wrong zone or condition leads to
 SHOWN_RANGE = 16  # pages, in the statement that stands for all
 
 
@@ -73,9 +75,27 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     now = row["now"].astimezone(timezone.utc)
     cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
     besides = beside.read(session, relation, row, options, max(cutoffs).isoformat())
-    fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
-    if fault or isinstance(besides, str):
-        return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
+    try:
+        fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
+        if not fault and not isinstance(besides, str):
+            return _looked(session, row, cutoffs, options, context, besides)
+    except SqlError as error:
+        fault = _named(session, error, options)
+        if not fault:
+            raise
+    return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
+
+
+def _looked(
+    session: Session,
+    row: dict[str, Any],
+    cutoffs: tuple[datetime, ...],
+    options: Options,
+    context: Context,
+    besides: Beside,
+) -> Facts:
+    """What is known after a look at the rows. row: that of the table."""
+    relation = catalog.relation(row)
     # What hangs on a row must not go when others hold the row itself.
     free = besides.tree.free() if options.keep_referenced or options.children else None
     purge, known = _purge(session, relation, row, cutoffs, options, free)
@@ -104,6 +124,20 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
         kept=_kept(session, purge) if found is False and purge.held else None,
         index=known.index,
     )
+
+
+def _named(session: Session, error: SqlError, options: Options) -> str:
+    """What the server refuses, with the option that it is about; "" where that is none of them."""
+    if not session.alive or error.sqlstate[:2] not in OF_TEXTS:
+        return ""
+    for zone in dict.fromkeys(condition.timezone for condition in options.conditions if condition.timezone):
+        try:
+            session.row("SELECT timezone(%s, now())", [zone])
+        except SqlError as unknown:
+            return f"timezone: {unknown}: write a name that pg_timezone_names has, such as Asia/Ho_Chi_Minh"
+    if not any([options.where, *(condition.where for condition in options.conditions)]):
+        return ""
+    return f"where: {error}: write a condition that is true, false or null for every row of {options.table}"
 
 
 def _kept(session: Session, purge: Purge) -> int:
@@ -304,17 +338,17 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
         work.numbers["kept"] = work.kept()
         if work.numbers["kept"] and not work.purge.holds:
             return work.outcome(FAILED, action.reason + kept_rows(work.numbers["kept"], False))
+    number = f"{MOST_COUNTED}+ rows" if left > MOST_COUNTED else told_rows(left)
     if work.full:
         work.numbers["left"] = left
-        return work.outcome(reason=f"{action.reason}; stopped at max_rows")
+        return work.outcome(reason=f"{action.reason}; stopped at max_rows{f', {number} left' if left else ''}")
     if left:
         work.numbers["left"] = left
-        number = f"{MOST_COUNTED}+" if left > MOST_COUNTED else str(left)
-        why = "locked by others or kept by a trigger"
+        why = f"locked by others{' or kept by a trigger' if work.purge.triggers else ''}"
         if work.keep and work.keep.picks:
             why = f"they, or rows that refer to them, are {why}, or referred to by rows that stay"
         more = kept_rows(work.numbers.get("kept"))
-        return work.outcome(reason=f"{action.reason}; {number} rows left, {why}{more}")
+        return work.outcome(reason=f"{action.reason}; {number} left, {why}{more}")
     if not work.rows:
         return work.outcome(UNCHANGED, f"no row: {action.reason}")
     return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")
