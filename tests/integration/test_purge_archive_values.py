@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.archives import purge, restore, rows
 from tests.runs import only
-from tests.servers import Database
+from tests.servers import Database, Server, unique
 
 # Values
 
@@ -41,6 +42,9 @@ INSERT INTO t (at, s, v, c, b, f, r, n, i, d, ts, tt, j, jb, u, a, e, p, k, g, x
 """
 
 
+BYTES = "SELECT at, textsend(s)::text FROM t"
+
+
 @pytest.mark.parametrize("key", ["", "ALTER TABLE t ADD PRIMARY KEY (id)"])
 def test_every_value_comes_back(database: Database, tmp_path: Path, key: str) -> None:
     """Under whatever settings it was written; with a name of an object that means something under the path of then."""
@@ -60,6 +64,24 @@ def test_every_value_comes_back(database: Database, tmp_path: Path, key: str) ->
     for _again in range(2):
         restore(database, tmp_path)
         assert rows(database) == before
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "WIN1252"])
+def test_bytes_that_mean_nothing_in_another_encoding(server: Server, tmp_path: Path, encoding: str) -> None:
+    """Neither is UTF-8, and what WIN1252 has no character for cannot be converted into it."""
+    name = unique("bytes")
+    server.sql(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    with closing(Database(server, name)) as database:
+        column = "ascii" if encoding == "SQL_ASCII" else "größe"
+        database.sql(f"CREATE TABLE t (at timestamptz, s text, {column} int)")
+        with closing(database.connect()) as connection:
+            connection.set_client_encoding(encoding)
+            connection.cursor().execute(b"INSERT INTO t VALUES ('2000-01-01', E'\x81\xff\n\xe4', 1)")
+        before = database.sql(BYTES)
+        assert only(purge(database, archive={"directory": str(tmp_path)}))["rows"] == 1
+        for _again in range(2):
+            restore(database, tmp_path)
+            assert database.sql(BYTES) == before
 
 
 @given(

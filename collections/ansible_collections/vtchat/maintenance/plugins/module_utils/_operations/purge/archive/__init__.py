@@ -22,7 +22,7 @@ from ..options import Options
 from ..statements import Keep
 from . import files
 from .facts import Source, Target, read_source, read_target
-from .restore import TEXT_SETTINGS, script
+from .restore import TEXT_SETTINGS, Writing, script
 from .sinks import IntoFiles, IntoTable
 
 # Only where a column needs them: another server may not know the locale.
@@ -86,7 +86,9 @@ def start(session: Session, plan: Plan) -> tuple[Keep, dict[str, Any]]:
         raise ValueError("an archive has a table or a directory")
     settled = _settle(session, plan, plan.place) if plan.doubtful else {}
     columns = [column["name"] for column in plan.source.kept]
-    return IntoFiles(files.Folder(plan.place, _manifest(plan), _script(session, plan)), columns), settled
+    return IntoFiles(
+        files.Folder(plan.place, _manifest(plan), _script(session, plan)), columns, _encoding(plan)
+    ), settled
 
 
 def _settle(session: Session, plan: Plan, place: Path) -> dict[str, Any]:
@@ -116,6 +118,11 @@ def _settings(plan: Plan) -> dict[str, str]:
     return {name: value for name, value in settings.items() if OF_TYPES.get(name, "") in types}
 
 
+def _encoding(plan: Plan) -> str:
+    """Of the database, in which the files are written."""
+    return str(plan.source.facts["server"]["encoding"])
+
+
 def _manifest(plan: Plan) -> dict[str, Any]:
     source = plan.source
     return {
@@ -134,5 +141,5 @@ def _script(session: Session, plan: Plan) -> str:
     source = plan.source
     columns = [column["name"] for column in source.kept]
     table = qualified(source.schema, source.name)
-    path = source.facts["search_path"]
-    return session.text(script(source.shown, table, columns, source.key, _settings(plan), path))
+    writing = Writing(_settings(plan), source.facts["search_path"], _encoding(plan))
+    return session.text(script(source.shown, table, columns, source.key, writing))

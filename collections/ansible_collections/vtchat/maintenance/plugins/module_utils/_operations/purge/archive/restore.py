@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...._postgres.driver import sql
 
@@ -23,7 +24,7 @@ SCRIPT = """-- Puts the rows of {shown} back, all of them or none:
 BEGIN;
 {settings}
 CREATE TEMPORARY TABLE restored ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0;
-\\copy pg_temp.restored FROM PSTDIN
+\\copy pg_temp.restored FROM PSTDIN WITH (ENCODING {encoding})
 {insert}
 COMMIT;
 """
@@ -44,26 +45,31 @@ SELECT {columns} FROM (
 WHERE r."its number" OPERATOR(pg_catalog.>) COALESCE(t."how often", 0);"""
 
 
-def script(
-    shown: str,
-    table: sql.Composable,
-    columns: Sequence[str],
-    key: bool,
-    settings: Mapping[str, str],
-    schemas: Sequence[str],
-) -> sql.Composed:
+@dataclass(frozen=True)
+class Writing:
+    """How values were written: settings of TEXT_SETTINGS, the search_path, and the encoding of the files."""
+
+    settings: Mapping[str, str]
+    schemas: Sequence[str]
+    encoding: str
+
+
+def script(shown: str, table: sql.Composable, columns: Sequence[str], key: bool, writing: Writing) -> sql.Composed:
     """The script, for psql.
 
-    key: whether the table has a key that makes a row that is there already known; settings: those of TEXT_SETTINGS when the
-    rows were written; schemas: the search_path then.
+    key: whether the table has a key that makes a row that is there already known. The script itself is in the encoding of the
+    settings.
     """
     parts = {"table": table, "columns": sql.SQL(", ").join(map(sql.Identifier, columns))}
     insert = sql.SQL(INSERT_BY_KEY if key else INSERT_MISSING).format(**parts)
     # Temporary tables of another session mean nothing here.
-    path = [sql.Identifier(name) for name in schemas if not name.startswith("pg_temp")] or [
+    path = [sql.Identifier(name) for name in writing.schemas if not name.startswith("pg_temp")] or [
         sql.Identifier("pg_catalog")
     ]
-    lines = [sql.SQL("SET LOCAL {} = {};").format(sql.SQL(name), sql.Literal(settings[name])) for name in settings]
+    lines = [
+        sql.SQL("SET LOCAL {} = {};").format(sql.SQL(name), sql.Literal(value))
+        for name, value in writing.settings.items()
+    ]
     lines.append(sql.SQL("SET LOCAL search_path = {};").format(sql.SQL(", ").join(path)))
     return sql.SQL(SCRIPT).format(
         # A line break in a name would end the comment.
@@ -71,5 +77,6 @@ def script(
         rule=sql.SQL(WITH_KEY if key else WITHOUT_KEY),
         settings=sql.SQL("\n").join(lines),
         insert=insert,
+        encoding=sql.Literal(writing.encoding),
         **parts,
     )

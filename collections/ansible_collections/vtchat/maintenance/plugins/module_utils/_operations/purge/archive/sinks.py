@@ -50,7 +50,8 @@ SELECT pg_catalog.count(*) AS picked, {last}, pg_catalog.array_agg(part)::pg_cat
 FROM picked
 """
 NO_PICK = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS transaction"
-COPY = "COPY ({picked}{delete} RETURNING {columns}) TO STDOUT (FORMAT text)"
+# In the encoding of the database: not all that is there can be said in another one.
+COPY = "COPY ({picked}{delete} RETURNING {columns}) TO STDOUT (FORMAT text, ENCODING {encoding})"
 PICKED_BEFORE = """WITH picked (part, place) AS MATERIALIZED (
     SELECT p.part, p.place FROM ROWS FROM (
         pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)) """
@@ -112,12 +113,12 @@ class IntoTable:
 
 
 class IntoFiles:
-    """Rows go to files on this machine. chunk: the file of the transaction that is under way."""
+    """Rows go to files on this machine. encoding: of the database; chunk: the file of the transaction that is under way."""
 
     picks, room = False, 0
 
-    def __init__(self, folder: Folder, columns: list[str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, columns: list[str], encoding: str) -> None:
+        self.folder, self.encoding = folder, sql.Literal(encoding)
         self.columns = sql.SQL(", ").join(map(sql.Identifier, columns))
         self.numbers: dict[str, Any] = {"files": 0, "bytes": 0}
         self.chunk: Chunk | None = None
@@ -145,7 +146,7 @@ class IntoFiles:
         except OSError as error:
             raise self._fault(error) from None
         before = self.chunk.rows
-        copy = sql.SQL(COPY).format(picked=picked, delete=delete, columns=self.columns)
+        copy = sql.SQL(COPY).format(picked=picked, delete=delete, columns=self.columns, encoding=self.encoding)
         gone = session.copy(copy, self.chunk, users_path=True)
         if gone != self.chunk.rows - before:
             raise MaintenanceError(
