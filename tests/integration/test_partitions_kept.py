@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from psycopg2.sql import SQL, Identifier
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import obstacles
 from tests.partitions import exists, month, monthly, named, outcomes, partition, parts, purge, told
 from tests.servers import Database
 
@@ -105,6 +107,36 @@ def test_foreign_tables(database: Database) -> None:
     assert outcomes(result) == {OLDER: "failed", OLD: "failed"}
     assert "there is a foreign table in it: set partitions: detach" in reason(result, OLD)
     assert outcomes(purge(database, partitions="detach")) == {OLDER: "done", OLD: "done"}
+
+
+@pytest.mark.parametrize("wide", [0, None])
+def test_numbers_without_a_time(database: Database, monkeypatch: pytest.MonkeyPatch, wide: int | None) -> None:
+    """Numbers before 1971 never expire row by row: a partition that has some stays, and plain numbers are no clock at all."""
+    year = 31_536_000
+    database.sql("CREATE TABLE t (at bigint, id int) PARTITION BY RANGE (at)")
+    partition(database, "t_0", wide, 1_100_000_000)
+    partition(database, "t_1", 1_100_000_000, 1_200_000_000)
+    partition(database, "t_2", 1_200_000_000, 4_000_000_000)
+    options = {"partitions": "drop", "epoch": "s"}
+    for number in (year - 1, 0, *([-5] if wide is None else [])):
+        database.sql("TRUNCATE t; INSERT INTO t VALUES (%s), (1150000000)", [number])
+        result = purge(database, True, **options)
+        assert outcomes(result) == {"public.t_0": "failed", "public.t_1": "planned"}
+        assert "at is before 1971, and never expires: delete them first" in reason(result, "public.t_0")
+    monkeypatch.setattr(obstacles, "BLOCKING", 0.001)
+    database.sql("TRUNCATE t; INSERT INTO t SELECT 40000000, n FROM generate_series(1, 200000) AS n")
+    result = purge(database, True, **options)
+    assert outcomes(result)["public.t_0"] == "failed"
+    assert reason(result, "public.t_0").endswith("CREATE INDEX CONCURRENTLY ON public.t_0 (at)")
+    monkeypatch.undo()
+    database.sql("TRUNCATE t; INSERT INTO t VALUES (%s)", [year])
+    assert outcomes(purge(database, **options)) == {"public.t_0": "done", "public.t_1": "done"}
+    database.sql("CREATE TABLE ids (at bigint) PARTITION BY RANGE (at)")
+    for number in range(3):
+        partition(database, f"ids_{number}", number * 100_000_000, (number + 1) * 100_000_000, "ids")
+    result = purge(database, table="ids", premake=1, **options)
+    assert outcomes(result, "public.ids") == {}
+    assert "all bounds would be before 2001-09-09: epoch: s cannot be right" in reason(result, "public.ids")
 
 
 def test_ids_without_a_time(database: Database) -> None:

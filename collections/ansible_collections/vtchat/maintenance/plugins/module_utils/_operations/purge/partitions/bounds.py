@@ -29,6 +29,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 INSTANT, ZONELESS, DATE, INTEGER, UUID, ULID = "instant", "zoneless", "date", "integer", "uuid", "ulid"
 UNITS = {"s": SECOND, "ms": 1000, "us": 1}
 MILLISECOND = 1000
+MODERN = 1_000_000_000 * SECOND  # 2001-09-09: before it was nobody's first partition, if all of them are
 PLAUSIBLE = 365 * DAY  # 1971: a number that means an earlier time is most likely in another unit than the declared one
 # In the alphabet of Crockford's base 32; ten of its characters are the 48 bits of time in a ULID (github.com/ulid/spec).
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -165,8 +165,10 @@ def _implausible(key: Key, clock: Clock, parts: Sequence[Partition], epoch: str 
         return f"the bounds of {unread[0].display} cannot be read as the times of {key.column} ({unread[0].bounds})"
     ends = [place for one in parts for place in (one.lower, one.upper) if isinstance(place, int)]
     what = f"epoch: {epoch}" if epoch else "their format"
-    if ends and max(ends) < bounds.PLAUSIBLE:
-        return f"all bounds would be before 1971: {what} cannot be right ({parts[0].display} has {parts[0].bounds})"
+    if ends and max(ends) < bounds.MODERN:
+        return (
+            f"all bounds would be before 2001-09-09: {what} cannot be right ({parts[0].display} has {parts[0].bounds})"
+        )
     if ends and min(ends) > clock.now + CENTURY:
         return f"all bounds would be more than a century ahead: {what} cannot be right ({parts[0].display} has {parts[0].bounds})"
     return ""

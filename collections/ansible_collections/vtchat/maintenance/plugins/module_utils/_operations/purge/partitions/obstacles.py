@@ -41,6 +41,7 @@ STRANGE = {
     bounds.ULID: "SELECT bool_or(id::text !~ '^[0-7][0-9A-HJKMNP-TV-Z]{{25}}$') AS strange FROM ({ids}) AS x",
 }
 IDS = "SELECT {column} AS id FROM {table} WHERE {column} IS NOT NULL LIMIT 1000"
+EARLY = "SELECT EXISTS (SELECT FROM {table} WHERE {column} < {first}) AS early"
 WORDS = {bounds.UUID: "no UUID of version 7", bounds.ULID: "no ULID"}
 FOREIGN = """
 WITH RECURSIVE {part}
@@ -78,9 +79,9 @@ def look(
             found.setdefault(oid, obstacle)
     end = time.monotonic() + min(LOOKING, seconds_left())
     for one in parts:
-        if one.oid not in found and key.kind in STRANGE:
-            strange = _strange(session, key, one)
-            found.update({one.oid: strange} if strange else {})
+        if one.oid not in found:
+            timeless = _timeless(session, key, one, seconds_left)
+            found.update({one.oid: timeless} if timeless else {})
     for row in session.rows(_about(queries.REFERRED, parts)):
         if row["oid"] not in found and row["readable"]:
             referred = _referred(session, row, end, seconds_left)
@@ -103,6 +104,41 @@ def _lost_with_it(session: Session, parts: Sequence[Partition]) -> Iterator[tupl
         needed = ", ".join(row["needed_by"])
         reason = f"other objects need it: {needed}: drop or redefine them first, or set partitions: detach"
         yield row["oid"], Obstacle(reason)
+
+
+def _timeless(session: Session, key: Key, part: Partition, seconds_left: Callable[[], float]) -> Obstacle | None:
+    """Whether rows have values that say nothing of time, and never expire."""
+    if key.kind in STRANGE:
+        return _strange(session, key, part)
+    # Those of a table that is detached already were looked at before.
+    if key.kind == bounds.INTEGER and part.lower is not None and part.lower < bounds.PLAUSIBLE:
+        return _early(session, key, part, seconds_left)
+    return None
+
+
+def _early(session: Session, key: Key, part: Partition, seconds_left: Callable[[], float]) -> Obstacle | None:
+    """Whether rows have numbers before 1971, which mean no time: a plain id, or never."""
+    column = quote(key.column)
+    query = sql.SQL(EARLY).format(
+        table=part.identifier, column=sql.Identifier(key.column), first=sql.Literal(bounds.PLAUSIBLE // key.unit)
+    )
+    session.set(statement_timeout=BLOCKING)
+    try:
+        early = session.row(query)["early"]
+    except SqlError as error:
+        if error.sqlstate != QUERY_CANCELED:
+            raise
+        reason = (
+            f"whether it has rows whose {column} is before 1971, which never expire, takes longer than {BLOCKING:g} s to find "
+            f"out: CREATE INDEX CONCURRENTLY ON {part.display} ({column})"
+        )
+        return Obstacle(reason)
+    except Contended:
+        return Obstacle("it is locked", passing=True)
+    finally:
+        session.set(statement_timeout=max(0.001, seconds_left()))
+    reason = f"it has rows whose {column} is before 1971, and never expires: delete them first, or move them elsewhere"
+    return Obstacle(reason) if early else None
 
 
 def _strange(session: Session, key: Key, part: Partition) -> Obstacle | None:
