@@ -117,7 +117,7 @@ def test_numbers_without_a_time(database: Database, monkeypatch: pytest.MonkeyPa
     partition(database, "t_0", wide, 1_100_000_000)
     partition(database, "t_1", 1_100_000_000, 1_200_000_000)
     partition(database, "t_2", 1_200_000_000, 4_000_000_000)
-    options = {"partitions": "drop", "epoch": "s"}
+    options: dict[str, Any] = {"partitions": "drop", "epoch": "s"}
     for number in (year - 1, 0, *([-5] if wide is None else [])):
         database.sql("TRUNCATE t; INSERT INTO t VALUES (%s), (1150000000)", [number])
         result = purge(database, True, **options)

@@ -291,6 +291,48 @@ def test_a_mark_means_one_table_only(database: Database) -> None:
     assert exists(database, "copy")
 
 
+MARKED = """
+COMMENT ON TABLE {0} IS E'of the year\n[vtchat.maintenance: to be dropped, was partition {1} of {2}]'
+"""
+
+
+def marked(database: Database, number: int) -> str:
+    """A partition that a run was about to detach when it was killed."""
+    oids = database.sql("SELECT %s::regclass::oid, 't'::regclass::oid", [named(number)])[0]
+    database.sql(MARKED.format(named(number), *oids))
+    return f"public.{named(number)}"
+
+
+def test_a_mark_does_not_outlive_its_reason(database: Database) -> None:
+    """What does not go any more is no longer marked: who detaches it one day may keep it."""
+    monthly(database)
+    young, old = marked(database, -1), marked(database, -4)
+    planned = purge(database, True, partitions="drop", older_than="70d")
+    assert told(planned, young)["outcome"] == "planned"
+    assert told(planned, "public.t")["numbers"]["kept"] == 3
+    result = purge(database, partitions="drop", older_than="9999d")
+    assert outcomes(result) == {old: "done", young: "done"}
+    assert "its upper bound is after the cut-off: the mark is taken off" in told(result, young)["reason"]
+    assert set(parts(database)) == {named(number) for number in range(-4, 1)}
+    assert outcomes(purge(database, partitions="drop", older_than="9999d")) == {}
+    database.sql(f"ALTER TABLE t DETACH PARTITION {named(-1)}")
+    assert outcomes(purge(database, partitions="drop")) == {
+        f"public.{named(-4)}": "done",
+        f"public.{named(-3)}": "done",
+    }
+    assert database.value("SELECT obj_description(%s::regclass)", [named(-1)]) == "of the year"
+
+
+@pytest.mark.parametrize("concurrently", ["auto", "never"])
+def test_what_is_only_detached_loses_its_mark(database: Database, concurrently: str) -> None:
+    monthly(database)
+    old = marked(database, -4)
+    assert outcomes(purge(database, partitions="detach", concurrently=concurrently))[old] == "done"
+    assert database.value("SELECT obj_description(%s::regclass)", [old]) == "of the year"
+    assert outcomes(purge(database, partitions="drop")) == {}
+    assert exists(database, old)
+
+
 def test_settings_of_the_database_mean_nothing(database: Database) -> None:
     """Neither what it prints times and texts like, nor what it is asked to do with what is created."""
     monthly(database)

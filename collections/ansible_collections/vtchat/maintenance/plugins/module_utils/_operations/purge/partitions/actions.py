@@ -24,8 +24,8 @@ from .model import Script
 from .table import Partition
 
 # What is done: a partition is detached; a detach that was interrupted is finished; a table that was detached for it is
-# dropped, or kept after all.
-DETACH, FINALIZE, DROP, KEEP = "detach", "finalize", "drop", "keep"
+# dropped, or kept after all; one that is attached, and does not go, loses the mark of an earlier run.
+DETACH, FINALIZE, DROP, KEEP, UNMARK = "detach", "finalize", "drop", "keep", "unmark"
 PATIENCE = 30.0  # seconds that one step waits for the transactions of others, whatever is left of the budget
 
 
@@ -87,7 +87,7 @@ class Creation:
 class Removal:
     """A partition that is to go.
 
-    kind          DETACH, FINALIZE, DROP or KEEP
+    kind          DETACH, FINALIZE, DROP, KEEP or UNMARK
     drop          it is dropped when it is detached
     unmark        it is no longer to be dropped
     concurrently  DETACH CONCURRENTLY
@@ -129,7 +129,8 @@ class Removal:
         detach = [f"ALTER TABLE {parent} DETACH PARTITION {part}{ending[self.kind]}"] if self.kind in ending else []
         marks = self.drop and (self.kind == FINALIZE or self.concurrently)
         mark = [f"COMMENT ON TABLE {part} IS '{self.mark}' -- after what its comment says now"] if marks else []
-        return (*mark, *detach, *([f"DROP TABLE {part}"] if self.drop else []))
+        unmark = [f"COMMENT ON TABLE {part} IS '' -- what it says now without {self.mark}"] if self.unmark else []
+        return (*unmark, *mark, *detach, *([f"DROP TABLE {part}"] if self.drop else []))
 
 
 Todo = Union[Creation, Removal]

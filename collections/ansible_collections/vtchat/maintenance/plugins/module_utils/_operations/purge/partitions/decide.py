@@ -17,7 +17,7 @@ from ...._units import rows
 from ... import Action, Context, Decision, Difference, Effect, Verdict
 from ..options import DROP, NEVER, REQUIRE, Options
 from . import actions
-from .actions import DETACH, FINALIZE, KEEP, Creation, Patience, Removal, Todo
+from .actions import DETACH, FINALIZE, KEEP, UNMARK, Creation, Patience, Removal, Todo
 from .coming import MOST_STRAY, Coming
 from .facts import Facts
 from .model import Script
@@ -37,6 +37,7 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
     if options.partitions:
         made += [_left(facts, one, options, patience) for one in facts.left]
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
+        made += [_marked(facts, one, patience) for one in facts.parts if _stays_marked(one)]
         made += _detaches(facts, options, patience, creates)
     _warn(facts, options, context)
     return [*made, _summary(facts, made)]
@@ -88,6 +89,17 @@ def _left(facts: Facts, one: Partition, options: Options, patience: Patience) ->
     todo = Removal(actions.DROP if drop else KEEP, facts.relation, one, patience, facts.wait, drop=drop)
     reason = "an earlier run has detached it in order to drop it"
     return _action(facts, todo, reason if drop else f"{reason}; it is kept as a table of its own", _numbers(facts, one))
+
+
+def _stays_marked(one: Partition) -> bool:
+    return one.marked and one.may_alter and not one.pending and not one.expired
+
+
+def _marked(facts: Facts, one: Partition, patience: Patience) -> Decision[Todo]:
+    """One that an earlier run was about to detach, and that does not go: nor must it, should somebody detach it one day."""
+    why = "an earlier run has marked it to be dropped, but its upper bound is after the cut-off: the mark is taken off"
+    todo = Removal(UNMARK, facts.relation, one, patience, facts.wait, unmark=True)
+    return _action(facts, todo, why, _numbers(facts, one))
 
 
 def _pending(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
@@ -144,7 +156,16 @@ def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) 
     if default and options.concurrently != NEVER:
         reason += f"; not CONCURRENTLY, which the DEFAULT partition {default.display} forbids"
     numbers["method"] = "concurrently" if concurrently else "plain"
-    todo = Removal(DETACH, facts.relation, one, patience, facts.wait, drop=drop, concurrently=concurrently)
+    todo = Removal(
+        DETACH,
+        facts.relation,
+        one,
+        patience,
+        facts.wait,
+        drop=drop,
+        unmark=one.marked and not drop,
+        concurrently=concurrently,
+    )
     return _action(facts, todo, reason, numbers)
 
 
@@ -160,10 +181,17 @@ def _action(facts: Facts, todo: Removal, reason: str, numbers: dict[str, Any]) -
         effects={**gone, facts.relation.oid: Effect(numbers.get("estimated_rows"))}
         if todo.kind in (DETACH, FINALIZE)
         else gone,
-        difference=Difference(f"{part.bounds or 'detached'}\n", "" if todo.drop else "a table of its own\n"),
+        difference=_difference(todo),
         size=numbers.get("bytes"),
         divisible=True,
     )
+
+
+def _difference(todo: Removal) -> Difference:
+    before = todo.part.bounds or "detached"
+    if todo.kind == UNMARK:
+        return Difference(f"{before}, to be dropped\n", f"{before}\n")
+    return Difference(f"{before}\n", "" if todo.drop else "a table of its own\n")
 
 
 def _numbers(facts: Facts, one: Partition) -> dict[str, Any]:
@@ -195,7 +223,7 @@ def _warn(facts: Facts, options: Options, context: Context) -> None:
 
 def _summary(facts: Facts, made: Sequence[Decision[Todo]]) -> Verdict:
     """What stays, and what could not be planned."""
-    going = {one.target for one in made if isinstance(one, Action)}
+    going = {one.target for one in made if isinstance(one, Action) and getattr(one.payload, "kind", "") != UNMARK}
     kept = [one for one in facts.parts if not one.pending and one.display not in going]
     numbers: dict[str, Any] = {"cutoff": facts.clock.cutoff_text, "partitions": len(facts.parts), "kept": len(kept)}
     ranged = [one for one in kept if not one.default]

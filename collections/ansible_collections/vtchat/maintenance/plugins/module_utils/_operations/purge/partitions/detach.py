@@ -22,7 +22,7 @@ from ...._postgres.waits import EVERYBODY, RESERVE, Wait
 from ...._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from ... import Context, Outcome
 from . import queries
-from .actions import DETACH, DROP, KEEP, Removal
+from .actions import DETACH, DROP, KEEP, UNMARK, Removal
 
 WON = "won_bytes"  # disk space that the server has given back
 # Whom a detach waits for, but for maintenance: autovacuum gives way to it, once it asks for the lock itself.
@@ -60,6 +60,9 @@ class Work:
             return self._left(now)
         if not now["attached"]:
             return Outcome(UNCHANGED, "somebody has detached it meanwhile, and it stays as a table of its own")
+        if self.todo.kind == UNMARK:
+            self._unmark(now["comment"])
+            return Outcome(DONE)
         if now["bound"] != self.todo.part.bound:
             return Outcome(FAILED, "its bounds have been changed meanwhile: nothing is done")
         if now["other_pending"]:
@@ -80,8 +83,7 @@ class Work:
             return Outcome(UNCHANGED, "its comment was changed meanwhile, and it stays as a table of its own")
         if self.todo.kind == DROP:
             return self._drop()
-        self._briefly(self._unmarked(now["comment"]))
-        self.done.append("kept")
+        self._unmark(now["comment"])
         return Outcome(DONE)
 
     def _now(self) -> dict[str, Any]:
@@ -97,6 +99,8 @@ class Work:
 
     def _detach(self, now: dict[str, Any]) -> None:
         """DETACH under the policy that fits. A plain one is dropped in the same transaction."""
+        if self.todo.unmark:
+            self._unmark(now["comment"])
         if not self.todo.concurrently:
             drop = [self.todo.drop_table()] if self.todo.drop else []
             self._briefly(sql.SQL(";\n").join([self.todo.detach(), *drop]))
@@ -129,7 +133,7 @@ class Work:
         if self.todo.drop:
             self._mark(comment)
         elif self.todo.unmark:
-            self._briefly(self._unmarked(comment))
+            self._unmark(comment)
         self._again(lambda: self._alone(self.todo.detach("FINALIZE")))
         self.done.append("detached")
 
@@ -185,6 +189,12 @@ class Work:
         """Say in its comment that it is to be dropped, so that whoever finds it knows, and the next run as well."""
         if not (comment or "").endswith(self.todo.mark):
             self._briefly(self.todo.comment("\n".join([*([comment] if comment else []), self.todo.mark])))
+
+    def _unmark(self, comment: str | None) -> None:
+        """It is not to be dropped after all."""
+        if (comment or "").endswith(self.todo.mark):
+            self._briefly(self._unmarked(comment))
+            self.done.append("kept")
 
     def _unmarked(self, comment: str | None) -> sql.Composed:
         """What takes the mark away from the comment."""
