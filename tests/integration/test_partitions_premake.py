@@ -156,6 +156,18 @@ def made_last(result: dict[str, Any]) -> str:
     return f"public.{made(result)[-1]}"
 
 
+@pytest.mark.parametrize("there", [["09-01", "10-01"], ["07-01", "08-01", "09-01"], ["01-01", "04-01"]])
+def test_months_of_a_zone_that_nobody_names(database: Database, there: list[str]) -> None:
+    """One month, two months of 31 days, a quarter: by the wrong calendar they are so many hours, which the next one has not."""
+    database.sql("CREATE TABLE t (at timestamptz) PARTITION BY RANGE (at)")
+    for number, (lower, upper) in enumerate(zip(there, there[1:])):
+        partition(database, f"t_{number}", *(f"2026-{day} 00:00 Asia/Ho_Chi_Minh" for day in (lower, upper)))
+    assert "do not tell their interval" in told(purge(database, premake=1), "public.t")["reason"]
+    result = purge(database, True, premake=1, timezone="Asia/Ho_Chi_Minh")
+    step = "3 months" if there[0] == "01-01" else "1 month"
+    assert {one["numbers"]["interval"] for one in result["actions"] if one["target"] != "public.t"} == {step}
+
+
 def test_interval_that_cannot_be_told(database: Database) -> None:
     database.sql("CREATE TABLE t (at timestamptz) PARTITION BY RANGE (at)")
     assert "there is no partition: say it with interval" in told(purge(database, premake=1), "public.t")["reason"]

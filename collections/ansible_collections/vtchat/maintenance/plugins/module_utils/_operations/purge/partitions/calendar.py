@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 SECOND = 1_000_000
-DAY = 86400 * SECOND
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+SHORTEST_MONTH = 28 * DAY - HOUR  # where clocks are put forward in it
 EPOCH = datetime(1970, 1, 1)
 # Microseconds between which Python can do calendar arithmetic: the years 1 to 9999.
 FIRST = (datetime(1, 1, 1) - EPOCH) // timedelta(microseconds=1)
@@ -26,7 +28,7 @@ LAST = (datetime(9999, 12, 31) - EPOCH) // timedelta(microseconds=1)
 
 _INTERVAL = re.compile(r"^(\d+)\s*(hour|day|week|month|quarter|year)s?$")
 _UNITS = {
-    "hour": ("micros", 3600 * SECOND),
+    "hour": ("micros", HOUR),
     "day": ("days", 1),
     "week": ("days", 7),
     "month": ("months", 1),
@@ -75,8 +77,8 @@ class Step:
             number, unit = (self.months // 12, "year") if self.months % 12 == 0 else (self.months, "month")
         elif self.days:
             number, unit = (self.days // 7, "week") if self.days % 7 == 0 else (self.days, "day")
-        elif self.micros % (3600 * SECOND) == 0:
-            number, unit = self.micros // (3600 * SECOND), "hour"
+        elif self.micros % HOUR == 0:
+            number, unit = self.micros // HOUR, "hour"
         else:
             return f"{self.micros / SECOND:g} seconds"
         return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
@@ -131,4 +133,5 @@ def _candidates(one: tuple[int, int]) -> Iterator[Step]:
         yield Step(months=months)
     if midnight and size % DAY == 0:
         yield Step(days=size // DAY)
-    yield Step(micros=size)
+    if midnight or size < SHORTEST_MONTH or size % HOUR:
+        yield Step(micros=size)  # else it may be months by the calendar of another zone, whose lengths differ
