@@ -195,6 +195,9 @@ REFUSED = [
     ("CREATE VIEW c AS SELECT 1", ["c"], "is a view"),
     ("SELECT", ["t"], "keep_referenced"),
     (CHILD + "CREATE TABLE g (c int REFERENCES c)", ["g"], "name the tables between"),
+    (CHILD, ["c", "public.c"], "names public.c twice"),
+    ("CREATE TABLE c (t int REFERENCES t) PARTITION BY LIST (t); CREATE TABLE c1 PARTITION OF c DEFAULT", ["c1"],
+     "of a partition, name the table that it is of"),
     (CHILD + "ALTER TABLE t ADD c int REFERENCES c", ["c"], "refer to each other"),
     ("CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t); CREATE TABLE g (id int PRIMARY KEY, c int REFERENCES c);"
      "ALTER TABLE c ADD g int REFERENCES g", ["c", "g"], "refer to each other"),
@@ -214,7 +217,7 @@ def test_trees_that_cannot_be_are_refused_before_anything_is_touched(database: D
             found = only(purge(database, check, children=children))
             assert (found["outcome"], told in found["reason"]) == ("failed", True), (statement, found["reason"])
         assert len(ids(database)) == 25
-    assert "there is no table cc" in purge(database, children=["cc"])["msg"]
+    assert "with: there is no table cc" in purge(database, children=["cc"])["msg"]
 
 
 @pytest.mark.parametrize(("action", "right"), [("CASCADE", "DELETE"), ("NO ACTION", "SELECT"), ("SET NULL", "UPDATE")])

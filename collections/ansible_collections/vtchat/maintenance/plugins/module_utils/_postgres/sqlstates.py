@@ -14,6 +14,7 @@ DEADLOCK_DETECTED = "40P01"
 SERIALIZATION_FAILURE = "40001"
 UNIQUE_VIOLATION = "23505"
 FOREIGN_KEY_VIOLATION = "23503"
+RESTRICT_VIOLATION = "23001"  # from PostgreSQL 18 on, where the key says RESTRICT
 CHECK_VIOLATION = "23514"
 INVALID_OBJECT_DEFINITION = "42P17"  # such as: a partition would overlap another one
 CARDINALITY_VIOLATION = "21000"
@@ -35,6 +36,9 @@ UNDEFINED_FILE = "58P01"
 IO_ERROR = "58030"
 DATA_CORRUPTED = "XX001"
 INDEX_CORRUPTED = "XX002"
+
+# A row cannot go, because others refer to it.
+REFERRED = frozenset({FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION})
 
 # What an error means that a check of a table or index ends with. Upon what cannot be, the server says that of itself.
 CORRUPT = frozenset({DATA_CORRUPTED, INDEX_CORRUPTED, IO_ERROR, INTERNAL_ERROR})

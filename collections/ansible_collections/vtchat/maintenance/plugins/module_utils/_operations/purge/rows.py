@@ -18,7 +18,7 @@ from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
-from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, QUERY_CANCELED
+from ..._postgres.sqlstates import QUERY_CANCELED, REFERRED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from ..._units import rows as told_rows
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
@@ -243,7 +243,7 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
         if facts.kept is not None:
             numbers["kept"] = facts.kept
         wrong = bool(facts.kept) and not options.keep_referenced
-        reason = nothing(options) + kept_rows(facts.kept, options.keep_referenced)
+        reason = ("no row can go" if facts.kept else nothing(options)) + kept_rows(facts.kept, options.keep_referenced)
         return Verdict(target, reason, FAILED if wrong else UNCHANGED, numbers)
     return None
 
@@ -319,7 +319,7 @@ def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
         if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
             return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
         work.go_round()
-        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}{_hint(error)}")
+        return work.outcome(FAILED, f"stopped after {work.rows} rows: {str(error).rstrip('.')}{_hint(error)}")
     except MaintenanceError as error:  # the archive cannot take them
         return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}")
     return _finished(work, action, left)
@@ -327,7 +327,7 @@ def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
 
 def _hint(error: SqlError) -> str:
     """What to do about an error, where that is known."""
-    if error.sqlstate != FOREIGN_KEY_VIOLATION:
+    if error.sqlstate not in REFERRED:
         return ""
     return "; set keep_referenced: true, name the table in with, or exclude such rows with where"
 

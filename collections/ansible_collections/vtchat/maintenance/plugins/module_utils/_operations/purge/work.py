@@ -17,7 +17,7 @@ from ..._errors import Contended, SqlError
 from ..._jitter import jittered
 from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
-from ..._postgres.sqlstates import FOREIGN_KEY_VIOLATION, LOCK_NOT_AVAILABLE
+from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE, REFERRED
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
 from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
@@ -110,7 +110,7 @@ class Work:
             else:
                 row = self.session.row(batch.statement(look), users_path=True)
         except SqlError as error:
-            if self.purge.held and error.sqlstate == FOREIGN_KEY_VIOLATION:  # somebody has just begun to refer to a row
+            if self.purge.held and error.sqlstate in REFERRED:  # somebody has just begun to refer to a row
                 raise Contended(str(error), error.context, error.sqlstate) from None
             raise
         took = time.monotonic() - began

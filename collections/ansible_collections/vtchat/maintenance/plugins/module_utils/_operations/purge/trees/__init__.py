@@ -87,6 +87,9 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
 
 def _names_fault(tree: Tree, relation: catalog.Relation) -> str:
     """What is wrong with the tables that ``with`` names."""
+    twice = [one for one in tree.listed if sum(other.oid == one.oid for other in tree.listed) > 1]
+    if twice:
+        return f"with: names {twice[0].display} twice: take one out"
     for position, table in enumerate(tree.listed):
         if table.kind not in "rp":
             return f"with: {catalog.wrong_kind(table, 'table')}"
@@ -96,7 +99,8 @@ def _names_fault(tree: Tree, relation: catalog.Relation) -> str:
             )
         if not any(way[-1].position == position for way in tree.ways):
             return (f"with: {table.display} refers to no rows that go, neither of {relation.display} nor of another table in "
-                    "with: take it out, or name the tables between them as well")  # fmt: skip
+                    "with: take it out, or name the tables between them as well; of a partition, name the table that it "
+                    "is of")  # fmt: skip
     return ""
 
 

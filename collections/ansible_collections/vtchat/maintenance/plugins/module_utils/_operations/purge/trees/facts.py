@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...._errors import OptionError
 from ...._postgres import catalog
 from ...._postgres.driver import sql
 from ...._postgres.names import display, qualified
@@ -163,7 +164,7 @@ def read_listed(session: Session, children: Sequence[str]) -> list[catalog.Relat
     found = session.rows(sql.SQL(LISTED).format(targets=_targets(session, children)))
     for name, row in zip(children, found):
         if row["oid"] is None:
-            raise catalog.not_found(session, name, "rp")
+            raise OptionError([f"with: {catalog.not_found(session, name, 'rp')}"])
     return [catalog.relation(row) for row in found]
 
 
