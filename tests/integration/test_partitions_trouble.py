@@ -186,15 +186,18 @@ def test_nobody_is_ended_by_a_deadlock(database: Database) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("concurrently", ["auto", "never"])
 @pytest.mark.parametrize("statement", ["SELECT * FROM {}", "LOCK TABLE {}"])
-def test_somebody_who_uses_the_partition_itself(database: Database, statement: str) -> None:
-    """It waits, and the next one goes."""
+def test_somebody_who_uses_the_partition_itself(database: Database, statement: str, concurrently: str) -> None:
+    """It waits, and the next one goes. Who is in the way is told."""
     monthly(database)
-    with holding(database, statement.format(named(-4))):
-        result = purge(database, partitions="drop")
-        assert outcomes(result) == {OLDER: "contended", OLD: "done"}
+    with holding(database, statement.format(named(-4))) as they:
+        result = purge(database, partitions="drop", concurrently=concurrently)
+        assert told(result, OLDER)["outcome"] == "contended"
+        assert outcomes(result)[OLD] == "done" or concurrently == "never"
+        assert f"session {they.info.backend_pid}" in told(result, OLDER)["reason"]
         assert "nothing was done" in told(result, OLDER)["reason"]
-    assert outcomes(purge(database, partitions="drop")) == {OLDER: "done"}
+    assert outcomes(purge(database, partitions="drop"))[OLDER] == "done"
 
 
 # Runs that end in the middle

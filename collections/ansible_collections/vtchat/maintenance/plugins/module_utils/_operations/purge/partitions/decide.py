@@ -211,14 +211,22 @@ def _warn(facts: Facts, options: Options, context: Context) -> None:
     gaps = [
         f"{one.display} and {two.display}"
         for one, two in zip(ranged, ranged[1:])
-        if (one.upper or 0) < (two.lower or 0) and (two.lower or 0) > since
+        if (one.upper or 0) < (two.lower or 0) and (two.lower or 0) > since and not _filled(facts, one, two)
     ]
     if gaps:
         context.warn(f"{name}: there is a gap between the partitions {'; '.join(gaps[:TOLD])}")
     now = facts.clock.now
     here = any((one.lower or 0) <= now < (one.upper or 0) for one in ranged)
     if not here and not facts.default and not facts.plan.coming:
-        context.warn(f"{name}: no partition takes the rows of now, and there is no DEFAULT: set premake")
+        hint = ": set premake" if options.premake is None else ""
+        context.warn(f"{name}: no partition takes the rows of now, and there is no DEFAULT{hint}")
+
+
+def _filled(facts: Facts, one: Partition, two: Partition) -> bool:
+    """Whether all of the gap between these is about to be filled."""
+    coming = facts.plan.coming
+    begins, ends = {new.lower for new in coming}, {new.upper for new in coming}
+    return one.range is not None and two.range is not None and one.range.upper in begins and two.range.lower in ends
 
 
 def _summary(facts: Facts, made: Sequence[Decision[Todo]]) -> Verdict:

@@ -17,7 +17,7 @@ from ...._errors import Contended, SqlError
 from ...._postgres.driver import sql
 from ...._postgres.policy import BLOCKING, CLEANING, with_lock_retries
 from ...._postgres.session import Session
-from ...._postgres.sqlstates import QUERY_CANCELED
+from ...._postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED
 from ...._postgres.waits import EVERYBODY, RESERVE, Wait
 from ...._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from ... import Context, Outcome
@@ -215,10 +215,18 @@ class Work:
         """What an error means: how far it came, and how it goes on."""
         where = self._where()
         if isinstance(error, Contended):
-            return Outcome(CONTENDED, f"{error}{where}")
+            return Outcome(CONTENDED, f"{error}{self._holder(error)}{where}")
         if error.sqlstate == QUERY_CANCELED and self.context.seconds_left() < RESERVE:
             return Outcome(DEFERRED, f"the budget ended while it was detached{where}")
         return Outcome(FAILED, f"{str(error).rstrip('.')}{where}")
+
+    def _holder(self, error: Contended) -> str:
+        """Who still has the lock that was waited for in vain, as a sentence goes on; "" where nobody has any more."""
+        if error.sqlstate == LOCK_NOT_AVAILABLE:
+            for table in (self.todo.parent.oid, self.todo.part.oid):
+                for who in Wait(table, EVERYBODY).blockers(self.session).values():
+                    return f": {who} is in the way"
+        return ""
 
     def _where(self) -> str:
         """How far it came, as a sentence goes on."""
