@@ -55,6 +55,8 @@ def test_rows_go_to_files(database: Database, tmp_path: Path, order: str) -> Non
 
 CASES = [
     ("", "missing", "CREATE TABLE missing (LIKE public.t)"),
+    ("CREATE SCHEMA IF NOT EXISTS old", "old.t", "; to make it: CREATE TABLE old.t (LIKE public.t)"),
+    ("CREATE TABLE kept (LIKE t)", "kept_", "did you mean public.kept? To make it: CREATE TABLE kept_ (LIKE public.t)"),
     ("", "t", "the table itself"),
     ("CREATE VIEW x AS SELECT * FROM t", "x", "a view"),
     ("CREATE MATERIALIZED VIEW x AS SELECT * FROM t", "x", "a materialized view"),

@@ -166,7 +166,10 @@ def read_target(session: Session, source: Source, name: str) -> Target | str:
         error = catalog.not_found(session, name, "rp")
         wanted = parse_name(name)
         shown = display(wanted.schema, wanted.name) if wanted.schema else quote(wanted.name)
-        return f"archive.table: {error}; to make it: CREATE TABLE {shown} (LIKE {source.shown})"
+        # The table itself is near to its archive, and not meant.
+        text = str(error).removesuffix(f"; did you mean {source.shown}?")
+        link = " To" if text.endswith("?") else "; to"
+        return f"archive.table: {text}{link} make it: CREATE TABLE {shown} (LIKE {source.shown})"
     relation = catalog.relation(row)
     pairs = _pairs(source, row)
     fault = (
