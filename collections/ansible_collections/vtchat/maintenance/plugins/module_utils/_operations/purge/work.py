@@ -24,8 +24,7 @@ from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
 from .statements import Batch, Keep, Purge
 
 MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
-WORTH = 3.0  # times what a batch would take for nothing, it takes at least
-MOST_LEAST = 0.05  # seconds of that count
+MOST_LEAST = 0.05  # seconds that a batch may take for nothing; what is more is slow rows
 
 LAG = """
 SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint AS bytes
@@ -150,7 +149,9 @@ class Work:
 
     def next_size(self, size: int, took: float, smallest: int, largest: int) -> int:
         """Rows or pages for the next batch."""
-        goal = max(self.pace.goal, WORTH * min(self.least, MOST_LEAST))
+        least = min(self.least, MOST_LEAST)
+        # At least half of it is work: shorter ones would be nothing but planning and commits.
+        goal = least + max(self.pace.goal, least)
         return next_batch_size(size, took, goal, smallest, largest)
 
     def again(self, error: Contended, attempt: int, tries: int = BATCH_TRIES) -> None:
