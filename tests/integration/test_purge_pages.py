@@ -160,20 +160,21 @@ def children(database: Database) -> None:
     database.sql("CREATE INDEX ON child (t)")
 
 
+@pytest.mark.parametrize(("order", "most"), [("heap", 7), ("index", 1)])
 def test_rows_that_hang_on_those_and_are_held_stop_no_others(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, order: str, most: int
 ) -> None:
-    """Somebody holds a child: its parent's page stays, all others go, and the next run takes it."""
+    """Somebody holds a child: its parent stays, or the page of that, all others go, and the next run takes it."""
     for where in (pages, walks, work):
         monkeypatch.setattr(where, "ROW", 0.02)
     wide(database, 700, 3, scattered=False)
     children(database)
     with holding(database, "SELECT FROM child WHERE id = 303 FOR UPDATE"):
-        result = only(purge(database, history=False))
+        result = only(purge(database, order=order, require_index=False, history=False))
         left = ids(database)
     assert result["outcome"] == "done"
     assert 303 in left
-    assert len(left) <= 3 + 7, "no more than a page"
+    assert len(left) <= 3 + most
     assert result["numbers"]["left"] == len(left) - 3
     assert only(purge(database))["rows"] == len(left) - 3
     assert ids(database, "child") == []
@@ -252,6 +253,22 @@ def test_what_is_remembered_wrongly_does_no_harm(database: Database, state: str)
     database.sql("UPDATE maintenance.state SET value = %s::jsonb WHERE operation = 'purge'", [state])
     database.sql("UPDATE t SET at = now() - interval '1 day' WHERE id <> 71")
     assert only(purge(database))["rows"] == 2
+
+
+def test_pages_that_come_meanwhile_belong_to_the_last_range(database: Database) -> None:
+    wide(database, 70, 3)
+    told: list[str] = []
+
+    def more(target: str, said: str, seconds: float) -> None:
+        told.append(said)
+        if len(told) == 1:
+            database.sql(
+                "INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1001, 1100) AS n"
+            )
+
+    parameters = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "order": "heap"})
+    assert only(_edge.perform(parameters, False, more))["rows"] == 170
+    assert ids(database) == [71, 72, 73]
 
 
 def test_a_trigger_that_keeps_rows(database: Database) -> None:
