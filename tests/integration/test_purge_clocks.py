@@ -240,6 +240,16 @@ def test_unit_that_the_values_contradict(shared: Database, declared: str, stored
     assert re.search(r"would be (the year \d{5,}|1970-01-\d\d)", reason)
 
 
+@pytest.mark.parametrize("declared", ["s", "ms", "us"])
+def test_numbers_that_are_no_times(shared: Database, declared: str) -> None:
+    """Ids: no row would ever expire, and nobody would be told."""
+    made(shared, "at bigint", [(value,) for value in (*range(1, 30), 0, -1, 2**63 - 1, None)])
+    for check in (True, False):
+        refused = only(purge(shared, check, epoch=declared))
+        assert refused["outcome"] == "failed"
+        assert "column at has values such as 1, and none in the sample that is a Unix time" in refused["reason"]
+
+
 @pytest.mark.parametrize("more", ["", "PARTITION BY RANGE (n)"])
 def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
     """Those of before, which have no time in them, stay; they do not forbid to purge the others."""

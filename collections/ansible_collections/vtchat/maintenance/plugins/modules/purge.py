@@ -14,7 +14,8 @@ description:
   - One cut-off is computed on the server at the start. A row is deleted only if its time is not after the cut-off when it
     is deleted; V(NULL) and C(infinity) never expire. A C(date) has passed when its whole day has.
   - Batches adapt their size to O(batch_ms), leave rows alone that other sessions have locked, slow down when others would feel
-    them (see O(pace)), and wait while a replica is more than 64 MiB behind. Rows that stay locked are reported as left.
+    them (see O(pace)), and wait while a replica is more than 64 MiB behind. Rows that stay locked are reported as
+    C(left), which is not counted beyond 1001.
   - Few expired rows are found by an index, the oldest first; many of them page by page (see O(order)).
   - What was deleted stays deleted when a run is stopped; the next one continues.
   - Refuses a large table in which no index serves O(column) unless a large share of it has expired, and one which large tables
@@ -65,7 +66,7 @@ options:
       - The unit of a number in O(column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
         Compulsory for a number, an error otherwise.
       - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
-        before its row goes. Where a few pages of the column show another unit, nothing is deleted, and the failure says so.
+        before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the failure says so.
     type: str
     choices: [s, ms, us]
   format:
@@ -129,7 +130,7 @@ options:
           - The unit of a number in O(conditions[].column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
             Compulsory for a number, an error otherwise.
           - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
-            before its row goes. Where a few pages of the column show another unit, nothing is deleted, and the failure says so.
+            before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the failure says so.
         type: str
         choices: [s, ms, us]
       format:
@@ -181,7 +182,7 @@ options:
       - V(index) takes the oldest rows first, and needs an index that serves O(column). V(heap) reads all pages of the table
         once, in their order.
       - V(auto) goes through the pages when there are two expired rows or more for each page, or no index serves. With
-        O(max_rows) it goes by the index, so that the oldest rows go.
+        O(max_rows) it goes by the index, so that the oldest rows go. Where statistics do not settle it, some of the pages do.
       - The result says which way was taken, and why.
     type: str
     choices: [auto, index, heap]

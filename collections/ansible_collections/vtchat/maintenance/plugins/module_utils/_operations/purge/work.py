@@ -116,6 +116,9 @@ class Work:
         if self.keep and row.get("again"):
             self.keep.room = self.next_size(self.keep.room, took, 10, 50_000)
         if looking:
+            # One slow answer when the way was measured must not count as the way for ever: that would eat all pauses.
+            if self.trip < math.inf:
+                self.trip = min(self.trip, max(0.0, took - row["inside"]))
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
         return row, self.at_server(took)
 
