@@ -66,7 +66,8 @@ options:
       - The unit of a number in O(column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
         Compulsory for a number, an error otherwise.
       - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
-        before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the failure says so.
+        before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the
+        failure says so.
     type: str
     choices: [s, ms, us]
   format:
@@ -130,7 +131,8 @@ options:
           - The unit of a number in O(conditions[].column) that counts from 1970-01-01 UTC, seconds, milliseconds or microseconds.
             Compulsory for a number, an error otherwise.
           - Numbers before 1971 in that unit, 0 and negative numbers among them, never expire. A whole number has to be over
-            before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the failure says so.
+            before its row goes. Where a few pages of the column show another unit, or none, nothing is deleted, and the
+            failure says so.
         type: str
         choices: [s, ms, us]
       format:
