@@ -9,8 +9,10 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from psycopg2.extras import RealDictCursor
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pages, space
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import space
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.pace import OTHERS_WORK, Pace
 from tests.runs import only, perform
 from tests.servers import Database, Server
 
@@ -112,20 +114,21 @@ def test_the_space_that_a_purge_leaves(database: Database, monkeypatch: pytest.M
                 assert found[0]["value"] == pytest.approx(found[0]["evidence"]["table_bytes"] * share / 100, rel=0.3)
 
 
-def test_a_role_that_may_not_see_what_others_do_makes_way_until_it_knows(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_role_that_may_not_see_what_others_do_makes_way_until_it_knows(database: Database) -> None:
     """It sees that somebody is there; whether they work it learns later, from how many transactions end."""
-    monkeypatch.setattr(pages, "LARGEST_RANGE", 100)  # there are pauses between batches only
-    for statement in (TABLE, ROWS):
-        database.sql(statement.format(name="t", share=100))
     role, somebody = database.role("maintainer"), database.role("somebody")
-    database.sql(f"GRANT SELECT, UPDATE, DELETE ON t TO {role}")
-    database.close_connection()
-    with closing(database.connect(somebody)):
-        done = only(purge(database, dsn=database.dsn_as(role), order="heap", batch_ms=10))
-    assert done["rows"] == 8000
-    assert set(done["numbers"]["paused_for"]) == {"others"}
+    with (
+        closing(database.connect(somebody)),
+        closing(database.connect(role, application_name="maintenance")) as connection,
+        connection.cursor(cursor_factory=RealDictCursor) as cursor,
+    ):
+        pace = Pace(None, 0.25)
+        cursor.execute(f"SELECT {pace.look(0.0)}")
+        seen = cursor.fetchone()
+        pace.heed(seen, 0.01, 0.01, 1)
+    assert (seen["active"], seen["recent"]) == (0, 0)
+    assert seen["hidden"] > 0
+    assert pace.cause == OTHERS_WORK
 
 
 def test_what_the_server_refuses_names_the_option_before_anything_is_touched(database: Database) -> None:
