@@ -188,6 +188,19 @@ def test_expired_rows_in_the_default_partition(database: Database) -> None:
     assert outcomes(purge(database, partitions="drop", premake=1)) == {}
 
 
+def test_rows_that_refer_to_expired_ones_in_default(database: Database) -> None:
+    """They go with them as the key says: it has the time in it, as every key to a partitioned table."""
+    monthly(database, columns=", PRIMARY KEY (at, id)")
+    database.sql(
+        "CREATE TABLE rest PARTITION OF t DEFAULT; INSERT INTO t VALUES ('2000-01-01', 1), ('2000-01-01', 2);"
+        "CREATE TABLE child (at timestamptz, id int, FOREIGN KEY (at, id) REFERENCES t ON DELETE CASCADE);"
+        "INSERT INTO child VALUES ('2000-01-01', 1)"
+    )
+    result = purge(database, partitions="drop")
+    assert outcomes(result) == {OLDER: "done", OLD: "done", "public.rest": "done"}, result
+    assert database.value("SELECT count(*) FROM child") == 0
+
+
 def test_not_concurrently(database: Database) -> None:
     monthly(database)
     result = purge(database, partitions="drop", concurrently="never")

@@ -586,6 +586,11 @@ def test_check_mode_says_what_the_run_does(database: Database) -> None:
             "public.a",
         ),
         (
+            "CREATE TABLE t (id int, at timestamptz, PRIMARY KEY (id, at)); "
+            "CREATE TABLE a (t int, was timestamptz, at timestamptz, FOREIGN KEY (t, was) REFERENCES t ON DELETE CASCADE)",
+            "public.a",
+        ),
+        (
             "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); "
             "CREATE RULE keep AS ON DELETE TO t DO INSTEAD NOTHING",
             "DISABLE RULE keep",
@@ -617,6 +622,24 @@ def test_cascade_that_is_meant(database: Database) -> None:
     database.sql("INSERT INTO t VALUES (1, '2000-01-01', NULL), (2, '3000-01-01', 1), (3, '3000-01-01', NULL)")
     assert only(purge(database, cascade=True))["outcome"] == "done"
     assert ids(database) == [3]
+
+
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_a_key_that_takes_the_time_along(database: Database, order: str) -> None:
+    """Rows that have their time from the row that they refer to have none of their own."""
+    database.sql(
+        "CREATE TABLE t (id int, at timestamptz, up int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+        "CREATE TABLE rest PARTITION OF t DEFAULT; ALTER TABLE t ADD FOREIGN KEY (up, at) REFERENCES t ON DELETE CASCADE;"
+        "CREATE TABLE a (t int, at timestamptz, FOREIGN KEY (t, at) REFERENCES t ON DELETE CASCADE);"
+        "INSERT INTO t VALUES (1, '2000-01-01', NULL), (2, '2000-01-01', 1), (3, '3000-01-01', NULL);"
+        "INSERT INTO a SELECT id, at FROM t"
+    )
+    for name in ("rest", "t"):
+        found = only(purge(database, check=True, table=name, order=order))
+        assert found["rows"] == 2, found
+    assert only(purge(database, order=order))["outcome"] == "done"
+    assert ids(database) == [3]
+    assert database.value("SELECT count(*) FROM a") == 1
 
 
 def test_foreign_keys_are_followed_to_the_end(database: Database) -> None:

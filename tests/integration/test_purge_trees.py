@@ -304,6 +304,12 @@ def test_rows_that_go_with_those_that_are_named(database: Database, tmp_path: Pa
     database.sql("ALTER TABLE g ADD at timestamptz DEFAULT '3000-01-01'")
     found = only(purge(database, children=["c"]))
     assert (found["outcome"], "whether their own time" in found["reason"]) == ("failed", True), found
+    database.sql(  # a time that it has from rows whose own time does not matter
+        "ALTER TABLE c ADD at timestamptz DEFAULT '3000-01-01', ADD UNIQUE (id, at); ALTER TABLE g DROP CONSTRAINT g_c_fkey,"
+        "ADD FOREIGN KEY (c, at) REFERENCES c (id, at) ON DELETE CASCADE"
+    )
+    found = only(purge(database, children=["c"]))
+    assert (found["outcome"], "whether their own time" in found["reason"]) == ("failed", True), found
     assert only(purge(database, archive=archive, children=["c", "g"]))["rows"] == 20
     assert ids(database, "g") == LIVE
     for name in ("t", "c", "g"):

@@ -198,8 +198,8 @@ options:
   cascade:
     description:
       - Whether rows may go whose own time has not come, because they refer with C(ON DELETE CASCADE) to rows whose time has.
-      - This is about tables that have a column named as O(column), the table itself among them. Rows of other tables follow
-        the rows that they refer to, as their foreign key says.
+      - This is about tables that have a column named as O(column), the table itself among them, unless the foreign key takes
+        that column along. Rows of other tables follow the rows that they refer to, as their foreign key says.
     type: bool
     default: false
   keep_referenced:

@@ -53,18 +53,27 @@ reached (oid) AS (
     ) AS below
 ),
 referring AS (
-    SELECT k.oid, k.conname, k.conrelid, k.conkey, k.confdeltype, n.nspname, r.relname
+    SELECT k.oid, k.conname, k.conrelid, k.conkey, k.confrelid, k.confkey, k.confdeltype, n.nspname, r.relname
     FROM reached JOIN pg_constraint AS k ON k.confrelid = reached.oid AND k.contype = 'f'
     JOIN pg_class AS r ON r.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = r.relnamespace
     WHERE NOT EXISTS (SELECT FROM pg_constraint AS up WHERE up.oid = k.conparentid AND up.confrelid IN (SELECT oid FROM reached))
 )"""
 
+# Whether rows that refer by the key k have a time of their own in a column of that name. One that the key takes along from the
+# row of the purged table is none.
+OWN_TIME = """EXISTS (
+    SELECT FROM pg_attribute AS x JOIN pg_type AS y ON y.oid = x.atttypid
+    WHERE x.attrelid = k.conrelid AND x.attname = ANY ({times}) AND y.typcategory = 'D' AND NOT x.attisdropped AND NOT EXISTS (
+        SELECT FROM unnest(k.conkey, k.confkey) AS u (r, p)
+        JOIN pg_attribute AS z ON z.attrelid = k.confrelid AND z.attnum = u.p
+        WHERE u.r = x.attnum AND z.attname = x.attname AND z.atttypid = x.atttypid
+        AND k.confrelid IN (SELECT oid FROM part UNION SELECT up.relid FROM part, pg_partition_ancestors(part.oid) AS up)))"""
+
 REFERRED_BY = """
 SELECT jsonb_agg(jsonb_build_object(
     'constraint', k.conname, 'table', format('%I.%I', k.nspname, k.relname), 'oid', k.conrelid::bigint,
     'cascades', k.confdeltype IN ('c', 'n', 'd'), 'deletes', k.confdeltype = 'c',
-    'expires', EXISTS (SELECT FROM pg_attribute AS x JOIN pg_type AS y ON y.oid = x.atttypid WHERE x.attrelid = k.conrelid
-                       AND x.attname = ANY ({times}) AND y.typcategory = 'D' AND NOT x.attisdropped),
+    'expires', {own_time},
     'pages', (SELECT sum(CASE WHEN p.reltuples < 0 THEN pg_relation_size(p.oid) / current_setting('block_size')::int
                               ELSE p.relpages END)
               FROM pg_class AS p
@@ -136,6 +145,11 @@ FROM target AS t
 """
 
 
+def own_time(columns: Sequence[str]) -> sql.Composed:
+    """OWN_TIME for these columns."""
+    return sql.SQL(OWN_TIME).format(times=sql.Literal(list(columns)))
+
+
 def read(session: Session, options: Options) -> dict[str, Any]:
     """The one row of FACTS; oid is null where there is no such table. times: what the catalog says of the columns, by name."""
     query = sql.SQL(FACTS).format(
@@ -143,7 +157,7 @@ def read(session: Session, options: Options) -> dict[str, Any]:
         parts=sql.SQL(PARTS),
         reached=sql.SQL(REACHED),
         of_columns=sql.SQL(COLUMNS).format(columns=sql.Literal(options.columns)),
-        referred_by=sql.SQL(REFERRED_BY).format(times=sql.Literal([one.column for one in options.conditions])),
+        referred_by=sql.SQL(REFERRED_BY).format(own_time=own_time([one.column for one in options.conditions])),
     )
     row = session.row(query)
     row["times"] = {name: clocks.Column(**column) for name, column in (row["times"] or {}).items()}

@@ -17,6 +17,7 @@ from ...._postgres import catalog
 from ...._postgres.driver import sql
 from ...._postgres.names import display, qualified
 from ...._postgres.session import Session
+from ..table import own_time
 
 DELETES, SETS, HOLDS = "deletes", "sets", "holds"
 # pg_constraint.confdeltype of those whose rows go, are changed, or hold the row that they refer to.
@@ -89,8 +90,7 @@ SELECT k.conname::text AS name, k.confdeltype::text AS action, k.conrelid::bigin
        (SELECT min(format('%I on %I.%I', g.tgname, pn.nspname, p.relname)) FROM pg_trigger AS g
         WHERE g.tgrelid IN (SELECT k.confrelid UNION SELECT relid FROM pg_partition_tree(k.confrelid)) AND NOT g.tgisinternal
         AND g.tgtype::int & 11 = 11 AND g.tgenabled IN ('O', 'A')) AS keeper,  -- BEFORE DELETE FOR EACH ROW
-       EXISTS (SELECT FROM pg_attribute AS x JOIN pg_type AS y ON y.oid = x.atttypid WHERE x.attrelid = k.conrelid
-               AND x.attname = ANY ({times}) AND y.typcategory = 'D' AND NOT x.attisdropped) AS expires,
+       {own_time} AS expires,
        row_security_active(k.conrelid) AS row_security,
        has_schema_privilege(c.relnamespace, 'USAGE') AS may_use_schema,
        has_table_privilege(k.conrelid, 'SELECT') AS may_read,
@@ -152,7 +152,7 @@ def read_edges(
 ) -> tuple[Edge, ...]:
     """All keys by which rows go with those of the table, and those that hold them. times: columns that say when rows expire."""
     query = sql.SQL(QUERY).format(
-        targets=_targets(session, children), oid=sql.Literal(relation.oid), times=sql.Literal(list(times))
+        targets=_targets(session, children), oid=sql.Literal(relation.oid), own_time=own_time(times)
     )
     return tuple(_edge(row) for row in session.rows(query) if row["enforced"])
 
