@@ -19,7 +19,7 @@ import pytest
 
 from tests.archives import documented, folders, purge, restore, rows, shell
 from tests.runs import REPOSITORY, only, until
-from tests.servers import Database
+from tests.servers import Database, PrivateServer
 
 # Faults of directories, and of their disks
 
@@ -125,6 +125,41 @@ def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, b
     for _again in range(2):
         restore(database, tmp_path)
         assert rows(database) == before
+
+
+# The row with the number 900 waits for a lock that the test holds; rows before it are on their way then.
+SLOW_ROW = """
+CREATE TABLE t (id int, at timestamptz, s text); CREATE INDEX ON t (at);
+INSERT INTO t SELECT n, '2000-01-01'::timestamptz + n * interval '1 s', repeat('x', 1000) FROM generate_series(1, 1500) AS n;
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN IF OLD.id = 900 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN OLD; END $$;
+CREATE TRIGGER wait BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION wait();
+"""
+SENDING = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'advisory' AND datname = current_database()"
+
+
+def test_a_server_that_dies_while_it_sends(private_server: PrivateServer, tmp_path: Path) -> None:
+    """Nothing was deleted, nothing is left of the file, and the reason says what has happened."""
+    archive = {"directory": str(tmp_path)}
+    database = private_server.create_database()
+    database.sql(SLOW_ROW)
+    before = rows(database)
+    database.sql("CHECKPOINT")
+    with closing(database.connect()) as holder, ThreadPoolExecutor(1) as thread:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
+        running = thread.submit(purge, database, archive=archive)
+        until(lambda: database.sql(SENDING))
+        private_server.crash()
+        action = only(running.result(60))
+    assert (action["outcome"], action["rows"]) == ("failed", 0), action["reason"]
+    assert "the server closed the connection" in action["reason"], action["reason"]
+    private_server.start()
+    database.close_connection()
+    assert rows(database) == before
+    assert not list(tmp_path.rglob("*.gz*"))
+    assert only(purge(database, archive=archive))["rows"] == 1500
+    restore(database, tmp_path)
+    assert rows(database) == before
 
 
 def test_a_doubt_about_another_server_is_left(database: Database, tmp_path: Path) -> None:

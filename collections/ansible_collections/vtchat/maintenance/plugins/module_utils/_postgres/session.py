@@ -25,6 +25,7 @@ Params = Union[Mapping[str, Any], Sequence[Any], None]
 
 
 FIGURES = "INFO:"  # what a statement was asked to tell (VERBOSE), where the server speaks English
+WORDLESS = "no message from the libpq"  # of psycopg2, where a connection ends in the middle of a COPY
 MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
@@ -300,6 +301,8 @@ class Session:
 
     def _translate(self, error: psycopg2.Error) -> MaintenanceError:
         primary = error.diag.message_primary or " ".join(str(error).split())
+        if not error.diag.message_primary and WORDLESS in primary:
+            primary = "the server closed the connection without a word"
         details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
         if not self.alive and not error.diag.message_primary:
             words = last_words(self._connection)
