@@ -76,6 +76,17 @@ def test_no_partition_for_now(database: Database) -> None:
     assert told_of not in str(purge(database, True, partitions="drop")["warnings"])
 
 
+def test_divided_by_time_once_more(database: Database) -> None:
+    """What is below a partition has bounds that no other one can have."""
+    database.sql("CREATE TABLE t (at timestamptz) PARTITION BY RANGE (at)")
+    partition(database, "above", month(-1), month(1), "t", "PARTITION BY RANGE (at)")
+    partition(database, "below", month(-1), month(0), "above")
+    result = purge(database, premake=1)
+    assert outcomes(result) == {}
+    assert told(result, "public.t")["reason"].endswith("are its own: create the next one by hand")
+    assert made(purge(database, table="above", premake=1), "public.above")
+
+
 def test_no_end(database: Database) -> None:
     monthly(database, -2, -1)
     partition(database, "rest", month(0), None)

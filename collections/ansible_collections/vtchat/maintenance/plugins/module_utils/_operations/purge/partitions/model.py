@@ -94,12 +94,14 @@ def read(session: Session, newest: int | None, key: str, owner: str) -> Model:
     foreign = [row["name"] for row in rows if row["kind"] == "f"]
     if foreign:
         return Model(
-            fault=f"the newest partition has a foreign table in it ({foreign[0]}), which cannot be made like it"
+            fault=f"the newest partition has a foreign table in it ({foreign[0]}), which cannot be made like it: create the next "
+            "one by hand"
         )
     column = re.compile(rf"RANGE \(.*(?<!\w){re.escape(quote(key))}(?!\w)")
     if any(column.match(row["divided_by"] or "") for row in rows):
         return Model(
-            fault=f"the newest partition is divided by {key} once more, so that the bounds below it are its own"
+            fault=f"the newest partition is divided by {key} once more, so that the bounds below it are its own: create the next "
+            "one by hand"
         )
     schemas = {row["schema"] for row in rows[1:]}
     return Model(tuple(rows), frozenset(name for schema in schemas for name in names(session, schema)))
