@@ -82,6 +82,7 @@ MARK = (
     "COMMENT ON TABLE public.p0 IS '[vtchat.maintenance: to be dropped, was partition 100 of 1]' "
     "-- after what its comment says now"
 )
+UNMARK = "COMMENT ON TABLE public.{} IS '' -- what it says now without [vtchat.maintenance: to be dropped, was partition {} of 1]"
 
 
 @pytest.mark.parametrize(
@@ -132,11 +133,12 @@ def test_which(found: Facts, chosen: dict[str, Any], expected: dict[str, str]) -
          [MARK, "ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE", "DROP TABLE public.p0"],
          "its detach was interrupted, and is finished"),
         (part(0, pending=True, marked=True), {"partitions": "detach"},
-         ["ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE"],
+         [UNMARK.format("p0", 100), "ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE"],
          "its detach was interrupted, and is finished"),
         (part(0, pending=True), {}, ["ALTER TABLE public.t DETACH PARTITION public.p0 FINALIZE"],
          "its detach was interrupted, and is finished; it is kept as a table of its own: others began it"),
-        (part(3, pending=True, marked=True), {}, ["ALTER TABLE public.t DETACH PARTITION public.p3 FINALIZE"],
+        (part(3, pending=True, marked=True), {},
+         [UNMARK.format("p3", 103), "ALTER TABLE public.t DETACH PARTITION public.p3 FINALIZE"],
          "its detach was interrupted, and is finished; it is kept as a table of its own: its upper bound is after the cut-off"),
     ],
 )  # fmt: skip
