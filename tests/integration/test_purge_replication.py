@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.runs import only, perform
@@ -117,6 +117,19 @@ def test_what_the_server_would_refuse_is_refused_before(published: tuple[Databas
     """And nothing else is; and where the message has a statement, that is the way out."""
     database, version = published
 
+    @example(
+        {"key": "UNIQUE (id)", "identity": "DEFAULT", "divided": False, "generated": ""},
+        [
+            {
+                "of": "t",
+                "columns": "",
+                "filter": "WHERE (c > 0)",
+                "publish": "delete",
+                "root": False,
+                "generated": "none",
+            }
+        ],
+    )
     @given(TABLE, st.lists(PUBLICATION, min_size=1, max_size=2))
     @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     def check(table: dict[str, Any], publications: list[dict[str, Any]]) -> None:

@@ -78,7 +78,10 @@ SELECT format('%I.%I', n.nspname, k.relname) AS table, k.pubname::text AS public
        (SELECT min(ic.relname::text) FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid
         WHERE i.indrelid = k.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND NOT EXISTS (
             SELECT FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS x (num) LEFT JOIN pg_attribute AS a
-                ON a.attrelid = i.indrelid AND a.attnum = x.num AND x.num <> 0 AND a.attnotnull WHERE a.attnum IS NULL)) AS usable
+                ON a.attrelid = i.indrelid AND a.attnum = x.num AND x.num <> 0 AND a.attnotnull WHERE a.attnum IS NULL)
+        AND coalesce(k.filter, '{{}}') <@ ARRAY(
+            SELECT a.attname::text FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS x (num)
+            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = x.num)) AS usable
 FROM known AS k JOIN pg_namespace AS n ON n.oid = k.relnamespace
 ORDER BY k.oid, k.pubname
 """
