@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres.session import Session
 from ..._result import CONTENDED, FAILED, UNCHANGED
 from .. import Action, Context, Decision, Need, Outcome, Verdict
-from . import partitions, rows
+from . import rows
 from .options import SPEC, Options, read
+from .statements import Purge
+
+if TYPE_CHECKING:
+    from . import partitions
 
 __all__ = [
     "COUNTED_AS",
@@ -54,7 +58,9 @@ def names(options: Options) -> Sequence[str]:
 
 def needs(options: Options) -> Sequence[Need]:
     """SELECT, UPDATE and DELETE, also of rows that refer to them; INSERT where rows are kept; of partitions, ownership."""
-    if partitions.wanted(options):
+    if options.of_partitions:
+        from . import partitions  # here and below: few purges need it
+
         return partitions.needs(options)
     into = options.archive.table if options.archive else None
     return [
@@ -71,8 +77,10 @@ def jobs(options: Options) -> int:
 
 def facts(session: Session, options: Options, context: Context) -> rows.Facts | Parts | Verdict:
     """What the table is, whether anything in it has expired, and how much of it: two round trips where nothing has."""
-    if not partitions.wanted(options):
+    if not options.of_partitions:
         return rows.facts(session, options, context)
+    from . import partitions
+
     found = partitions.facts(session, options, context)
     if isinstance(found, Verdict):
         return found
@@ -96,6 +104,8 @@ def decide(facts: rows.Facts | Parts | Verdict, options: Options, context: Conte
     """One decision: the table. Of partitions, one for each that goes or comes."""
     if not isinstance(facts, Parts):
         return [rows.decide(facts, options)]
+    from . import partitions
+
     *each, summary = partitions.decide(facts.parts, options, context)
     rest = [rows.decide(facts.found, facts.rest)] if facts.rest and facts.found else []
     return [*each, *(one for one in rest if one.verdict != UNCHANGED), summary]
@@ -103,6 +113,8 @@ def decide(facts: rows.Facts | Parts | Verdict, options: Options, context: Conte
 
 def execute(session: Session, action: Action[Any], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
-    if isinstance(action.payload, (partitions.Creation, partitions.Removal)):
-        return partitions.execute(session, action, context)
-    return rows.execute(session, action, context)
+    if isinstance(action.payload, Purge):
+        return rows.execute(session, action, context)
+    from . import partitions
+
+    return partitions.execute(session, action, context)

@@ -128,6 +128,11 @@ class Options:
     concurrently: str = AUTO
 
     @property
+    def of_partitions(self) -> bool:
+        """Whether they are about partitions, and not about rows."""
+        return bool(self.partitions) or self.premake is not None
+
+    @property
     def columns(self) -> list[str]:
         """The columns that say when a row has expired, each once."""
         return list(dict.fromkeys(name for condition in self.conditions for name in condition.columns))
@@ -235,15 +240,20 @@ def _limits(given: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def _interval(text: str) -> bool:
+    """Whether it is one."""
+    from .partitions.calendar import read_interval  # which is loaded where it is needed
+
+    return read_interval(text) is not None
+
+
 def _of_partitions(options: Options) -> list[str]:
     """What cannot be asked for where partitions go, or come, as a whole."""
-    from .partitions.calendar import read_interval  # which is loaded after this file
-
-    if not options.partitions and options.premake is None:
+    if not options.of_partitions:
         return ["interval: is for premake, which is not set"] if options.interval else []
     if options.interval and options.premake is None:
         return ["interval: is for premake, which is not set"]
-    if options.interval and not read_interval(options.interval):
+    if options.interval and not _interval(options.interval):
         return [f"interval: {options.interval!r} is no interval: write a number of hours, days, weeks, months, quarters or "
                 "years, such as 1 month"]  # fmt: skip
     if len(options.conditions) > 1:

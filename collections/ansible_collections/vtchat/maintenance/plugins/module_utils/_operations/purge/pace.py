@@ -23,9 +23,9 @@ LAG_LIMIT = 64 * 1024 * 1024  # bytes of WAL that a replica may be behind before
 # their transactions end in a second. Counters come late, by up to a second: only several looks together tell a rate.
 TRANSACTIONS = 10.0
 LOOKS, LEAST_SECONDS = 4, 1.5
-GENTLE_BATCH = 0.003  # seconds of work: whoever commits in between waits until its WAL is on the disk, a MB or two
-GENTLE_SHARE = 0.5  # of the time
-CAUTIOUS_SHARE = 0.25  # the same when others wait for our locks, or for the disk that our commits keep busy
+GENTLE_BATCH = 0.0015  # seconds of work: whoever commits in between waits until its WAL is on the disk, about a MB
+GENTLE_SHARE = 0.6  # of the time
+CAUTIOUS_SHARE = 0.3  # the same when others wait for our locks, or for the disk that our commits keep busy
 SLOW_COMMIT = 4.0  # times the fastest commit so far
 SLOW_SECONDS = 0.02  # and so much more than that
 

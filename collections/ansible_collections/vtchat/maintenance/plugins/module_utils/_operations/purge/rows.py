@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._errors import Contended, MaintenanceError, SqlError
 from ..._postgres import catalog
@@ -22,8 +22,7 @@ from ..._postgres.sqlstates import QUERY_CANCELED, REFERRED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
 from ..._units import rows as told_rows
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
-from . import beside, clocks, order, table
-from .beside import Beside
+from . import clocks, order, table
 from .options import Options
 from .space import look
 from .statements import Purge
@@ -32,6 +31,9 @@ from .walks import FIRST_BATCH, walk
 from .work import MOST_COUNTED, Late, Work, difference
 
 OF_TEXTS = ("0A", "21", "22", "42")  # classes of errors that a wrong zone or condition leads to
+if TYPE_CHECKING:
+    from .beside import Beside
+
 SHOWN_RANGE = 16  # pages, in the statement that stands for all
 
 
@@ -74,7 +76,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     relation = catalog.relation(row)
     now = row["now"].astimezone(timezone.utc)
     cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
-    besides = beside.read(session, relation, row, options, max(cutoffs).isoformat())
+    besides = _besides(session, relation, row, options, max(cutoffs).isoformat())
     try:
         fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
         if not fault and not isinstance(besides, str):
@@ -86,18 +88,29 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     return Verdict(relation.display, fault, FAILED, _numbers(cutoffs))
 
 
+def _besides(
+    session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options, cutoff: str
+) -> Beside | str | None:
+    """What else is to be done with rows, None where nothing is; or why the purge cannot be."""
+    if not (options.archive or options.children or options.keep_referenced or row["published"]):
+        return table.fault(session.server, relation, row, options, ()) or None
+    from . import beside  # most purges do without it
+
+    return beside.read(session, relation, row, options, cutoff)
+
+
 def _looked(
     session: Session,
     row: dict[str, Any],
     cutoffs: tuple[datetime, ...],
     options: Options,
     context: Context,
-    besides: Beside,
+    besides: Beside | None,
 ) -> Facts:
     """What is known after a look at the rows. row: that of the table."""
     relation = catalog.relation(row)
     # What hangs on a row must not go when others hold the row itself.
-    free = besides.tree.free() if options.keep_referenced or options.children else None
+    free = besides.tree.free() if besides and (options.keep_referenced or options.children) else None
     purge, known = _purge(session, relation, row, cutoffs, options, free)
     rows = found = None
     if known.served:

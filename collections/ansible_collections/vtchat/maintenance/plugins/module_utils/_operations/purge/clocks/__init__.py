@@ -20,22 +20,36 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import ALWAYS, Condition
-from . import ttl
-from .epoch import EPOCH, NUMBERS
-from .ids import ULID, UUIDV7
-from .iso import ISO
-from .model import TEXTS, Clock, Column, Reading, Term, by_bytes, constant, moment, phrase
+from .model import NUMBERS, TEXTS, Clock, Column, Reading, Term, by_bytes, constant, moment, phrase
 from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
-__all__ = ["FORMATS", "Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
-
-# By the option format, and by the base type of the column where it says by itself what it is.
-FORMATS = {"uuidv7": UUIDV7, "ulid": ULID, "iso": ISO}
-TYPES = {**dict.fromkeys((ZONED, *ZONELESS), TIMESTAMPS), **dict.fromkeys(NUMBERS, EPOCH)}
+__all__ = ["Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
 
 
 def _clock(condition: Condition, column: Column) -> Clock | None:
-    return TYPES.get(column.type) or FORMATS.get(condition.format or "")
+    """By the type of the column where it says by itself what it is, or by the option format. Loaded when it is needed."""
+    if column.type in (ZONED, *ZONELESS):
+        return TIMESTAMPS
+    if column.type in NUMBERS:
+        return _by_option("epoch")
+    return _by_option(condition.format or "")
+
+
+def _by_option(name: str) -> Clock | None:
+    """The clock of an option: epoch, or a value of format."""
+    if name == "epoch":
+        from .epoch import EPOCH
+
+        return EPOCH
+    if name == "iso":
+        from .iso import ISO
+
+        return ISO
+    if name in ("uuidv7", "ulid"):
+        from .ids import ULID, UUIDV7
+
+        return ULID if name == "ulid" else UUIDV7
+    return None
 
 
 def fault(condition: Condition, columns: Mapping[str, Column]) -> str:
@@ -44,11 +58,15 @@ def fault(condition: Condition, columns: Mapping[str, Column]) -> str:
     if missing:
         return f"there is no column {quote(missing[0])}; the columns are {', '.join(map(quote, sorted(columns)))}"
     column, life = columns[condition.column], columns.get(condition.ttl_column or "")
-    return (
-        _fault(condition, column)
-        or (ttl.fault(condition, life) if life else "")
-        or _zone_fault(condition, column, life)
-    )
+    return _fault(condition, column) or _life_fault(condition, life) or _zone_fault(condition, column, life)
+
+
+def _life_fault(condition: Condition, life: Column | None) -> str:
+    if life is None:
+        return ""
+    from . import ttl
+
+    return ttl.fault(condition, life)
 
 
 def _fault(condition: Condition, column: Column) -> str:
@@ -85,7 +103,7 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
         raise AssertionError("fault() says what is wrong")
     reading, name = clock.reading(condition, column, cutoff), sql.Identifier(column.name)
     life = columns[condition.ttl_column] if condition.ttl_column else None
-    over = ttl.passed(condition, life, reading.instant, cutoff) if life else None
+    over = _life_over(condition, life, reading, cutoff) if life else None
     order: sql.Composable | None = name
     index, served = quote(column.name), over is None
     if reading.bytes and not column.sorts_by_bytes:
@@ -100,6 +118,13 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
         nothing = phrase("{column} IS NULL", column=name)
         found.append(Term(nothing, None, reading.cast, True, quote(column.name)))
     return found
+
+
+def _life_over(condition: Condition, life: Column, reading: Reading, cutoff: datetime) -> sql.Composable:
+    """That the row's own time to live has passed."""
+    from . import ttl
+
+    return ttl.passed(condition, life, reading.instant, cutoff)
 
 
 def _expired(
@@ -130,5 +155,5 @@ def doubt(condition: Condition, columns: Mapping[str, Column], table: sql.Compos
 
 def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:
     """What that row shows, with the way out; "" where it is plausible."""
-    clock = EPOCH if condition.epoch else FORMATS[condition.format or ""]
-    return clock.doubt_fault(condition, row) if clock.doubt_fault else ""
+    clock = _by_option("epoch" if condition.epoch else condition.format or "")
+    return clock.doubt_fault(condition, row) if clock and clock.doubt_fault else ""

@@ -21,7 +21,6 @@ from .model import YEAR, Clock, Column, Reading, constant, microseconds, phrase,
 from .moments import shown
 
 INTEGERS = ("integer", "bigint")
-NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # Seconds. What is at least MODERN and below LIMIT in one unit is far from any time in the other units: years before 1971

@@ -19,6 +19,7 @@ from ..options import Condition
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 YEAR = 31_536_000  # seconds: a number or an id of before 1971-01-01 is taken for no time at all
+NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 TEXTS = ("text", "character varying", "character")
 
 # Every operator in a phrase stands between spaces.

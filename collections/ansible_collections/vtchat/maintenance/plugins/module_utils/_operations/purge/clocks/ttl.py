@@ -16,8 +16,7 @@ from datetime import datetime
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import Condition
-from .epoch import NUMBERS
-from .model import Column, constant, microseconds, moment, phrase
+from .model import NUMBERS, Column, constant, microseconds, moment, phrase
 
 # Seconds of each unit.
 UNITS = {"ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}

@@ -18,12 +18,7 @@ from .actions import Creation, Removal, Todo
 from .decide import decide
 from .facts import Facts, facts
 
-__all__ = ["Creation", "Facts", "Removal", "Todo", "decide", "execute", "facts", "needs", "rest", "wanted"]
-
-
-def wanted(options: Options) -> bool:
-    """Whether the options are about partitions, and not about rows."""
-    return bool(options.partitions) or options.premake is not None
+__all__ = ["Creation", "Facts", "Removal", "Todo", "decide", "execute", "facts", "needs", "rest"]
 
 
 def rest(found: Facts, options: Options) -> Options | None:

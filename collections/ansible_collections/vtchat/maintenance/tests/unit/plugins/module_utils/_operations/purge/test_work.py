@@ -65,6 +65,6 @@ def test_the_way_there_and_back_counts_as_a_pause() -> None:
 
 def test_a_range_that_looks_around_is_small() -> None:
     found = work()
-    assert found.step(1000) == 12
+    assert found.step(1000) == round(1000 * pace.GENTLE_BATCH / 0.25)
     found.pace.heed({"lag": None, "transactions": 0, "inside": 0}, 0.1, float("inf"), 0)
     assert found.step(1000) == 1000
