@@ -245,7 +245,7 @@ def expired(place: Database, terms: list[clocks.Term]) -> list[int]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), when=CUTOFFS, session=SETTINGS)
 def test_no_row_goes_early(
     place: Database, name: str, data: st.DataObject, when: tuple[datetime, str], session: dict[str, str]
@@ -319,7 +319,7 @@ def schemas(draw: st.DrawFn, now: int) -> tuple[list[Clock], list[list[str | Non
     return found, draw(st.lists(st.tuples(*values).map(list), min_size=10, max_size=30))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), order=st.sampled_from(["auto", "index", "heap"]), indexed=st.booleans())
 def test_purges_of_random_tables(place: Database, data: st.DataObject, order: str, indexed: bool) -> None:
     now = model.micros(datetime.now(timezone.utc))

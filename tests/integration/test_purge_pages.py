@@ -312,10 +312,10 @@ def test_a_purge_beside_somebody_who_works_is_gentle(database: Database) -> None
 
 @pytest.mark.parametrize("order", ["heap", "index"])
 def test_a_share_of_the_time(database: Database, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
-    """A fiftieth: it pauses between its batches, and the result says why."""
+    """A twentieth: it pauses between its batches, and the result says why."""
     monkeypatch.setattr(walks, "FIRST_BATCH", 200)
     wide(database, 700, 3)
     database.sql("CREATE INDEX ON t (at)")
-    action = only(purge(database, pace="2%", order=order, batch_ms=10))
+    action = only(purge(database, pace="5%", order=order, batch_ms=10))
     assert action["rows"] == 700
     assert set(action["numbers"]["paused_for"]) == {"share"}

@@ -131,7 +131,7 @@ def test_what_the_server_would_refuse_is_refused_before(published: tuple[Databas
         ],
     )
     @given(TABLE, st.lists(PUBLICATION, min_size=1, max_size=2))
-    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     def check(table: dict[str, Any], publications: list[dict[str, Any]]) -> None:
         make(database, table, publications, version)
         refused = refuses(database)

@@ -32,14 +32,14 @@ def spans_of(text: str, name: str, last: int) -> int:
     return sum(low.encode() <= text.encode() <= high.encode() for low, high in ids._spans(FIRST[name], end))
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
 @given(at=TIMES, last=TIMES, name=st.sampled_from(sorted(ids.WRITTEN)), upper=st.booleans())
 def test_what_is_old_is_in_one_span_in_either_case(at: int, last: int, name: str, upper: bool) -> None:
     text = ids.WRITTEN[name].write(at) + ("ZZZZZZZZZZZZZZZZ" if name == "ulid" else "-7FFF-BFFF-FFFFFFFFFFFF")
     assert spans_of(text if upper else text.lower(), name, last) == 1 or at > last
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(last=TIMES, ahead=st.integers(400 * 86_400_000, 10**12), upper=st.booleans())
 def test_what_is_much_younger_is_in_none(last: int, ahead: int, upper: bool) -> None:
     """Otherwise the index would find all of the table."""
@@ -47,7 +47,7 @@ def test_what_is_much_younger_is_in_none(last: int, ahead: int, upper: bool) -> 
     assert spans_of(text if upper else text.lower(), "ulid", last) == 0
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(at=st.integers(-(2**55), 2**57), per_second=st.sampled_from([1, 1000, 1_000_000]))
 def test_no_bound_is_later_than_the_cut_off(at: int, per_second: int) -> None:
     exact = Decimal(at) * per_second / 1_000_000
