@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pages, walks, work
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, pages, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
@@ -280,34 +280,43 @@ def test_a_trigger_that_keeps_rows(database: Database) -> None:
     assert "kept by a trigger" in result["reason"]
 
 
-def test_a_purge_beside_somebody_who_works_is_gentle(database: Database) -> None:
-    """It makes short batches, pauses, and says so; with pace: full it does not."""
-    wide(database, 1400, 3)
+def test_a_purge_beside_somebody_who_works_makes_way(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first look sees him, and from then on its batches are short."""
+    seen: list[tuple[str, float]] = []
+    heed = pace.Pace.heed
+
+    def heeding(own: pace.Pace, *look: Any) -> None:
+        heed(own, *look)
+        seen.append((own.cause, own.goal))
+
+    monkeypatch.setattr(pace.Pace, "heed", heeding)
+    wide(database, 140, 3)
     over = threading.Event()
 
-    def work() -> None:
+    def work_on() -> None:
         with closing(database.connect()) as connection, connection.cursor() as cursor:
             while not over.is_set():
                 cursor.execute("SELECT pg_sleep(0.001)")
 
     with ThreadPoolExecutor(1) as thread:
-        busy = thread.submit(work)
+        busy = thread.submit(work_on)
         try:
             until(
                 lambda: database.value(
                     "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.001)%' AND pid <> pg_backend_pid()"
                 )
             )
-            full = only(purge(database, pace="full"))
-            database.sql("TRUNCATE t")
-            database.sql("INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1, 1400) AS n")
-            gentle = only(purge(database))
+            for given in ("auto", "full"):
+                assert only(purge(database, pace=given))["rows"] == 140
+                database.sql("UPDATE t SET at = now() + interval '1 day'")
+                database.sql(
+                    "INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1, 140) AS n"
+                )
         finally:
             over.set()
         busy.result(60)
-    assert full["rows"] == gentle["rows"] == 1400
-    assert "paused_seconds" not in full["numbers"]
-    assert gentle["numbers"]["batches"] >= full["numbers"]["batches"]
+    assert seen[0] == (pace.OTHERS_WORK, pace.GENTLE_BATCH)
+    assert seen[-1] == ("", 0.25)
 
 
 @pytest.mark.parametrize("order", ["heap", "index"])
