@@ -74,7 +74,7 @@ def _way_out(facts: Facts, one: Coming, default: Partition) -> str:
     parent = facts.relation.display
     create = f"CREATE TABLE {new} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)"
     gone = f"DELETE FROM {default.display} WHERE {which} RETURNING {one.columns}"  # noqa: S608 - for people
-    move = f"WITH moved AS ({gone}) INSERT INTO {new} ({one.columns}) SELECT * FROM moved"  # noqa: S608
+    move = f"WITH moved AS ({gone}) INSERT INTO {new} ({one.columns}) SELECT * FROM moved"  # noqa: S608 - likewise
     attach = f"ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES FROM ('{one.lower}') TO ('{one.upper}')"
     return f"BEGIN; {create}; {move}; {attach}; COMMIT"
 

@@ -143,7 +143,7 @@ class Year:
         self.jobs = jobs
         self.memory: dict[tuple[str, str], Memory] = {}
         self.now, self.week, self.weeks = 0.0, 0, 0
-        self.random = random.Random(seed)  # noqa: S311
+        self.random = random.Random(seed)  # noqa: S311 - the same cases each time
         self.reasons: dict[str, str] = {}
         self.steps = sorted({target.step for target in targets})
 
