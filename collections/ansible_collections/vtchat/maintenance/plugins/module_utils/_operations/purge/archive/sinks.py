@@ -215,7 +215,7 @@ def transaction(session: Session, stores: Sequence[IntoFiles], first: sql.Compos
         yield row
         for store in stores:
             store.keep(row["transaction"])
-    except BaseException:  # an interruption too: no transaction stays open and no file stays that is of none; raised again
+    except BaseException:  # an interruption too: nothing stays open, no file stays; raised again
         with suppress(SqlError):
             session.leave_transaction()
         for store in stores:
