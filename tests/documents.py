@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pages of docs/ that are made from the source: ``python -m tests.documents`` writes them, a test compares."""
+"""The documentation: what a reader types of it, and the pages of docs/ that are made from the source.
+
+``python -m tests.documents`` writes those, a test compares.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +40,20 @@ inventory) and for each object, and a finding can be ignored until a day:
 
 Floors of size and age keep the checks quiet on what is small or young. This page is made from the source by `make docs`.
 """
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of shell blocks and what stands between backticks, without comments."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```sh\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).splitlines() + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [re.sub(r"\s+# .*", "", line).strip() for line in lines]
+
+
+def make_targets(page: Path) -> list[list[str]]:
+    """What is typed after ``make`` in the commands of a page, word by word; what is quoted is left out."""
+    typed = [line for line in commands(page) if re.search(r"(^|['…] )make [a-z]", line)]
+    return [re.sub(r"'[^']*'", "''", line).partition("make ")[2].split() for line in typed]
 
 
 def checks_page() -> str:

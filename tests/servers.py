@@ -256,13 +256,14 @@ class Servers:
         self.account: Account | None = account_for(directory)
 
     @classmethod
-    def create(cls) -> Servers:
-        """Make the directory, and remove those of runs that were killed."""
-        for rest in place().glob(f"{PREFIX}*-*"):
+    def create(cls, where: Path | None = None) -> Servers:
+        """Make the directory, and remove those of runs that were killed. where: in memory unless said otherwise."""
+        where = where or place()
+        for rest in where.glob(f"{PREFIX}*-*"):
             with suppress(FileNotFoundError):  # another run that has just begun removes them, too
                 if rest.lstat().st_uid == os.geteuid() and ended(int(rest.name[len(PREFIX) :].split("-")[0])):
                     cls(rest).remove()
-        directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place()))
+        directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=where))
         directory.chmod(0o711)  # as root the servers run as somebody else, who must pass through
         return cls(directory)
 

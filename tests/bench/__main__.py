@@ -21,7 +21,7 @@ sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "collections")]
 
 from tests.bench import fleet, health, history, hourly, lookup, purge, weekly
 from tests.bench.measure import Report
-from tests.bench.workshop import Workshop
+from tests.bench.workshop import DISK, Workshop
 from tests.servers import Servers, scrub_environment
 
 PARTS = {
@@ -68,7 +68,7 @@ def main() -> int:
     given = arguments()
     scrub_environment()
     report = Report()
-    servers = Servers.create()
+    servers = Servers.create(DISK)
     try:
         workshop = Workshop(servers, given.rounds, given.users, given.rows, given.tables, given.with_community)
         report.note(f"Python {platform.python_version()}, ansible-core {version('ansible-core')}, "

@@ -23,8 +23,12 @@ LOADING = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
-# Like a server that somebody relies on: commits wait for the disk.
+# Where files are on a disk, and not in memory: a commit is to cost what it costs.
+DISK = Path("/var/tmp")  # noqa: S108 - made by tempfile in there
+# Like a server that somebody relies on: commits wait for the disk. It has been there for a while: a checkpoint leaves segments
+# of the WAL to be used again, and a new one need not be filled with zeros first, for which all who commit would wait.
 DURABLE = {
+    "min_wal_size": "4GB",
     "shared_buffers": "1GB",
     "maintenance_work_mem": "1GB",
     "max_wal_size": "16GB",

@@ -23,18 +23,10 @@ from tests.servers import Database
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def commands(page: Path) -> list[str]:
-    """The lines of shell blocks and what stands between backticks, without comments."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^ *```sh\n(.*?)```", text, re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).splitlines() + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return [re.sub(r"\s+# .*", "", line).strip() for line in lines]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_name_their_program_their_inventory_and_where_they_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    calls = [line for line in commands(page) if re.search(r"ansible-(playbook|vault|doc)\S* ", line)]
+    calls = [line for line in documents.commands(page) if re.search(r"ansible-(playbook|vault|doc)\S* ", line)]
     for line in calls:
         assert re.search(r"(^|[='… ])\.venv/bin/ansible-", line), line
         assert " -i inventories/" in line or "ansible-playbook" not in line, line
@@ -65,12 +57,11 @@ def test_make_knows_what_the_pages_type() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE)
     options = re.findall(r"^OPTIONS := (.*)$", makefile, re.MULTILINE)[0].split()
-    typed = [line for page in PAGES for line in commands(page) if re.search(r"(^|['…] )make [a-z]", line)]
+    typed = [words for page in PAGES for words in documents.make_targets(page)]
     assert len(typed) > 5
-    for line in typed:
-        target, *more = re.sub(r"'[^']*'", "''", line).partition("make ")[2].split()
-        assert target in targets, line
-        assert {one.partition("=")[0] for one in more} <= set(options), line
+    for target, *more in typed:
+        assert target in targets
+        assert {one.partition("=")[0] for one in more} <= set(options), target
 
 
 def test_the_maintainer_of_ones_own_tables(database: Database, tmp_path: Path) -> None:
@@ -82,7 +73,7 @@ def test_the_maintainer_of_ones_own_tables(database: Database, tmp_path: Path) -
     plan = {"hourly": {"steps": [{"purge": {"table": "visits", "column": "at"}}]}}
     own = {"maintenance_plans": plan, "database_roles_enabled": True, "database_roles_maintainer": name}
     (checkout.directory / "own.json").write_text(json.dumps(own), encoding="utf-8")
-    documented = [line for line in commands(ROOT / "docs" / "operations.md") if "--tags roles" in line]
+    documented = [line for line in documents.commands(ROOT / "docs" / "operations.md") if "--tags roles" in line]
     check, run = sorted(documented, key=len, reverse=True)[:2]
     exists = f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}'"
     for line, roles, changed in ((check, 0, True), (run, 1, True), (run, 1, False)):
