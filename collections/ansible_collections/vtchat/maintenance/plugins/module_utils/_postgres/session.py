@@ -56,6 +56,7 @@ class Session:
         self.round_trips = 0
         self.retries = 0  # attempts after the first ones: to connect, and at what has waited for a lock in vain
         self._heard: list[str] = []
+        self._ahead: tuple[tuple[object, ...], bytes] = ((), b"")  # what _before() has made last, and of what
         self.server: Server  # from read_facts(), which is the first thing done
         # Behind a transaction pooler that was allowed: nothing that outlives a statement may be set or locked.
         self.shared = False
@@ -86,26 +87,46 @@ class Session:
         return self.server
 
     def rows(
-        self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False
+        self,
+        query: Query,
+        params: Params = None,
+        users_path: bool = False,
+        alone: bool = False,
+        asynchronous: bool = False,
     ) -> list[dict[str, Any]]:
         """All rows as dictionaries, those of the last statement if there are several. Raises Contended or SqlError.
 
-        users_path: in a transaction of its own, under the search_path that the user has. alone: see execute().
+        users_path: in a transaction of its own, under the search_path that the user has. alone, asynchronous: see execute().
         """
-        return _dictionaries(self._send(query, params, users_path, alone))
+        return _dictionaries(self._send(query, params, users_path, alone, asynchronous))
 
-    def row(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> dict[str, Any]:
+    def row(
+        self,
+        query: Query,
+        params: Params = None,
+        users_path: bool = False,
+        alone: bool = False,
+        asynchronous: bool = False,
+    ) -> dict[str, Any]:
         """The only row."""
-        (row,) = self.rows(query, params, users_path, alone)
+        (row,) = self.rows(query, params, users_path, alone, asynchronous)
         return row
 
-    def execute(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> int:
+    def execute(
+        self,
+        query: Query,
+        params: Params = None,
+        users_path: bool = False,
+        alone: bool = False,
+        asynchronous: bool = False,
+    ) -> int:
         """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing).
 
         alone: it cannot share a message with another (VACUUM, CONCURRENTLY, BEGIN, COMMIT, ROLLBACK); behind a pooler that
-        was allowed it must not depend on the search_path then.
+        was allowed it must not depend on the search_path then. asynchronous: it need not be on the disk when it is done, for
+        the next commit that waits for the disk takes it along; not with alone.
         """
-        with closing(self._send(query, params, users_path, alone)) as cursor:
+        with closing(self._send(query, params, users_path, alone, asynchronous)) as cursor:
             return cursor.rowcount
 
     def begin(self, query: Query = "SELECT", users_path: bool = False) -> list[dict[str, Any]]:
@@ -228,28 +249,37 @@ class Session:
         """Take it as proved that the proxy keeps its backend for this connection."""
         self._own_pid = self.server.backend_pid
 
-    def _send(self, query: Query, params: Params, users_path: bool, alone: bool) -> extensions.cursor:
+    def _send(
+        self, query: Query, params: Params, users_path: bool, alone: bool, asynchronous: bool
+    ) -> extensions.cursor:
         """Run a statement. Where it is not our own path that is set, it is set for this message alone."""
         if alone:
             self._set_again()
             return self._run(self._mogrified(query, params))
-        message = self._before(users_path) + self._mogrified(query, params)
+        message = self._before(users_path, asynchronous) + self._mogrified(query, params)
         self._foreign = self._foreign or users_path
         cursor = self._run(message)
         self._foreign = users_path
         return cursor
 
-    def _before(self, users_path: bool) -> bytes:
+    def _before(self, users_path: bool, asynchronous: bool = False) -> bytes:
         """What sets settings in the same message: those that code of others may have changed, and the path for it alone."""
+        needed = (self._foreign, self.shared, users_path, asynchronous, *self._settings.values())
+        if needed != self._ahead[0]:  # a batch of rows is often shorter than to write this
+            self._ahead = (needed, self._settings_ahead(users_path, asynchronous))
+        return self._ahead[1]
+
+    def _settings_ahead(self, users_path: bool, asynchronous: bool) -> bytes:
         before = b""
         if self._foreign and not self.shared:
             before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
-        if users_path or self.shared:
+        commit = {"synchronous_commit": "off"} if asynchronous else {}
+        if users_path or self.shared or commit:
             # A statement's own limit of time counts from the beginning of the message, and cannot be set in it.
             limits = {"lock_timeout": self._settings["lock_timeout"]}
             settings = {**self._known(SET_ASIDE), **limits} if self.shared else {}
             path = {"search_path": self.server.path if users_path else OURS}
-            before += self._mogrified(_set_config({**settings, **path}, "true"), None)
+            before += self._mogrified(_set_config({**settings, **path, **commit}, "true"), None)
         return before
 
     def _set_again(self) -> None:

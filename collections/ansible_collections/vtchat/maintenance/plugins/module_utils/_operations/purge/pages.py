@@ -98,5 +98,5 @@ def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
         row, took = work.send(Batch(None, delete))
         return took, int(row["gone"])
     began = time.monotonic()
-    gone = work.session.execute(delete, users_path=True)
+    gone = work.session.execute(delete, users_path=True, asynchronous=True)
     return work.at_server(time.monotonic() - began), gone

@@ -302,7 +302,7 @@ def reason_for(columns: str) -> str:
 def execute(session: Session, action: Action[Purge], context: Context) -> Outcome:
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
     keep, settled = action.payload.beside.start(session) if action.payload.beside else (None, {})
-    work = Work(session, action.target, action.payload, context, keep)
+    work = Work(session, action.target, action.payload.written(session), context, keep)
     try:
         outcome = _walked(work, action, context)
     finally:

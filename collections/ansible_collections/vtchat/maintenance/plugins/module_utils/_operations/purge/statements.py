@@ -116,6 +116,11 @@ class Purge:
         each = [sql.SQL("({})").format(term.expired) for term in self.terms]
         return sql.SQL("({})").format(sql.SQL(" OR ").join(each))
 
+    def written(self, session: Session) -> Purge:
+        """The same with its parts as text: they are the same in each batch."""
+        terms = tuple(replace(term, expired=sql.SQL(session.text(term.expired))) for term in self.terms)
+        return replace(self, table=sql.SQL(session.text(self.table)), terms=terms)
+
     def of(self, term: Term) -> Purge:
         """The same for one way to expire."""
         return replace(self, terms=(term,))

@@ -107,7 +107,8 @@ class Work:
             if self.keep:
                 row = self.keep.batch(self.session, batch, look)
             else:
-                row = self.session.row(batch.statement(look), users_path=True)
+                # A look waits for the disk, and so tells how slow it is.
+                row = self.session.row(batch.statement(look), users_path=True, asynchronous=not looking)
         except SqlError as error:
             if self.purge.held and error.sqlstate in REFERRED:  # somebody has just begun to refer to a row
                 raise Contended(str(error), error.context, error.sqlstate) from None
