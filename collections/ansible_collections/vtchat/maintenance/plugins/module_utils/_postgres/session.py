@@ -84,6 +84,7 @@ class Session:
         self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
         # The driver relies on the last two, and has set the first of them.
         self._kept = {**self._known(settings), "DateStyle": "ISO", "client_encoding": self._connection.encoding}
+        self._ahead = ((), b"")
         return self.server
 
     def rows(
