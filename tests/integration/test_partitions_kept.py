@@ -13,6 +13,7 @@ from psycopg2.sql import SQL, Identifier
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import obstacles
 from tests.partitions import exists, month, monthly, named, outcomes, partition, parts, purge, told
+from tests.runs import holding
 from tests.servers import Database
 
 OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
@@ -60,6 +61,65 @@ def test_rows_of_its_own_that_refer_to_each_other(database: Database) -> None:
     database.sql("UPDATE t SET before = at, of = id WHERE id = -4")
     assert outcomes(purge(database, partitions="drop")) == {OLDER: "failed", OLD: "done"}
     assert named(-4) in parts(database)
+
+
+REFERRING = ", before timestamptz, of int, PRIMARY KEY (at, id), CONSTRAINT key FOREIGN KEY (before, of) REFERENCES t"
+
+
+def refer(database: Database, *pairs: tuple[int, int]) -> None:
+    """Rows of the first month of each pair refer to those of the second."""
+    for one, other in pairs:
+        database.sql(
+            "INSERT INTO t SELECT o.at + interval '2 h', o.id * 1000 + p.id, p.at, p.id FROM t AS o, t AS p "
+            "WHERE (o.id, p.id) = (%s, %s)",
+            [one, other],
+        )
+
+
+def test_expired_partitions_that_refer_to_each_other(database: Database) -> None:
+    """They go in one run, each after those whose rows refer to it; where that is impossible, it is said why."""
+    monthly(database, -6, columns=REFERRING)
+    refer(database, (-3, -6), (-4, -3), (-4, -5))
+    planned = purge(database, True, partitions="drop")
+    expected = [f"public.{named(number)}" for number in (-4, -5, -3, -6)]
+    assert list(outcomes(planned)) == expected
+    assert outcomes(purge(database, partitions="drop")) == dict.fromkeys(expected, "done")
+    assert len(parts(database)) == 3
+
+
+def test_expired_partitions_of_which_none_can_go_first(database: Database) -> None:
+    """A circle, and one to which a partition refers that stays: both say so, and the others go."""
+    monthly(database, -7, columns=REFERRING)
+    refer(database, (-7, -6), (-6, -7), (-5, -4), (0, -5))
+    result = purge(database, partitions="drop")
+    seven, six, five, four, three = (f"public.{named(number)}" for number in (-7, -6, -5, -4, -3))
+    assert outcomes(result) == {seven: "failed", six: "failed", five: "failed", four: "failed", three: "done"}
+    said = "rows of public.t refer to it (key): purge those first, or drop the constraint"
+    assert reason(result, seven) == f"{said}; they are in {six}, which would have to go before it and stays"
+    assert reason(result, five) == said
+    assert f"they are in {five}" in reason(result, four)
+    kept = purge(database, partitions="detach")
+    assert set(outcomes(kept).values()) == {"failed"}, "a table of its own would refer to it for ever"
+
+
+def test_a_key_between_two_partitions(database: Database) -> None:
+    """It is no part of the table's own: it goes with the one that has it."""
+    monthly(database, -5)
+    database.sql(f"ALTER TABLE {named(-5)} ADD PRIMARY KEY (id)")
+    database.sql(f"ALTER TABLE {named(-4)} ADD CONSTRAINT key FOREIGN KEY (id) REFERENCES {named(-5)} NOT VALID")
+    result = purge(database, partitions="drop")
+    assert list(outcomes(result).items()) == [(OLDER, "done"), (f"public.{named(-5)}", "done"), (OLD, "done")]
+
+
+def test_what_was_to_go_first_is_still_there(database: Database) -> None:
+    """Somebody works with the one whose rows refer: the other waits as well, and both go in the next run."""
+    monthly(database, columns=REFERRING)
+    refer(database, (-3, -4))
+    with holding(database, f"SELECT * FROM {named(-3)}"):
+        result = purge(database, partitions="drop", concurrently="never", budget=4)
+    assert outcomes(result) == {OLD: "contended", OLDER: "contended"}
+    assert reason(result, OLDER) == f"rows of {OLD} refer to it, and that has not gone before it"
+    assert outcomes(purge(database, partitions="drop")) == {OLD: "done", OLDER: "done"}
 
 
 def test_what_it_refers_to_stays(database: Database) -> None:

@@ -92,6 +92,7 @@ class Removal:
     unmark        it is no longer to be dropped
     concurrently  DETACH CONCURRENTLY
     wait          seconds for each lock that others would queue behind; less than BLOCKING where it locks other tables as well
+    after         oids of partitions whose rows refer to it, and that go before it
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Removal:
     drop: bool = False
     unmark: bool = False
     concurrently: bool = False
+    after: frozenset[int] = frozenset()
 
     @property
     def mark(self) -> str:

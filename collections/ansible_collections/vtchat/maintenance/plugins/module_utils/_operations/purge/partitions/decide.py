@@ -38,7 +38,9 @@ def decide(facts: Facts | Verdict, options: Options, context: Context) -> list[D
         made += [_left(facts, one, options, patience) for one in facts.left]
         made += [_pending(facts, one, options, patience) for one in facts.parts if one.pending]
         made += [_marked(facts, one, patience) for one in facts.parts if _stays_marked(one)]
-        made += _detaches(facts, options, patience, creates)
+        todos = [one.payload for one in made if isinstance(one, Action)]
+        gone = {todo.part.oid for todo in todos if isinstance(todo, Removal) and todo.drop}
+        made += _detaches(facts, options, patience, creates, gone)
     _warn(facts, options, context)
     return [*made, _summary(facts, made)]
 
@@ -124,23 +126,50 @@ def _pending(facts: Facts, one: Partition, options: Options, patience: Patience)
     return _action(facts, todo, why, _numbers(facts, one))
 
 
-def _detaches(facts: Facts, options: Options, patience: Patience, creates: bool) -> list[Decision[Todo]]:
-    """What has expired, the oldest first; never the last partition that takes rows."""
+def _detaches(
+    facts: Facts, options: Options, patience: Patience, creates: bool, gone: set[int]
+) -> list[Decision[Todo]]:
+    """What has expired, the oldest first; never the last partition that takes rows. gone: what is dropped before it."""
     going = [one for one in facts.parts if one.expired and not one.pending]
     staying = [one for one in facts.parts if not one.expired and not one.pending and not one.default]
-    blocked = [one for one in going if one.oid in facts.obstacles]
-    made: list[Decision[Todo]] = []
-    for one in going:
-        obstacle = facts.obstacles.get(one.oid)
-        if obstacle:
-            verdict = CONTENDED if obstacle.passing else FAILED
-            made.append(Verdict(one.display, obstacle.reason, verdict, _numbers(facts, one)))
-        elif one is going[-1] and not staying and not blocked and not creates:
-            reason = "it is the last partition, and stays: set premake, so that others come first"
-            made.append(Verdict(one.display, reason, UNCHANGED, _numbers(facts, one)))
-        else:
-            made.append(_detach(facts, one, options, patience))
-    return made
+    blocked = [one for one in going if one.oid in facts.obstacles and not _after(facts, one)]
+    last = going[-1] if going and not staying and not blocked and not creates else None
+    order = _order([one for one in going if one not in (*blocked, last)], facts, gone)
+    told = iter(order)
+    return [
+        _detach(facts, next(told), options, patience) if one in order else _kept(facts, one, one is last, order)
+        for one in going
+    ]
+
+
+def _order(going: Sequence[Partition], facts: Facts, gone: set[int]) -> list[Partition]:
+    """Those that can go, each after those whose rows refer to it, else the oldest first. gone: what goes before them."""
+    order: list[Partition] = []
+    gone = set(gone)
+    while True:
+        free = next((one for one in going if one not in order and _after(facts, one) <= gone), None)
+        if free is None:
+            return order
+        order.append(free)
+        gone.add(free.oid)
+
+
+def _after(facts: Facts, one: Partition) -> frozenset[int]:
+    obstacle = facts.obstacles.get(one.oid)
+    return obstacle.after if obstacle else frozenset()
+
+
+def _kept(facts: Facts, one: Partition, last: bool, order: Sequence[Partition]) -> Verdict:
+    """What stays, and why. order: what goes."""
+    if last:
+        reason = "it is the last partition, and stays: set premake, so that others come first"
+        return Verdict(one.display, reason, UNCHANGED, _numbers(facts, one))
+    obstacle = facts.obstacles[one.oid]
+    reason, after = obstacle.reason, obstacle.after - {other.oid for other in order}
+    if after:
+        names = ", ".join(other.display for other in (*facts.left, *facts.parts) if other.oid in after)
+        reason += f"; they are in {names}, which would have to go before it and stays"
+    return Verdict(one.display, reason, CONTENDED if obstacle.passing else FAILED, _numbers(facts, one))
 
 
 def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
@@ -165,6 +194,7 @@ def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) 
         drop=drop,
         unmark=one.marked and not drop,
         concurrently=concurrently,
+        after=_after(facts, one),
     )
     return _action(facts, todo, reason, numbers)
 

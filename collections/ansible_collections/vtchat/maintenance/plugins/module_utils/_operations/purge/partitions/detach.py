@@ -65,8 +65,10 @@ class Work:
             return Outcome(DONE)
         if now["bound"] != self.todo.part.bound:
             return Outcome(FAILED, "its bounds have been changed meanwhile: nothing is done")
-        if now["other_pending"]:
-            return Outcome(CONTENDED, f"{now['other_pending']} is being detached, and only one can be at a time")
+        if now["other_pending"] or now["before"]:
+            other = f"{now['other_pending']} is being detached, and only one can be at a time"
+            before = f"rows of {now['before']} refer to it, and that has not gone before it"
+            return Outcome(CONTENDED, before if now["before"] else other)
         if self.todo.kind == DETACH and not now["pending"]:
             if not now["others"]:
                 return Outcome(UNCHANGED, LAST)
@@ -94,6 +96,7 @@ class Work:
                 oid=sql.Literal(part.oid),
                 schema=sql.Literal(part.schema),
                 name=sql.Literal(part.name),
+                after=sql.Literal(sorted(self.todo.after)),
             )
         )
 

@@ -101,7 +101,9 @@ def _expired(session: Session, found: Facts, options: Options, context: Context)
         found,
         left=left,
         sizes=obstacles.sizes(session, [*going, *left]),
-        obstacles=obstacles.look(session, found.key, [*going, *left], options.partitions == DROP, context.seconds_left),
+        obstacles=obstacles.look(
+            session, found.relation.oid, found.key, [*going, *left], options.partitions == DROP, context.seconds_left
+        ),
         detacher=busy[0]["pid"] if busy else None,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...._errors import Contended, SqlError
@@ -27,14 +27,25 @@ from .table import Partition
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a partition stays. passing: the next run may find it gone."""
+    """Why a partition stays.
+
+    passing  the next run may find it gone
+    after    oids of partitions that go as well, and take it along: only when they have gone can this one go
+    """
 
     reason: str
     passing: bool = False
+    after: frozenset[int] = frozenset()
 
 
 # As the server itself looks before a partition goes.
 REFERS = "SELECT EXISTS (SELECT FROM {referred} AS p JOIN {table} AS r ON {equal}) AS refers"
+# In which partitions those rows are; 0 stands for all other tables.
+REFERRING = """
+WITH RECURSIVE {part}
+SELECT array_agg(DISTINCT coalesce(part.top, 0)::bigint) AS tops
+FROM (SELECT DISTINCT r.tableoid AS oid FROM {referred} AS p JOIN {table} AS r ON {equal}) AS who LEFT JOIN part USING (oid)
+"""
 # Ids that have no time in them, among the first rows: they never expire, wherever their partition ends.
 STRANGE = {
     bounds.UUID: "SELECT bool_or(get_byte(uuid_send(id::uuid), 6) / 16 <> 7) AS strange FROM ({ids}) AS x",
@@ -61,16 +72,16 @@ def sizes(session: Session, parts: Sequence[Partition]) -> dict[int, tuple[int, 
     return {row["oid"]: (row["bytes"], row["rows"]) for row in rows}
 
 
-def _about(query: str, parts: Sequence[Partition]) -> sql.Composed:
+def _about(query: str, parts: Sequence[Partition], **more: sql.Composable) -> sql.Composed:
     """A query about these, and all that is below them."""
     part = sql.SQL(queries.PART).format(oids=sql.Literal([one.oid for one in parts]))
-    return sql.SQL(query).format(part=part)
+    return sql.SQL(query).format(part=part, **more)
 
 
 def look(
-    session: Session, key: Key, parts: Sequence[Partition], drop: bool, seconds_left: Callable[[], float]
+    session: Session, parent: int, key: Key, parts: Sequence[Partition], drop: bool, seconds_left: Callable[[], float]
 ) -> dict[int, Obstacle]:
-    """By oid, of those that cannot go: why."""
+    """By oid, of those that cannot go, or cannot go first: why."""
     if not parts:
         return {}
     found = _rights(session, parts, drop)
@@ -79,14 +90,27 @@ def look(
             found.setdefault(oid, obstacle)
     end = time.monotonic() + min(LOOKING, seconds_left())
     for one in parts:
-        if one.oid not in found:
+        if not _certain(found.get(one.oid)):
             timeless = _timeless(session, key, one, seconds_left)
             found.update({one.oid: timeless} if timeless else {})
-    for row in session.rows(_about(queries.REFERRED, parts)):
-        if row["oid"] not in found and row["readable"]:
-            referred = _referred(session, row, end, seconds_left)
-            found.update({row["oid"]: referred} if referred else {})
+    for row in session.rows(_about(queries.REFERRED, parts, parent=sql.Literal(parent))):
+        known = found.get(row["oid"])
+        if row["readable"] and not _certain(known):
+            referred = _referred(session, row, parts if drop else (), end, seconds_left)
+            found.update({row["oid"]: _both(known, referred)} if referred else {})
     return found
+
+
+def _certain(known: Obstacle | None) -> bool:
+    """Whether it keeps a partition whatever else goes."""
+    return known is not None and not known.after
+
+
+def _both(known: Obstacle | None, other: Obstacle) -> Obstacle:
+    """What two obstacles come to."""
+    if known is None or _certain(other):
+        return other
+    return replace(known, after=known.after | other.after)
 
 
 def _rights(session: Session, parts: Sequence[Partition], drop: bool) -> dict[int, Obstacle]:
@@ -101,6 +125,9 @@ def _lost_with_it(session: Session, parts: Sequence[Partition]) -> Iterator[tupl
         reason = "there is a foreign table in it: set partitions: detach, and drop it where its rows are"
         yield oid, Obstacle(reason)
     for row in session.rows(_about(queries.DEPENDENT, parts)):
+        if not row["needed_by"]:
+            yield row["oid"], Obstacle("foreign keys of other partitions refer to it", after=frozenset(row["after"]))
+            continue
         needed = ", ".join(row["needed_by"])
         reason = f"other objects need it: {needed}: drop or redefine them first, or set partitions: detach"
         yield row["oid"], Obstacle(reason)
@@ -153,18 +180,25 @@ def _strange(session: Session, key: Key, part: Partition) -> Obstacle | None:
     )
 
 
-def _referred(session: Session, row: dict[str, Any], end: float, seconds_left: Callable[[], float]) -> Obstacle | None:
+def _referred(
+    session: Session, row: dict[str, Any], going: Sequence[Partition], end: float, seconds_left: Callable[[], float]
+) -> Obstacle | None:
     """Why a foreign key keeps a partition, None if no row refers to it. end: when looking must end, of a monotonic clock.
+
+    going: what may go before it, with the rows that refer to it.
 
     The server looks once more while it detaches, and writes to the other table wait meanwhile: it must not take long.
     """
     name, table = quote(row["constraint"]), row["table"]
     if time.monotonic() >= end:
         return Obstacle(f"there was no time left to see whether rows of {table} refer to it ({name})", passing=True)
-    query = sql.SQL(REFERS).format(referred=sql.SQL(row["referred"]), table=sql.SQL(table), equal=sql.SQL(row["equal"]))
+    join = {name: sql.SQL(row[name]) for name in ("referred", "table", "equal")}
     session.set(statement_timeout=BLOCKING, lock_timeout=LIGHT)
+    after: frozenset[int] = frozenset()
     try:
-        refers = session.row(query)["refers"]
+        refers = session.row(sql.SQL(REFERS).format(**join))["refers"]
+        if refers and row["among"] and going:
+            after = _referring(session, row["oid"], going, join)
     except SqlError as error:
         if error.sqlstate != QUERY_CANCELED:
             raise
@@ -179,4 +213,16 @@ def _referred(session: Session, row: dict[str, Any], end: float, seconds_left: C
         session.set(statement_timeout=max(0.001, seconds_left()))
     if not refers:
         return None
-    return Obstacle(f"rows of {table} refer to it ({name}): purge those first, or drop the constraint")
+    reason = f"rows of {table} refer to it ({name}): purge those first, or drop the constraint"
+    return Obstacle(reason, after=after)
+
+
+def _referring(session: Session, oid: int, going: Sequence[Partition], join: dict[str, sql.SQL]) -> frozenset[int]:
+    """Oids of the partitions that hold all rows that refer to this one; none where others do, or its own."""
+    try:
+        tops = session.row(_about(REFERRING, going, **join))["tops"] or ()
+    except SqlError as error:
+        if error.sqlstate != QUERY_CANCELED:
+            raise
+        return frozenset()  # it takes longer to see than to wait for the next run
+    return frozenset() if {0, oid} & set(tops) else frozenset(tops)

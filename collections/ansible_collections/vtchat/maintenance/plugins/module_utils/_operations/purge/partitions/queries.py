@@ -116,6 +116,7 @@ GROUP BY part.top
 """
 
 # Foreign keys that refer to rows of a partition, be it through its parent; each once, from the topmost table that has it.
+# among: of rows of the table itself, or of one of these partitions.
 REFERRED = """
 WITH RECURSIVE {part}
 SELECT part.top::bigint AS oid,
@@ -124,6 +125,7 @@ SELECT part.top::bigint AS oid,
             UNION ALL SELECT a.conname, a.conparentid FROM up JOIN pg_constraint AS a ON a.oid = up.parent)
         SELECT name::text FROM up WHERE parent = 0) AS constraint,
        format('%I.%I', n.nspname, r.relname) AS "table", format('%I.%I', pn.nspname, pc.relname) AS referred,
+       r.oid = {parent} OR r.oid IN (SELECT oid FROM part) AS among,
        has_table_privilege(r.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
            AND has_table_privilege(pc.oid, 'SELECT') AND has_schema_privilege(pn.oid, 'USAGE') AS readable,
        (SELECT string_agg(format('p.%I OPERATOR(%I.%s) r.%I', pa.attname, opn.nspname, op.oprname, ra.attname), ' AND ')
@@ -143,7 +145,8 @@ ORDER BY part.top, k.oid
 """
 
 # What DROP without CASCADE is refused for: it depends on the table, or on what goes with it, and does not go itself.
-# Foreign keys that come from the parent are not among it: they end when the partition is detached.
+# Foreign keys that come from the parent are not among it: they end when the partition is detached. after: those of these
+# partitions whose own foreign key it is, so that it goes with them.
 DEPENDENT = """
 WITH RECURSIVE {part},
 gone (top, classid, objid) AS (
@@ -152,15 +155,17 @@ gone (top, classid, objid) AS (
     SELECT g.top, d.classid, d.objid FROM gone AS g JOIN pg_depend AS d ON d.refclassid = g.classid AND d.refobjid = g.objid
     WHERE d.deptype IN ('a', 'i', 'P', 'S')
 )
-SELECT g.top::bigint AS oid, array_agg(DISTINCT CASE WHEN v.oid IS NULL THEN pg_describe_object(d.classid, d.objid, d.objsubid)
+SELECT g.top::bigint AS oid, array_agg(DISTINCT other.top::bigint) FILTER (WHERE other.top IS NOT NULL) AS after,
+       array_agg(DISTINCT CASE WHEN v.oid IS NULL THEN pg_describe_object(d.classid, d.objid, d.objsubid)
            ELSE format('%s %I.%I', CASE v.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, n.nspname, v.relname)
-           END) AS needed_by
+           END) FILTER (WHERE other.top IS NULL) AS needed_by
 FROM gone AS g JOIN pg_depend AS d ON d.refclassid = g.classid AND d.refobjid = g.objid AND d.deptype = 'n'
 LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
 LEFT JOIN pg_class AS v ON v.oid = w.ev_class LEFT JOIN pg_namespace AS n ON n.oid = v.relnamespace
+LEFT JOIN pg_constraint AS f ON d.classid = 'pg_constraint'::regclass AND f.oid = d.objid AND f.contype = 'f'
+LEFT JOIN part AS other ON other.oid = f.conrelid
 WHERE NOT EXISTS (SELECT FROM gone AS x WHERE x.top = g.top AND x.classid = d.classid AND x.objid = d.objid)
-      AND NOT (d.classid = 'pg_constraint'::regclass
-               AND EXISTS (SELECT FROM pg_constraint AS k WHERE k.oid = d.objid AND k.contype = 'f' AND k.conparentid <> 0))
+      AND coalesce(f.conparentid, 0) = 0
 GROUP BY g.top
 """
 
@@ -176,6 +181,7 @@ ORDER BY a.pid LIMIT 1
 """
 
 # What a partition is now, before it is touched. others: partitions that would be left, DEFAULT and pending ones not counted.
+# before: one whose rows refer to it, and that was to go before it.
 NOW = """
 SELECT c.oid IS NOT NULL AS exists, c.relispartition AND i.inhparent = {parent} AS attached,
        pg_get_expr(c.relpartbound, 0) AS bound, coalesce(i.inhdetachpending, false) AS pending,
@@ -183,6 +189,8 @@ SELECT c.oid IS NOT NULL AS exists, c.relispartition AND i.inhparent = {parent} 
        (SELECT min(format('%I.%I', xn.nspname, x.relname)) FROM pg_inherits AS o JOIN pg_class AS x ON x.oid = o.inhrelid
         JOIN pg_namespace AS xn ON xn.oid = x.relnamespace
         WHERE o.inhparent = {parent} AND o.inhdetachpending AND o.inhrelid <> {oid}) AS other_pending,
+       (SELECT min(format('%I.%I', xn.nspname, x.relname)) FROM pg_class AS x JOIN pg_namespace AS xn
+        ON xn.oid = x.relnamespace WHERE x.oid = ANY ({after}::oid[])) AS before,
        (SELECT count(*) FROM pg_inherits AS o JOIN pg_class AS x ON x.oid = o.inhrelid
         WHERE o.inhparent = {parent} AND NOT o.inhdetachpending AND o.inhrelid <> {oid}
         AND pg_get_expr(x.relpartbound, 0) <> 'DEFAULT') AS others
