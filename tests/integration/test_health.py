@@ -291,7 +291,12 @@ def test_expired_rows_that_wait_are_counted(database: Database) -> None:
     assert [(one["subject"], one["value"]) for one in of(result, "expired-rows")] == [
         ("public.z", 1500),
         ("other.d", 1001),
+        ("public.z", None),
     ]
+    assert (
+        of(result, "expired-rows")[2]["message"]
+        == "its where is not looked at here, for it may take long, or do anything"
+    )
     assert result["turns"] <= 6
     slow = {"hourly": {"every": "1h", "purge": [{"table": "slow", "column": "at"}, *steps]}}
     told = {one["subject"]: one for one in of(look(database, plans=slow), "expired-rows")}

@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 NEVER = "never"
 OBJECTS = "objects"
 PURGE = "purge"
-COUNTED = (
-    "table",
-    "column",
-    "older_than",
-    "timezone",
-    "where",
-    "epoch",
-    "format",
-    "ttl_column",
-    "null_means",
-)  # what says which rows of a step purge have expired
 LEVELS = (WARNING, CRITICAL)
 SPEC = Spec({
     "fail_on": {"type": "str", "choices": [NEVER, CRITICAL, WARNING], "default": CRITICAL},
@@ -234,13 +223,38 @@ def _read_purges(given: Mapping[str, Any] | None, faults: list[str]) -> tuple[Pu
             faults.append(f"plans.{name}.{PURGE}: it must be a list of the options of its steps purge")
             continue
         for step in steps:
-            given_here = {key: str(step[key]) for key in COUNTED if step.get(key) is not None}
+            creates_only = step.get("premake") is not None and not step.get("partitions")
             with suppress(OptionError):
-                read.append(OPERATIONS[PURGE].read({**_defaults(), **given_here}))
+                read += [] if creates_only else [OPERATIONS[PURGE].read(_counted(step))]
     return tuple(dict.fromkeys(read))
 
 
-def _defaults() -> dict[str, Any]:
-    """The options of a step purge that are not counted with."""
-    names = {option: how.get("default") for option, how in OPERATIONS[PURGE].SPEC.options.items()}
-    return {**names, "table": "", "column": ""}
+def _counted(step: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a step purge that say which rows have expired and are to go. Plans have not been converted yet."""
+    options = OPERATIONS[PURGE].SPEC.options
+    clocks = options["conditions"]["options"]
+    many = step.get("conditions")
+    conditions = [one for one in many if isinstance(one, Mapping)] if isinstance(many, list) else None
+    keeps = str(step.get("keep_referenced")).lower() in ("true", "yes", "on", "y", "t", "1")
+    return {
+        **_defaults(options),
+        "column": "" if conditions is None else None,
+        **_texts(step, {"table": options["table"], "partitions": options["partitions"], **clocks}),
+        "conditions": None
+        if conditions is None
+        else [{**_defaults(clocks), **_texts(one, clocks)} for one in conditions],
+        "keep_referenced": keeps,
+    }
+
+
+def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {option: how.get("default") for option, how in options.items()}
+
+
+def _texts(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the options that are given. Raises OptionError for a word that is none of the choices."""
+    texts = {name: str(given[name]) for name in options if given.get(name) is not None}
+    wrong = [name for name, text in texts.items() if text not in options[name].get("choices", (text,))]
+    if wrong:
+        raise OptionError([f"{name}: there is no such choice" for name in wrong])
+    return texts

@@ -8,112 +8,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..._checks.tables import BASE
+from ..._errors import Contended, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.names import display, qualified, quote
 from ..._postgres.selection import LOCKED
 from ..._postgres.session import Session
-from ..purge.clocks import Column, terms
+from ..purge import clocks
+from ..purge.clocks import Column, Term
 from ..purge.options import Condition
 from ..purge.options import Options as Purge
-from ..purge.table import SMALL_TABLE
+from ..purge.table import COLUMNS, SMALL_TABLE
 
 MOST_COUNTED = 100_000
 
-# By pg_type.oid of the column's type, or of what a domain comes to.
-TYPES = {1184: "timestamp with time zone", 1114: "timestamp without time zone", 1082: "date"}
-
+# small: reading all of it costs next to nothing.
 TABLES = """
-WITH RECURSIVE {locked}, {targets}, part (position, oid) AS (
-    SELECT position, oid FROM target WHERE oid IS NOT NULL
-    UNION ALL SELECT p.position, i.inhrelid FROM part AS p JOIN pg_inherits AS i ON i.inhparent = p.oid
+WITH RECURSIVE {locked}, {targets}, part (position, oid, kind) AS (
+    SELECT position, oid, kind FROM target WHERE oid IS NOT NULL
+    UNION ALL SELECT p.position, c.oid, c.relkind::text
+    FROM part AS p JOIN pg_inherits AS i ON i.inhparent = p.oid JOIN pg_class AS c ON c.oid = i.inhrelid
 )
-SELECT t.position, t.oid, t.schema_name, t.name, b.type,
+SELECT t.position, t.oid, t.schema_name, t.name, clock_timestamp() AS at, ({of_columns}) AS times,
        EXISTS (SELECT FROM part AS p LEFT JOIN pg_index AS i ON i.indrelid = p.oid
                JOIN locked AS l ON l.relation IN (p.oid, i.indexrelid) WHERE p.position = t.position) AS locked,
-       EXISTS (SELECT FROM part AS p JOIN pg_class AS f ON f.oid = p.oid
-               WHERE p.position = t.position AND f.relkind = 'f') AS elsewhere,
-       clock_timestamp() - make_interval(secs => w.older_than) AS cutoff,
+       EXISTS (SELECT FROM part AS p WHERE p.position = t.position AND p.kind = 'f') AS elsewhere,
        t.may_use_schema AND has_table_privilege(t.oid, 'SELECT') AS seen, row_security_active(t.oid) AS row_security,
-       c.relpages BETWEEN 0 AND {small} AND c.relkind = 'r' AND c.reltuples >= 0 OR EXISTS (
-           SELECT FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
-           WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
-           AND am.amname = 'btree') AS served
-FROM target AS t JOIN (VALUES {wanted}) AS w (position, column_name, older_than) USING (position)
-JOIN pg_class AS c ON c.oid = t.oid
-JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = w.column_name AND a.attnum > 0 AND NOT a.attisdropped
-{base}
-WHERE c.relkind IN ('r', 'p')
+       (SELECT bool_and(c.reltuples >= 0) AND sum(c.relpages) <= {small}
+        FROM part AS p JOIN pg_class AS c ON c.oid = p.oid WHERE p.position = t.position AND p.kind = 'r') AS small
+FROM target AS t JOIN (VALUES {wanted}) AS w (position, columns) USING (position)
+WHERE t.kind IN ('r', 'p')
 """
+NOT_COUNTED = "SELECT {target}::text AS target, NULL::bigint AS waiting, {hidden}::text AS hidden"
+COUNTED = """
+SELECT {target}::text AS target, (SELECT count(*) FROM (SELECT FROM {table} WHERE {expired} LIMIT {most}) AS e) AS waiting,
+       NULL::text AS hidden
+"""
+
+
+@dataclass
+class Step:
+    """A step purge and its table.
+
+    columns  those that say when a row has expired
+    at       now, by the server's clock
+    hidden   why its rows are not counted, "" if they are
+    """
+
+    purge: Purge
+    name: str
+    table: sql.Identifier
+    columns: Mapping[str, Column]
+    at: datetime
+    hidden: str = ""
+
+    def terms(self) -> list[tuple[Condition, Term]]:
+        """Why a row has expired: any of these."""
+        return [
+            (one, term)
+            for one in self.purge.conditions
+            for term in clocks.terms(one, self.columns, self.at - timedelta(seconds=one.older_than))
+        ]
 
 
 def waiting(session: Session, purges: Sequence[Purge], first: str, statement_timeout: float) -> tuple[bool, str]:
     """What ``first`` says, in the same round trip; and a SELECT of (target, waiting, hidden) for the tables, "" without any.
 
-    From then on the session has this statement_timeout. A step with ``where`` is not counted: its predicate is the user's.
+    From then on the session has this statement_timeout.
     """
-    plain = [(purge.table, condition) for purge in purges if (condition := _countable(purge))]
-    if not plain:
-        return session.rows_and_set(first, statement_timeout)[0]["large"], ""
     wanted = [
-        sql.SQL("({}, {}, {})").format(
-            sql.Literal(number), sql.Literal(condition.column), sql.Literal(condition.older_than)
-        )
-        for number, (_table, condition) in enumerate(plain)
+        sql.SQL("({}, {}::text[])").format(sql.Literal(number), sql.Literal(purge.columns))
+        for number, purge in enumerate(purges)
     ]
     query = sql.SQL(TABLES).format(
         locked=sql.SQL(LOCKED),
-        targets=catalog.targets(session.server, [table for table, _condition in plain]),
-        base=sql.SQL(BASE),
+        targets=catalog.targets(session.server, [purge.table for purge in purges]),
+        of_columns=sql.SQL(COLUMNS).format(
+            columns=sql.SQL("w.columns"), parts=sql.SQL("(SELECT * FROM part WHERE part.position = t.position)")
+        ),
         small=sql.Literal(SMALL_TABLE),
         wanted=sql.SQL(", ").join(wanted),
     )
     both = sql.SQL("SELECT * FROM ({}) AS f LEFT JOIN ({}) AS t ON true").format(sql.SQL(first), query)
     rows = session.rows_and_set(both, statement_timeout)
-    counts = [_count(session, plain[row["position"]][1], row) for row in rows if row["position"] is not None]
-    return rows[0]["large"], " UNION ALL ".join(session.text(one).replace("%", "%%") for one in counts)
+    steps = [_step(session, purges[row["position"]], row) for row in rows if row["position"] is not None]
+    _doubt(session, [step for step in steps if not step.hidden])
+    return rows[0]["large"], " UNION ALL ".join(session.text(_select(step)).replace("%", "%%") for step in steps)
 
 
-def _countable(purge: Purge) -> Condition | None:
-    """What says when rows have expired, where it is one plain column of time."""
-    (condition, *others) = purge.conditions
-    plain = Condition(condition.column, condition.older_than, timezone=condition.timezone)
-    return condition if not others and condition == plain else None
+def _step(session: Session, purge: Purge, row: Mapping[str, Any]) -> Step:
+    columns = {name: Column(**column) for name, column in (row["times"] or {}).items()}
+    name, table = display(row["schema_name"], row["name"]), qualified(row["schema_name"], row["name"])
+    step = Step(purge, name, table, columns, row["at"].astimezone(timezone.utc))
+    step.hidden = _unseen(session, name, row) or _unknown(purge) or _unclear(step) or _unserved(step, row)
+    return step
 
 
-def _count(session: Session, condition: Condition, row: dict[str, Any]) -> sql.Composed:
-    """One SELECT. hidden: why it cannot be counted; it is null where it can."""
-    name, type_name = display(row["schema_name"], row["name"]), TYPES.get(row["type"])
-    zoneless = type_name != TYPES[1184]
-    hidden = ""
+def _unseen(session: Session, name: str, row: Mapping[str, Any]) -> str:
+    """Why the rows cannot be read, or not at once."""
     user = quote(session.server.user)
     if not row["seen"]:
-        hidden = f"they may not be counted: GRANT SELECT ON {name} TO {user}"
-    elif row["row_security"]:
-        hidden = f"row-level security hides some of them: ALTER ROLE {user} BYPASSRLS"
-    elif type_name is None or zoneless != bool(condition.timezone):
-        hidden = "its time cannot be told: see what the step purge says"
-    elif row["locked"]:
-        hidden = "somebody has locked it"
-    elif row["elsewhere"]:
-        hidden = "a part of it lies on another server"
-    elif not row["served"]:
-        hidden = f"no index serves {quote(condition.column)}: to count them would read the whole table"
-    if hidden:
-        return sql.SQL("SELECT {}::text AS target, NULL::bigint AS waiting, {}::text AS hidden").format(
-            sql.Literal(name), sql.Literal(hidden)
-        )
-    (term,) = terms(condition, {condition.column: Column(condition.column, type_name or "")}, row["cutoff"])
-    return sql.SQL(
-        "SELECT {}::text AS target, (SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT {}) AS e) AS waiting, "
-        "NULL::text AS hidden"
-    ).format(
-        sql.Literal(name),
-        qualified(row["schema_name"], row["name"]),
-        term.expired,
-        sql.Literal(MOST_COUNTED),
-    )
+        return f"they may not be counted: GRANT SELECT ON {name} TO {user}"
+    if row["row_security"]:
+        return f"row-level security hides some of them: ALTER ROLE {user} BYPASSRLS"
+    if row["locked"]:
+        return "somebody has locked it"
+    return "a part of it lies on another server" if row["elsewhere"] else ""
+
+
+def _unknown(purge: Purge) -> str:
+    """Why only the purge itself knows which rows are to go."""
+    if purge.partitions:
+        return "its partitions go as a whole, when all of their rows have expired"
+    if purge.where or any(condition.where for condition in purge.conditions):
+        return "its where is not looked at here, for it may take long, or do anything"
+    return "rows to which others refer are to stay, and to look for those takes long" if purge.keep_referenced else ""
+
+
+def _unclear(step: Step) -> str:
+    """Why it cannot be told which rows have expired."""
+    for condition in step.purge.conditions:
+        missing = [name for name in condition.columns if name not in step.columns]
+        fault = f"there is no column {quote(missing[0])}" if missing else clocks.fault(condition, step.columns)
+        if fault:
+            return fault
+    return ""
+
+
+def _unserved(step: Step, row: Mapping[str, Any]) -> str:
+    """Why to count them would read all of the table."""
+    lacking = () if row["small"] else (one for one in step.terms() if not one[1].served)
+    for condition, term in lacking:
+        why = "no index serves" if term.index else "no index can serve, with ttl_column,"
+        return f"{why} {quote(condition.column)}: to count them would read the whole table"
+    return ""
+
+
+def _doubt(session: Session, steps: Sequence[Step]) -> None:
+    """Whether the values can be what the steps say: what is declared wrongly never expires, and would look well.
+
+    One round trip, and none where nothing can be wrong. Raises SqlError when the connection is lost.
+    """
+    asked = [
+        (step, condition, query)
+        for step in steps
+        for condition in step.purge.conditions
+        if (query := clocks.doubt(condition, step.columns, step.table))
+    ]
+    if not asked:
+        return
+    each = [sql.SQL("(SELECT to_jsonb(d) FROM ({}) AS d)").format(query) for _step, _condition, query in asked]
+    try:
+        (found,) = session.row(
+            sql.SQL("SELECT jsonb_build_array({}) AS found").format(sql.SQL(", ").join(each))
+        ).values()
+    except (Contended, SqlError) as error:
+        if not session.alive:
+            raise
+        for step, _condition, _query in asked:
+            step.hidden = f"its values cannot be looked at: {error}"
+        return
+    for (step, condition, _query), row in zip(asked, found):
+        step.hidden = step.hidden or clocks.doubt_fault(condition, row)
+
+
+def _select(step: Step) -> sql.Composed:
+    """One SELECT. hidden: why they are not counted; it is null where they are."""
+    target = sql.Literal(step.name)
+    if step.hidden:
+        return sql.SQL(NOT_COUNTED).format(target=target, hidden=sql.Literal(step.hidden))
+    each = [sql.SQL("({})").format(term.expired) for _condition, term in step.terms()]
+    expired = sql.SQL(" OR ").join(each)
+    return sql.SQL(COUNTED).format(target=target, table=step.table, expired=expired, most=sql.Literal(MOST_COUNTED))

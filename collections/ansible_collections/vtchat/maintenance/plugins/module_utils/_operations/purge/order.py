@@ -50,9 +50,9 @@ class Way:
     costly: str = ""
 
 
-def served(session: Session, purge: Purge, term: Term, indexed: bool) -> bool:
+def served(session: Session, purge: Purge, term: Term) -> bool:
     """Whether expired rows are found without reading all the table, for example through a partial index."""
-    if term.served and indexed:
+    if term.served:
         return True
     return not any("Seq Scan" in row["QUERY PLAN"] for row in session.rows(purge.plan(term), users_path=True))
 

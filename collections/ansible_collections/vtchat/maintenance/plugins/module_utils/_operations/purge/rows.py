@@ -176,7 +176,7 @@ def _purge(
     free: sql.Composable | None,
 ) -> tuple[Purge, order.Known]:
     """What is to be deleted, and what decides in which order. free: the predicate of a row that no other one holds."""
-    terms, held, indexed = [], [], []
+    terms, held = [], []
     for condition, cutoff in zip(options.conditions, cutoffs):
         for term in clocks.terms(condition, row["times"], cutoff):
             # The line break keeps a comment at the end of a predicate from swallowing the parenthesis.
@@ -186,7 +186,6 @@ def _purge(
                 held.append(sql.SQL("({} AND NOT ({}))").format(expired, free))
                 expired = sql.SQL("{} AND {}").format(expired, free)
             terms.append(replace(term, expired=expired))
-            indexed.append(row["times"][condition.column].indexed)
     purge = Purge(
         table=relation.identifier,
         divided=row["divided"],
@@ -201,7 +200,7 @@ def _purge(
         holds=options.keep_referenced,
     )
     small = row["pages"] < SMALL_TABLE
-    found = (term for term, has in zip(terms, indexed) if not order.served(session, purge, term, has))
+    found = (term for term in terms if not order.served(session, purge, term))
     lacking = None if small else next(found, None)
     served = lacking is None
     known = order.Known(

@@ -87,7 +87,8 @@ FROM referring AS k
 """
 
 # Of each column that says when a row has expired. indexed: a whole B-tree in the column's own order begins with it, in
-# every part. sorts_by_bytes: the collation is that of the bytes; datlocprovider came with version 15.
+# every part; indexed_by_bytes: one in the order of the bytes ("C" is 950). sorts_by_bytes: the collation is that of the bytes;
+# datlocprovider came with version 15. parts: those of the table, with oid and kind.
 COLUMNS = """
 SELECT jsonb_object_agg(a.attname, jsonb_build_object(
     'name', a.attname, 'generated', a.attgenerated <> '',
@@ -104,13 +105,17 @@ SELECT jsonb_object_agg(a.attname, jsonb_build_object(
             FROM pg_database AS d WHERE d.datname = current_database())
         ELSE (SELECT l.collprovider = 'b' OR l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX')
               FROM pg_collation AS l WHERE l.oid = a.attcollation) END,
-    'indexed', NOT EXISTS (SELECT FROM part AS p WHERE p.kind = 'r' AND NOT EXISTS (
-        SELECT FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
+    'indexed', x.own, 'indexed_by_bytes', x.bytes))
+FROM pg_attribute AS a CROSS JOIN LATERAL (
+    SELECT coalesce(bool_and(i.own), true) AS own, coalesce(bool_and(i.bytes), true) AS bytes
+    FROM {parts} AS p CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(i.indcollation[0] = pa.attcollation), false) AS own,
+               coalesce(bool_or(i.indcollation[0] = 950), false) AS bytes
+        FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid JOIN pg_am AS am ON am.oid = ic.relam
         JOIN pg_opclass AS o ON o.oid = i.indclass[0]
         JOIN pg_attribute AS pa ON pa.attrelid = p.oid AND pa.attname = a.attname AND pa.attnum = i.indkey[0]
         WHERE i.indrelid = p.oid AND i.indisvalid AND i.indpred IS NULL AND am.amname = 'btree' AND o.opcdefault
-        AND i.indcollation[0] = pa.attcollation))))
-FROM pg_attribute AS a
+    ) AS i WHERE p.kind = 'r') AS x
 WHERE a.attrelid = t.oid AND a.attname = ANY ({columns}) AND a.attnum > 0 AND NOT a.attisdropped
 """
 
@@ -156,7 +161,7 @@ def read(session: Session, options: Options) -> dict[str, Any]:
         targets=catalog.targets(session.server, [options.table]),
         parts=sql.SQL(PARTS),
         reached=sql.SQL(REACHED),
-        of_columns=sql.SQL(COLUMNS).format(columns=sql.Literal(options.columns)),
+        of_columns=sql.SQL(COLUMNS).format(columns=sql.Literal(options.columns), parts=sql.SQL("part")),
         referred_by=sql.SQL(REFERRED_BY).format(own_time=own_time([one.column for one in options.conditions])),
     )
     row = session.row(query)

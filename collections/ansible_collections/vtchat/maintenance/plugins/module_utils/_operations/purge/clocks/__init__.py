@@ -105,9 +105,9 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
     life = columns[condition.ttl_column] if condition.ttl_column else None
     over = _life_over(condition, life, reading, cutoff) if life else None
     order: sql.Composable | None = name
-    index, served = quote(column.name), over is None
+    index, served = quote(column.name), column.indexed and over is None
     if reading.bytes and not column.sorts_by_bytes:
-        order, index, served = by_bytes(column), f'{index} COLLATE "C"', False
+        order, index, served = by_bytes(column), f'{index} COLLATE "C"', column.indexed_by_bytes and over is None
     if over:
         order, index = None, ""
     found = [
@@ -116,7 +116,7 @@ def terms(condition: Condition, columns: Mapping[str, Column], cutoff: datetime)
     ]
     if condition.null_means == ALWAYS:
         nothing = phrase("{column} IS NULL", column=name)
-        found.append(Term(nothing, None, reading.cast, True, quote(column.name)))
+        found.append(Term(nothing, None, reading.cast, column.indexed, quote(column.name)))
     return found
 
 

@@ -34,6 +34,7 @@ class Column:
     sorts_by_bytes  text: its collation is that of the bytes (C, POSIX, ucs_basic, C.UTF-8 of the builtin provider)
     generated       its values are computed from other columns
     indexed         whether a whole B-tree in its own order begins with it, in each part of the table
+    indexed_by_bytes  text: the same in the order of the bytes
     """
 
     name: str
@@ -41,6 +42,7 @@ class Column:
     sorts_by_bytes: bool = True
     generated: bool = False
     indexed: bool = True
+    indexed_by_bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Term:
              column which a btree on it can serve, where there is one
     order    the column, in the order of an index that serves, where a walk can go on beyond the last value
     cast     the type for constants that are compared with ``order``
-    served   a plain btree that begins with the column finds the rows without reading the others
+    served   a whole B-tree of the table finds the rows without reading the others
     index    what to index so that one serves, "" where none can
     """
 

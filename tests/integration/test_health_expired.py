@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Expired rows that wait, of what plans purge: counted by the clocks of the purge, and unknown where that would cost much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.health import look, of
+from tests.retention import HELPERS
+from tests.runs import only, perform
+from tests.servers import Database
+
+ONE: dict[str, Any] = {"checks": ["expired-rows"], "thresholds": {"expired-rows": {"warning": 1}}}
+
+
+def waiting(database: Database, *steps: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is found of a plan with these steps purge."""
+    return of(look(database, plans={"p": {"purge": list(steps)}}, **ONE), "expired-rows")
+
+
+# Table with its rows and indexes; the step; and how many have expired, or why they are not counted.
+CLOCKS: tuple[tuple[str, dict[str, Any], int | str], ...] = (
+    ("at bigint; s(2), s(1), s(-1), 0, -5, NULL", {"epoch": "s"}, 2),
+    ("at bigint; ms(3), ms(2), ms(-1), 0", {"epoch": "ms"}, 2),
+    ("at bigint; ms(3), ms(2), ms(1)", {"epoch": "s"}, "as milliseconds it is"),
+    ("at uuid; v7(2), v7(-1), gen_random_uuid()", {"format": "uuidv7"}, 1),
+    ("at text COLLATE \"C\"; ago(1)::text, ago(-1)::text, '30 February', 'never'", {"format": "iso", "timezone": "UTC"}, 1),
+    ("at timestamptz, ttl int; (ago(2), 90000), (ago(1), 3600), (ago(1), 0)", {"ttl_column": "ttl"}, 2),
+    ("at timestamptz; NULL, ago(1), ago(-1)", {"null_means": "always"}, 2),
+    ("at timestamptz, done bigint; (ago(1), 0), (ago(-1), ms(3)), (ago(-1), ms(1)), (NULL, NULL)",
+     {"column": None, "conditions": [{"column": "at"}, {"column": "done", "epoch": "ms", "older_than": "2d"}]}, 2),
+    ("at timestamptz; ago(1)", {"keep_referenced": True}, "rows to which others refer are to stay"),
+    ("at timestamptz; ago(1)", {"partitions": "drop"}, "its partitions go as a whole"),
+    ("at timestamptz; ago(1)", {"column": "att"}, "there is no column att"),
+    ("at text; ago(1)::text", {}, "say what is in it with format"),
+)  # fmt: skip
+
+
+def test_expired_rows_by_every_clock(database: Database) -> None:
+    """The same predicates as those of the step, and never a number that it would not come to; what is not counted is not well."""
+    database.sql(HELPERS)
+    for number, (made, _step, _expected) in enumerate(CLOCKS):
+        columns, values = made.split("; ")
+        rows = values if values.startswith("(") else ", ".join(f"({value})" for value in values.split(", "))
+        database.sql(f"CREATE TABLE c{number} ({columns}); INSERT INTO c{number} VALUES {rows}; ANALYZE c{number}")
+    steps = [{"table": f"c{number}", "column": "at", **step} for number, (_made, step, _expected) in enumerate(CLOCKS)]
+    for step, (_made, _step, expected) in zip(steps, CLOCKS):
+        (found,) = waiting(database, step)
+        assert found["subject"] == f"public.{step['table']}"
+        if isinstance(expected, str):
+            assert (found["level"], found["value"]) == ("unknown", None)
+            assert expected in found["message"]
+            continue
+        assert (found["level"], found["value"]) == ("warning", expected), step
+        planned = only(perform("purge", database.dsn, check=True, history=False, **step))
+        assert planned["numbers"]["rows"] == expected
+    together = look(database, plans={"p": {"purge": [*steps, {"table": "c0", "column": "at", "premake": 3}]}}, **ONE)
+    (unknown,) = [one for one in of(together, "expired-rows") if one["level"] == "unknown"]
+    assert unknown["message"].endswith("so it is with 4 more")
+    assert together["turns"] <= 5
+
+
+def test_what_is_large_is_counted_by_an_index_only(database: Database) -> None:
+    """Of each clock, the part of a table that is large, and text that sorts by another order than that of its column."""
+    database.sql(HELPERS)
+    database.sql("CREATE TABLE e (at bigint); CREATE TABLE x (at text, ttl int); CREATE TABLE child () INHERITS (e)")
+    database.sql("INSERT INTO child VALUES (s(1)); INSERT INTO x VALUES (v7(1)::text, 1), (v7(-1)::text, 1); ANALYZE")
+    steps = [
+        {"table": "e", "column": "at", "epoch": "s"},
+        {"table": "x", "column": "at", "format": "uuidv7"},
+        {"table": "x", "column": "at", "format": "uuidv7", "ttl_column": "ttl"},
+    ]
+    says = []
+    for index in ("e (at)", "child (at)", "x (at text_pattern_ops)", 'x (at COLLATE "C")'):
+        database.sql(f"CREATE INDEX ON {index}; UPDATE pg_class SET relpages = 2000 WHERE relname IN ('child', 'x')")
+        found = [waiting(database, step)[0] for step in steps]
+        says.append([one["value"] for one in found])
+    assert says == [[None, None, None], [1, None, None], [1, None, None], [1, 1, None]]
+    assert found[2]["message"] == "no index can serve, with ttl_column, at: to count them would read the whole table"
