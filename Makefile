@@ -54,7 +54,8 @@ endef
 stage = @printf '\n=== %s ===\n' '$(1)'
 
 # Tests start make themselves: they must not inherit the options of this one. What they break on purpose is not for GitHub to show.
-clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY -u GITHUB_OUTPUT
+# Where no bytecode is kept, each of their processes compiles everything anew, and that is a tenth of their time.
+clean_env := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONDONTWRITEBYTECODE -u GITHUB_ACTIONS -u GITHUB_STEP_SUMMARY -u GITHUB_OUTPUT
 
 .PHONY: help
 help: ## This list

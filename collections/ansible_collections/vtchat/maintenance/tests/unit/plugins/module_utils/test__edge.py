@@ -104,7 +104,8 @@ def test_everything_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     counting(dsn, "parse")
     counting(OPERATIONS["purge"], "read")
-    request = _edge.validated("run", {"dsn": LOCAL, "plan": "p", "steps": [{"purge": PURGE}, {"purge": PURGE}]})
+    options = {"plan": "p", "steps": [{"purge": PURGE}, {"purge": PURGE}], "connect_deadline": 0.1}  # nobody is there
+    request = _edge.validated("run", {"dsn": LOCAL, **options})
     _edge.perform(request, True)
     assert counted == {"parse": 1, "read": 2}
 
