@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, pages, walks, work
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, pages, rows, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
@@ -70,13 +70,26 @@ def test_many_expired_rows_of_a_large_table_are_chosen_by_themselves(database: D
         assert planned["numbers"]["order"].startswith("page by page: about ")
         assert planned["rows"] == (70_000 if index else None)
     database.sql("DROP INDEX t_at_idx")
-    assert only(purge(database, order="auto"))["rows"] == 70_000
+    done = only(purge(database, order="auto"))
+    assert done["rows"] == 70_000
+    assert "from tomorrow on that is a failure: CREATE INDEX CONCURRENTLY ON public.t (at), or set" in done["reason"]
     database.sql("UPDATE t SET at = now() - interval '1 day' WHERE id = 100000")
     database.sql("VACUUM (ANALYZE) t")
     for check in (True, False):
-        refused = only(purge(database, check, order="auto"))
-        assert refused["outcome"] == "failed"
-        assert "CREATE INDEX CONCURRENTLY ON public.t (at), or set require_index: false" in refused["reason"]
+        again = only(purge(database, check, order="auto"))
+        assert (again["outcome"], "all rows that had expired by" in again["reason"]) == ("skipped", True)
+    for what, options in (
+        ("other conditions", {"where": "true"}),
+        ("no history", {"history": False}),
+        ("a day later", {}),
+    ):
+        if not options:
+            earlier = "to_jsonb((value ->> 'swept')::timestamptz - interval '1 day')"
+            database.sql(f"UPDATE maintenance.state SET value = jsonb_set(value, '{{swept}}', {earlier})")
+        for check in (True, False):
+            refused = only(purge(database, check, order="auto", **options))
+            assert refused["outcome"] == "failed", what
+            assert "CREATE INDEX CONCURRENTLY ON public.t (at), or set require_index: false" in refused["reason"]
     assert only(purge(database, order="auto", require_index=False))["rows"] == 1
     assert only(purge(database, order="auto", require_index=False))["outcome"] == "unchanged"
     database.sql("CREATE INDEX ON t (at)")
@@ -246,7 +259,29 @@ def test_the_next_run_begins_where_time_ran_out_and_comes_round(
     assert ids(database) == [701, 702, 703]
 
 
-@pytest.mark.parametrize("state", ['{"page": -1}', '{"page": "7"}', '{"page": 99999999}', '{"pages": 3}', "[]"])
+def test_a_walk_that_was_begun_comes_to_its_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few expired rows are in what was not read yet, and although no index serves."""
+    monkeypatch.setattr(rows, "SMALL_TABLE", 5)
+    wide(database, 700, 300, scattered=False)
+    now = [0.0]
+
+    def hour_later(target: str, said: str, seconds: float) -> None:
+        now[0] += 3600
+
+    with monkeypatch.context() as clock:
+        clock.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
+        given = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 10_000})
+        assert only(_edge.perform(given, False, hour_later))["outcome"] == "deferred"
+    database.sql("UPDATE t SET at = 'infinity' WHERE id <= 680")
+    for check, outcome in ((True, "planned"), (False, "done"), (False, "skipped")):
+        found = only(purge(database, check, order="auto"))
+        assert found["outcome"] == outcome, found
+        assert outcome == "skipped" or found["numbers"]["order"].endswith("the last run has not come to the end")
+    assert min(ids(database)) <= 680
+    assert database.value("SELECT count(*) FROM t WHERE id BETWEEN 681 AND 700") == 0
+
+
+@pytest.mark.parametrize("state", ['{"page": -1}', '{"page": "7"}', '{"page": 99999999}', '{"swept": 3}', "[]"])
 def test_what_is_remembered_wrongly_does_no_harm(database: Database, state: str) -> None:
     wide(database, 70, 3)
     assert only(purge(database))["rows"] == 70

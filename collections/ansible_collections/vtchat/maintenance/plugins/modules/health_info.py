@@ -15,8 +15,8 @@ description:
   - Checks of the maintenance read the history of its runs; without one they are V(unknown). They are C(maintenance-overdue) (a
     plan is late), C(maintenance-failures) (runs in a row that failed), C(maintenance-slow), C(maintenance-retries) and
     C(expired-rows) (rows that the plans purge and that are there now; where they cannot be counted by an index, or only by the
-    purge itself, those that the last purge has left). A run whose steps only read is none of them, but for C(amcheck) in a plan with
-    a schedule.
+    purge itself, those that the last purge has left). A run whose steps only read is none of them, but for C(amcheck) in a plan
+    with a schedule.
   - Checks of the database are C(freeze-age) and C(multixact-age) (how far transaction IDs and multixacts are from running out),
     C(connections) and C(invalid-indexes).
   - A plan C(health) with this step is there without being written, see M(vtchat.maintenance.plan).

@@ -194,6 +194,8 @@ options:
     description:
       - Whether to refuse a table of more than 8 MB of which few rows have expired and in which no index serves O(column), and
         foreign keys that refer to it from tables of more than 8 MB without an index.
+      - A day long the table is C(skipped) after a run that has deleted a large share of it, and a walk that has stopped in the
+        middle is brought to its end, as far as the history is kept.
     type: bool
     default: true
   cascade:

@@ -31,6 +31,7 @@ class Known:
     heap       whether all parts have the access method heap, whose pages can be gone through
     estimate   how many rows have expired, about; None where nobody asked
     index      what to index so that one serves, "" where none can
+    begun      the last run has stopped in the middle of the pages
     """
 
     served: bool
@@ -39,6 +40,7 @@ class Known:
     heap: bool
     estimate: int | None
     index: str = ""
+    begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def choose(known: Known, options: Options) -> Way:
         return Way(False, "the oldest first: its access method is not heap", each_batch)
     if known.estimate is not None and known.estimate >= MANY_ROWS * known.pages:
         return Way(True, f"page by page: about {rows(known.estimate)} in {known.pages} pages have expired")
+    if not known.served and known.begun:
+        return Way(True, "page by page: the last run has not come to the end")
     if not known.served:
         return Way(True, "page by page: no index serves it", "each run would read the whole table for few rows")
     return Way(False, "the oldest first: it is small" if known.small else "by an index: few rows have expired")

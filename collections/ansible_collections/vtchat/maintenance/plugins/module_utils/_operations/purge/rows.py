@@ -19,11 +19,11 @@ from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import QUERY_CANCELED, REFERRED
-from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
+from ..._result import CONTENDED, DEFERRED, DONE, FAILED, SKIPPED, UNCHANGED
 from ..._units import rows as told_rows
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
-from . import clocks, order, table
-from .options import Options
+from . import clocks, order, sweep, table
+from .options import AUTO, Options
 from .space import look
 from .statements import Purge
 from .table import SMALL_TABLE
@@ -50,6 +50,7 @@ class Facts:
     beside        what else is to be done with rows
     kept          expired rows that others refer to, where no other has expired and that was asked for
     index         what to index so that one serves, "" where none can
+    swept         the cut-off by which all expired rows went less than a day ago, where that is known
     """
 
     relation: catalog.Relation
@@ -66,6 +67,7 @@ class Facts:
     beside: Beside | None = None
     kept: int | None = None
     index: str = ""
+    swept: datetime | None = None
 
 
 def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
@@ -119,8 +121,11 @@ def _looked(
         found = bool(rows) if context.check else session.row(purge.found(), users_path=True)["found"]
     if found is not False and order.asks(known, options):
         known = replace(known, estimate=order.estimated(session, purge, known) if rows is None else rows)
-    way = order.choose(known, options)
+    state = context.state.get(relation.display)
+    way = order.choose(replace(known, begun=sweep.begun(state)), options)
     purge = replace(purge, heap=way.heap, beside=besides)
+    if way.heap and not known.served and options.order == AUTO and options.require_index:
+        purge = replace(purge, sweep=sweep.sweep(options, cutoffs, _way_out(relation.display, known.index)))
     return Facts(
         relation=relation,
         purge=purge,
@@ -136,6 +141,7 @@ def _looked(
         beside=besides,
         kept=_kept(session, purge) if found is False and purge.held else None,
         index=known.index,
+        swept=sweep.swept(state, options, cutoffs) if way.costly else None,
     )
 
 
@@ -235,14 +241,12 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
     """Why nothing is to be deleted, None if something is."""
     target, columns, numbers = facts.relation.display, table.times(options), _numbers(facts.cutoffs)
     if facts.way.costly and options.require_index:
-        way_out = (
-            f"CREATE INDEX CONCURRENTLY ON {target} ({facts.index}), or"
-            if facts.index
-            else "none can, with ttl_column:"
-        )
-        reason = (f"no index serves {columns}, {facts.way.costly}: {way_out} "
-                  "set require_index: false")  # fmt: skip
-        return Verdict(target, reason, FAILED, numbers)
+        way_out = _way_out(target, facts.index)
+        if facts.swept:
+            reason = (f"all rows that had expired by {facts.swept:%Y-%m-%d %H:%M} UTC are gone, and no index serves {columns}; "
+                      f"a day after that this is a failure: {way_out}")  # fmt: skip
+            return Verdict(target, reason, SKIPPED, numbers)
+        return Verdict(target, f"no index serves {columns}, {facts.way.costly}: {way_out}", FAILED, numbers)
     slow = [key for key in facts.referenced_by if not key["indexed"] and key["pages"] >= SMALL_TABLE]
     if slow and options.require_index:
         key = slow[0]
@@ -258,6 +262,12 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
         reason = ("no row can go" if facts.kept else nothing(options)) + kept_rows(facts.kept, options.keep_referenced)
         return Verdict(target, reason, FAILED if wrong else UNCHANGED, numbers)
     return None
+
+
+def _way_out(target: str, index: str) -> str:
+    """What to do where no index serves. index: what to index, "" where that cannot be."""
+    first = f"CREATE INDEX CONCURRENTLY ON {target} ({index}), or" if index else "none can, with ttl_column:"
+    return f"{first} set require_index: false"
 
 
 def _action(facts: Facts, options: Options) -> Action[Purge]:
@@ -361,9 +371,13 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
             why = f"they, or rows that refer to them, are {why}, or referred to by rows that stay"
         more = kept_rows(work.numbers.get("kept"))
         return work.outcome(reason=f"{action.reason}; {number} left, {why}{more}")
+    more = kept_rows(work.numbers.get("kept"))
+    if work.purge.sweep:
+        work.state = work.purge.sweep.state
+        more += f"; no index serves, and from tomorrow on that is a failure: {work.purge.sweep.way_out}"
     if not work.rows:
-        return work.outcome(UNCHANGED, f"no row: {action.reason}")
-    return work.outcome(reason=f"{action.reason}{kept_rows(work.numbers.get('kept'))}")
+        return work.outcome(UNCHANGED, f"no row: {action.reason}{more}")
+    return work.outcome(reason=f"{action.reason}{more}")
 
 
 def kept_rows(number: int | None, meant: bool = True) -> str:

@@ -21,6 +21,7 @@ from .clocks import Term, constant
 
 if TYPE_CHECKING:
     from .beside import Beside
+    from .sweep import Sweep
 
 # Rows are found by place because only a place is certain to exist; a place is unique only within one partition.
 # The predicate stands in the DELETE again: between the two the row may have been given a new time.
@@ -91,6 +92,7 @@ class Purge:
     beside    what else is to be done with rows
     held      the predicate of rows that have expired and stay, because others refer to them
     holds     whether that is as it should be
+    sweep     what to remember when all pages were gone through, None where an index serves or is not asked for
     """
 
     table: sql.Composable
@@ -107,6 +109,7 @@ class Purge:
     beside: Beside | None = None
     held: sql.Composable | None = None
     holds: bool = True
+    sweep: Sweep | None = None
 
     @property
     def expired(self) -> sql.Composable:
