@@ -20,6 +20,31 @@ scrub_environment()
 time.tzset()
 
 SERVERS = pytest.StashKey[Servers]()
+# Files of more than twenty seconds beside others, about in the order of their length.
+LONGEST = (
+    "test_hourly",
+    "test_strangers",
+    "test_sql_commands",
+    "test_secrets",
+    "test_vtchat_objects",
+    "test_paths",
+    "test_maintenance",
+    "test_index",
+    "test_runbook",
+    "test_thousands",
+    "test_maintainer",
+    "test_provision",
+    "test_odd_answers",
+    "test_history_locks",
+    "test_refresh_walk",
+    "test_page_browser",
+    "test_plans",
+    "test_examples",
+    "test_sql_object_random",
+    "test_leaks",
+    "test_alert_rules",
+    "test_github_secrets_leaks",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +65,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Also called after Ctrl-C."""
     if SERVERS in config.stash and not hasattr(config, "workerinput"):
         config.stash[SERVERS].remove()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests come first, as they are quick, and then the long files: in the end no worker has one while the others wait."""
+
+    def turn(item: pytest.Item) -> int:
+        if "unit" in item.path.parts:
+            return -1
+        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def outcome(database: Database, case: Case, names: dict[str, str], thorough: boo
 
     if case.before:
         database.sql(filled(case.before))
-    script, rows, before = filled(case.script), database.sql("SELECT * FROM item ORDER BY id"), catalog(database)
+    script = filled(case.script)
     if case.told:
         try:
             told = exact(database, script) if thorough else results(install(database, script))
@@ -91,6 +91,7 @@ def outcome(database: Database, case: Case, names: dict[str, str], thorough: boo
             return f"{type(error).__name__}: {error}"
         missing = [name for name in map(filled, case.told) if not any(one.startswith(name) for one in found)]
         return f"not told: {missing} in {found}" if missing else ""
+    rows, before = database.sql("SELECT * FROM item ORDER BY id"), catalog(database)
     for check in (True, False)[1 - thorough :]:
         try:
             return f"accepted: {install(database, script, check=check)['objects']}"
