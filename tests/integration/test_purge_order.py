@@ -170,4 +170,6 @@ def test_rows_that_are_left_are_told_with_their_reason(database: Database) -> No
     database.sql("UPDATE t SET at = '2000-01-01' WHERE id IN (60, 61)")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; SELECT FROM t WHERE id = 60 FOR UPDATE")
-        assert only(purge(database))["reason"].endswith("; 1 row left, locked by others")
+        reason = only(purge(database))["reason"]
+        locker = f"session {holder.info.backend_pid} (postgres, idle in transaction)"
+        assert reason.endswith(f"; 1 row left, locked by others ({locker})")

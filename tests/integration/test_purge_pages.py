@@ -193,11 +193,12 @@ def test_rows_that_hang_on_those_and_are_held_stop_no_others(
     assert ids(database, "child") == []
 
 
-def test_what_fails_at_one_row_fails_again_and_lets_the_others_go(database: Database) -> None:
-    """The second run begins behind it."""
+def test_what_fails_for_another_reason_fails_again_and_lets_the_others_go(database: Database) -> None:
+    """It stops, as it may be about everything. The second run begins behind it."""
     wide(database, 700, 3, scattered=False)
     database.sql(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one'; END$$;"
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one' USING ERRCODE = '58030'; "
+        "END$$;"
         "CREATE TRIGGER refuse BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 350) EXECUTE FUNCTION refuse()"
     )
     results = [purge(database) for _run in range(2)]

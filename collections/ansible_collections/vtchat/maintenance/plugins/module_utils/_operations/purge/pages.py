@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 
-from ..._errors import Contended
+from ..._errors import Contended, SqlError
 from ..._postgres.driver import sql
 from ..._postgres.policy import ROW
-from .statements import Batch
+from .refused import Search, apart
+from .statements import Batch, Refusal, where_they_are
 from .work import Work
 
 FIRST_RANGE = 1  # page: what a trigger does for each row may be slow
@@ -34,14 +35,14 @@ SELECT coalesce(max(pg_catalog.pg_relation_size(oid)), 0) / pg_catalog.current_s
 
 
 def by_pages(work: Work, start: int) -> None:
-    """Once through all pages, from ``start`` to the end and from the first to there. Raises Late, Contended.
+    """Once through all pages, from ``start`` to the end and from the first to there. Raises Late, Contended, Refusal.
 
     Where it stops stands in ``work.state``, so that the next run goes on there.
     """
     table = sql.Literal(work.session.text(work.purge.table))
     pages = int(work.session.row(sql.SQL(PAGES).format(table=table))["pages"])
     start = start if start < pages else 0
-    size, in_the_way = FIRST_RANGE, 0
+    size, in_the_way, search = FIRST_RANGE, 0, Search()
     for begin, end in ((start, pages), (0, start)):
         page = begin
         while page < end:
@@ -50,8 +51,19 @@ def by_pages(work: Work, start: int) -> None:
             until = min(page + work.step(size), end)
             work.state, work.behind = {"page": page}, until
             # What has come to the last page since belongs to it as well.
+            last = LAST_PAGE if until == pages else until
             try:
-                took, done, again = _range(work, page, LAST_PAGE if until == pages else until)
+                took, done, again = _range(work, page, last)
+            except Refusal as error:
+                if work.spares(error):
+                    continue
+                if until > page + 1:
+                    size = search.failed(until - page)
+                    continue
+                apart(work, where_they_are(work.session, work.purge.unlocked(page, last)), error)
+                search.ended()
+                page = until
+                continue
             except Contended as error:
                 work.in_the_way = error
                 in_the_way = in_the_way + 1 if until == page + 1 else 0
@@ -68,6 +80,7 @@ def by_pages(work: Work, start: int) -> None:
                 continue
             if until == page + size:
                 size = work.next_size(size, took, 1, LARGEST_RANGE)
+            size = search.passed(until - page, size)
             page = until
     work.state = {"page": 0}
 
@@ -98,5 +111,8 @@ def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
         row, took = work.send(Batch(None, delete))
         return took, int(row["gone"])
     began = time.monotonic()
-    gone = work.session.execute(delete, users_path=True, asynchronous=True)
+    try:
+        gone = work.session.execute(delete, users_path=True, asynchronous=True)
+    except SqlError as error:
+        raise work.meaning(error, time.monotonic() - began) from None
     return work.at_server(time.monotonic() - began), gone

@@ -13,23 +13,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..._errors import Contended, MaintenanceError, SqlError
+from ..._errors import Contended, SqlError
 from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
-from ..._postgres.sqlstates import QUERY_CANCELED, REFERRED
-from ..._result import CONTENDED, DEFERRED, DONE, FAILED, SKIPPED, UNCHANGED
-from ..._units import rows as told_rows
+from ..._result import DONE, FAILED, SKIPPED, UNCHANGED
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
-from . import clocks, order, sweep, table
+from . import clocks, locks, order, sweep, table
+from .ended import kept_rows, walked
 from .options import AUTO, Options
 from .space import look
 from .statements import Purge
 from .table import SMALL_TABLE
-from .walks import FIRST_BATCH, walk
-from .work import MOST_COUNTED, Late, Work, difference
+from .walks import FIRST_BATCH
+from .work import MOST_COUNTED, Work, difference
 
+OID = "WITH {targets} SELECT oid FROM target"
 OF_TEXTS = ("0A", "21", "22", "42")  # classes of errors that a wrong zone or condition leads to
 if TYPE_CHECKING:
     from .beside import Beside
@@ -48,7 +48,7 @@ class Facts:
     leaves        oids of the partitions or child tables that have rows
     triggers      what fires on DELETE: name and table
     beside        what else is to be done with rows
-    kept          expired rows that others refer to, where no other has expired and that was asked for
+    kept          expired rows that stay because others refer to them, where that was looked for
     index         what to index so that one serves, "" where none can
     swept         the cut-off by which all expired rows went less than a day ago, where that is known
     """
@@ -72,7 +72,7 @@ class Facts:
 
 def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
     """What the table is, whether anything in it has expired, and how much of it: two round trips where nothing has."""
-    row = table.read(session, options)
+    row = _read(session, options)
     if row["oid"] is None:
         raise catalog.not_found(session, options.table, "rp")
     relation = catalog.relation(row)
@@ -114,11 +114,17 @@ def _looked(
     # What hangs on a row must not go when others hold the row itself.
     free = besides.tree.free() if besides and (options.keep_referenced or options.children) else None
     purge, known = _purge(session, relation, row, cutoffs, options, free)
-    rows = found = None
-    if known.served:
-        if context.check:
-            rows = session.row(purge.count(options.max_rows), users_path=True)["rows"]
-        found = bool(rows) if context.check else session.row(purge.found(), users_path=True)["found"]
+    rows = found = kept = None
+    if known.served and context.check:
+        foreseen = purge if besides and besides.tree.edges else _foreseen(session, purge, row)
+        rows = session.row(foreseen.count(options.max_rows), users_path=True)["rows"]
+        found = bool(rows)
+        # Of rows that hold each other in one table some will have gone before the others: nobody has reckoned how many.
+        if foreseen.held and not (found and besides and besides.tree.holds_itself):
+            kept = _kept(session, foreseen)
+    elif known.served:
+        found = session.row(purge.found(), users_path=True)["found"]
+        kept = _kept(session, purge) if not found and purge.held else None
     if found is not False and order.asks(known, options):
         known = replace(known, estimate=order.estimated(session, purge, known) if rows is None else rows)
     state = context.state.get(relation.display)
@@ -139,7 +145,7 @@ def _looked(
         leaves=tuple(row["leaves"] or ()),
         triggers=tuple(row["triggers"] or ()),
         beside=besides,
-        kept=_kept(session, purge) if found is False and purge.held else None,
+        kept=kept,
         index=known.index,
         swept=sweep.swept(state, options, cutoffs) if way.costly else None,
     )
@@ -157,6 +163,26 @@ def _named(session: Session, error: SqlError, options: Options) -> str:
     if not any([options.where, *(condition.where for condition in options.conditions)]):
         return ""
     return f"where: {error}: write a condition that is true, false or null for every row of {options.table}"
+
+
+def _read(session: Session, options: Options) -> dict[str, Any]:
+    """What is known of the table. Raises Contended, which names who has locked it."""
+    try:
+        return table.read(session, options)
+    except Contended as error:
+        (row,) = session.rows(sql.SQL(OID).format(targets=catalog.targets(session.server, [options.table])))
+        raise locks.explained(session, error, row["oid"]) from None
+
+
+def _foreseen(session: Session, purge: Purge, row: dict[str, Any]) -> Purge:
+    """The same without rows to which others refer that nobody has thought of, as far as the role may see them."""
+    if not any(key["holds"] for key in row["referenced_by"] or ()):
+        return purge
+    from . import trees  # as above
+
+    tree = trees.holding(session, purge.oid, purge.table)
+    free = tree.free(itself=False) if tree else None
+    return purge.sparing(free, holds=False) if free else purge
 
 
 def _kept(session: Session, purge: Purge) -> int:
@@ -182,17 +208,15 @@ def _purge(
     free: sql.Composable | None,
 ) -> tuple[Purge, order.Known]:
     """What is to be deleted, and what decides in which order. free: the predicate of a row that no other one holds."""
-    terms, held = [], []
+    terms = []
     for condition, cutoff in zip(options.conditions, cutoffs):
         for term in clocks.terms(condition, row["times"], cutoff):
             # The line break keeps a comment at the end of a predicate from swallowing the parenthesis.
             wheres = [sql.SQL("({}\n)").format(sql.SQL(text)) for text in (condition.where, options.where) if text]
             expired = sql.SQL(" AND ").join([term.expired, *wheres])
-            if free:
-                held.append(sql.SQL("({} AND NOT ({}))").format(expired, free))
-                expired = sql.SQL("{} AND {}").format(expired, free)
             terms.append(replace(term, expired=expired))
     purge = Purge(
+        oid=relation.oid,
         table=relation.identifier,
         divided=row["divided"],
         terms=tuple(terms),
@@ -202,8 +226,6 @@ def _purge(
         triggers=bool(row["triggers"]),
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0) if row["heap"] else 0,
-        held=sql.SQL(" OR ").join(held) if held else None,
-        holds=options.keep_referenced,
     )
     small = row["pages"] < SMALL_TABLE
     found = (term for term in terms if not order.served(session, purge, term))
@@ -217,7 +239,8 @@ def _purge(
         estimate=None,
         index=lacking.index if lacking else "",
     )
-    return replace(purge, served=served), known
+    purge = replace(purge, served=served)
+    return purge.sparing(free, options.keep_referenced) if free else purge, known
 
 
 def _statement(session: Session, purge: Purge) -> str:
@@ -280,6 +303,7 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
         **({"cascades_to": cascades} if cascades else {}),
         **({"triggers": list(facts.triggers)} if facts.triggers else {}),
         **({"rows": facts.rows} if facts.rows is not None else {}),
+        **({"kept": facts.kept} if facts.kept is not None else {}),
     }
     unknown = Effect(rows=None)
     effects = {facts.relation.oid: Effect(facts.rows)}
@@ -288,7 +312,7 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
     effects.update(dict.fromkeys(facts.beside.tree.parts if facts.beside else (), unknown))
     return Action(
         target=facts.relation.display,
-        reason=reason_for(table.times(options)),
+        reason=reason_for(table.times(options)) + kept_rows(facts.kept, options.keep_referenced),
         payload=facts.purge,
         numbers=numbers,
         statements=(facts.statement,),
@@ -313,7 +337,7 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
     keep, settled = action.payload.beside.start(session) if action.payload.beside else (None, {})
     work = Work(session, action.target, action.payload.written(session), context, keep)
     try:
-        outcome = _walked(work, action, context)
+        outcome = walked(work, action, context, _start(context.state.get(action.target)))
     finally:
         told = keep.close() if keep else {}
     space = look(session, action.target, action.payload, work.rows) if context.seconds_left() > LIGHT else None
@@ -327,65 +351,6 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
     if settled:
         outcome.numbers["archive"].update(settled)
     return outcome
-
-
-def _walked(work: Work, action: Action[Purge], context: Context) -> Outcome:
-    """What became of the walk, however it ended."""
-    try:
-        left = walk(work, _start(context.state.get(action.target)))
-    except Late:
-        return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
-    except Contended as error:
-        return work.outcome(CONTENDED, f"stopped after {work.rows} rows: {error}")
-    except SqlError as error:
-        if error.sqlstate == QUERY_CANCELED and context.seconds_left() < 1:
-            return work.outcome(DEFERRED, f"out of time after {work.rows} rows; the next run continues")
-        work.go_round()
-        return work.outcome(FAILED, f"stopped after {work.rows} rows: {str(error).rstrip('.')}{_hint(error)}")
-    except MaintenanceError as error:  # the archive cannot take them
-        return work.outcome(FAILED, f"stopped after {work.rows} rows: {error}")
-    return _finished(work, action, left)
-
-
-def _hint(error: SqlError) -> str:
-    """What to do about an error, where that is known."""
-    if error.sqlstate not in REFERRED:
-        return ""
-    return "; set keep_referenced: true, name the table in with, or exclude such rows with where"
-
-
-def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
-    """What became of a walk that came to its end."""
-    if work.purge.held:
-        work.numbers["kept"] = work.kept()
-        if work.numbers["kept"] and not work.purge.holds:
-            return work.outcome(FAILED, action.reason + kept_rows(work.numbers["kept"], False))
-    number = f"{MOST_COUNTED}+ rows" if left > MOST_COUNTED else told_rows(left)
-    if work.full:
-        work.numbers["left"] = left
-        return work.outcome(reason=f"{action.reason}; stopped at max_rows{f', {number} left' if left else ''}")
-    if left:
-        work.numbers["left"] = left
-        why = f"locked by others{' or kept by a trigger' if work.purge.triggers else ''}"
-        if work.keep and work.keep.picks:
-            why = f"they, or rows that refer to them, are {why}, or referred to by rows that stay"
-        more = kept_rows(work.numbers.get("kept"))
-        return work.outcome(reason=f"{action.reason}; {number} left, {why}{more}")
-    more = kept_rows(work.numbers.get("kept"))
-    if work.purge.sweep:
-        work.state = work.purge.sweep.state
-        more += f"; no index serves, and from tomorrow on that is a failure: {work.purge.sweep.way_out}"
-    if not work.rows:
-        return work.outcome(UNCHANGED, f"no row: {action.reason}{more}")
-    return work.outcome(reason=f"{action.reason}{more}")
-
-
-def kept_rows(number: int | None, meant: bool = True) -> str:
-    """The end of a sentence about rows that stay because others refer to them, "" without any."""
-    shown = f"{MOST_COUNTED}+" if (number or 0) > MOST_COUNTED else number
-    way = "" if meant else ": set keep_referenced: true, name the table in with, or exclude such rows with where"
-    stay = "row stays" if number == 1 else "rows stay"
-    return f"; {shown} {stay}, to which others refer{way}" if number else ""
 
 
 def _start(state: dict[str, Any] | None) -> int:

@@ -12,9 +12,11 @@ Everything of ours in them is therefore qualified, operators and types included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..._errors import MaintenanceError
 from ..._postgres.driver import sql
 from ..._postgres.session import Session
 from .clocks import Term, constant
@@ -41,7 +43,36 @@ PICKED = "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)){of_p
 RANGE = "(ctid OPERATOR(pg_catalog.>=) {first}::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) {end}::pg_catalog.tid)"
 LOOKED = "WITH gone AS ({delete} RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM gone) AS gone{look}"
 
+# Rows by their places. IS TRUE keeps these lists from becoming joins.
+PLACES = "ctid OPERATOR(pg_catalog.=) ANY ({places}::pg_catalog.tid[])"
+PLACES_OF_PARTS = """ AND ((tableoid, ctid) OPERATOR(pg_catalog.=) ANY (SELECT p.part, p.place FROM ROWS FROM (
+    pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place))) IS TRUE"""
+WHERE_THEY_ARE = """
+SELECT part::pg_catalog.int8 AS part, place::pg_catalog.text AS place, value::pg_catalog.text AS value FROM ({pick}) AS picked
+"""
+
+LEFT = """
+SELECT pg_catalog.count(*) AS rows, pg_catalog.array_agg(DISTINCT xmax::pg_catalog.text) AS lockers
+FROM (SELECT {column} FROM {table} WHERE {which} LIMIT {limit}) AS expired
+"""
+
 SAMPLE = 128  # pages: enough to tell many rows from few
+
+
+class Refusal(MaintenanceError):
+    """A batch was rolled back because of one of its rows: without that one it may succeed. sqlstate: as in SqlError."""
+
+    def __init__(self, message: str, sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class Row(NamedTuple):
+    """Where a row is, and the value that it has in the order in which it was found."""
+
+    part: int
+    place: str
+    value: str | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +103,7 @@ class Keep(Protocol):
         """Keep the rows and delete them, in one transaction; ``picked``, ``gone``, ``last`` and what the look shows.
 
         ``again``: the rows are still there, and the same batch goes on with what is to be deleted before them.
-        Raises MaintenanceError, and then nothing was deleted.
+        Raises MaintenanceError, and then nothing was deleted; Refusal where that is because of single rows.
         """
 
     def close(self) -> dict[str, Any]:
@@ -83,6 +114,7 @@ class Keep(Protocol):
 class Purge:
     """What is to be deleted.
 
+    oid       of the table
     divided   whether the table has partitions or child tables
     terms     a row has expired when any of them holds
     heap      whether to go through the pages, in place of the indexes
@@ -93,8 +125,10 @@ class Purge:
     held      the predicate of rows that have expired and stay, because others refer to them
     holds     whether that is as it should be
     sweep     what to remember when all pages were gone through, None where an index serves or is not asked for
+    others    the predicate of rows that were not found to be impossible to delete, None while none was
     """
 
+    oid: int
     table: sql.Composable
     divided: bool
     terms: tuple[Term, ...]
@@ -110,14 +144,27 @@ class Purge:
     held: sql.Composable | None = None
     holds: bool = True
     sweep: Sweep | None = None
+    others: sql.Composable | None = None
 
     @property
     def expired(self) -> sql.Composable:
-        """The predicate of an expired row."""
-        if len(self.terms) == 1:
-            return self.terms[0].expired
-        each = [sql.SQL("({})").format(term.expired) for term in self.terms]
-        return sql.SQL("({})").format(sql.SQL(" OR ").join(each))
+        """The predicate of an expired row that can go, as far as is known."""
+        each = [term.expired for term in self.terms]
+        if len(each) > 1:
+            each = [sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("({})").format(one) for one in each))]
+        return sql.SQL(" AND ").join([*each, self.others]) if self.others else each[0]
+
+    def sparing(self, free: sql.Composable, holds: bool) -> Purge:
+        """The same without rows that others hold. free: the predicate of a row that none does; holds: see there."""
+        held = [sql.SQL("({} AND NOT ({}))").format(term.expired, free) for term in self.terms]
+        terms = [replace(term, expired=sql.SQL("{} AND {}").format(term.expired, free)) for term in self.terms]
+        return replace(self, terms=tuple(terms), held=sql.SQL(" OR ").join(held), holds=holds)
+
+    def without(self, session: Session, rows: Sequence[Row]) -> Purge:
+        """The same without these rows, of all that are to stay."""
+        if not rows:
+            return replace(self, others=None)
+        return replace(self, others=sql.SQL(session.text(sql.SQL("NOT ({})").format(self._places(rows)))))
 
     def written(self, session: Session) -> Purge:
         """The same with its parts as text: they are the same in each batch."""
@@ -144,6 +191,11 @@ class Purge:
         which = sql.SQL("{} AND {}").format(_range(first, end), self.expired)
         return self._picked(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""))
 
+    def those(self, rows: Sequence[Row]) -> Batch:
+        """Of these rows those that have expired and that nobody has locked."""
+        which = sql.SQL("{} AND {}").format(self._places(rows), self.expired)
+        return self._picked(which, sql.SQL("NULL::pg_catalog.text"), sql.SQL(""), sql.SQL(""))
+
     def within(self, first: int, end: int) -> sql.Composed:
         """DELETE of all expired rows of a range of pages: waits for those that somebody has locked."""
         return self.delete(_range(first, end))
@@ -159,11 +211,24 @@ class Purge:
         picked = sql.SQL(PICKED).format(of_part=sql.SQL(OF_PART if self.divided else ""), expired=self.expired)
         return Batch(pick, sql.SQL("DELETE FROM {} WHERE {}").format(self.table, picked))
 
+    def _places(self, rows: Sequence[Row]) -> sql.Composed:
+        """The predicate of rows in these places: one is unique only within a partition."""
+        lists = {
+            "parts": sql.Literal("{" + ",".join(str(row.part) for row in rows) + "}"),
+            "places": sql.Literal("{" + ",".join(f'"{row.place}"' for row in rows) + "}"),
+        }
+        return sql.SQL(PLACES + (PLACES_OF_PARTS if self.divided else "")).format(**lists)
+
     def count(self, limit: int | None) -> sql.Composed:
         """How many rows have expired."""
         return sql.SQL("SELECT pg_catalog.count(*) AS rows FROM (SELECT FROM {} WHERE {} LIMIT {}) AS expired").format(
             self.table, self.expired, sql.Literal(limit)
         )
+
+    def count_left(self, limit: int) -> sql.Composed:
+        """The same, with the transactions that have locked or changed these rows, or tried to; of tables that are heaps."""
+        column = sql.SQL("xmax" if self.bytes else "NULL::pg_catalog.xid AS xmax")
+        return sql.SQL(LEFT).format(table=self.table, which=self.expired, limit=sql.Literal(limit), column=column)
 
     def count_held(self, limit: int) -> sql.Composed:
         """How many expired rows stay because others refer to them."""
@@ -191,6 +256,12 @@ class Purge:
     def estimate(self) -> sql.Composed:
         """EXPLAIN of reading all of them."""
         return sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM {} WHERE {}").format(self.table, self.expired)
+
+
+def where_they_are(session: Session, batch: Batch) -> list[Row]:
+    """The rows of a batch, in its order. Raises Contended."""
+    found = session.rows(sql.SQL(WHERE_THEY_ARE).format(pick=batch.pick), users_path=True) if batch.pick else []
+    return [Row(**row) for row in found]
 
 
 def _range(first: int, end: int) -> sql.Composed:

@@ -72,7 +72,7 @@ OWN_TIME = """EXISTS (
 REFERRED_BY = """
 SELECT jsonb_agg(jsonb_build_object(
     'constraint', k.conname, 'table', format('%I.%I', k.nspname, k.relname), 'oid', k.conrelid::bigint,
-    'cascades', k.confdeltype IN ('c', 'n', 'd'), 'deletes', k.confdeltype = 'c',
+    'cascades', k.confdeltype IN ('c', 'n', 'd'), 'deletes', k.confdeltype = 'c', 'holds', k.confdeltype IN ('a', 'r'),
     'expires', {own_time},
     'pages', (SELECT sum(CASE WHEN p.reltuples < 0 THEN pg_relation_size(p.oid) / current_setting('block_size')::int
                               ELSE p.relpages END)

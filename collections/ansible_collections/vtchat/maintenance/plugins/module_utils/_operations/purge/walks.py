@@ -12,21 +12,24 @@ from itertools import count
 from typing import Any
 
 from ..._errors import Contended
-from ..._postgres.driver import sql
 from ..._postgres.policy import BATCH_TRIES, ROW
 from .pages import by_pages
-from .statements import Purge
+from .refused import SINGLED, Search, apart
+from .statements import Batch, Purge, Refusal, where_they_are
 from .work import Work
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 FIRST_BATCH = 1000  # rows
+LARGEST_BATCH = 50_000
 SMALLER = 8  # times, where somebody is in the way of a batch
 MOST_IN_THE_WAY = 5  # rows one after the other: then somebody is in the way of all of it
-NEXT = "SELECT value::pg_catalog.text AS last FROM ({pick}) AS picked"
 
 
 def walk(work: Work, start: int) -> int:
-    """Delete what has expired; how many expired rows are left. start: the page at which to begin. Raises Late, Contended."""
+    """Delete what has expired; how many expired rows are left. start: the page at which to begin.
+
+    Raises Late, Contended, and Refusal when it has met with too many rows that cannot go.
+    """
     left = _walked(work, start)
     if work.in_the_way and not work.rows:
         raise work.in_the_way
@@ -42,8 +45,8 @@ def _walked(work: Work, start: int) -> int:
             if not work.held and not work.purge.triggers and not work.purge.held:
                 return 0  # nothing can have kept a row, and to count those that are left costs as much as they did
         else:
-            for term in work.purge.terms:
-                in_order(work, work.purge.of(term))
+            for term in range(len(work.purge.terms)):
+                InOrder(work, term).walk()
         left = work.left()
         if work.full or work.rows == before or work.in_the_way:
             break
@@ -53,55 +56,94 @@ def _walked(work: Work, start: int) -> int:
     return left
 
 
-def in_order(work: Work, purge: Purge) -> None:
-    """Once through the rows of one term, the oldest first. Raises Late, Contended."""
-    last, strictly, size, in_the_way = None, False, FIRST_BATCH, 0
-    while not work.full:
-        work.in_time()
-        try:
-            row, took, size, asked = _ordered_batch(work, purge, size, last, strictly)
-        except Contended as error:
-            # Somebody is in the way of what hangs on this row: it is left, and the others go.
-            in_the_way, work.in_the_way = in_the_way + 1, error
-            last = _behind(work, purge, last, strictly) if in_the_way < MOST_IN_THE_WAY else None
-            if last is None:
-                raise
-            work.held += 1
-            strictly, size = True, 1
-            continue
-        in_the_way = 0
-        work.deleted(row["gone"], took)
+class InOrder:
+    """Once through the rows of one term, the oldest first.
+
+    last        the value at which to go on, None for the first; strictly: behind it
+    in_the_way  rows one after the other that somebody was in the way of
+    """
+
+    def __init__(self, work: Work, term: int) -> None:
+        self.work, self.term, self.search = work, term, Search()
+        self.last: str | None = None
+        self.strictly = False
+        self.size = FIRST_BATCH
+        self.in_the_way = 0
+
+    @property
+    def purge(self) -> Purge:
+        """What is to be deleted, as far as is known by now."""
+        return self.work.purge.of(self.work.purge.terms[self.term])
+
+    def walk(self) -> None:
+        """To the end. Raises Late, Contended, Refusal."""
+        more = True
+        while more and not self.work.full:
+            self.work.in_time()
+            try:
+                row, took, asked = self._batch()
+            except Refusal as error:
+                self._refused(error)
+            except Contended as error:
+                self._contended(error)
+            else:
+                more = self._went(row, took, asked)
+
+    def _batch(self) -> tuple[dict[str, Any], float, int]:
+        """One batch: its row, what it took, and how many rows it could have had. Raises Contended, Refusal."""
+        size = self.size
+        for attempt in range(BATCH_TRIES):
+            asked = size if self.work.allowed is None else min(size, self.work.allowed)
+            self.work.limit(ROW)
+            try:
+                row, took = self.work.send(self._next(asked))
+            except Contended as error:
+                self.work.again(error, attempt, BATCH_TRIES if asked > 1 else 1)
+                size = max(1, asked // SMALLER)
+            else:
+                self.size = size
+                return row, took, asked
+        raise AssertionError("the last try returns or raises")
+
+    def _refused(self, error: Refusal) -> None:
+        """One of the rows cannot go: fewer at a time, then those among which it is."""
+        if self.work.spares(error):
+            return
+        if self.size > SINGLED:
+            self.size = self.search.failed(self.size)
+            return
+        apart(self.work, where_they_are(self.work.session, self._next(self.size)), error)
+        self.search.ended()
+
+    def _contended(self, error: Contended) -> None:
+        """Somebody is in the way of what hangs on the next row: it is left, and the others go."""
+        self.in_the_way, self.work.in_the_way = self.in_the_way + 1, error
+        rows = where_they_are(self.work.session, self._next(1)) if self.in_the_way < MOST_IN_THE_WAY else []
+        if not rows:
+            raise error
+        self.work.pass_by(rows[0])
+        self.size = 1
+
+    def _next(self, size: int) -> Batch:
+        return self.purge.in_order(size, self.last, self.strictly)
+
+    def _went(self, row: dict[str, Any], took: float, asked: int) -> bool:
+        """A batch succeeded: where the next one begins, and how large it is. Whether there may be more."""
+        self.in_the_way = 0
+        self.work.deleted(row["gone"], took)
         if row.get("again"):
             # Rows that others hang on by the thousand: the fewer are locked meanwhile the better.
-            size = max(1, size // 2)
-            continue
-        if row["picked"] == asked:
-            size = work.next_size(size, took, 10, 50_000)
-        if not row["picked"] or (row["last"] is None and not row["gone"]):
-            return
+            self.size = max(1, self.size // 2)
+            return True
+        if not row["picked"]:
+            return False
+        full, kept = row["picked"] == asked, not row["gone"] and row["last"] == self.last
+        if kept and full and asked == self.size < LARGEST_BATCH:
+            # All that were picked stay, and there may be others of the same value: it takes more to see them.
+            self.size = min(2 * asked, LARGEST_BATCH)
+            return True
+        if full:
+            self.size = self.search.passed(asked, self.work.next_size(self.size, took, 10, LARGEST_BATCH))
         # A batch of which nothing could be deleted must not be picked again.
-        last, strictly = row["last"], row["gone"] == 0
-
-
-def _ordered_batch(
-    work: Work, purge: Purge, size: int, last: str | None, strictly: bool
-) -> tuple[dict[str, Any], float, int, int]:
-    """One batch: its row, what it took, the size that succeeded, and how many rows it could have had. Raises Contended."""
-    for attempt in range(BATCH_TRIES):
-        asked = size if work.allowed is None else min(size, work.allowed)
-        work.limit(ROW)
-        try:
-            row, took = work.send(purge.in_order(asked, last, strictly))
-        except Contended as error:
-            work.again(error, attempt, BATCH_TRIES if asked > 1 else 1)
-            size = max(1, asked // SMALLER)
-        else:
-            return row, took, size, asked
-    raise AssertionError("the last try returns or raises")
-
-
-def _behind(work: Work, purge: Purge, last: str | None, strictly: bool) -> str | None:
-    """The value of the next row, None where there is none or it has no order. Raises Contended: the table itself is locked."""
-    pick = purge.in_order(1, last, strictly).pick
-    rows = work.session.rows(sql.SQL(NEXT).format(pick=pick), users_path=True) if pick else []
-    return rows[0]["last"] if rows else None
+        self.last, self.strictly = row["last"], kept
+        return row["last"] is not None or row["gone"] > 0

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..._errors import Contended, SqlError
+from ..._errors import Contended, MaintenanceError, SqlError
 from ..._jitter import jittered
 from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
 from ..._postgres.session import Session
@@ -21,7 +21,8 @@ from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE, REFERRED
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
 from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
-from .statements import Batch, Keep, Purge
+from .refused import MOST_IN_LINE, MOST_REFUSED, about_rows
+from .statements import Batch, Keep, Purge, Refusal, Row
 
 MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
 MOST_LEAST = 0.05  # seconds that a batch may take for nothing; what is more is slow rows
@@ -51,6 +52,9 @@ class Work:
     in_the_way  what somebody has stopped, who was in the way of rows that hang on those
     rest   seconds to pause before the next batch
     least  seconds that the server takes for a batch, whatever its size: planning, for one
+    lockers  numbers of transactions that have locked rows which are left, or had
+    passed   rows of which somebody was in the way
+    refused  rows that cannot go; in_line: how many of them came one after the other; refusal: the first error
     """
 
     def __init__(
@@ -73,6 +77,12 @@ class Work:
         self.state: dict[str, Any] | None = None
         self.behind = 0
         self.in_the_way: Contended | None = None
+        self.lockers: list[str] = []
+        self.refused: list[Row] = []
+        self.passed: list[Row] = []
+        self.refusal: Refusal | None = None
+        self.in_line = 0
+        self._looked = False
 
     @property
     def full(self) -> bool:
@@ -85,8 +95,11 @@ class Work:
         return None if self.purge.max_rows is None else self.purge.max_rows - self.rows
 
     def left(self) -> int:
-        """Expired rows that are still there, up to one more than MOST_COUNTED."""
-        return int(self.session.row(self.purge.count(MOST_COUNTED + 1), users_path=True)["rows"])
+        """Expired rows that are still there, up to one more than MOST_COUNTED; those that cannot go are not among them."""
+        purge = self.purge.without(self.session, self.refused)  # those that were passed by are among them
+        row = self.session.row(purge.count_left(MOST_COUNTED + 1), users_path=True)
+        self.lockers = row["lockers"] or []
+        return int(row["rows"])
 
     def kept(self) -> int:
         """Expired rows that stay because others refer to them, up to one more than MOST_COUNTED."""
@@ -110,9 +123,7 @@ class Work:
                 # A look waits for the disk, and so tells how slow it is.
                 row = self.session.row(batch.statement(look), users_path=True, asynchronous=not looking)
         except SqlError as error:
-            if self.purge.held and error.sqlstate in REFERRED:  # somebody has just begun to refer to a row
-                raise Contended(str(error), error.context, error.sqlstate) from None
-            raise
+            raise self.meaning(error, time.monotonic() - began) from None
         took = time.monotonic() - began
         if self.keep and row.get("again"):
             self.keep.room = self.next_size(self.keep.room, took, 10, 50_000)
@@ -122,6 +133,51 @@ class Work:
                 self.trip = min(self.trip, max(0.0, took - row["inside"]))
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
         return row, self.at_server(took)
+
+    def meaning(self, error: SqlError, took: float) -> MaintenanceError:
+        """That somebody is in the way of a batch, or a row cannot go, or nothing can. took: seconds until it failed."""
+        self._rest(took)
+        if self.purge.held and error.sqlstate in REFERRED:  # somebody has just begun to refer to a row
+            return Contended(str(error), error.context, error.sqlstate)
+        return Refusal(str(error), error.sqlstate) if self.session.alive and about_rows(error.sqlstate) else error
+
+    def final(self, error: Contended | Refusal) -> Refusal:
+        """What cannot go, however often it is tried. Raises Contended where somebody is in the way."""
+        if isinstance(error, Refusal):
+            return error
+        if error.sqlstate in REFERRED:  # and whatever refers to the row, the catalog does not know it
+            return Refusal(str(error), error.sqlstate)
+        raise error
+
+    def spares(self, error: Refusal) -> bool:
+        """Whether from now on rows stay, without being tried, to which others refer: an error has shown that there are some."""
+        beside = self.purge.beside
+        if self._looked or self.purge.held or error.sqlstate not in REFERRED or (beside and beside.tree.edges):
+            return False
+        from .trees import holding  # most purges do without it
+
+        self._looked = True
+        tree = holding(self.session, self.purge.oid, self.purge.table)
+        free = tree.free() if tree else None
+        if free:
+            self.purge = self.purge.sparing(free, holds=False).written(self.session)
+            self.refusal = self.refusal or error
+        return free is not None
+
+    def leave(self, row: Row, error: Refusal) -> None:
+        """That row cannot go. Raises the error when that is enough."""
+        self.refused.append(row)
+        self.refusal = self.refusal or error
+        self.in_line += 1
+        self.purge = self.purge.without(self.session, [*self.refused, *self.passed])
+        if self.in_line >= MOST_IN_LINE or len(self.refused) >= MOST_REFUSED:
+            raise error
+
+    def pass_by(self, row: Row) -> None:
+        """Somebody is in the way of that row: it is not tried again."""
+        self.held += 1
+        self.passed.append(row)
+        self.purge = self.purge.without(self.session, [*self.refused, *self.passed])
 
     def limit(self, lock_timeout: float) -> None:
         """Set how long to wait for locks; where that is a statement of its own it shows how far the server is."""
@@ -140,8 +196,9 @@ class Work:
         """So many rows are gone: count them, and tell it."""
         self.rows += number
         self.batches += 1
+        self.in_line = 0 if number else self.in_line
         self._tell(time.monotonic() - self.started)
-        self.rest = self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0)
+        self._rest(took)
         if self.pace.behind:
             self._wait_for_replicas()
 
@@ -162,14 +219,18 @@ class Work:
         """Get ready to try a batch again that somebody else's transaction has spoiled. Raises Contended when that is enough.
 
         A row that another transaction has moved to another partition while we waited for it, or a deadlock: a moment later
-        the same batch succeeds.
+        the same batch succeeds. Raises Refusal where it was a reference that does not go away.
         """
         if attempt >= tries - 1 or self.context.seconds_left() < ROW:
-            raise error
+            raise self.final(error)
         self.retries += 1
         self.session.retries += 1
         if error.sqlstate != LOCK_NOT_AVAILABLE:  # a lock has been waited for already
             self.sleep(jittered(0.02 * 2**attempt))
+
+    def _rest(self, took: float) -> None:
+        """So long a batch was at the server: others come now."""
+        self.rest = self.pace.pause(took) - (self.trip if self.trip < math.inf else 0.0)
 
     def _tell(self, seconds: float) -> None:
         """How far it is."""
@@ -202,5 +263,7 @@ class Work:
         self.numbers.update(rows=self.rows, batches=self.batches, **self.pace.numbers())
         if self.retries:
             self.numbers["retries"] = self.retries
+        if self.refused:
+            self.numbers["refused"] = len(self.refused)
         shown = difference(self.rows, self.numbers.get("left", 0)) if self.rows else None
         return Outcome(status, reason, self.rows > 0, self.rows, self.numbers, state=self.state, difference=shown)

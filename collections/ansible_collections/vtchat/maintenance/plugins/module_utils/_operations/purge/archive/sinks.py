@@ -19,7 +19,7 @@ from typing import Any
 from ...._errors import MaintenanceError, SqlError
 from ...._postgres.driver import sql
 from ...._postgres.session import Session
-from ..statements import LAST, Batch
+from ..statements import LAST, Batch, Refusal
 from .facts import Target
 from .files import Chunk, Folder
 
@@ -67,7 +67,7 @@ class IntoTable:
         self.columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
 
     def batch(self, session: Session, batch: Batch, look: str) -> dict[str, Any]:
-        """Delete and keep, both or neither. Raises Contended, SqlError or MaintenanceError, and then nothing was done."""
+        """Delete and keep, both or neither. Raises Contended, SqlError or Refusal, and then nothing was done."""
         try:
             began = time.monotonic()
             (row,) = session.begin(self._statement(batch, look), users_path=True)
@@ -98,7 +98,7 @@ class IntoTable:
         )
 
     def _verify(self, session: Session, row: dict[str, Any]) -> None:
-        """That all rows have arrived. Raises MaintenanceError."""
+        """That all rows have arrived. Raises Refusal."""
         arrived = row["kept"]
         if self.target.watched and arrived and arrived == row["gone"]:
             query = sql.SQL(STILL_THERE).format(
@@ -106,7 +106,7 @@ class IntoTable:
             )
             arrived = session.row(query, users_path=True)["there"]
         if arrived != row["gone"]:
-            raise MaintenanceError(
+            raise Refusal(
                 f"only {arrived} of {row['gone']} rows arrived in {self.target.shown}, so none was deleted: look at the "
                 "triggers there"
             )
@@ -135,7 +135,8 @@ class IntoFiles:
             if not batch.pick or row["picked"]:
                 row["gone"] = self.delete(session, picked_before(row) if batch.pick else sql.SQL(""), batch.delete)
             if look:
-                row.update(session.row("SELECT" + look.lstrip(",")))
+                # Under the user's path, which is that of COMMIT then: triggers may have waited for that.
+                row.update(session.row("SELECT" + look.lstrip(","), users_path=True))
             row["inside"] = time.monotonic() - began
         return row
 

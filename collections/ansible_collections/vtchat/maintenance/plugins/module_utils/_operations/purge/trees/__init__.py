@@ -61,9 +61,15 @@ class Tree:
         """The paths to rows that hold others. A row that is held must not lose what hangs on it."""
         return [way for way in paths(self.edges, self.root) if way[-1].action == HOLDS and way[-1].position is None]
 
-    def free(self) -> sql.Composable | None:
-        """The predicate of a row that no other row holds, None where no key holds any."""
-        return sql.SQL(" AND ").join([free(way) for way in self.held]) if self.held else None
+    @property
+    def holds_itself(self) -> bool:
+        """Whether rows of the table may be held by others of it, which may go before them."""
+        return any(way[-1].child_root == self.root for way in self.held)
+
+    def free(self, itself: bool = True) -> sql.Composable | None:
+        """The predicate of a row that no other row holds, None where no key holds any. itself: rows of the table count."""
+        each = [free(way) for way in self.held if itself or way[-1].child_root != self.root]
+        return sql.SQL(" AND ").join(each) if each else None
 
 
 def read(session: Session, relation: catalog.Relation, options: Options) -> Tree | str:
@@ -71,7 +77,7 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
     if not options.children and not options.keep_referenced:
         return Tree(relation.oid, relation.identifier, ())
     listed = read_listed(session, options.children)
-    edges = read_edges(session, relation, options.children, [one.column for one in options.conditions])
+    edges = read_edges(session, relation.oid, options.children, [one.column for one in options.conditions])
     ways = tuple(way for way in paths(edges, relation.oid) if way[-1].position is not None and not way[-1].itself)
     tree = Tree(relation.oid, relation.identifier, edges, ways, tuple(listed))
     return (
@@ -83,6 +89,12 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
         or _held_fault(session, tree)
         or tree
     )
+
+
+def holding(session: Session, oid: int, table: sql.Composable) -> Tree | None:
+    """What holds rows of a table of which nothing was asked; None where nothing does, or the role may not see all of it."""
+    tree = Tree(oid, table, read_edges(session, oid, (), ()))
+    return None if not tree.held or _held_fault(session, tree) else tree
 
 
 def _names_fault(tree: Tree, relation: catalog.Relation) -> str:

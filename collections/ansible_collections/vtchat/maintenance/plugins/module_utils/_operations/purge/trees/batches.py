@@ -67,7 +67,7 @@ class WithChildren:
                     picked = statements.bare(self.table, self.below[self.root], row["parts"], row["places"])
                     row["gone"] = self._delete(session, None, picked, batch.delete)
             if look:
-                row.update(session.row(f"SELECT NULL AS looked{look}"))
+                row.update(session.row(f"SELECT NULL AS looked{look}", users_path=True))
             row["inside"] = time.monotonic() - began
         self.gone += counts
         return row

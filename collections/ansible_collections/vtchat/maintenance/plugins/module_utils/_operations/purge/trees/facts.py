@@ -147,13 +147,9 @@ class Edge:
         return self.child_root == self.parent_root
 
 
-def read_edges(
-    session: Session, relation: catalog.Relation, children: Sequence[str], times: Sequence[str]
-) -> tuple[Edge, ...]:
+def read_edges(session: Session, oid: int, children: Sequence[str], times: Sequence[str]) -> tuple[Edge, ...]:
     """All keys by which rows go with those of the table, and those that hold them. times: columns that say when rows expire."""
-    query = sql.SQL(QUERY).format(
-        targets=_targets(session, children), oid=sql.Literal(relation.oid), own_time=own_time(times)
-    )
+    query = sql.SQL(QUERY).format(targets=_targets(session, children), oid=sql.Literal(oid), own_time=own_time(times))
     return tuple(_edge(row) for row in session.rows(query) if row["enforced"])
 
 
