@@ -107,7 +107,7 @@ def _range(work: Work, first: int, end: int) -> tuple[float, int, bool]:
 
 def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
     delete = work.purge.within(first, end)
-    if work.keep or work.purge.held or work.pace.due(time.monotonic()):
+    if work.keep or work.purge.held or work.purge.itself or work.pace.due(time.monotonic()):
         row, took = work.send(Batch(None, delete))
         return took, int(row["gone"])
     began = time.monotonic()

@@ -226,6 +226,7 @@ def _purge(
         triggers=bool(row["triggers"]),
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0) if row["heap"] else 0,
+        itself=_itself(relation, row),
     )
     small = row["pages"] < SMALL_TABLE
     found = (term for term in terms if not order.served(session, purge, term))
@@ -241,6 +242,12 @@ def _purge(
     )
     purge = replace(purge, served=served)
     return purge.sparing(free, options.keep_referenced) if free else purge, known
+
+
+def _itself(relation: catalog.Relation, row: dict[str, Any]) -> tuple[int, ...]:
+    """The parts of a table of which rows go with other rows of it, empty where none do."""
+    parts = (relation.oid, *(row["leaves"] or ()))
+    return parts if any(key["deletes"] and key["oid"] in parts for key in row["referenced_by"] or ()) else ()
 
 
 def _statement(session: Session, purge: Purge) -> str:

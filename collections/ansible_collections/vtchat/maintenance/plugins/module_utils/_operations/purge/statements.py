@@ -51,6 +51,10 @@ WHERE_THEY_ARE = """
 SELECT part::pg_catalog.int8 AS part, place::pg_catalog.text AS place, value::pg_catalog.text AS value FROM ({pick}) AS picked
 """
 
+COUNTED = """
+SELECT pg_catalog.sum(pg_catalog.pg_stat_get_xact_tuples_deleted(oid))::pg_catalog.int8 AS rows
+FROM pg_catalog.unnest({parts}::pg_catalog.oid[]) AS parts (oid)
+"""
 LEFT = """
 SELECT pg_catalog.count(*) AS rows, pg_catalog.array_agg(DISTINCT xmax::pg_catalog.text) AS lockers
 FROM (SELECT {column} FROM {table} WHERE {which} LIMIT {limit}) AS expired
@@ -125,6 +129,7 @@ class Purge:
     held      the predicate of rows that have expired and stay, because others refer to them
     holds     whether that is as it should be
     sweep     what to remember when all pages were gone through, None where an index serves or is not asked for
+    itself    oids of its parts, where rows of it go with others of it by a foreign key; empty where none do
     others    the predicate of rows that were not found to be impossible to delete, None while none was
     """
 
@@ -144,6 +149,7 @@ class Purge:
     held: sql.Composable | None = None
     holds: bool = True
     sweep: Sweep | None = None
+    itself: tuple[int, ...] = ()
     others: sql.Composable | None = None
 
     @property
@@ -229,6 +235,10 @@ class Purge:
         """The same, with the transactions that have locked or changed these rows, or tried to; of tables that are heaps."""
         column = sql.SQL("xmax" if self.bytes else "NULL::pg_catalog.xid AS xmax")
         return sql.SQL(LEFT).format(table=self.table, which=self.expired, limit=sql.Literal(limit), column=column)
+
+    def counted(self) -> sql.Composed:
+        """How many rows this session has deleted, as its statistics know; those of earlier transactions may be among them."""
+        return sql.SQL(COUNTED).format(parts=sql.Literal(list(self.itself)))
 
     def count_held(self, limit: int) -> sql.Composed:
         """How many expired rows stay because others refer to them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..._errors import Contended, MaintenanceError, SqlError
@@ -119,6 +120,8 @@ class Work:
         try:
             if self.keep:
                 row = self.keep.batch(self.session, batch, look)
+            elif self.purge.itself:
+                row = self._with_itself(batch, look)
             else:
                 # A look waits for the disk, and so tells how slow it is.
                 row = self.session.row(batch.statement(look), users_path=True, asynchronous=not looking)
@@ -133,6 +136,20 @@ class Work:
                 self.trip = min(self.trip, max(0.0, took - row["inside"]))
             self.pace.heed(row, took, time.monotonic(), self.session.round_trips)
         return row, self.at_server(took)
+
+    def _with_itself(self, batch: Batch, look: str) -> dict[str, Any]:
+        """A batch with which other rows of the table go, which no statement counts. Raises Contended, SqlError."""
+        try:
+            (before,) = self.session.begin(self.purge.counted(), users_path=True)
+            row = self.session.row(batch.statement(look), users_path=True)
+            after = self.session.row(self.purge.counted(), users_path=True)
+            self.session.commit()
+        except MaintenanceError:
+            with suppress(SqlError):
+                self.session.leave_transaction()
+            raise
+        row["gone"] = max(row["gone"], after["rows"] - before["rows"])  # without statistics (track_counts) it is 0
+        return row
 
     def meaning(self, error: SqlError, took: float) -> MaintenanceError:
         """That somebody is in the way of a batch, or a row cannot go, or nothing can. took: seconds until it failed."""
