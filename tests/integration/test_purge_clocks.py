@@ -250,6 +250,24 @@ def test_numbers_that_are_no_times(shared: Database, declared: str) -> None:
         assert "column at has values such as 1, and none in the sample that is a Unix time" in refused["reason"]
 
 
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        ({"format": "uuidv7"}, [uuid7(ago(days=1)), *(digit * 8 + f"-{digit * 4}" * 3 + f"-{digit * 12}" for digit in "0fF")]),
+        ({"format": "ulid"}, ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "", "system"]),
+        ({"format": "iso", "timezone": "UTC"}, ["2020-01-01", "never", "infinity"]),
+    ],
+)  # fmt: skip
+def test_what_never_expires_may_be_all_that_is_left(
+    shared: Database, options: dict[str, Any], values: list[str]
+) -> None:
+    """A second run finds nothing, and takes it for no wrong declaration."""
+    for column in ("text", "uuid") if options["format"] == "uuidv7" else ("text",):
+        made(shared, f"at {column}", [(value,) for value in [values[0], *(values[1:] * 20)]])
+        assert only(purge(shared, **options))["rows"] == 1
+        assert only(purge(shared, **options))["outcome"] == "unchanged"
+
+
 @pytest.mark.parametrize("more", ["", "PARTITION BY RANGE (n)"])
 def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
     """Those of before, which have no time in them, stay; they do not forbid to purge the others."""

@@ -20,7 +20,7 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import Condition
-from .model import TEXTS, YEAR, Clock, Column, Reading, by_bytes, constant, microseconds, phrase, sample
+from .model import MEANT, TEXTS, YEAR, Clock, Column, Reading, by_bytes, constant, microseconds, phrase, sample
 from .moments import beginning, shown
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -164,8 +164,10 @@ def doubt(condition: Condition, column: Column, table: sql.Composable) -> sql.Co
     query = """
 SELECT pg_catalog.count(*) FILTER (WHERE good) AS good, pg_catalog.count(*) FILTER (WHERE NOT good) AS other,
        (pg_catalog.array_agg(shown) FILTER (WHERE NOT good))[1] AS example, {guessed} AS guessed
-FROM (SELECT {good} AS good, pg_catalog.left({text}, 40) AS shown FROM ({values}) AS sampled) AS judged"""
-    return phrase(query, good=good, text=text, values=sample(column, table), guessed=sql.Literal(guessed))
+FROM (SELECT {good} AS good, pg_catalog.left({text}, 40) AS shown FROM ({values}) AS sampled
+      WHERE {meant}) AS judged"""
+    meant = phrase(MEANT, text=text)
+    return phrase(query, good=good, text=text, values=sample(column, table), guessed=sql.Literal(guessed), meant=meant)
 
 
 def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:

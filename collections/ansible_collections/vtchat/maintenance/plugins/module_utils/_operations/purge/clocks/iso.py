@@ -19,7 +19,7 @@ from typing import Any
 from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ..options import Condition
-from .model import TEXTS, Clock, Column, Reading, by_bytes, constant, moment, phrase, sample
+from .model import MEANT, TEXTS, Clock, Column, Reading, by_bytes, constant, moment, phrase, sample
 from .moments import beginning
 
 _LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29"
@@ -93,10 +93,10 @@ SELECT pg_catalog.count(*) FILTER (WHERE good) AS good, pg_catalog.count(*) FILT
        (pg_catalog.array_agg(shown) FILTER (WHERE NOT good AND zoneless))[1] AS zoneless_example,
        (pg_catalog.array_agg(shown) FILTER (WHERE NOT zoneless))[1] AS example
 FROM (SELECT value ~ {pattern} AS good, value ~ {any} AS zoneless, pg_catalog.left(value, 40) AS shown
-      FROM ({values}) AS sampled) AS judged"""
+      FROM ({values}) AS sampled WHERE {meant}) AS judged"""
     values = sample(column, table, '{column}::pg_catalog.text COLLATE pg_catalog."C"')
     said, anywhere = sql.Literal(pattern(condition.timezone)), sql.Literal(pattern("UTC"))
-    return phrase(query, pattern=said, any=anywhere, values=values)
+    return phrase(query, pattern=said, any=anywhere, values=values, meant=phrase(MEANT, text=phrase("value")))
 
 
 def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision
 TEXTS = ("text", "character varying", "character")
 
 # Every operator in a phrase stands between spaces.
-_OPERATOR = re.compile(r"(?<= )(<=|>=|<>|<|>|=|~|\|\||\+|-|\*|/)(?= )")
+_OPERATOR = re.compile(r"(?<= )(<=|>=|<>|<|>|=|!~|~|\|\||\+|-|\*|/)(?= )")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,11 @@ def microseconds(instant: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exactly."""
     since = instant - UNIX_EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+# What often means never, or nobody, contradicts no declaration: short words, empty texts, the UUIDs of nothing and of all.
+_NOBODY = "^(00000000-0000-0000-0000-000000000000|[fF]{{8}}-([fF]{{4}}-){{3}}[fF]{{12}})$"
+MEANT = f"{{text}} ~ '[0-9]|.{{{{11}}}}' AND {{text}} !~ '{_NOBODY}'"
 
 
 # As many pages of all parts together as a sample reads, in percent. Nothing where the first pages are empty.
