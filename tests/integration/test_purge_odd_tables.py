@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks
 from tests.runs import only, perform
 from tests.servers import Database
 
@@ -104,3 +105,25 @@ def test_odd_tables(database: Database, tmp_path: Path, order: str, archive: str
             assert sorted(ids(database, "kept") + left) == before, name
         if "statement" in name:
             assert database.value("SELECT count(*) FROM told") >= 1
+
+
+def test_what_a_trigger_sets_for_the_session_is_set_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else later batches would run as somebody else, pass foreign keys by, and the end of the run could not be written."""
+    monkeypatch.setattr(walks, "FIRST_BATCH", 10)
+    role = database.role()
+    database.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz); CREATE TABLE child (id int REFERENCES t)")
+    database.sql(
+        "INSERT INTO t SELECT n, now() - interval '1 day' + n * interval '1 s' FROM generate_series(1, 100) AS n"
+    )
+    database.sql("INSERT INTO child VALUES (90)")
+    database.sql(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "PERFORM set_config(name, value, false) FROM (VALUES ('session_replication_role', 'replica'), "
+        f"('TimeZone', 'Asia/Tokyo'), ('IntervalStyle', 'sql_standard'), ('synchronous_commit', 'off'), ('role', '{role}')) AS s (name, value); "
+        "RETURN NULL; END $$; CREATE TRIGGER g AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION f()"
+    )
+    result = perform("purge", database.dsn, table="t", column="at", order="index")
+    assert "is still referenced from table" in only(result)["reason"]
+    assert result["warnings"] == []
+    assert database.value("SELECT count(*) FROM t WHERE id = 90") == 1
+    assert 10 <= only(result)["rows"] < 90

@@ -50,6 +50,10 @@ SET_ASIDE = {
     "transaction_timeout": "0",
 }
 
+# Settings that stay as they are, and that code of others may change for the session: who we are first, for the others may need
+# the rights of that role; how values are written, and how safe a commit is.
+AS_THEY_ARE = ["role", "TimeZone", "IntervalStyle", "lc_monetary", "xmloption", "bytea_output", "synchronous_commit"]
+
 # Read and set in one statement: an ocean away each round trip counts. The set_config() calls come last, so that the
 # settings shown are the database's own. They are left out in a backend that may not be ours alone: behind a transaction
 # pooler they would stay with it, and the application's next transaction would be read-only or run into our limits.
@@ -69,6 +73,7 @@ SELECT current_setting('server_version_num')::int AS version_num,
        current_setting('vtchat_maintenance.schemas')::json AS schemas,
        current_setting('default_transaction_read_only')::bool AS read_only,
        current_setting('session_replication_role') AS replication_role,
+       (SELECT json_object_agg(name, current_setting(name)) FROM unnest(%(as_they_are)s) AS s (name)) AS as_they_are,
        current_setting('track_counts')::bool AS track_counts,
        ARRAY(SELECT rolname::text FROM pg_roles WHERE rolsuper) AS superusers,
        (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname, e.extversion))

@@ -17,7 +17,7 @@ from .._errors import Contended, MaintenanceError, SqlError
 from . import dsn as _dsn
 from .capabilities import TRANSACTION_TIMEOUT
 from .driver import extensions, last_words, psycopg2, sql
-from .server import ENTER, ENTER_17, FACTS, OURS, ROLE, SET_ASIDE, Server
+from .server import AS_THEY_ARE, ENTER, ENTER_17, FACTS, OURS, ROLE, SET_ASIDE, Server
 from .sqlstates import CONTENDED
 
 Query = Union[str, "sql.Composable"]
@@ -26,6 +26,10 @@ Params = Union[Mapping[str, Any], Sequence[Any], None]
 
 FIGURES = "INFO:"  # what a statement was asked to tell (VERBOSE), where the server speaks English
 WORDLESS = "no message from the libpq"  # of psycopg2, where a connection ends in the middle of a COPY
+# Only where it was changed: to set it takes the rights of a superuser, who may have lent them to a trigger.
+ORIGIN = """SELECT CASE WHEN pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) {0}
+THEN pg_catalog.set_config('session_replication_role', {0}, false) END;
+"""
 MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
@@ -80,10 +84,11 @@ class Session:
             "application_name": application[:63],
             "default_transaction_read_only": "on" if read_only else "off",
         }
-        row = self._only(enter + FACTS, {**own, "settings": json.dumps(settings)})
+        row = self._only(enter + FACTS, {**own, "settings": json.dumps(settings), "as_they_are": AS_THEY_ARE})
         self.server = Server.from_row({**row, **started}, host=self._connection.info.host or "")
         # The driver relies on the last two, and has set the first of them.
-        self._kept = {**self._known(settings), "DateStyle": "ISO", "client_encoding": self._connection.encoding}
+        encoding = {"DateStyle": "ISO", "client_encoding": self._connection.encoding}
+        self._kept = {**row["as_they_are"], **self._known(settings), **encoding}
         self._ahead = ((), b"")
         return self.server
 
@@ -273,7 +278,8 @@ class Session:
     def _settings_ahead(self, users_path: bool, asynchronous: bool) -> bytes:
         before = b""
         if self._foreign and not self.shared:
-            before = self._mogrified(_set_config({**self._kept, **self._settings}, "false"), None)
+            origin = sql.SQL(ORIGIN).format(sql.Literal(self.server.replication_role))
+            before = self._mogrified(_set_config({**self._kept, **self._settings}, "false") + origin, None)
         commit = {"synchronous_commit": "off"} if asynchronous else {}
         if users_path or self.shared or commit:
             # A statement's own limit of time counts from the beginning of the message, and cannot be set in it.
