@@ -119,11 +119,29 @@ def test_what_a_trigger_sets_for_the_session_is_set_back(database: Database, mon
     database.sql(
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "PERFORM set_config(name, value, false) FROM (VALUES ('session_replication_role', 'replica'), "
-        f"('TimeZone', 'Asia/Tokyo'), ('IntervalStyle', 'sql_standard'), ('synchronous_commit', 'off'), ('role', '{role}')) AS s (name, value); "
-        "RETURN NULL; END $$; CREATE TRIGGER g AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION f()"
+        "('TimeZone', 'Asia/Tokyo'), ('IntervalStyle', 'sql_standard'), ('synchronous_commit', 'off'), "
+        f"('role', '{role}')) AS s (name, value); RETURN NULL; END $$; "
+        "CREATE TRIGGER g AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION f()"
     )
     result = perform("purge", database.dsn, table="t", column="at", order="index")
     assert "is still referenced from table" in only(result)["reason"]
     assert result["warnings"] == []
     assert database.value("SELECT count(*) FROM t WHERE id = 90") == 1
     assert 10 <= only(result)["rows"] < 90
+
+
+def test_what_stands_in_a_row_is_not_told(database: Database) -> None:
+    """Where the server tells it of a row that it refuses: it may be somebody's session."""
+    token = "tok-0123456789-abcdefghij"
+    database.sql("CREATE TABLE t (id int, token text, at timestamptz)")
+    database.sql("INSERT INTO t VALUES (1, %s, now() - interval '1 day')", [token])
+    database.sql(
+        "CREATE TABLE a (LIKE t, CHECK (id > 1)); CREATE TABLE b (LIKE t, UNIQUE (token)); INSERT INTO b SELECT * FROM t"
+    )
+    database.sql("CREATE TABLE c (LIKE t) PARTITION BY LIST (token)")
+    for table, words in (("a", 'check constraint "a_id_check"'), ("b", "Key (token)=(tok-0123...) already exists"),
+                         ("c", "contains (token) = (tok-0123...)")):  # fmt: skip
+        result = perform("purge", database.dsn, table="t", column="at", archive={"table": table})
+        assert words in only(result)["reason"]
+        assert token not in str(result)
+    assert not database.value("SELECT count(*) FROM maintenance.action AS x WHERE x::text LIKE %s", [f"%{token}%"])

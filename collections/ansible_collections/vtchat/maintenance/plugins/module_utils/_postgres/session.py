@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Protocol, Union
@@ -32,6 +33,10 @@ THEN pg_catalog.set_config('session_replication_role', {0}, false) END;
 """
 MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
+
+
+# "Key (a, b)=(1, 2) already exists."
+_OF_KEY = re.compile(r"(\) ?= ?\()(.{8}).{5,}\)", re.DOTALL)
 
 
 class Writes(Protocol):
@@ -340,7 +345,7 @@ class Session:
         primary = error.diag.message_primary or " ".join(str(error).split())
         if not error.diag.message_primary and WORDLESS in primary:
             primary = "the server closed the connection without a word"
-        details = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+        details = [text for text in (_discreet(error.diag.message_detail or ""), error.diag.message_hint) if text]
         if not self.alive and not error.diag.message_primary:
             words = last_words(self._connection)
             primary = f"{words}; {primary}" if words else primary
@@ -358,6 +363,13 @@ def _dictionaries(cursor: extensions.cursor) -> list[dict[str, Any]]:
     with closing(cursor):
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def _discreet(detail: str) -> str:
+    """The detail of an error without what stands in a row, which may be somebody's session; of a key its beginning."""
+    if detail.startswith("Failing row contains"):
+        return ""
+    return _OF_KEY.sub(lambda found: found[1] + found[2] + "...)", detail)
 
 
 def _set_config(settings: Mapping[str, str], local: str) -> sql.Composed:
