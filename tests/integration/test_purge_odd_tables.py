@@ -127,7 +127,7 @@ def test_what_a_trigger_sets_for_the_session_is_set_back(database: Database, mon
     assert "is still referenced from table" in only(result)["reason"]
     assert result["warnings"] == []
     assert database.value("SELECT count(*) FROM t WHERE id = 90") == 1
-    assert 10 <= only(result)["rows"] < 90
+    assert only(result)["rows"] == 99
 
 
 def test_what_stands_in_a_row_is_not_told(database: Database) -> None:
@@ -140,7 +140,7 @@ def test_what_stands_in_a_row_is_not_told(database: Database) -> None:
     )
     database.sql("CREATE TABLE c (LIKE t) PARTITION BY LIST (token)")
     for table, words in (("a", 'check constraint "a_id_check"'), ("b", "Key (token)=(tok-0123...) already exists"),
-                         ("c", "contains (token) = (tok-0123...)")):  # fmt: skip
+                         ("c", 'no partition of relation "c" found for row')):  # fmt: skip
         result = perform("purge", database.dsn, table="t", column="at", archive={"table": table})
         assert words in only(result)["reason"]
         assert token not in str(result)

@@ -35,6 +35,8 @@ MOST_HEARD = 5  # warnings of one action: a trigger may have one for each row
 READ_LOCK_TIMEOUT = 1.0  # seconds: a catalog read that waits longer sits behind an ACCESS EXCLUSIVE lock
 
 
+# Errors whose detail is a whole row, in whatever language: NOT NULL, CHECK and the check option of a view.
+_OF_ROW = ("23502", "23514", "44000")
 # "Key (a, b)=(1, 2) already exists."
 _OF_KEY = re.compile(r"(\) ?= ?\()(.{8}).{5,}\)", re.DOTALL)
 
@@ -345,7 +347,8 @@ class Session:
         primary = error.diag.message_primary or " ".join(str(error).split())
         if not error.diag.message_primary and WORDLESS in primary:
             primary = "the server closed the connection without a word"
-        details = [text for text in (_discreet(error.diag.message_detail or ""), error.diag.message_hint) if text]
+        detail = _discreet(error.diag.message_detail or "", error.pgcode or "")
+        details = [text for text in (detail, error.diag.message_hint) if text]
         if not self.alive and not error.diag.message_primary:
             words = last_words(self._connection)
             primary = f"{words}; {primary}" if words else primary
@@ -365,9 +368,9 @@ def _dictionaries(cursor: extensions.cursor) -> list[dict[str, Any]]:
         return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
-def _discreet(detail: str) -> str:
+def _discreet(detail: str, sqlstate: str) -> str:
     """The detail of an error without what stands in a row, which may be somebody's session; of a key its beginning."""
-    if detail.startswith("Failing row contains"):
+    if sqlstate in _OF_ROW:
         return ""
     return _OF_KEY.sub(lambda found: found[1] + found[2] + "...)", detail)
 
