@@ -24,6 +24,12 @@ description:
   - Refuses a table whose row-level security hides rows from the role, one with a rule on C(DELETE), and one whose rows take
     others with them that have not expired (see O(cascade)).
   - Triggers of the table fire, with the rights of the role and the search_path that it has. They are named in the result.
+  - A row that a trigger, a foreign key or the archive refuses to let go stays, and all others go. Such a run is C(failed), with
+    the number of these rows as C(refused), or as C(kept) where others refer to them, and the first error. It stops after 100 of
+    them one after the other, and after 1000, but for rows to which others refer, as long as the role may read the tables that
+    do. An error about everything, such as a missing right or a full disk, stops it at once.
+  - Check mode counts rows to which others refer, as C(kept), where it counts rows at all and the role may read these tables.
+  - Where somebody is in the way, the reason names the session, if it can still be seen.
   - Refuses a table, and tables whose rows go or change with it, that logical replication publishes in a way in which the server
     would refuse the C(DELETE) in the middle, without replica identity, or with a row filter or list of columns that does not
     fit it.
@@ -203,12 +209,14 @@ options:
       - Whether rows may go whose own time has not come, because they refer with C(ON DELETE CASCADE) to rows whose time has.
       - This is about tables that have a column named as O(column), the table itself among them, unless the foreign key takes
         that column along. Rows of other tables follow the rows that they refer to, as their foreign key says.
+      - Rows of the table that go with others of it are among those that the result counts, unless they are archived, but not
+        among those that check mode counts. With them a run may delete more than O(max_rows).
     type: bool
     default: false
   keep_referenced:
     description:
       - Whether rows stay that others refer to by a foreign key with C(RESTRICT) or C(NO ACTION), directly or through rows that
-        would go with them. They are counted as C(kept). Otherwise the first one ends the purge with a failure.
+        would go with them. They are counted as C(kept). Otherwise they stay as well, and the run is C(failed).
       - Rows of the same table that refer to each other go in layers, those to which nothing refers first.
     type: bool
     default: false
