@@ -71,6 +71,10 @@ class Step:
         size = self.days * DAY + self.micros
         return moment - (moment - monday) % size
 
+    def round(self) -> bool:
+        """Whether anybody would choose it: no remainder of hours, or a part of one."""
+        return self.micros % HOUR == 0 or HOUR % self.micros == 0
+
     def text(self) -> str:
         """For people."""
         if self.months:
@@ -106,7 +110,8 @@ def micros_of(moment: datetime) -> int:
 def tell(ranges: Sequence[tuple[int, int]], whole: bool = True) -> Step | None:
     """The interval of the newest of these ranges, which come in their order; None where it cannot be told.
 
-    The newest two must agree. One alone tells it as well, and so does one beside a wide first one. whole: there are no others.
+    The newest two must agree. One alone tells it as well, and so does one beside a wide first one, where its length is round: else it
+    may be what is left of several that did not agree. whole: there are no others.
     """
     if not ranges:
         return None
@@ -116,7 +121,7 @@ def tell(ranges: Sequence[tuple[int, int]], whole: bool = True) -> Step | None:
         before = None
     for step in _candidates(newest):
         try:
-            if before is None or step.after(before[0]) == before[1]:
+            if step.round() if before is None else step.after(before[0]) == before[1]:
                 return step
         except OverflowError:
             continue

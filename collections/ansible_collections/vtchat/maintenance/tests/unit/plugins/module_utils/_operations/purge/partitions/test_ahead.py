@@ -94,6 +94,8 @@ def test_interval_of_a_chain(step: Step, year: int, count: int) -> None:
         ([(at(2026, 1, 1), at(2026, 2, 1)), (at(2026, 2, 1), at(2030, 1, 1))], None),  # and a wide last one
         ([(at(2025, 12, 31, 23), at(2026, 1, 31, 23))], None),  # a month of another zone
         ([(at(2026, 1, 1, 6), at(2026, 1, 1, 12))], Step(micros=DAY // 4)),
+        ([(0x0191 << 42, 0x01A3 << 42)], None),  # of ids, by their digits: it may be what is left of several
+        ([(0x0190 << 42, 0x01A2 << 42), (0x01A2 << 42, 0x01B4 << 42)], Step(micros=0x12 << 42)),
         ([], None),
     ],
 )
