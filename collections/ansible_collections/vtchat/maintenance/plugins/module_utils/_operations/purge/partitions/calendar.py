@@ -110,8 +110,8 @@ def micros_of(moment: datetime) -> int:
 def tell(ranges: Sequence[tuple[int, int]], whole: bool = True) -> Step | None:
     """The interval of the newest of these ranges, which come in their order; None where it cannot be told.
 
-    The newest two must agree. One alone tells it as well, and so does one beside a wide first one, where its length is round: else it
-    may be what is left of several that did not agree. whole: there are no others.
+    The newest two must agree. One alone tells it as well, and so does one beside a wide first one, where its length is round;
+    else it may be what is left of several that did not agree. whole: there are no others.
     """
     if not ranges:
         return None
