@@ -343,8 +343,10 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
     """Delete batch by batch, each a transaction of its own. What is deleted stays deleted, whatever happens later."""
     keep, settled = action.payload.beside.start(session) if action.payload.beside else (None, {})
     work = Work(session, action.target, action.payload.written(session), context, keep)
+    state = context.state.get(action.target)
+    work.earlier = state if isinstance(state, dict) else {}
     try:
-        outcome = walked(work, action, context, _start(context.state.get(action.target)))
+        outcome = walked(work, action, context, _start(state))
     finally:
         told = keep.close() if keep else {}
     space = look(session, action.target, action.payload, work.rows) if context.seconds_left() > LIGHT else None

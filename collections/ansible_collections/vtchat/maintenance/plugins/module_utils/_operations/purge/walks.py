@@ -45,8 +45,7 @@ def _walked(work: Work, start: int) -> int:
             if not work.held and not work.purge.triggers and not work.purge.held:
                 return 0  # nothing can have kept a row, and to count those that are left costs as much as they did
         else:
-            for term in range(len(work.purge.terms)):
-                InOrder(work, term).walk()
+            _in_order(work, number == 0)
         left = work.left()
         if work.full or work.rows == before or work.in_the_way:
             break
@@ -56,10 +55,26 @@ def _walked(work: Work, start: int) -> int:
     return left
 
 
+def _in_order(work: Work, first: bool) -> None:
+    """Once through the rows of each term. The first time, the last run may have stopped at rows of one that cannot go: these,
+    and what is before them, come last, for they would stop this one as well.
+    """
+    begun = None
+    for term in range(len(work.purge.terms)):
+        walk_ = InOrder(work, term)
+        if first and walk_.begin_behind(work.earlier):
+            begun, work.state = term, work.earlier
+        walk_.walk()
+    if begun is not None:
+        InOrder(work, begun).walk()
+        work.state = {"page": 0}
+
+
 class InOrder:
     """Once through the rows of one term, the oldest first.
 
     last        the value at which to go on, None for the first; strictly: behind it
+    behind      the value at which it began, None for the first
     in_the_way  rows one after the other that somebody was in the way of
     """
 
@@ -67,6 +82,7 @@ class InOrder:
         self.work, self.term, self.search = work, term, Search()
         self.last: str | None = None
         self.strictly = False
+        self.behind: str | None = None
         self.size = FIRST_BATCH
         self.in_the_way = 0
 
@@ -74,6 +90,27 @@ class InOrder:
     def purge(self) -> Purge:
         """What is to be deleted, as far as is known by now."""
         return self.work.purge.of(self.work.purge.terms[self.term])
+
+    def begin_behind(self, state: dict[str, Any]) -> bool:
+        """Begin at the value at which the last run has stopped, where this is the term that it was about."""
+        value = state.get("value")
+        if (state.get("term"), state.get("of")) != (self.term, self._order()) or not isinstance(value, str):
+            return False
+        self.behind = self.last = value
+        self.strictly = state.get("strictly") is True
+        return True
+
+    def _order(self) -> str:
+        """What tells this order from that of another column or type."""
+        term = self.work.purge.terms[self.term]
+        return f"{self.work.session.text(term.order)}::{term.cast}" if term.order is not None else ""
+
+    def _stopped(self) -> None:
+        """Too many rows cannot go: the next run is to begin behind them, and not to stop there for ever."""
+        value = self.work.refused[-1].value if self.work.refused else None
+        if value is not None and (self.behind is not None or self.work.state is None):
+            state = {"term": self.term, "of": self._order(), "value": value}
+            self.work.state = {**state, "strictly": True} if value == self.behind else state
 
     def walk(self) -> None:
         """To the end. Raises Late, Contended, Refusal."""
@@ -112,7 +149,11 @@ class InOrder:
         if self.size > SINGLED:
             self.size = self.search.failed(self.size)
             return
-        apart(self.work, where_they_are(self.work.session, self._next(self.size)), error)
+        try:
+            apart(self.work, where_they_are(self.work.session, self._next(self.size)), error)
+        except Refusal:
+            self._stopped()
+            raise
         self.search.ended()
 
     def _contended(self, error: Contended) -> None:

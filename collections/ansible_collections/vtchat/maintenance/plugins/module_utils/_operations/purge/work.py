@@ -49,6 +49,7 @@ class Work:
     held   ranges of pages in which somebody held rows
     keep   where deleted rows go
     trip   seconds to the server and back, with next to nothing to do there
+    earlier  what the last run has left to know
     state  what the next run has to know, None where nothing; behind: the first page after the range that is under way
     in_the_way  what somebody has stopped, who was in the way of rows that hang on those
     rest   seconds to pause before the next batch
@@ -75,6 +76,7 @@ class Work:
         self.rest = 0.0
         self.rows = self.batches = self.retries = self.held = 0
         self.numbers: dict[str, Any] = {}
+        self.earlier: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
         self.behind = 0
         self.in_the_way: Contended | None = None
@@ -273,7 +275,7 @@ class Work:
 
     def go_round(self) -> None:
         """Have the next run begin behind what has failed, and come back to it last: it stands in the way of nothing else then."""
-        if self.state is not None:
+        if self.state is not None and "page" in self.state:
             self.state = {"page": self.behind}
 
     def outcome(self, status: str = "done", reason: str = "") -> Outcome:
