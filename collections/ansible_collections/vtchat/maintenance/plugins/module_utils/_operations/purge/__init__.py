@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres.session import Session
-from ..._result import CONTENDED, FAILED, UNCHANGED
+from ..._result import CONTENDED, FAILED, UNCHANGED, Finding
 from .. import Action, Context, Decision, Need, Outcome, Verdict
 from . import rows
 from .options import SPEC, Options, read
@@ -100,10 +100,13 @@ def _rest(session: Session, options: Options, context: Context) -> rows.Facts | 
         return Verdict(options.table, str(error), FAILED)
 
 
-def decide(facts: rows.Facts | Parts | Verdict, options: Options, context: Context) -> Sequence[Decision[Any]]:
-    """One decision: the table. Of partitions, one for each that goes or comes."""
+def decide(
+    facts: rows.Facts | Parts | Verdict, options: Options, context: Context
+) -> Sequence[Decision[Any] | Finding]:
+    """One decision: the table, and what will go wrong with it. Of partitions, one for each that goes or comes."""
     if not isinstance(facts, Parts):
-        return [rows.decide(facts, options)]
+        decision = rows.decide(facts, options)
+        return [decision, *(rows.foretold(facts, options) if isinstance(decision, Action) else [])]
     from . import partitions
 
     *each, summary = partitions.decide(facts.parts, options, context)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .work import Work
 
 SINGLED = 256  # rows that are listed by their places, of which some cannot go
+ONE_BY_ONE = 8  # that cannot go, one after the other: then halves are tried no more
 # Of them, one after the other: then it is not about rows but about all of it. And in all: each costs a dozen tries.
 MOST_IN_LINE = 100
 MOST_REFUSED = 1000
@@ -95,7 +96,8 @@ def apart(work: Work, rows: Sequence[Row], error: Refusal) -> None:
             if work.spares(refusal):
                 waiting.append(some)
             elif half:
-                waiting += [some[half:], some[:half]]
+                size = 1 if work.in_line >= ONE_BY_ONE else half
+                waiting += [some[first : first + size] for first in range(0, len(some), size)][::-1]
             else:
                 work.leave(some[0], refusal)
             continue

@@ -18,7 +18,7 @@ from ..._postgres import catalog
 from ..._postgres.driver import sql
 from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
-from ..._result import DONE, FAILED, SKIPPED, UNCHANGED
+from ..._result import DONE, FAILED, SKIPPED, UNCHANGED, WARNING, Finding
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
 from . import clocks, locks, order, sweep, table
 from .ended import kept_rows, walked
@@ -327,6 +327,25 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
         rows=facts.rows,
         difference=difference(facts.rows, 0) if facts.rows else None,
     )
+
+
+def foretold(facts: Facts | Verdict, options: Options) -> list[Finding]:
+    """That the run will fail at its end, where that is known before and other rows go. Pure."""
+    if isinstance(facts, Verdict) or not facts.kept or not facts.rows or options.keep_referenced:
+        return []
+    stay, _, way_out = kept_rows(facts.kept, False).removeprefix("; ").partition(": ")
+    return [
+        Finding(
+            "purge-referenced",
+            facts.relation.display,
+            WARNING,
+            f"the purge will fail at its end: {stay}",
+            facts.kept,
+            advice=f"{way_out}.",
+            meaning="what has expired and cannot go is there for ever, and every run fails",
+            keep=False,
+        )
+    ]
 
 
 def nothing(options: Options) -> str:

@@ -15,7 +15,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations imp
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import rows
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.order import Way
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.catalog import Relation
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import FAILED, UNCHANGED, WARNING, Finding
 
 OPTIONS: dict[str, Any] = {
     **{name: how.get("default") for name, how in purge.SPEC.options.items()},
@@ -63,7 +63,8 @@ def faults(**changes: Any) -> list[str]:
 
 
 def decide(check: bool = False, options: dict[str, Any] | None = None, **changes: Any) -> Any:
-    (action,) = purge.decide(facts(**changes), purge.read({**OPTIONS, **(options or {})}), Context(check=check))
+    decided = purge.decide(facts(**changes), purge.read({**OPTIONS, **(options or {})}), Context(check=check))
+    (action,) = [one for one in decided if not isinstance(one, Finding)]
     assert action.target == "public.t"
     assert action.numbers["cutoff"] == "2026-01-01T00:00:00+00:00"
     return action
@@ -99,6 +100,25 @@ def test_what_a_check_foretells() -> None:
     assert action.effects == {10: Effect(7), 11: UNKNOWN, 12: UNKNOWN, 20: UNKNOWN}
     assert (action.statements, action.rows) == (("DELETE",), 7)
     assert action.difference == Difference("7 expired rows\n", "0 expired rows\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "told"),
+    [
+        ({"rows": 7, "kept": 2}, {}, ["the purge will fail at its end: 2 rows stay, to which others refer"]),
+        ({"rows": 7, "kept": 1001}, {}, ["the purge will fail at its end: 1000+ rows stay, to which others refer"]),
+        ({"rows": 7, "kept": 2}, {"keep_referenced": True}, []),
+        ({"rows": 7, "kept": 0}, {}, []),
+        ({"rows": 7}, {}, []),
+        ({"rows": 0, "found": False, "kept": 2}, {}, []),  # it fails at once
+        ({"rows": 7, "kept": 2, "referenced_by": [{**KEY, "indexed": False}]}, {}, []),
+    ],
+)
+def test_rows_that_will_stay_are_a_finding(changes: dict[str, Any], options: dict[str, Any], told: list[str]) -> None:
+    decided = purge.decide(facts(**changes), purge.read({**OPTIONS, **options}), Context(check=True))
+    found = [one for one in decided if isinstance(one, Finding)]
+    assert [one.message for one in found] == told
+    assert all(one.level == WARNING and one.advice.startswith("set keep_referenced: true") for one in found)
 
 
 def test_a_run_does_not_know_the_number_beforehand() -> None:
