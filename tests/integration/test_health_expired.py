@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from tests.health import look, of
@@ -80,3 +81,12 @@ def test_what_is_large_is_counted_by_an_index_only(database: Database) -> None:
         says.append([one["value"] for one in found])
     assert says == [[None, None, None], [1, None, None], [1, None, None], [1, 1, None]]
     assert found[2]["message"] == "no index can serve, with ttl_column, at: to count them would read the whole table"
+
+
+def test_names_with_every_mark_are_counted(database: Database) -> None:
+    """A percent sign in a name was once doubled, and the table not found, which looked well."""
+    name = '"50 %s 100% {} \'\\ ""t"'
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f'CREATE TABLE {name} ("a %t {{0}}" timestamptz); INSERT INTO {name} VALUES (now()); ANALYZE')
+    (found,) = waiting(database, {"table": name, "column": "a %t {0}"})
+    assert (found["subject"], found["value"]) == (f"public.{name}", 1)

@@ -194,7 +194,7 @@ class Session:
         wanted = {"statement_timeout": _milliseconds(statement_timeout)}
         if self.shared or self._settings["statement_timeout"] == wanted["statement_timeout"]:
             return self.rows(query)
-        found = self.rows(sql.Composed([_set_config(wanted, "false"), sql.SQL(self.text(query).replace("%", "%%"))]))
+        found = self.rows(sql.Composed([_set_config(wanted, "false"), sql.SQL(self.text(query))]))
         self._settings.update(wanted)
         return found
 
