@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, pages, rows, walks, work
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, pages, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
@@ -258,28 +258,6 @@ def test_the_next_run_begins_where_time_ran_out_and_comes_round(
     database.sql("INSERT INTO t (id, at) SELECT n, now() - interval '1 day' FROM generate_series(1001, 1005) AS n")
     assert only(purge(database))["rows"] == 700 - action["rows"] + 5
     assert ids(database) == [701, 702, 703]
-
-
-def test_a_walk_that_was_begun_comes_to_its_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few expired rows are in what was not read yet, and although no index serves."""
-    monkeypatch.setattr(rows, "SMALL_TABLE", 5)
-    wide(database, 700, 300, scattered=False)
-    now = [0.0]
-
-    def hour_later(target: str, said: str, seconds: float) -> None:
-        now[0] += 3600
-
-    with monkeypatch.context() as clock:
-        clock.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
-        given = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 10_000})
-        assert only(_edge.perform(given, False, hour_later))["outcome"] == "deferred"
-    database.sql("UPDATE t SET at = 'infinity' WHERE id <= 680")
-    for check, outcome in ((True, "planned"), (False, "done"), (False, "skipped")):
-        found = only(purge(database, check, order="auto"))
-        assert found["outcome"] == outcome, found
-        assert outcome == "skipped" or found["numbers"]["order"].endswith("the last run has not come to the end")
-    assert min(ids(database)) <= 680
-    assert database.value("SELECT count(*) FROM t WHERE id BETWEEN 681 AND 700") == 0
 
 
 @pytest.mark.parametrize("state", ['{"page": -1}', '{"page": "7"}', '{"page": 99999999}', '{"swept": 3}', "[]"])

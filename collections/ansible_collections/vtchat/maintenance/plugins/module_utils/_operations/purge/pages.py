@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ..._errors import Contended, SqlError
 from ..._postgres.driver import sql
@@ -30,7 +31,9 @@ WITH RECURSIVE parts (oid) AS (
     SELECT {table}::pg_catalog.regclass::pg_catalog.oid
     UNION SELECT i.inhrelid FROM parts JOIN pg_catalog.pg_inherits AS i ON i.inhparent = parts.oid
 )
-SELECT coalesce(max(pg_catalog.pg_relation_size(oid)), 0) / pg_catalog.current_setting('block_size')::int AS pages FROM parts
+SELECT coalesce(max(pg_catalog.pg_relation_size(oid)), 0) / pg_catalog.current_setting('block_size')::int AS pages,
+       array_agg(pg_catalog.pg_relation_filenode(oid) ORDER BY oid) AS files
+FROM parts
 """
 
 
@@ -39,8 +42,8 @@ def by_pages(work: Work, start: int) -> None:
 
     Where it stops stands in ``work.state``, so that the next run goes on there.
     """
-    table = sql.Literal(work.session.text(work.purge.table))
-    pages = int(work.session.row(sql.SQL(PAGES).format(table=table))["pages"])
+    known = _known(work)
+    pages = int(known["pages"])
     start = start if start < pages else 0
     size, in_the_way, search = FIRST_RANGE, 0, Search()
     for begin, end in ((start, pages), (0, start)):
@@ -83,6 +86,14 @@ def by_pages(work: Work, start: int) -> None:
             size = search.passed(until - page, size)
             page = until
     work.state = {"page": 0}
+    # What writes the table anew (VACUUM FULL, CLUSTER) between two ranges moves rows to pages that were read already.
+    work.held += _known(work)["files"] != known["files"]
+
+
+def _known(work: Work) -> dict[str, Any]:
+    """How many pages the largest part has, and in which files all of them are."""
+    table = sql.Literal(work.session.text(work.purge.table))
+    return work.session.row(sql.SQL(PAGES).format(table=table))
 
 
 def _range(work: Work, first: int, end: int) -> tuple[float, int, bool]:
