@@ -122,6 +122,19 @@ def test_what_was_to_go_first_is_still_there(database: Database) -> None:
     assert outcomes(purge(database, partitions="drop")) == {OLD: "done", OLDER: "done"}
 
 
+def test_what_an_event_trigger_sets_is_set_back(database: Database) -> None:
+    """It runs with DETACH CONCURRENTLY, which no setting can go ahead of in the same message."""
+    monthly(database)
+    database.sql(
+        "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "PERFORM set_config('default_transaction_read_only', 'on', false), set_config('DateStyle', 'German', false); END $$; "
+        "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()"
+    )
+    result = outcomes(purge(database, partitions="drop", premake=1))
+    database.sql("DROP EVENT TRIGGER e")
+    assert result == {f"public.{named(1)}": "done", OLDER: "done", OLD: "done"}
+
+
 def test_what_it_refers_to_stays(database: Database) -> None:
     database.sql("CREATE TABLE owner (id int PRIMARY KEY); INSERT INTO owner SELECT generate_series(-9, 9)")
     monthly(database, columns=" REFERENCES owner")

@@ -177,6 +177,7 @@ class Session:
         try:
             yield
         finally:
+            self._foreign = True  # event triggers may have run
             self._take_back_path()
 
     def set(self, statement_timeout: float | None = None, lock_timeout: float | None = None) -> None:
