@@ -328,6 +328,10 @@ def test_cascade_is_foretold(database: Database) -> None:
         "CREATE TABLE child (id int REFERENCES t ON DELETE CASCADE, at int); INSERT INTO child SELECT id FROM t"
     )
     database.sql("CREATE TABLE other (id int REFERENCES t ON DELETE NO ACTION)")
+    database.sql(
+        "CREATE TABLE loses (id int REFERENCES t ON DELETE SET NULL); "
+        "ALTER TABLE child ADD also int REFERENCES t ON DELETE CASCADE"
+    )
     assert only(purge(database, check=True))["numbers"]["cascades_to"] == ["public.child"]
     assert only(purge(database))["rows"] == 5
     assert ids(database, "child") == [6, 7, 8, 9, 10]

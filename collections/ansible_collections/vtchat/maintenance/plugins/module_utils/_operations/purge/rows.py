@@ -301,7 +301,7 @@ def _way_out(target: str, index: str) -> str:
 
 
 def _action(facts: Facts, options: Options) -> Action[Purge]:
-    cascades = [key["table"] for key in facts.referenced_by if key["cascades"]]
+    cascades = list(dict.fromkeys(key["table"] for key in facts.referenced_by if key["deletes"]))
     numbers = {
         **_numbers(facts.cutoffs),
         "order": facts.way.reason,

@@ -29,6 +29,7 @@ KEY = {
     "table": "public.child",
     "oid": 20,
     "cascades": True,
+    "deletes": True,
     "pages": 5000,
     "columns": "id",
     "indexed": True,
@@ -92,7 +93,7 @@ def test_verdict(changes: dict[str, Any], options: dict[str, Any], verdict: str 
 
 
 def test_what_a_check_foretells() -> None:
-    keys = [KEY, {**KEY, "oid": 30, "table": "public.kept", "cascades": False}]
+    keys = [KEY, {**KEY, "oid": 30, "table": "public.kept", "cascades": False, "deletes": False}]
     action = decide(check=True, rows=7, referenced_by=keys, leaves=(11, 12), triggers=("log on public.t",))
     assert action.numbers["rows"] == 7
     assert action.numbers["cascades_to"] == ["public.child"]
