@@ -84,6 +84,26 @@ def test_bytes_that_mean_nothing_in_another_encoding(server: Server, tmp_path: P
             assert database.sql(BYTES) == before
 
 
+@pytest.mark.parametrize("local", ["true", "false"])
+def test_a_trigger_that_changes_how_values_are_written(database: Database, tmp_path: Path, local: str) -> None:
+    """In the middle of the rows: they would come back as others, or not at all."""
+    database.sql("CREATE TABLE t (id int, at timestamptz, d date)")
+    database.sql("INSERT INTO t SELECT n, '2000-01-01', '2000-02-03' FROM generate_series(1, 20) AS n")
+    function = "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql {} AS $$ BEGIN {} RETURN OLD; END $$"
+    change = f"PERFORM set_config('DateStyle', 'SQL, DMY', {local});"
+    database.sql(function.format("", change))
+    database.sql("CREATE TRIGGER g BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 7) EXECUTE FUNCTION f()")
+    before = rows(database)
+    refused = only(purge(database, archive={"directory": str(tmp_path)}))
+    assert "a trigger changes DateStyle, by which rows are written, so none was deleted" in refused["reason"]
+    assert (refused["outcome"], rows(database)) == ("failed", before)
+    assert not list(tmp_path.rglob("*.gz*"))
+    database.sql(function.format("SET DateStyle = 'ISO'", change.replace("false", "true")))
+    assert only(purge(database, archive={"directory": str(tmp_path)}))["rows"] == 20
+    restore(database, tmp_path)
+    assert rows(database) == before
+
+
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), min_size=1, max_size=30

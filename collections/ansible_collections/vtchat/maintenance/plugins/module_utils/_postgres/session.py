@@ -199,6 +199,14 @@ class Session:
         self._settings.update(wanted)
         return found
 
+    def as_left(self, names: Sequence[str]) -> dict[str, str]:
+        """Settings as the last statement has left them, before the next one of ours sets them back."""
+        calls = [
+            sql.SQL("pg_catalog.current_setting({}) AS {}").format(sql.Literal(name), sql.Identifier(name))
+            for name in names
+        ]
+        return self._only(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)), None)
+
     def end_with_client(self) -> None:
         """Have the server give up a statement soon after this process died, where its platform can tell that it did."""
         if not self._watched and not self.shared:
@@ -324,7 +332,7 @@ class Session:
     def _set_path(self, path: str) -> None:
         self._run(sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(sql.Literal(path))).close()
 
-    def _only(self, query: str, params: Params) -> dict[str, Any]:
+    def _only(self, query: Query, params: Params) -> dict[str, Any]:
         (row,) = _dictionaries(self._run(query, params))
         return row
 

@@ -87,7 +87,10 @@ def start(session: Session, plan: Plan) -> tuple[Keep, dict[str, Any]]:
     settled = _settle(session, plan, plan.place) if plan.doubtful else {}
     columns = [column["name"] for column in plan.source.kept]
     return IntoFiles(
-        files.Folder(plan.place, _manifest(plan), _script(session, plan)), columns, _encoding(plan)
+        files.Folder(plan.place, _manifest(plan), _script(session, plan)),
+        columns,
+        _encoding(plan),
+        _settings(plan) if plan.source.watched else {},
     ), settled
 
 

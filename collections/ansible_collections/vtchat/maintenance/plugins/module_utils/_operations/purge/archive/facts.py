@@ -54,7 +54,9 @@ SELECT {columns} AS columns,
        substr(pg_walfile_name(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END), 1, 8)
            AS timeline,
        (SELECT jsonb_object_agg(s.name, current_setting(s.name)) FROM unnest({settings}::text[]) AS s (name)) AS settings,
-       current_setting('server_encoding') AS encoding
+       current_setting('server_encoding') AS encoding,
+       EXISTS (SELECT FROM part JOIN pg_trigger AS g ON g.tgrelid = part.oid
+               WHERE NOT g.tgisinternal AND g.tgtype::int & 10 = 10 AND g.tgenabled IN ('O', 'A')) AS watched
 """
 
 # The table that rows go to. related: it is the table itself, a part of it, or one that it is a part of. foreign: a part
@@ -105,6 +107,7 @@ class Source:
     columns  names of those with rows' own values, in their order; types: as they are declared
     key      whether a row that is there already is known by a unique index
     facts    what the manifest says of the server and its settings
+    watched  triggers run while its rows are written
     """
 
     oid: int
@@ -114,6 +117,7 @@ class Source:
     columns: tuple[dict[str, Any], ...]
     key: bool
     facts: dict[str, Any]
+    watched: bool
 
     @property
     def kept(self) -> list[dict[str, Any]]:
@@ -150,7 +154,14 @@ def read_source(session: Session, relation: catalog.Relation, settings: tuple[st
     }
     facts = {"server": server, "settings": row["settings"], "search_path": session.server.schemas}
     return Source(
-        relation.oid, relation.schema, relation.name, relation.display, tuple(row["columns"]), row["key"], facts
+        oid=relation.oid,
+        schema=relation.schema,
+        name=relation.name,
+        shown=relation.display,
+        columns=tuple(row["columns"]),
+        key=row["key"],
+        facts=facts,
+        watched=row["watched"],
     )
 
 

@@ -12,7 +12,7 @@ The statements run under the search_path that the user has: everything of ours i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -113,12 +113,17 @@ class IntoTable:
 
 
 class IntoFiles:
-    """Rows go to files on this machine. encoding: of the database; chunk: the file of the transaction that is under way."""
+    """Rows go to files on this machine.
+
+    encoding  of the database
+    settings  what triggers of the table might change, by which values are written
+    chunk     the file of the transaction that is under way
+    """
 
     picks, room = False, 0
 
-    def __init__(self, folder: Folder, columns: list[str], encoding: str) -> None:
-        self.folder, self.encoding = folder, sql.Literal(encoding)
+    def __init__(self, folder: Folder, columns: list[str], encoding: str, settings: Mapping[str, str]) -> None:
+        self.folder, self.encoding, self.settings = folder, sql.Literal(encoding), settings
         self.columns = sql.SQL(", ").join(map(sql.Identifier, columns))
         self.numbers: dict[str, Any] = {"files": 0, "bytes": 0}
         self.chunk: Chunk | None = None
@@ -153,7 +158,18 @@ class IntoFiles:
             raise MaintenanceError(
                 f"the server deleted {gone} rows and sent {self.chunk.rows - before}, so none was deleted"
             )
+        self._verify(session)
         return gone
+
+    def _verify(self, session: Session) -> None:
+        """That all rows were written as the script reads them. Raises MaintenanceError."""
+        now = session.as_left(list(self.settings)) if self.settings else {}
+        changed = [name for name, value in now.items() if value != self.settings[name]]
+        if changed:
+            raise MaintenanceError(
+                f"a trigger changes {', '.join(changed)}, by which rows are written, so none was deleted: have its function set "
+                "that back, such as with CREATE FUNCTION ... SET"
+            )
 
     def keep(self, number: str) -> None:
         """Before COMMIT of the transaction with that number. Raises MaintenanceError."""
