@@ -50,7 +50,7 @@ class Facts:
     beside        what else is to be done with rows
     kept          expired rows that stay because others refer to them, where that was looked for
     index         what to index so that one serves, "" where none can
-    swept         the cut-off by which all expired rows went less than a day ago, where that is known
+    swept         when all expired rows went, less than a day ago, where that is known
     """
 
     relation: catalog.Relation
@@ -273,7 +273,7 @@ def _refused(facts: Facts, options: Options) -> Verdict | None:
     if facts.way.costly and options.require_index:
         way_out = _way_out(target, facts.index)
         if facts.swept:
-            reason = (f"all rows that had expired by {facts.swept:%Y-%m-%d %H:%M} UTC are gone, and no index serves {columns}; "
+            reason = (f"all rows that had expired went at {facts.swept:%Y-%m-%d %H:%M} UTC, and no index serves {columns}; "
                       f"a day after that this is a failure: {way_out}")  # fmt: skip
             return Verdict(target, reason, SKIPPED, numbers)
         return Verdict(target, f"no index serves {columns}, {facts.way.costly}: {way_out}", FAILED, numbers)

@@ -38,7 +38,7 @@ def sweep(options: Options, cutoffs: Sequence[datetime], way_out: str) -> Sweep:
 
 
 def swept(state: dict[str, Any] | None, options: Options, cutoffs: Sequence[datetime]) -> datetime | None:
-    """The cut-off by which all expired rows went less than a day ago, None where that is not known of these options."""
+    """When all expired rows went, less than a day ago, None where that is not known of these options."""
     if not isinstance(state, dict) or state.get("of") != _conditions(options):
         return None
     try:
@@ -46,7 +46,7 @@ def swept(state: dict[str, Any] | None, options: Options, cutoffs: Sequence[date
         fresh = timedelta(0) <= max(cutoffs) - cutoff < PATIENCE
     except (TypeError, ValueError, OverflowError):
         return None
-    return cutoff if fresh else None
+    return cutoff + timedelta(seconds=min(one.older_than for one in options.conditions)) if fresh else None
 
 
 def begun(state: dict[str, Any] | None) -> bool:
