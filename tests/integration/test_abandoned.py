@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ WORKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGHUP ends what is started: nohup before the tests would have made all of it deaf to that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("path", ["here", "module"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
 def test_worker_without_its_controller(database: Database, tmp_path: Path, path: str, how: signal.Signals) -> None:
