@@ -27,7 +27,8 @@ description:
   - A row that a trigger, a foreign key or the archive refuses to let go stays, and all others go. Such a run is C(failed), with
     the number of these rows as C(refused), or as C(kept) where others refer to them, and the first error. It stops after 100 of
     them one after the other, and after 1000, and the next one begins behind them; but not for rows to which others refer, as
-    long as the role may read the tables that do. An error about everything, such as a missing right or a full disk, stops it at once.
+    long as the role may read the tables that do. An error about everything, such as a missing right or a full disk, stops it
+    at once.
   - Check mode counts rows to which others refer, as C(kept), where it counts rows at all and the role may read these tables.
   - Where somebody is in the way, the reason names the session, if it can still be seen.
   - Refuses a table, and tables whose rows go or change with it, that logical replication publishes in a way in which the server
