@@ -72,7 +72,7 @@ def test_all_others_go_and_the_next_run_does_the_same(database: Database, order:
     before = tries(database)
     again = only(purge(database, order=order))
     assert (again["outcome"], again["rows"], again["numbers"]["refused"]) == ("failed", 1, 6), again
-    assert tries(database) - before <= before
+    assert tries(database) - before < 6 * 40
     assert ids(database) == [*bad, 3001, 3003]
 
 

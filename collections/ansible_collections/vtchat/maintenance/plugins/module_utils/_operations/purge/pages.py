@@ -58,14 +58,8 @@ def by_pages(work: Work, start: int) -> None:
             try:
                 took, done, again = _range(work, page, last)
             except Refusal as error:
-                if work.spares(error):
-                    continue
-                if until > page + 1:
-                    size = search.failed(until - page)
-                    continue
-                apart(work, where_they_are(work.session, work.purge.unlocked(page, last)), error)
-                search.ended()
-                page = until
+                if not work.spares(error):
+                    page, size = _refused(work, search, error, (page, until, last), size)
                 continue
             except Contended as error:
                 work.in_the_way = error
@@ -94,6 +88,16 @@ def _known(work: Work) -> dict[str, Any]:
     """How many pages the largest part has, and in which files all of them are."""
     table = sql.Literal(work.session.text(work.purge.table))
     return work.session.row(sql.SQL(PAGES).format(table=table))
+
+
+def _refused(work: Work, search: Search, error: Refusal, pages: tuple[int, int, int], size: int) -> tuple[int, int]:
+    """One of the rows of these pages cannot go: where to go on, and with how many pages. pages: first, end, and end of all."""
+    first, until, last = pages
+    if until > first + 1:
+        return first, search.failed(until - first)
+    apart(work, where_they_are(work.session, work.purge.unlocked(first, last)), error)
+    search.ended()
+    return until, size
 
 
 def _range(work: Work, first: int, end: int) -> tuple[float, int, bool]:

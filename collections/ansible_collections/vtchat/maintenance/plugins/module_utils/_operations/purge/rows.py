@@ -117,11 +117,8 @@ def _looked(
     rows = found = kept = None
     if known.served and context.check:
         foreseen = purge if besides and besides.tree.edges else _foreseen(session, purge, row)
-        rows = session.row(foreseen.count(options.max_rows), users_path=True)["rows"]
+        rows, kept = _counted(session, foreseen, options, besides)
         found = bool(rows)
-        # Of rows that hold each other in one table some will have gone before the others: nobody has reckoned how many.
-        if foreseen.held and not (found and besides and besides.tree.holds_itself):
-            kept = _kept(session, foreseen)
     elif known.served:
         found = session.row(purge.found(), users_path=True)["found"]
         kept = _kept(session, purge) if not found and purge.held else None
@@ -183,6 +180,14 @@ def _foreseen(session: Session, purge: Purge, row: dict[str, Any]) -> Purge:
     tree = trees.holding(session, purge.oid, purge.table)
     free = tree.free(itself=False) if tree else None
     return purge.sparing(free, holds=False) if free else purge
+
+
+def _counted(session: Session, purge: Purge, options: Options, besides: Beside | None) -> tuple[int, int | None]:
+    """How many rows can go, and how many stay because others refer to them, None where that is not known."""
+    rows = int(session.row(purge.count(options.max_rows), users_path=True)["rows"])
+    # Of rows that hold each other in one table some will have gone before the others: nobody has reckoned how many.
+    unsure = rows and besides and besides.tree.holds_itself
+    return rows, _kept(session, purge) if purge.held and not unsure else None
 
 
 def _kept(session: Session, purge: Purge) -> int:
