@@ -21,7 +21,6 @@ from tests.clocks import micros, ulid
 from tests.runs import only, perform
 from tests.servers import Database, Server
 
-NOW = datetime.now(timezone.utc)
 
 
 def purge(database: Database, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def made(database: Database, columns: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def ago(**time: float) -> datetime:
-    return NOW - timedelta(**time)
+    return datetime.now(timezone.utc) - timedelta(**time)  # now, and not when this file was read: that may be long ago
 
 
 def uuid7(at: datetime) -> str:
