@@ -22,7 +22,6 @@ from tests.runs import only, perform
 from tests.servers import Database, Server
 
 
-
 def purge(database: Database, check: bool = False, **options: Any) -> dict[str, Any]:
     return perform("purge", database.dsn, check, **{"table": "t", "column": "at", "history": False, **options})
 

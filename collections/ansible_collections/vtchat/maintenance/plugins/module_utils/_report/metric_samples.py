@@ -264,5 +264,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
-    """A count, which is never negative and has no fraction; 0 for what is none."""
-    return int(value) if _is_number(value) and value > 0 else 0
+    """A count, which is never negative and has no fraction; 0 for what is none. At most the largest of the server's numbers."""
+    return min(int(value), 2**63 - 1) if _is_number(value) and value > 0 else 0

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
@@ -371,6 +371,7 @@ CHECKS = st.sampled_from(sorted({*metric_samples.OF_TABLES, *metric_samples.OF_I
 
 @settings(max_examples=200, deadline=None)
 @given(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), NUMBERS, st.sampled_from(["info", "critical", "?"]), CHECKS)
+@example(("", "", "", ""), 8.98846567431158e307, "info", "freeze-age")  # twice that is more than a float can be
 def test_any_names_and_values(names: tuple[str, str, str, str], value: Any, level: str, known: str) -> None:
     """They are told as they are, and read again from the file as they were told."""
     host, plan, check, subject = names
