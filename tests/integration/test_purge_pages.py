@@ -347,28 +347,3 @@ def test_a_share_of_the_time(database: Database, monkeypatch: pytest.MonkeyPatch
     action = only(purge(database, pace="5%", order=order, batch_ms=10))
     assert action["rows"] == 700
     assert set(action["numbers"]["paused_for"]) == {"share"}
-
-
-TOLD = """
-CREATE TABLE told (commits text);
-CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO told VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
-CREATE TRIGGER tell AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION tell();
-CREATE TABLE archived (LIKE t);
-"""
-
-
-@pytest.mark.parametrize("order", ["heap", "index"])
-def test_who_looks_around_or_keeps_rows_elsewhere_waits_for_the_disk(
-    database: Database, monkeypatch: pytest.MonkeyPatch, order: str
-) -> None:
-    """As the user has set it. Any other batch need not: one that is lost with the server comes back, and the next run has it."""
-    monkeypatch.setattr(pace, "FIRST_LOOKS", (3600.0,))
-    wide(database, 3000, 10)
-    database.sql(f"CREATE INDEX ON t (at); ALTER DATABASE {database.name} SET synchronous_commit = local; {TOLD}")
-    assert only(purge(database, order=order))["rows"] == 3000
-    first, *others = (commits for (commits,) in database.sql("SELECT commits FROM told ORDER BY ctid"))
-    assert (first, set(others)) == ("local", {"off"})
-    database.sql("UPDATE t SET at = now(); DELETE FROM told")
-    assert only(purge(database, order=order, archive={"table": "archived"}))["rows"] == 10
-    assert set(database.sql("SELECT commits FROM told")) == {("local",)}

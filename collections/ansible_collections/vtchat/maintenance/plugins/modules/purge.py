@@ -17,8 +17,7 @@ description:
     them (see O(pace)), and wait while a replica is more than 64 MiB behind. Rows that stay locked are reported as
     C(left), which is not counted beyond 1001.
   - Few expired rows are found by an index, the oldest first; many of them page by page (see O(order)).
-  - What was deleted stays deleted when a run is stopped; the next one continues. Batches commit asynchronously, but for those of
-    O(archive) and O(with), so after a crash of the server rows of the last moment may be there again.
+  - What was deleted stays deleted when a run is stopped; the next one continues.
   - Refuses a large table in which no index serves O(column) unless a large share of it has expired, and one which large tables
     refer to by a foreign key without an index, directly or through tables whose rows go with it (see O(require_index)).
   - Refuses a table whose row-level security hides rows from the role, one with a rule on C(DELETE), and one whose rows take

@@ -100,46 +100,26 @@ class Session:
         return self.server
 
     def rows(
-        self,
-        query: Query,
-        params: Params = None,
-        users_path: bool = False,
-        alone: bool = False,
-        asynchronous: bool = False,
+        self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False
     ) -> list[dict[str, Any]]:
         """All rows as dictionaries, those of the last statement if there are several. Raises Contended or SqlError.
 
-        users_path: in a transaction of its own, under the search_path that the user has. alone, asynchronous: see execute().
+        users_path: in a transaction of its own, under the search_path that the user has. alone: see execute().
         """
-        return _dictionaries(self._send(query, params, users_path, alone, asynchronous))
+        return _dictionaries(self._send(query, params, users_path, alone))
 
-    def row(
-        self,
-        query: Query,
-        params: Params = None,
-        users_path: bool = False,
-        alone: bool = False,
-        asynchronous: bool = False,
-    ) -> dict[str, Any]:
+    def row(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> dict[str, Any]:
         """The only row."""
-        (row,) = self.rows(query, params, users_path, alone, asynchronous)
+        (row,) = self.rows(query, params, users_path, alone)
         return row
 
-    def execute(
-        self,
-        query: Query,
-        params: Params = None,
-        users_path: bool = False,
-        alone: bool = False,
-        asynchronous: bool = False,
-    ) -> int:
+    def execute(self, query: Query, params: Params = None, users_path: bool = False, alone: bool = False) -> int:
         """Run a statement that returns nothing; the number of rows it affected (-1 where that means nothing).
 
         alone: it cannot share a message with another (VACUUM, CONCURRENTLY, BEGIN, COMMIT, ROLLBACK); behind a pooler that
-        was allowed it must not depend on the search_path then. asynchronous: it need not be on the disk when it is done, for
-        the next commit that waits for the disk takes it along; not with alone.
+        was allowed it must not depend on the search_path then.
         """
-        with closing(self._send(query, params, users_path, alone, asynchronous)) as cursor:
+        with closing(self._send(query, params, users_path, alone)) as cursor:
             return cursor.rowcount
 
     def begin(self, query: Query = "SELECT", users_path: bool = False) -> list[dict[str, Any]]:
@@ -271,38 +251,35 @@ class Session:
         """Take it as proved that the proxy keeps its backend for this connection."""
         self._own_pid = self.server.backend_pid
 
-    def _send(
-        self, query: Query, params: Params, users_path: bool, alone: bool, asynchronous: bool
-    ) -> extensions.cursor:
+    def _send(self, query: Query, params: Params, users_path: bool, alone: bool) -> extensions.cursor:
         """Run a statement. Where it is not our own path that is set, it is set for this message alone."""
         if alone:
             self._set_again()
             return self._run(self._mogrified(query, params))
-        message = self._before(users_path, asynchronous) + self._mogrified(query, params)
+        message = self._before(users_path) + self._mogrified(query, params)
         self._foreign = self._foreign or users_path
         cursor = self._run(message)
         self._foreign = users_path
         return cursor
 
-    def _before(self, users_path: bool, asynchronous: bool = False) -> bytes:
+    def _before(self, users_path: bool) -> bytes:
         """What sets settings in the same message: those that code of others may have changed, and the path for it alone."""
-        needed = (self._foreign, self.shared, users_path, asynchronous, *self._settings.values())
+        needed = (self._foreign, self.shared, users_path, *self._settings.values())
         if needed != self._ahead[0]:  # a batch of rows is often shorter than to write this
-            self._ahead = (needed, self._settings_ahead(users_path, asynchronous))
+            self._ahead = (needed, self._settings_ahead(users_path))
         return self._ahead[1]
 
-    def _settings_ahead(self, users_path: bool, asynchronous: bool) -> bytes:
+    def _settings_ahead(self, users_path: bool) -> bytes:
         before = b""
         if self._foreign and not self.shared:
             origin = sql.SQL(ORIGIN).format(sql.Literal(self.server.replication_role))
             before = self._mogrified(_set_config({**self._kept, **self._settings}, "false") + origin, None)
-        commit = {"synchronous_commit": "off"} if asynchronous else {}
-        if users_path or self.shared or commit:
+        if users_path or self.shared:
             # A statement's own limit of time counts from the beginning of the message, and cannot be set in it.
             limits = {"lock_timeout": self._settings["lock_timeout"]}
             settings = {**self._known(SET_ASIDE), **limits} if self.shared else {}
             path = {"search_path": self.server.path if users_path else OURS}
-            before += self._mogrified(_set_config({**settings, **path, **commit}, "true"), None)
+            before += self._mogrified(_set_config({**settings, **path}, "true"), None)
         return before
 
     def _set_again(self) -> None:

@@ -127,7 +127,7 @@ def _optimistic(work: Work, first: int, end: int) -> tuple[float, int]:
         return took, int(row["gone"])
     began = time.monotonic()
     try:
-        gone = work.session.execute(delete, users_path=True, asynchronous=True)
+        gone = work.session.execute(delete, users_path=True)
     except SqlError as error:
         raise work.meaning(error, time.monotonic() - began) from None
     return work.at_server(time.monotonic() - began), gone

@@ -125,8 +125,7 @@ class Work:
             elif self.purge.itself:
                 row = self._with_itself(batch, look)
             else:
-                # A look waits for the disk, and so tells how slow it is.
-                row = self.session.row(batch.statement(look), users_path=True, asynchronous=not looking)
+                row = self.session.row(batch.statement(look), users_path=True)
         except SqlError as error:
             raise self.meaning(error, time.monotonic() - began) from None
         took = time.monotonic() - began
