@@ -135,11 +135,7 @@ class Server:
         statement = SQL("CREATE DATABASE {}").format(Identifier(name))
         if template:
             statement += SQL(" TEMPLATE {}").format(Identifier(template))
-        with closing(psycopg2.connect(self.dsn())) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
-            if connection.info.server_version >= 150000:  # those before know only this one: half the work of the other
-                statement += SQL(" STRATEGY FILE_COPY")
-            cursor.execute(statement)
+        self.sql(statement)
         return Database(self, name)
 
     def vtchat_template(self) -> str:
