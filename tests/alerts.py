@@ -82,7 +82,7 @@ def refused(message: str = "cannot connect: connection refused") -> dict[str, An
 
 def tell(dsn: str, name: str, *results: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
     """What the module returns; nothing of it may be a secret of these tests."""
-    given = {"dsn": dsn, "name": name, "results": list(results), "patience": 0, "timeout": 5, **options}
+    given = {"dsn": dsn, "name": name, "results": list(results), "patience": 0, "timeout": 60, **options}
     result = _edge.perform(_edge.validated("alerts", given), check)
     assert "zq7" not in json.dumps(result), result
     assert not result.get("failed"), result

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, INFO, WARNING
+from ansible_collections.vtchat.maintenance.plugins.module_utils._result import CRITICAL, DEFERRED, INFO, WARNING
 from tests.alerts import APP, CHECK, TOKEN, looked, refused, tell
 from tests.doubles import contract
 from tests.doubles.github import GitHub
@@ -37,6 +37,15 @@ def found(level: str | None) -> list[dict[str, Any]]:
     return [looked("another") if level is None else looked(CHECK, level)]
 
 
+def tell_all(kept: Database, name: str, level: str, channels: list[dict[str, Any]]) -> None:
+    """Tell everybody, and remember it. On a machine that stands still for seconds this may take more than once."""
+    for _attempt in range(5):
+        result = tell(kept.dsn, name, looked(CHECK, level), channels=channels)
+        if DEFERRED not in result["totals"] and not result.get("warnings"):
+            return
+    raise AssertionError(result)
+
+
 @given(st.lists(STEP, min_size=1, max_size=7), st.sampled_from([INFO, WARNING, CRITICAL]))
 @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_in_the_end_everybody_knows(kept: Database, course: list[tuple[Any, ...]], last: str) -> None:
@@ -56,8 +65,8 @@ def test_in_the_end_everybody_knows(kept: Database, course: list[tuple[Any, ...]
             tell(kept.dsn, name, *found(level), channels=channels, history=history)
             github._faults.clear()
             hooks._faults.clear()
-        for _again in range(2):
-            result = tell(kept.dsn, name, looked(CHECK, last), channels=channels)
+        tell_all(kept, name, last, channels)
+        result = tell(kept.dsn, name, looked(CHECK, last), channels=channels)
         assert set(result["totals"]) <= {"unchanged"}, result["actions"]
         issues = [one for one in github.issues.of.get(APP, []) if CHECK in one.title]
         states = [(one.state, one.title.partition(":")[0]) for one in issues]

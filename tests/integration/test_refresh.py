@@ -494,7 +494,11 @@ def test_two_refreshes_at_once(runner: Runner) -> None:
             runner.seconds_left = 600
             threading.Timer(0.5, cursor.execute, ["COMMIT"]).start()
             assert runner.execute(session, action).status == "done"
-    assert runner.one()[0] == "unchanged"
+    # A commit gives back its locks just before it reports: what the other one did may have been counted after ours.
+    outcome, why = runner.one()
+    if outcome != "unchanged":
+        assert why == "it has been refreshed or rewritten by somebody else"
+        assert runner.one()[0] == "unchanged"
 
 
 # Crash and restart
