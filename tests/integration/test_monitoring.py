@@ -32,6 +32,8 @@ def looked(
     program, environment = command(directory, plays, known, "-i", ",".join([*options, ""]))
     program[1:3] = []  # the inventory of others
     environment["ANSIBLE_STDOUT_CALLBACK"] = "vtchat.maintenance.nagios"
+    # As a workflow sets them where nobody has given a value.
+    environment |= {"VTCHAT_MAINTENANCE_METRICS_FILE": "", "VTCHAT_MAINTENANCE_JUNIT": ""}
     done = subprocess.run(
         program, env=environment, cwd=directory, capture_output=True, text=True, timeout=120, check=False
     )
@@ -102,8 +104,12 @@ def test_well(database: Database, tmp_path: Path) -> None:
         {"ansible.builtin.debug": {"msg": "words"}},
         {"vtchat.maintenance.health_info": {"dsn": database.dsn, "checks": ["connections", "freeze-age"]}},
     ]
-    done = looked(tmp_path, {"db1": {}}, tasks)
+    done = looked(tmp_path, {"db1": {}}, tasks, maintenance_metrics_file=True)
     assert (done.returncode, done.stdout.partition(" | ")[0]) == (0, "MAINTENANCE OK: 2 checks well"), done.stderr
+    told = " ".join(done.stderr.split())
+    assert "cannot write the metrics (metrics_file): maintenance_metrics_file is True, and has to be the path of" in told
+    assert told.count("cannot write") == 1, told
+    assert not (tmp_path / "True").exists()
 
 
 def test_unknown(tmp_path: Path) -> None:

@@ -212,16 +212,16 @@ class CallbackModule(CallbackBase):
         if _under_github():
             self._report_to_github(failures)
         for option, made in (("json_file", self._json), ("junit_file", self._junit)):
-            path = self.get_option(option)
+            path = self._file(option)
             if path:
                 self._write(f"the results ({option})", partial(_replace, made()), path)
         self._tell_metrics()
 
     def _tell_metrics(self) -> None:
-        path, bloat = self.get_option("metrics_file"), self.get_option("metrics_bloat")
+        path, bloat = self._file("metrics_file"), self.get_option("metrics_bloat")
         if not path or bloat is None:
             said = self._said_by_variables()
-            path = path or os.path.expanduser(str(said.get("maintenance_metrics_file") or ""))
+            path = path or self._said_file(said.get("maintenance_metrics_file"))
             bloat = boolean(said.get("maintenance_metrics_bloat") or False, strict=False) if bloat is None else bloat
         if path:
             from ansible_collections.vtchat.maintenance.plugins.plugin_utils import (
@@ -230,6 +230,25 @@ class CallbackModule(CallbackBase):
 
             write = partial(_metrics_file.write, self._runs, self._ended, bloat)
             self._write("the metrics (metrics_file)", write, path)
+
+    def _file(self, option: str) -> str:
+        """Where something is to be written, "" if nowhere.
+
+        A workflow sets a variable of the environment to nothing where nobody has given a value: to Ansible that is the path
+        of the working directory, which is no file.
+        """
+        path = str(self.get_option(option) or "")
+        return "" if path == os.path.realpath(os.curdir) else path
+
+    def _said_file(self, value: Any) -> str:
+        """The path that a variable holds; whatever else it is, such as true, is told and is no name of a file."""
+        if not value or isinstance(value, str):
+            return os.path.expanduser(value or "")
+        self._display.warning(
+            "vtchat.maintenance: cannot write the metrics (metrics_file): maintenance_metrics_file is "
+            f"{value!r}, and has to be the path of a file"
+        )
+        return ""
 
     def _said_by_variables(self) -> dict[str, Any]:
         """What variables say of the metrics. Ansible gives callbacks none; they are asked for once."""
