@@ -107,7 +107,9 @@ def test_well(database: Database, tmp_path: Path) -> None:
     done = looked(tmp_path, {"db1": {}}, tasks, maintenance_metrics_file=True)
     assert (done.returncode, done.stdout.partition(" | ")[0]) == (0, "MAINTENANCE OK: 2 checks well"), done.stderr
     told = " ".join(done.stderr.split())
-    assert "cannot write the metrics (metrics_file): maintenance_metrics_file is True, and has to be the path of" in told
+    assert (
+        "cannot write the metrics (metrics_file): maintenance_metrics_file is True, and has to be the path of" in told
+    )
     assert told.count("cannot write") == 1, told
     assert not (tmp_path / "True").exists()
 
