@@ -91,6 +91,8 @@ def strip(value: Any) -> Any:
     # A refresh looks again at sessions that were busy a moment ago, so the turns depend on the time.
     different = {"seconds", "invocation", "estimate", "last_seconds", "turns", "verbose"}
     different |= {f"{name}freeze_age{when}" for name in ("", "toast_") for when in ("", "_after")}
+    # A purge makes way for whoever works on the server, and others do.
+    different |= {"paused_seconds", "paused_for"}
     # VACUUM freezes by the way the pages that a checkpoint makes it write as a whole.
     different |= {"frozen_share", "frozen_share_after"}
     return {key: strip(one) for key, one in value.items() if key not in different}
