@@ -9,6 +9,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
+import pytest
+from psycopg2 import sql
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks
 from tests.health import look, of
 from tests.retention import HELPERS
 from tests.runs import only, perform
@@ -90,3 +94,36 @@ def test_names_with_every_mark_are_counted(database: Database) -> None:
         cursor.execute(f'CREATE TABLE {name} ("a %t {{0}}" timestamptz); INSERT INTO {name} VALUES (now()); ANALYZE')
     (found,) = waiting(database, {"table": name, "column": "a %t {0}"})
     assert (found["subject"], found["value"]) == (f"public.{name}", 1)
+
+
+def test_one_that_cannot_be_counted_hides_no_other(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone that does not exist, and values that cannot be looked at, are about one table."""
+    database.sql(HELPERS)
+    database.sql(
+        'CREATE TABLE a (at timestamp); CREATE TABLE "b%s" (at timestamptz); CREATE TABLE c (at bigint, used bigint)'
+    )
+    database.sql(
+        'INSERT INTO a VALUES (utc(1)); INSERT INTO c VALUES (ms(1), s(1)); INSERT INTO "b%s" VALUES (ago(1)); ANALYZE'
+    )
+    two = [{"column": "at", "epoch": "ms"}, {"column": "used", "epoch": "s"}]
+    steps: list[dict[str, Any]] = [
+        {"table": "a", "column": "at", "timezone": "Mars/Phobos"},
+        {"table": '"b%s"', "column": "at"},
+        {"table": "c", "conditions": two},
+        {"table": "c", "column": "used", "epoch": "s"},
+    ]
+    said = {one["subject"]: one for one in waiting(database, *steps[:3])}
+    assert {name: one["value"] for name, one in said.items()} == {"public.a": None, 'public."b%s"': 1, "public.c": 1}
+    assert said["public.a"]["level"] == "unknown"
+    assert "they cannot be counted" in said["public.a"]["message"]
+    assert "Mars/Phobos" in said["public.a"]["message"]
+    real = clocks.doubt
+    monkeypatch.setattr(
+        clocks, "doubt", lambda *given: sql.SQL("SELECT 1 / 0") if given[0].epoch == "ms" else real(*given)
+    )
+    found = waiting(database, *steps[1:])
+    assert [one["value"] for one in found if one["subject"] == 'public."b%s"'] == [1]
+    assert [one["message"] for one in found if one["value"] is None] == [
+        "its values cannot be looked at: division by zero"
+    ]
+    assert [one["value"] for one in found if one["subject"] == "public.c" and one["value"] is not None] == [1]

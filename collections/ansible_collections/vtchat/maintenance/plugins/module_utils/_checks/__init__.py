@@ -106,7 +106,7 @@ class Asked:
     size_limit  bytes that the database may have, 0 where nobody has said it
     running  the plan that is under way
     large    whether there is any relation of LARGE bytes or more, or a partitioned table, whose parts count together
-    waiting  a SELECT of (target, waiting, hidden): expired rows that are there now, or why they cannot be counted; "" without
+    waiting  tables, each with a SELECT of (target, waiting, hidden): its expired rows, or why they cannot be counted
     """
 
     server: Server
@@ -114,7 +114,7 @@ class Asked:
     history: str = ""
     earlier: bool = False
     size_limit: int = 0
-    waiting: str = ""
+    waiting: tuple[tuple[str, str], ...] = ()
     running: str = ""
     large: bool = True
 

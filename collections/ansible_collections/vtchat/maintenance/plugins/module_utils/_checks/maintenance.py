@@ -210,13 +210,15 @@ def _undone(row: Mapping[str, Any], value: float, limits: Thresholds | None) -> 
 def left_query(asked: Asked) -> str:
     """What the last purges have left, beside what is waiting now."""
     alone, both = "FROM ({}) AS l", "FROM ({}) AS l FULL JOIN ({}) AS w USING (target)"
+    # A percent sign in a name is doubled, for the statement has parameters.
+    waiting = " UNION ALL ".join(select.replace("%", "%%") for _table, select in asked.waiting)
     if asked.history:
         return "SELECT l.*, NULL::text AS outcome, NULL::bigint AS run_id, NULL::bigint AS left " + alone.format(
-            asked.waiting
+            waiting
         )
-    if not asked.waiting:
+    if not waiting:
         return "SELECT l.*, NULL::bigint AS waiting, NULL::text AS hidden " + alone.format(LEFT)
-    return "SELECT * " + both.format(LEFT, asked.waiting)
+    return "SELECT * " + both.format(LEFT, waiting)
 
 
 def expired(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
@@ -227,10 +229,8 @@ def expired(found: Sequence[Mapping[str, Any]], _asked: Asked) -> list[Sample]:
 def _expired(row: Mapping[str, Any]) -> tuple[int | None, str]:
     if row["waiting"] is not None:
         return row["waiting"], f"{rows(row['waiting'])} have expired and are waiting for the next purge"
-    if row["outcome"] is None:
-        return None, row["hidden"]
     if row["left"] is None:
-        return None, f"the last purge ({row['outcome']}) has not counted what it left"
+        return None, row["hidden"] or f"the last purge ({row['outcome']}) has not counted what it left"
     return row["left"], f"{rows(row['left'])} left by the last purge"
 
 

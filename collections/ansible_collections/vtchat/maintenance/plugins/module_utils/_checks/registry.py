@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from .._errors import Contended, SqlError
+from .._postgres.driver import sql
 from .._postgres.session import Session
 from .._result import Finding
 from . import Asked, Check, indexes, maintenance, replication, server, sessions, storage, tables, vacuum, wraparound
@@ -35,6 +36,8 @@ BY_ID = {check.id: check for check in CHECKS}
 # Seconds for all queries together, and for each by itself where that fails.
 TOGETHER = 20.0
 ALONE = 5.0
+
+WAITS = "SELECT {target}::text AS target, {waiting}::bigint AS waiting, {hidden}::text AS hidden"
 
 
 @dataclass
@@ -68,7 +71,31 @@ def ask(
     except (SqlError, Contended):
         for name, query in queries.items():
             _read_alone(session, {name: query}, reading, answers, seconds_left())
+        for name in [name for name in answers.failed if BY_ID[name].query is maintenance.left_query and asked.waiting]:
+            del answers.failed[name]
+            each = replace(asked, waiting=_each(session, asked, seconds_left))
+            _read_alone(session, {name: _query(BY_ID[name], each)}, reading, answers, seconds_left())
     return answers
+
+
+def _each(session: Session, asked: Asked, seconds_left: Callable[[], float]) -> tuple[tuple[str, str], ...]:
+    """What waits in each table, asked by itself: one that cannot be counted hides no other.
+
+    Raises SqlError when the connection is lost.
+    """
+    told = []
+    for table, select in asked.waiting:
+        found: Mapping[str, Any] = {}
+        try:
+            session.set(statement_timeout=max(0.001, min(ALONE, seconds_left())))
+            found = session.row(select)
+        except (SqlError, Contended) as error:
+            if not session.alive:
+                raise
+            found = {"waiting": None, "hidden": f"they cannot be counted: {error}"}
+        values = {name: sql.Literal(found[name]) for name in ("waiting", "hidden")}
+        told.append((table, session.text(sql.SQL(WAITS).format(target=sql.Literal(table), **values))))
+    return tuple(told)
 
 
 def judged(checks: Sequence[Check], asked: Asked, answers: Answers, judge: Judge) -> list[Finding]:

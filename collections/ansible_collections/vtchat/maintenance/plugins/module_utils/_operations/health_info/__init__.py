@@ -54,7 +54,8 @@ def facts(session: Session, options: Options, context: Context) -> list[Finding]
 
     history = "" if context.history else context.history_note
     checks = options.chosen()
-    limit, expired = max(0.001, min(TOGETHER, context.seconds_left())), ""
+    limit = max(0.001, min(TOGETHER, context.seconds_left()))
+    expired: tuple[tuple[str, str], ...] = ()
     first = f"SELECT {IS_LARGE} AS large"
     if options.purges and any(check.id == "expired-rows" for check in checks):
         from .waiting import waiting

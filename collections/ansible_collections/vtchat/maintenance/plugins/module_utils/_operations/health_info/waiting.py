@@ -76,8 +76,10 @@ class Step:
         ]
 
 
-def waiting(session: Session, purges: Sequence[Purge], first: str, statement_timeout: float) -> tuple[bool, str]:
-    """What ``first`` says, in the same round trip; and a SELECT of (target, waiting, hidden) for the tables, "" without any.
+def waiting(
+    session: Session, purges: Sequence[Purge], first: str, statement_timeout: float
+) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """What ``first`` says, in the same round trip; and the tables, each with a SELECT of (target, waiting, hidden).
 
     From then on the session has this statement_timeout.
     """
@@ -98,7 +100,7 @@ def waiting(session: Session, purges: Sequence[Purge], first: str, statement_tim
     rows = session.rows_and_set(both, statement_timeout)
     steps = [_step(session, purges[row["position"]], row) for row in rows if row["position"] is not None]
     _doubt(session, [step for step in steps if not step.hidden])
-    return rows[0]["large"], " UNION ALL ".join(session.text(_select(step)).replace("%", "%%") for step in steps)
+    return rows[0]["large"], tuple((step.name, session.text(_select(step))) for step in steps)
 
 
 def _step(session: Session, purge: Purge, row: Mapping[str, Any]) -> Step:
@@ -152,29 +154,37 @@ def _unserved(step: Step, row: Mapping[str, Any]) -> str:
 def _doubt(session: Session, steps: Sequence[Step]) -> None:
     """Whether the values can be what the steps say: what is declared wrongly never expires, and would look well.
 
-    One round trip, and none where nothing can be wrong. Raises SqlError when the connection is lost.
+    One round trip, and none where nothing can be wrong; one for each where that fails. Raises SqlError when the connection is
+    lost.
     """
     asked = [
-        (step, condition, query)
+        (step, condition, sql.SQL("(SELECT to_jsonb(d) FROM ({}) AS d)").format(query))
         for step in steps
         for condition in step.purge.conditions
         if (query := clocks.doubt(condition, step.columns, step.table))
     ]
     if not asked:
         return
-    each = [sql.SQL("(SELECT to_jsonb(d) FROM ({}) AS d)").format(query) for _step, _condition, query in asked]
     try:
-        (found,) = session.row(
-            sql.SQL("SELECT jsonb_build_array({}) AS found").format(sql.SQL(", ").join(each))
-        ).values()
+        found = _looked(session, [query for _step, _condition, query in asked])
     except (Contended, SqlError) as error:
         if not session.alive:
             raise
-        for step, _condition, _query in asked:
-            step.hidden = f"its values cannot be looked at: {error}"
+        if len(steps) == 1:
+            steps[0].hidden = f"its values cannot be looked at: {error}"
+            return
+        for step in steps:
+            _doubt(session, [step])
         return
     for (step, condition, _query), row in zip(asked, found):
         step.hidden = step.hidden or clocks.doubt_fault(condition, row)
+
+
+def _looked(session: Session, queries: Sequence[sql.Composable]) -> list[dict[str, Any]]:
+    """The row of each of them. Raises Contended, SqlError."""
+    query = sql.SQL("SELECT jsonb_build_array({}) AS found").format(sql.SQL(", ").join(queries))
+    found: list[dict[str, Any]] = session.row(query)["found"]
+    return found
 
 
 def _select(step: Step) -> sql.Composed:
