@@ -27,7 +27,9 @@ WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nano
 # or after 30000. What often means never must not look like a time in another unit: 2147483647, the limit of an integer, and
 # 253402300799, the end of the year 9999. A time in the unit declared may be later.
 MODERN, LIMIT, LATEST = 1_000_000_000, 2_147_483_647, 4_102_444_800  # 2001-09-09, 2038-01-19, 2100-01-01
-# So many different positive values of which none is a time in any unit are something else, such as ids; fewer may all mean never.
+FAR = 253_402_300_800  # the year 10000: what is before it, such as in a hundred years, may be meant
+# So many different positive values of which none is a time in any unit are something else, such as ids or what counts from
+# another year; fewer may all mean never.
 SOMETHING_ELSE = 10
 
 
@@ -86,21 +88,28 @@ def _bounds(column: Column, cutoff: int, per_second: int) -> tuple[str, str, str
 
 def doubt(condition: Condition, column: Column, table: sql.Composable) -> sql.Composed:
     """How many different values look like a time in each unit, with the first of them; ``declared``: in the unit declared.
-    ``small``: how many are before 1971 in every unit.
+    ``none``: how many do not look like one in that unit.
 
     Different ones: a value that means never (0, -1, 9999999999, 2147483647 ...) counts once however many rows have it.
     """
-    columns = [_counted(unit, MODERN * scale, LIMIT * scale) for unit, scale in {**PER_SECOND, "ns": 10**9}.items()]
-    scale = PER_SECOND[condition.epoch or "s"]
-    columns.append(_counted("declared", YEAR * scale, LATEST * scale))
-    columns.append(_counted("small", 1, YEAR))
+    units, scale = {**PER_SECOND, "ns": 10**9}, PER_SECOND[condition.epoch or "s"]
+    columns = [_counted(unit, _within(MODERN * each, LIMIT * each)) for unit, each in units.items()]
+    columns.append(_counted("declared", _within(MODERN * scale, LATEST * scale)))
+    early, late = _within(1, MODERN * scale), phrase("value >= {far}", far=_number(FAR * scale))
+    columns.append(_counted("none", sql.SQL("({} OR {})").format(early, late)))
     values = sample(column, table, "{column}::pg_catalog.numeric")
     return sql.SQL("SELECT {} FROM ({}) AS sampled").format(sql.SQL(", ").join(columns), values)
 
 
-def _counted(name: str, first: int, last: int) -> sql.Composed:
-    bounds = {"first": constant(str(first), "pg_catalog.numeric"), "last": constant(str(last), "pg_catalog.numeric")}
-    within = phrase("value >= {first} AND value < {last}", **bounds)
+def _number(number: int) -> sql.Composed:
+    return constant(str(number), "pg_catalog.numeric")
+
+
+def _within(first: int, end: int) -> sql.Composed:
+    return phrase("value >= {first} AND value < {end}", first=_number(first), end=_number(end))
+
+
+def _counted(name: str, within: sql.Composed) -> sql.Composed:
     query = (
         "pg_catalog.count(DISTINCT value) FILTER (WHERE {within}) AS {name}, "
         "(pg_catalog.min(value) FILTER (WHERE {within}))::pg_catalog.text AS {example}"
@@ -114,9 +123,9 @@ def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:
     declared = condition.epoch or "s"
     counts = {unit: row[unit] for unit in (*PER_SECOND, "ns") if unit != declared}
     likely = max(counts, key=lambda unit: int(counts[unit]))
-    if not row["declared"] and not counts[likely] and row["small"] >= SOMETHING_ELSE:
-        return (f"column {quote(condition.column)} has values such as {row['small_example']}, and none in the sample that is a "
-                "Unix time, in whatever unit: purge by another column")  # fmt: skip
+    if not row["declared"] and not counts[likely] and row["none"] >= SOMETHING_ELSE:
+        return (f"column {quote(condition.column)} has values such as {row['none_example']}, and none in the sample that is a "
+                "Unix time of after 2001-09-09, in whatever unit: purge by another column")  # fmt: skip
     if counts[likely] <= row["declared"]:
         return ""
     value = Decimal(row[f"{likely}_example"])

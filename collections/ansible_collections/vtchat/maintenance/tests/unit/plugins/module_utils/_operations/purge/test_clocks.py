@@ -85,8 +85,8 @@ def test_operators_are_those_of_pg_catalog() -> None:
 
 
 def counted(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("s", "ms", "us", "ns", "declared", "small"), 0)
-    row |= {f"{name}_example": None for name in ("s", "ms", "us", "ns", "declared", "small")}
+    row: dict[str, Any] = dict.fromkeys(("s", "ms", "us", "ns", "declared", "none"), 0)
+    row |= {f"{name}_example": None for name in ("s", "ms", "us", "ns", "declared", "none")}
     return {**row, **changes}
 
 
@@ -100,9 +100,9 @@ def counted(**changes: Any) -> dict[str, Any]:
         ("ms", counted(s=1, s_example="1764158400"),
          "as milliseconds that would be 1970-01-21 10:02:38 UTC, as seconds it is 2025-11-26 12:00:00 UTC: say epoch: s"),
         ("us", counted(ns=1, ns_example="1764158400000000000"), "nanoseconds cannot be declared: purge by another column"),
-        ("s", counted(small=9, small_example="1"), ""),
-        ("s", counted(small=10, small_example="1", declared=1), ""),
-        ("s", counted(small=10, small_example="1"), "that is a Unix time, in whatever unit: purge by another column"),
+        ("s", counted(none=9, none_example="1"), ""),
+        ("s", counted(none=10, none_example="1", declared=1), ""),
+        ("s", counted(none=10, none_example="1"), "of after 2001-09-09, in whatever unit: purge by another column"),
     ],
 )  # fmt: skip
 def test_units_that_the_values_contradict(declared: str, row: dict[str, Any], words: str) -> None:
