@@ -68,6 +68,13 @@ SPEC = Spec(
 _POSIX_ZONE = re.compile(r"^[^/]*\d")
 # Names of the time zone database that look like one (its files backward, northamerica and etcetera).
 _NAMED_ZONES = ("EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT", "GMT0", "GMT+0", "GMT-0")
+# Abbreviations of summer times, which PostgreSQL takes for the same distance from UTC in winter, when clocks are behind it: rows
+# would go an hour early. IST is Israel's, which is ahead of Ireland's.
+_SUMMER = frozenset(
+    "ACDT ACSST ADT AEDT AESST AKDT ALMST AWSST AZOST BDST BRST BST CADT CDT CEST CETDST CHADT CLST EDT EEST EETDST EGST FJST "
+    "FNST IDT IST KDT KGST MDT MEST MESZ METDST MSD MUST NDT NZDT PDT PKST PMDT PYST SADT ULAST UYST UZST WADT WDT WETDST WGST "
+    "YEKST".split()
+)
 _SHARE = re.compile(r"^(?:(\d{1,3})\s*%|(0?\.\d+|1(?:\.0+)?))$")
 
 
@@ -188,6 +195,11 @@ def _condition(given: Mapping[str, Any], place: str, faults: list[str]) -> Condi
     if _POSIX_ZONE.match(zone) and zone.upper() not in _NAMED_ZONES:
         faults.append(
             f"{place}timezone: PostgreSQL reads {zone!r} with its sign reversed: write a name such as Asia/Ho_Chi_Minh"
+        )
+    if zone.upper() in _SUMMER:
+        faults.append(
+            f"{place}timezone: {zone!r} is an abbreviation, which means the same in summer and in winter: write the name of a "
+            "place such as Europe/London"
         )
     for name in ("column", "ttl_column"):
         if len((given[name] or "").encode()) > MAX_NAME_BYTES:
