@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..._errors import Contended
 from ..._postgres.policy import BATCH_TRIES, ROW
 from .pages import by_pages
 from .refused import SINGLED, Search, apart
-from .statements import Batch, Purge, Refusal, where_they_are
+from .statements import Batch, Purge, Refusal, Row, where_they_are
 from .work import Work
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
@@ -23,6 +24,9 @@ FIRST_BATCH = 1000  # rows
 LARGEST_BATCH = 50_000
 SMALLER = 8  # times, where somebody is in the way of a batch
 MOST_IN_THE_WAY = 5  # rows one after the other: then somebody is in the way of all of it
+MOST_ASIDE = 5000  # rows of one time that cannot go, of which the places are remembered
+
+_PLACE = re.compile(r"\(\d{1,10},\d{1,5}\)\Z")
 
 
 def walk(work: Work, start: int) -> int:
@@ -66,8 +70,15 @@ def _in_order(work: Work, first: bool) -> None:
             begun, work.state = term, work.earlier
         walk_.walk()
     if begun is not None:
+        work.lay_aside([])
         InOrder(work, begun).walk()
         work.state = {"page": 0}
+
+
+def _read_places(stay: object, value: str) -> list[Row]:
+    """The rows of that value that are remembered; nothing of what is no place."""
+    pairs = [pair for pair in stay if isinstance(pair, list) and len(pair) == 2] if isinstance(stay, list) else []
+    return [Row(part, place, value) for part, place in pairs if isinstance(part, int) and _PLACE.match(str(place))]
 
 
 class InOrder:
@@ -97,7 +108,7 @@ class InOrder:
         if (state.get("term"), state.get("of")) != (self.term, self._order()) or not isinstance(value, str):
             return False
         self.behind = self.last = value
-        self.strictly = state.get("strictly") is True
+        self.work.lay_aside(_read_places(state.get("stay"), value))
         return True
 
     def _order(self) -> str:
@@ -109,8 +120,10 @@ class InOrder:
         """Too many rows cannot go: the next run is to begin behind them, and not to stop there for ever."""
         value = self.work.refused[-1].value if self.work.refused else None
         if value is not None and (self.behind is not None or self.work.state is None):
-            state = {"term": self.term, "of": self._order(), "value": value}
-            self.work.state = {**state, "strictly": True} if value == self.behind else state
+            # Others may have the very same time: they are told apart by their places.
+            stay = [row for row in [*self.work.aside, *self.work.refused] if row.value == value][-MOST_ASIDE:]
+            places = [[row.part, row.place] for row in stay]
+            self.work.state = {"term": self.term, "of": self._order(), "value": value, "stay": places}
 
     def walk(self) -> None:
         """To the end. Raises Late, Contended, Refusal."""

@@ -56,6 +56,7 @@ class Work:
     least  seconds that the server takes for a batch, whatever its size: planning, for one
     lockers  numbers of transactions that have locked rows which are left, or had
     passed   rows of which somebody was in the way
+    aside    rows that the last run could not delete, which come last
     refused  rows that cannot go; in_line: how many of them came one after the other; refusal: the first error
     """
 
@@ -83,6 +84,7 @@ class Work:
         self.lockers: list[str] = []
         self.refused: list[Row] = []
         self.passed: list[Row] = []
+        self.aside: list[Row] = []
         self.refusal: Refusal | None = None
         self.in_line = 0
         self._looked = False
@@ -187,7 +189,7 @@ class Work:
         self.refused.append(row)
         self.refusal = self.refusal or error
         self.in_line += 1
-        self.purge = self.purge.without(self.session, [*self.refused, *self.passed])
+        self._spare_them()
         if self.in_line >= MOST_IN_LINE or len(self.refused) >= MOST_REFUSED:
             raise error
 
@@ -195,7 +197,15 @@ class Work:
         """Somebody is in the way of that row: it is not tried again."""
         self.held += 1
         self.passed.append(row)
-        self.purge = self.purge.without(self.session, [*self.refused, *self.passed])
+        self._spare_them()
+
+    def lay_aside(self, rows: list[Row]) -> None:
+        """These rows are not tried from now on, and those of before are again."""
+        self.aside = rows
+        self._spare_them()
+
+    def _spare_them(self) -> None:
+        self.purge = self.purge.without(self.session, [*self.refused, *self.passed, *self.aside])
 
     def limit(self, lock_timeout: float) -> None:
         """Set how long to wait for locks; where that is a statement of its own it shows how far the server is."""
