@@ -215,10 +215,11 @@ def _purge(
     """What is to be deleted, and what decides in which order. free: the predicate of a row that no other one holds."""
     terms = []
     for condition, cutoff in zip(options.conditions, cutoffs):
+        as_known = clocks.as_known(condition, row["times"], relation.identifier)
         for term in clocks.terms(condition, row["times"], cutoff):
             # The line break keeps a comment at the end of a predicate from swallowing the parenthesis.
             wheres = [sql.SQL("({}\n)").format(sql.SQL(text)) for text in (condition.where, options.where) if text]
-            expired = sql.SQL(" AND ").join([term.expired, *wheres])
+            expired = sql.SQL(" AND ").join([term.expired, *wheres, as_known])
             terms.append(replace(term, expired=expired))
     purge = Purge(
         oid=relation.oid,

@@ -91,7 +91,7 @@ FROM referring AS k
 # datlocprovider came with version 15. parts: those of the table, with oid and kind.
 COLUMNS = """
 SELECT jsonb_object_agg(a.attname, jsonb_build_object(
-    'name', a.attname, 'generated', a.attgenerated <> '',
+    'name', a.attname, 'generated', a.attgenerated <> '', 'type_oid', a.atttypid::bigint,
     'type', (WITH RECURSIVE base (oid, kind) AS (  -- that of a domain
                  SELECT oid, typtype FROM pg_type WHERE oid = a.atttypid
                  UNION ALL SELECT y.oid, y.typtype FROM base JOIN pg_type AS d ON d.oid = base.oid AND base.kind = 'd'

@@ -23,7 +23,7 @@ from ..options import ALWAYS, Condition
 from .model import NUMBERS, TEXTS, Clock, Column, Reading, Term, by_bytes, constant, moment, phrase
 from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
-__all__ = ["Column", "Term", "constant", "doubt", "doubt_fault", "fault", "terms"]
+__all__ = ["Column", "Term", "as_known", "constant", "doubt", "doubt_fault", "fault", "terms"]
 
 
 def _clock(condition: Condition, column: Column) -> Clock | None:
@@ -144,6 +144,19 @@ def _expired(
         "pg_catalog.timezone({zone}, {cutoff}) IS NOT NULL", zone=sql.Literal(condition.timezone), cutoff=moment(cutoff)
     )
     return phrase("{predicate} AND {known}", predicate=predicate, known=known)
+
+
+def as_known(condition: Condition, columns: Mapping[str, Column], table: sql.Composable) -> sql.Composed:
+    """That the columns still have the types that they had: a time with a zone may have become one without it meanwhile.
+
+    The same for all rows, so it costs nothing. Of a type that changes other comparisons would be made, in other zones.
+    """
+    query = "pg_catalog.pg_typeof((NULL::{table}).{column}) = {oid}::pg_catalog.regtype"
+    each = [
+        phrase(query, table=table, column=sql.Identifier(name), oid=sql.Literal(columns[name].type_oid))
+        for name in condition.columns
+    ]
+    return sql.SQL(" AND ").join(each)
 
 
 def doubt(condition: Condition, columns: Mapping[str, Column], table: sql.Composable) -> sql.Composed | None:

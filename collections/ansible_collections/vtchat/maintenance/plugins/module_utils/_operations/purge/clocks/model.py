@@ -31,6 +31,7 @@ class Column:
     """A column of the table.
 
     type            its base type (that of a domain), as format_type() writes it without modifiers
+    type_oid        oid of the type itself, 0 where it is not known
     sorts_by_bytes  text: its collation is that of the bytes (C, POSIX, ucs_basic, C.UTF-8 of the builtin provider)
     generated       its values are computed from other columns
     indexed         whether a whole B-tree in its own order begins with it, in each part of the table
@@ -43,6 +44,7 @@ class Column:
     generated: bool = False
     indexed: bool = True
     indexed_by_bytes: bool = False
+    type_oid: int = 0
 
 
 @dataclass(frozen=True)
