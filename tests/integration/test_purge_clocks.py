@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.options import Condition
 from tests.clock_kinds import INDEXED, LARGE
 from tests.clocks import micros, ulid
@@ -175,6 +175,44 @@ def test_a_zone_that_is_none_is_noticed_before_the_first_row(
     assert ids(shared) == [1, 2]
 
 
+ZONED, LOCAL = "at AT TIME ZONE 'Asia/Ho_Chi_Minh'", "at AT TIME ZONE 'UTC'"
+
+
+@pytest.mark.parametrize("order", ["index", "heap"])
+@pytest.mark.parametrize(
+    ("column", "becomes", "zone"),
+    [
+        ("timestamptz", f"timestamp USING {ZONED}", "Pacific/Kiritimati"),
+        ("timestamptz", f"date USING {ZONED}", "Pacific/Kiritimati"),
+        ("timestamp", f"timestamptz USING {LOCAL}", "Pacific/Pago_Pago"),
+        ("timestamp", f"date USING {LOCAL}", "UTC"),
+    ],
+)
+def test_a_column_that_gets_another_type_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch, order: str, column: str, becomes: str, zone: str
+) -> None:
+    """What was declared is about the type that it had; the next run says what to declare."""
+    database.sql(f"ALTER DATABASE {database.name} SET timezone = '{zone}'")
+    made(database, f"at {column}, pad text", [])
+    database.sql("ALTER TABLE t ALTER pad SET STORAGE PLAIN")
+    at = "now()" if column == "timestamptz" else "now() AT TIME ZONE 'UTC'"
+    rows = "generate_series(-40, 20) AS n WHERE n <> 0"
+    database.sql(f"INSERT INTO t SELECT n, {at} + n * interval '30 minutes', repeat('x', 5000) FROM {rows}")
+    monkeypatch.setattr(walks, "FIRST_BATCH", 10)
+    real = work.Work.deleted
+
+    def deleted(self: work.Work, number: int, took: float) -> None:
+        real(self, number, took)
+        if self.rows == number:
+            database.sql(f"ALTER TABLE t ALTER at TYPE {becomes}")
+
+    monkeypatch.setattr(work.Work, "deleted", deleted)
+    options: dict[str, Any] = {"timezone": "UTC"} if column == "timestamp" else {}
+    went = only(purge(database, order=order, **options))["rows"]
+    assert 0 < went < 40
+    assert ids(database) == [*range(went - 40, 0), *range(1, 21)]
+
+
 # What cannot be
 
 
@@ -266,6 +304,41 @@ def test_what_never_expires_may_be_all_that_is_left(
         assert only(purge(shared, **options))["outcome"] == "unchanged"
 
 
+@pytest.mark.parametrize(
+    ("column", "options", "good", "rest"),
+    [
+        ("uuid", {"format": "uuidv7"}, "018c0000-0000-7000-8000-000000000000", RANDOM),
+        ("text", {"format": "ulid"}, "01ARZ3NDEKTSV4RRFFQ69G5FAV", "token-of-before-1"),
+        ("text", {"format": "iso"}, "2020-01-01T00:00:00Z", "1 Jan 2020 10:00"),
+    ],
+)
+def test_what_is_left_of_before_is_no_failure_once_it_has_worked(
+    database: Database, column: str, options: dict[str, Any], good: str, rest: str
+) -> None:
+    made(database, f"at {column}, used timestamptz", [(rest, "infinity"), (rest, "infinity")])
+    given: dict[str, Any] = {"history": True, **options}
+    assert only(purge(database, **given))["outcome"] == "failed"
+    database.sql("INSERT INTO t VALUES (3, %s)", [good])
+    assert only(purge(database, older_than="20000d", **given))["outcome"] == "unchanged"
+    database.sql("DELETE FROM t WHERE id = 3")
+    for check in (False, True, False):
+        result = purge(database, check, **given)
+        (found,) = result["findings"]
+        assert (only(result)["outcome"], result["status"]) == ("unchanged", "ok")
+        assert (found["check"], found["level"], found["subject"]) == ("purge-values", "warning", "public.t")
+        assert "has values such as" in found["message"]
+        assert only(purge(database, column="used", history=True))["outcome"] == "unchanged"
+    database.sql("INSERT INTO t VALUES (3, %s, '2020-01-01')", [good])
+    assert only(purge(database, **given))["rows"] == 1
+    database.sql("INSERT INTO t VALUES (4, NULL, '2020-01-01')")
+    assert only(purge(database, column="used", history=True))["rows"] == 1
+    assert only(purge(database, **given))["outcome"] == "unchanged"
+    if options["format"] == "iso":
+        database.sql("INSERT INTO t VALUES (5, '2020-01-01 10:00')")
+        assert only(purge(database, **given))["outcome"] == "failed"
+    assert ids(database)[:2] == [1, 2]
+
+
 @pytest.mark.parametrize("more", ["", "PARTITION BY RANGE (n)"])
 def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
     """Those of before, which have no time in them, stay; they do not forbid to purge the others."""
@@ -282,9 +355,27 @@ def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("unit", "first"),
+    [
+        ("s", 50_000_000),  # ids
+        ("s", 817_000_000),  # counted from 2001
+        ("ms", 817_000_000_000),
+        ("us", 638_000_000_000_000_000),  # tenths of a microsecond, from the year 1
+    ],
+)
+def test_numbers_that_are_no_times_of_ours(shared: Database, unit: str, first: int) -> None:
+    """As Unix time most of them would have expired long ago."""
+    made(shared, "at bigint", [(first + number,) for number in range(12)])
+    refused = only(purge(shared, epoch=unit))
+    assert (refused["outcome"], len(ids(shared))) == ("failed", 12)
+    assert f"column at has values such as {first}, and none in the sample that is a Unix time" in refused["reason"]
+
+
+@pytest.mark.parametrize(
     ("unit", "values"),
     [
         ("s", []),
+        ("s", [4_900_000_000 + number for number in range(20)]),  # in more than a hundred years
         ("s", [0, -1, 9999999999]),
         ("s", [253402300799] * 5),
         ("s", [1, 2, 3, 4]),

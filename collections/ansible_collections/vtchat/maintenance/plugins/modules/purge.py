@@ -62,7 +62,7 @@ options:
   timezone:
     description:
       - The zone in which the times were written when O(column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
-        Compulsory then, an error otherwise.
+        Compulsory then, an error otherwise. An abbreviation of a summer time such as C(EDT) is refused.
       - Where clocks are turned back, a time that occurs twice is taken for the later one.
       - With text that says no zone itself, its zone. With an C(interval) in O(ttl_column), the zone in which
         its days and months are counted, V(UTC) if it is not given.
@@ -81,8 +81,10 @@ options:
     description:
       - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
         millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and C(uuid).
-      - What cannot be read so never expires, such as a UUID of another version. The millisecond of an identifier, the second
-        of a text has to be over. An index on text serves only where it sorts by bytes (C(COLLATE "C")).
+      - What cannot be read so never expires, such as a UUID of another version. Where nothing can, that is a failure, or a
+        warning if the history knows that an earlier run has seen what can.
+      - The millisecond of an identifier, the second of a text has to be over. An index on text serves only where it sorts by
+        bytes (C(COLLATE "C")).
     type: str
     choices: [uuidv7, ulid, iso]
   ttl_column:
@@ -128,7 +130,7 @@ options:
       timezone:
         description:
           - The zone in which the times were written when O(conditions[].column) has none, such as V(UTC) or V(Asia/Ho_Chi_Minh).
-            Compulsory then, an error otherwise.
+            Compulsory then, an error otherwise. An abbreviation of a summer time such as C(EDT) is refused.
           - Where clocks are turned back, a time that occurs twice is taken for the later one.
           - With text that says no zone itself, its zone. With an C(interval) in O(conditions[].ttl_column), the zone in which
             its days and months are counted, V(UTC) if it is not given.
@@ -147,8 +149,10 @@ options:
           - How the time stands in a column that is no time, V(uuidv7) and V(ulid) for identifiers that begin with the
             millisecond in which they were made, V(iso) for text such as C(2026-01-31T08:00:00Z). Compulsory for C(text) and
             C(uuid).
-          - What cannot be read so never expires, such as a UUID of another version. The millisecond of an identifier, the second
-            of a text has to be over. An index on text serves only where it sorts by bytes (C(COLLATE "C")).
+          - What cannot be read so never expires, such as a UUID of another version. Where nothing can, that is a failure, or a
+            warning if the history knows that an earlier run has seen what can.
+          - The millisecond of an identifier, the second of a text has to be over. An index on text serves only where it sorts by
+            bytes (C(COLLATE "C")).
         type: str
         choices: [uuidv7, ulid, iso]
       ttl_column:

@@ -106,7 +106,8 @@ def decide(
     """One decision: the table, and what will go wrong with it. Of partitions, one for each that goes or comes."""
     if not isinstance(facts, Parts):
         decision = rows.decide(facts, options)
-        return [decision, *(rows.foretold(facts, options) if isinstance(decision, Action) else [])]
+        foretold = rows.foretold(facts, options) if isinstance(decision, Action) else []
+        return [decision, *rows.odd(facts), *foretold]
     from . import partitions
 
     *each, summary = partitions.decide(facts.parts, options, context)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from ..._postgres.policy import LIGHT
 from ..._postgres.session import Session
 from ..._result import DONE, FAILED, SKIPPED, UNCHANGED, WARNING, Finding
 from .. import Action, Context, Decision, Effect, Outcome, Verdict
-from . import clocks, locks, order, sweep, table
+from . import clocks, doubts, locks, order, sweep, table
+from .doubts import SEEN, Doubts
 from .ended import kept_rows, walked
 from .options import AUTO, Options
 from .space import look
@@ -51,6 +52,8 @@ class Facts:
     kept          expired rows that stay because others refer to them, where that was looked for
     index         what to index so that one serves, "" where none can
     swept         when all expired rows went, less than a day ago, where that is known
+    doubts        whether the values of its columns can be what is declared
+    remembered    what the next run has to know where nothing is executed, None where that is nothing new
     """
 
     relation: catalog.Relation
@@ -68,6 +71,8 @@ class Facts:
     kept: int | None = None
     index: str = ""
     swept: datetime | None = None
+    doubts: Doubts = field(default_factory=Doubts)
+    remembered: dict[str, Any] | None = None
 
 
 def facts(session: Session, options: Options, context: Context) -> Facts | Verdict:
@@ -80,9 +85,15 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     cutoffs = tuple(now - timedelta(seconds=condition.older_than) for condition in options.conditions)
     besides = _besides(session, relation, row, options, max(cutoffs).isoformat())
     try:
-        fault = besides if isinstance(besides, str) else _doubt(session, relation, row, options)
-        if not fault and not isinstance(besides, str):
-            return _looked(session, row, cutoffs, options, context, besides)
+        if isinstance(besides, str):
+            return Verdict(relation.display, besides, FAILED, _numbers(cutoffs))
+        state = context.state.get(relation.display)
+        seen = doubts.look(session, relation.identifier, row["times"], options, state)
+        fault = seen.fault
+        if not fault:
+            found = _looked(session, row, cutoffs, options, context, besides)
+            purge = replace(found.purge, seen=seen.seen)
+            return replace(found, purge=purge, doubts=seen, remembered=seen.remembered(state))
     except SqlError as error:
         fault = _named(session, error, options)
         if not fault:
@@ -194,16 +205,6 @@ def _kept(session: Session, purge: Purge) -> int:
     return int(session.row(purge.count_held(MOST_COUNTED + 1), users_path=True)["rows"])
 
 
-def _doubt(session: Session, relation: catalog.Relation, row: dict[str, Any], options: Options) -> str:
-    """Why the values of a column cannot be what they are declared to be, or nothing."""
-    for condition in options.conditions:
-        query = clocks.doubt(condition, row["times"], relation.identifier)
-        fault = clocks.doubt_fault(condition, session.row(query)) if query else ""
-        if fault:
-            return fault
-    return ""
-
-
 def _purge(
     session: Session,
     relation: catalog.Relation,
@@ -270,7 +271,10 @@ def _numbers(cutoffs: Sequence[datetime]) -> dict[str, Any]:
 
 def decide(facts: Facts | Verdict, options: Options) -> Decision[Purge]:
     """What is to be done. Pure."""
-    return facts if isinstance(facts, Verdict) else _refused(facts, options) or _action(facts, options)
+    if isinstance(facts, Verdict):
+        return facts
+    refused = _refused(facts, options)
+    return replace(refused, state=facts.remembered) if refused else _action(facts, options)
 
 
 def _refused(facts: Facts, options: Options) -> Verdict | None:
@@ -335,6 +339,11 @@ def _action(facts: Facts, options: Options) -> Action[Purge]:
     )
 
 
+def odd(facts: Facts | Verdict) -> list[Finding]:
+    """That rows are left of which nobody can tell whether they have expired. Pure."""
+    return [] if isinstance(facts, Verdict) else facts.doubts.findings(facts.relation.display)
+
+
 def foretold(facts: Facts | Verdict, options: Options) -> list[Finding]:
     """That the run will fail at its end, where that is known before and other rows go. Pure."""
     if isinstance(facts, Verdict) or not facts.kept or not facts.rows or options.keep_referenced:
@@ -384,6 +393,8 @@ def execute(session: Session, action: Action[Purge], context: Context) -> Outcom
         outcome.status = DONE if outcome.status == UNCHANGED else outcome.status
     if settled:
         outcome.numbers["archive"].update(settled)
+    if action.payload.seen:
+        outcome.state = {**(state or {} if outcome.state is None else outcome.state), SEEN: list(action.payload.seen)}
     return outcome
 
 

@@ -131,6 +131,7 @@ class Purge:
     sweep     what to remember when all pages were gone through, None where an index serves or is not asked for
     itself    oids of its parts, where rows of it go with others of it by a foreign key; empty where none do
     others    the predicate of rows that were not found to be impossible to delete, None while none was
+    seen      columns of which values were seen that are what is declared, for the next run
     """
 
     oid: int
@@ -151,6 +152,7 @@ class Purge:
     sweep: Sweep | None = None
     itself: tuple[int, ...] = ()
     others: sql.Composable | None = None
+    seen: tuple[str, ...] = ()
 
     @property
     def expired(self) -> sql.Composable:

@@ -23,7 +23,18 @@ from ..options import ALWAYS, Condition
 from .model import NUMBERS, TEXTS, Clock, Column, Reading, Term, by_bytes, constant, moment, phrase
 from .timestamps import TIMESTAMPS, ZONED, ZONELESS
 
-__all__ = ["Column", "Term", "as_known", "constant", "doubt", "doubt_fault", "fault", "terms"]
+__all__ = [
+    "Column",
+    "Term",
+    "as_known",
+    "confirmed",
+    "constant",
+    "contradicted",
+    "doubt",
+    "doubt_fault",
+    "fault",
+    "terms",
+]
 
 
 def _clock(condition: Condition, column: Column) -> Clock | None:
@@ -170,3 +181,13 @@ def doubt_fault(condition: Condition, row: Mapping[str, Any]) -> str:
     """What that row shows, with the way out; "" where it is plausible."""
     clock = _by_option("epoch" if condition.epoch else condition.format or "")
     return clock.doubt_fault(condition, row) if clock and clock.doubt_fault else ""
+
+
+def confirmed(condition: Condition, row: Mapping[str, Any]) -> bool:
+    """Whether that row shows values which are certainly what is declared. Of a number nobody can say so."""
+    return bool(condition.format) and bool(row["good"]) and not doubt_fault(condition, row)
+
+
+def contradicted(condition: Condition, row: Mapping[str, Any]) -> bool:
+    """Whether it shows values that mean a time, and another one than is declared; not only such as mean none."""
+    return not condition.format or bool(row["good"]) or bool(row.get("zoneless"))
