@@ -15,7 +15,7 @@ from psycopg2 import sql
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks
 from tests.health import look, of
 from tests.retention import HELPERS
-from tests.runs import only, perform
+from tests.runs import holding, only, perform
 from tests.servers import Database
 
 ONE: dict[str, Any] = {"checks": ["expired-rows"], "thresholds": {"expired-rows": {"warning": 1}}}
@@ -85,6 +85,21 @@ def test_what_is_large_is_counted_by_an_index_only(database: Database) -> None:
         says.append([one["value"] for one in found])
     assert says == [[None, None, None], [1, None, None], [1, None, None], [1, 1, None]]
     assert found[2]["message"] == "no index can serve, with ttl_column, at: to count them would read the whole table"
+
+
+def test_what_nobody_has_analyzed_is_as_large_as_its_file(database: Database) -> None:
+    """A few rows, for which autovacuum never comes, are counted; many are not."""
+    database.sql("CREATE TABLE few (at timestamptz); CREATE TABLE many (at timestamptz, pad char(7000))")
+    database.sql(
+        "CREATE TABLE child () INHERITS (few); INSERT INTO child VALUES (now()); ALTER TABLE many ALTER pad SET STORAGE PLAIN"
+    )
+    database.sql("INSERT INTO many SELECT now(), '' FROM generate_series(1, 1010)")
+    found = [waiting(database, {"table": table, "column": "at"})[0] for table in ("few", "many")]
+    assert [one["value"] for one in found] == [1, None]
+    assert "no index serves" in found[1]["message"]
+    with holding(database, "LOCK few"):
+        (locked,) = waiting(database, {"table": "few", "column": "at"})
+    assert locked["message"] == "somebody has locked it"
 
 
 def test_names_with_every_mark_are_counted(database: Database) -> None:

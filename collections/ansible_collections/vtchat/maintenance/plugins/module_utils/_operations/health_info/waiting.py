@@ -27,7 +27,7 @@ from ..purge.table import COLUMNS, SMALL_TABLE
 
 MOST_COUNTED = 100_000
 
-# small: reading all of it costs next to nothing.
+# small: reading all of it costs next to nothing. Of a part that nobody has counted yet the file is asked, unless it is locked.
 TABLES = """
 WITH RECURSIVE {locked}, {targets}, part (position, oid, kind) AS (
     SELECT position, oid, kind FROM target WHERE oid IS NOT NULL
@@ -39,7 +39,8 @@ SELECT t.position, t.oid, t.schema_name, t.name, clock_timestamp() AS at, ({of_c
                JOIN locked AS l ON l.relation IN (p.oid, i.indexrelid) WHERE p.position = t.position) AS locked,
        EXISTS (SELECT FROM part AS p WHERE p.position = t.position AND p.kind = 'f') AS elsewhere,
        t.may_use_schema AND has_table_privilege(t.oid, 'SELECT') AS seen, row_security_active(t.oid) AS row_security,
-       (SELECT bool_and(c.reltuples >= 0) AND sum(c.relpages) <= {small}
+       (SELECT sum(CASE WHEN c.reltuples >= 0 THEN c.relpages WHEN c.oid IN (SELECT relation FROM locked) THEN NULL
+                        ELSE pg_relation_size(c.oid) / current_setting('block_size')::int END) <= {small}
         FROM part AS p JOIN pg_class AS c ON c.oid = p.oid WHERE p.position = t.position AND p.kind = 'r') AS small
 FROM target AS t JOIN (VALUES {wanted}) AS w (position, columns) USING (position)
 WHERE t.kind IN ('r', 'p')
