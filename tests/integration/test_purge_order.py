@@ -98,6 +98,30 @@ def test_what_is_told_of_the_order_is_true_of_tables_without_an_index(database: 
         assert only(purge(database, True, **options))["numbers"]["order"].startswith("the oldest first: ")
 
 
+@pytest.mark.parametrize(
+    ("divided", "index", "where", "outcome"),
+    [
+        (False, "USING brin (at)", "id IN (SELECT id FROM other)", "done"),
+        (False, "(at) WHERE id > 0", "id > 0 AND EXISTS (SELECT FROM other WHERE other.id = t.id)", "done"),
+        (True, "(at) WHERE id > 0", "id > 0 AND EXISTS (SELECT FROM other WHERE other.id = t.id)", "done"),
+        (False, "USING hash (at)", "id > 0", "failed"),
+        (True, "USING hash (at)", "id > 0", "failed"),
+    ],
+)
+def test_an_index_serves_whatever_a_condition_reads_of_other_tables(
+    database: Database, divided: bool, index: str, where: str, outcome: str
+) -> None:
+    for statement in [*(PARTS if divided else [TABLE]), ROWS.replace("n % 100 < {share}", "n <= 20")]:
+        database.sql(statement.format(name="t", share=0))
+    database.sql(
+        f"CREATE TABLE other AS SELECT n AS id FROM generate_series(1, 10) AS n; CREATE INDEX ON t {index}; ANALYZE"
+    )
+    for check in (True, False):
+        found = only(purge(database, check, where=where))
+        assert found["outcome"] == ("planned" if check and outcome == "done" else outcome), found
+    assert database.value("SELECT count(*) FROM t") == (7990 if outcome == "done" else 8000)
+
+
 def test_the_space_that_a_purge_leaves(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The share of the rows that there were, also where nobody has counted them before; nothing where it is little."""
     monkeypatch.setattr(space, "LARGE_BYTES", 1024 * 1024)

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..._postgres.session import Session
 from ..._units import rows
@@ -52,11 +54,21 @@ class Way:
     costly: str = ""
 
 
-def served(session: Session, purge: Purge, term: Term) -> bool:
-    """Whether expired rows are found without reading all the table, for example through a partial index."""
+def served(session: Session, purge: Purge, term: Term, parts: Sequence[Sequence[str]]) -> bool:
+    """Whether expired rows are found without reading all the table, for example through a partial index.
+
+    parts: schema and name of its parts. What a condition reads of other tables does not count.
+    """
     if term.served:
         return True
-    return not any("Seq Scan" in row["QUERY PLAN"] for row in session.rows(purge.plan(term), users_path=True))
+    (row,) = session.rows(purge.plan(term), users_path=True)
+    return _read_wholly(row["QUERY PLAN"][0]["Plan"]).isdisjoint(tuple(part) for part in parts)
+
+
+def _read_wholly(plan: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """Schema and name of the tables that a plan reads from one end to the other."""
+    found = {(plan["Schema"], plan["Relation Name"])} if plan["Node Type"] == "Seq Scan" else set()
+    return found.union(*(_read_wholly(below) for below in plan.get("Plans", ())))
 
 
 def asks(known: Known, options: Options) -> bool:

@@ -236,7 +236,7 @@ def _purge(
         itself=_itself(relation, row),
     )
     small = row["pages"] < SMALL_TABLE
-    found = (term for term in terms if not order.served(session, purge, term))
+    found = (term for term in terms if not order.served(session, purge, term, row["parts"] or ()))
     lacking = None if small else next(found, None)
     served = lacking is None
     known = order.Known(

@@ -257,7 +257,9 @@ class Purge:
     def plan(self, term: Term) -> sql.Composed:
         """EXPLAIN of looking for the first row of a term."""
         order = sql.SQL("") if term.order is None else sql.SQL(" ORDER BY {}").format(term.order)
-        return sql.SQL("EXPLAIN SELECT FROM {} WHERE {}{} LIMIT 1").format(self.table, term.expired, order)
+        return sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) SELECT FROM {} WHERE {}{} LIMIT 1").format(
+            self.table, term.expired, order
+        )
 
     def sample(self, percent: float, every: bool = False) -> sql.Composed:
         """How many rows have expired in so many of the pages, from everywhere; every: how many there are."""
