@@ -87,6 +87,20 @@ def test_what_is_large_is_counted_by_an_index_only(database: Database) -> None:
     assert found[2]["message"] == "no index can serve, with ttl_column, at: to count them would read the whole table"
 
 
+def test_a_step_that_says_too_little_is_told_by_its_plan(database: Database) -> None:
+    """It once ended the whole step."""
+    database.sql("CREATE TABLE t (at timestamptz); INSERT INTO t VALUES (now())")
+    bad = [
+        {"column": "at"},
+        {"table": "t"},
+        {"table": "t", "conditions": [{"older_than": "1d"}]},
+        {"table": None, "column": "at"},
+    ]
+    for step in bad:
+        found = waiting(database, step, {"table": "t", "column": "at"})
+        assert ("public.t", 1) in [(one["subject"], one["value"]) for one in found], step
+
+
 def test_what_nobody_has_analyzed_is_as_large_as_its_file(database: Database) -> None:
     """A few rows, for which autovacuum never comes, are counted; many are not."""
     database.sql("CREATE TABLE few (at timestamptz); CREATE TABLE many (at timestamptz, pad char(7000))")

@@ -230,7 +230,12 @@ def _read_purges(given: Mapping[str, Any] | None, faults: list[str]) -> tuple[Pu
 
 
 def _counted(step: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a step purge that say which rows have expired and are to go. Plans have not been converted yet."""
+    """The options of a step purge that say which rows have expired and are to go. Plans have not been converted yet.
+
+    Raises OptionError.
+    """
+    if step.get("table") is None:
+        raise OptionError(["table: is missing"])
     options = OPERATIONS[PURGE].SPEC.options
     clocks = options["conditions"]["options"]
     many = step.get("conditions")
