@@ -354,6 +354,15 @@ def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
     assert only(purge(shared, format="uuidv7"))["rows"] == 5000
 
 
+def test_the_first_keys_of_a_new_kind(shared: Database) -> None:
+    """So few of so many that no sample would find them elsewhere than at the end."""
+    shared.sql(
+        "DROP TABLE IF EXISTS t; CREATE TABLE t (at uuid); INSERT INTO t SELECT gen_random_uuid() FROM generate_series(1, 300000)"
+    )
+    shared.sql("CREATE INDEX ON t (at); INSERT INTO t VALUES (%s)", [uuid7(ago(days=1))])
+    assert only(purge(shared, format="uuidv7"))["rows"] == 1
+
+
 @pytest.mark.parametrize(
     ("unit", "first"),
     [

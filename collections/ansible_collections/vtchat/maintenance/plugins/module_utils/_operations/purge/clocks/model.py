@@ -138,29 +138,39 @@ _NOBODY = "^(00000000-0000-0000-0000-000000000000|[fF]{{8}}-([fF]{{4}}-){{3}}[fF
 MEANT = f"{{text}} ~ '[0-9]|.{{{{11}}}}' AND {{text}} !~ '{_NOBODY}'"
 
 
-# As many pages of all parts together as a sample reads, in percent. Nothing where the first pages are empty.
-_PERCENT = """
-SELECT LEAST(100, {pages} * 100.0 / GREATEST(1, pg_catalog.sum(pg_catalog.pg_relation_size(c.oid))
-    / pg_catalog.current_setting('block_size')::pg_catalog.numeric))::pg_catalog.float4
-FROM pg_catalog.pg_class AS c,
+# Of the pages of all parts together as many as a sample reads, in percent; and where the last ones of the largest part begin.
+# Nothing where the first pages are empty.
+_PERCENT = """LEAST(100, {pages} * 100.0 / GREATEST(1, pg_catalog.sum(pg_catalog.pg_relation_size(c.oid))
+    / pg_catalog.current_setting('block_size')::pg_catalog.numeric))::pg_catalog.float4"""
+_LATEST = """pg_catalog.format('(%s,0)', GREATEST(0, (pg_catalog.max(pg_catalog.pg_relation_size(c.oid))
+    / pg_catalog.current_setting('block_size')::pg_catalog.int8) - {latest}))::pg_catalog.tid"""
+_OF_PARTS = """
+SELECT {what} FROM pg_catalog.pg_class AS c,
     (SELECT tableoid AS oid FROM {table} WHERE ctid < '(1000,0)'::pg_catalog.tid LIMIT 1) AS seen
 WHERE c.oid = seen.oid OR c.oid = ANY (
     SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(pg_catalog.pg_partition_root(seen.oid)))
 """
-_PAGES = 128
+_PAGES, _LATEST_PAGES = 128, 16
 
 
 def sample(column: Column, table: sql.Composable, value: str = "{column}") -> sql.Composed:
-    """A query for values of a column: a thousand rows in the first 8 MB, and 128 pages from everywhere.
+    """A query for values of a column: a thousand rows in the first 8 MB, 128 pages from everywhere, and the last 16.
 
-    What is in front may be the oldest rows, written by an earlier version of the application, or empty, as a purge leaves it. A
-    range of TIDs reads no other pages (PostgreSQL 14).
+    What is in front may be the oldest rows, written by an earlier version of the application, or empty, as a purge leaves it;
+    what a new version writes may be at the end only. A range of TIDs reads no other pages (PostgreSQL 14).
     """
     query = """
 SELECT {value} AS value FROM (
     (SELECT {column} FROM {table} WHERE ctid < '(1000,0)'::pg_catalog.tid LIMIT 1000)
     UNION ALL (SELECT {column} FROM {table} TABLESAMPLE pg_catalog.system (COALESCE(({percent}), 1)) REPEATABLE (0) LIMIT 20000)
+    UNION ALL (SELECT {column} FROM {table} WHERE ctid >= ({latest}) LIMIT 20000)
 ) AS looked ({column}) WHERE {column} IS NOT NULL"""
     name = sql.Identifier(column.name)
-    percent = phrase(_PERCENT, table=table, pages=sql.Literal(_PAGES))
-    return phrase(query, column=name, table=table, value=phrase(value, column=name), percent=percent)
+    percent, latest = (
+        phrase(_OF_PARTS, table=table, what=what)
+        for what in (
+            phrase(_PERCENT, pages=sql.Literal(_PAGES)),
+            phrase(_LATEST, latest=sql.Literal(_LATEST_PAGES)),
+        )
+    )
+    return phrase(query, column=name, table=table, value=phrase(value, column=name), percent=percent, latest=latest)
