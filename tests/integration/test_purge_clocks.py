@@ -140,6 +140,25 @@ def test_time_to_live_from_any_clock(shared: Database) -> None:
         assert ids(shared) == list(range(2, 3 + len(never)))
 
 
+@pytest.mark.parametrize("column", ["bigint", "numeric", "double precision"])
+def test_batches_go_on_at_the_latest_of_the_one_before(
+    shared: Database, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """And not at the one that is the last as a text."""
+    made(shared, f"at {column}", [(1_000_000_000 + number,) for number in range(-9, 10)])
+    monkeypatch.setattr(walks, "FIRST_BATCH", 11)
+    seen: list[int] = []
+    real = walks.InOrder._went
+
+    def went(self: walks.InOrder, row: dict[str, Any], took: float, asked: int) -> bool:
+        seen.append(int(float(row["last"])) if row["last"] else 0)
+        return real(self, row, took, asked)
+
+    monkeypatch.setattr(walks.InOrder, "_went", went)
+    assert only(purge(shared, epoch="s", order="index"))["rows"] == 19
+    assert seen[:2] == [1_000_000_001, 1_000_000_009]
+
+
 def test_conditions_of_one_table(shared: Database) -> None:
     made(
         shared,

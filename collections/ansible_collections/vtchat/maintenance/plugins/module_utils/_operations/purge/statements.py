@@ -31,8 +31,9 @@ BATCH = """
 WITH picked AS MATERIALIZED ({pick}), gone AS ({delete} RETURNING 1)
 SELECT (SELECT pg_catalog.count(*) FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, {last}{look}
 """
-# Not max(), which not every type has that can be sorted.
-LAST = "(SELECT value::pg_catalog.text FROM picked ORDER BY value DESC NULLS LAST LIMIT 1) AS last"
+# Not max(), which not every type has that can be sorted. As a text it is another column, by which nothing may be sorted.
+LAST = """
+(SELECT value::pg_catalog.text FROM (SELECT value FROM picked ORDER BY value DESC NULLS LAST LIMIT 1) AS latest) AS last"""
 # ORDER BY names the table, for a bare name could be that of an output column.
 PICK = "SELECT tableoid AS part, ctid AS place, {value} AS value FROM {table} WHERE {which}{order}{limit} FOR UPDATE SKIP LOCKED"
 # A place is unique only within one partition or child table. Left out where there is only one: it costs a third of the time.
