@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import clocks, walks, work
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.options import Condition
 from tests.clock_kinds import INDEXED, LARGE
@@ -233,6 +234,22 @@ def test_a_column_that_gets_another_type_meanwhile(
 
 
 # What cannot be
+
+
+def test_abbreviations_that_are_ahead_in_winter(shared: Database) -> None:
+    """All that the server has whose distance from UTC is that of a summer, the whole year."""
+    fixed = (
+        "SELECT abbrev FROM pg_timezone_abbrevs WHERE is_dst AND timezone(abbrev, '2026-01-15 12:00+00'::timestamptz) + "
+        "interval '181 days' = timezone(abbrev, '2026-07-15 12:00+00'::timestamptz)"
+    )
+    made(shared, "at timestamp", [("2001-01-01",)])
+    for (name,) in [*shared.sql(fixed), ("IST",), ("bst",)]:
+        with pytest.raises(OptionError) as error:
+            purge(shared, timezone=name)
+        assert error.value.errors[0].startswith(f"timezone: '{name}' is an abbreviation")
+    assert ids(shared) == [1]
+    for name in ("CET", "EST", "Eire", "JST", "utc"):
+        assert only(purge(shared, True, timezone=name))["rows"] == 1
 
 
 @pytest.mark.parametrize(
