@@ -92,3 +92,23 @@ def test_who_has_locked_the_rows_that_are_left(database: Database, divided: bool
         assert found["reason"].endswith("(postgres, idle in transaction) and 1 more)"), found
         assert str(other.info.backend_pid) not in found["reason"]
     assert only(purge(database))["rows"] == 4
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_who_has_locked_a_row_together_with_others(database: Database, divided: bool) -> None:
+    """Foreign keys do that. Of a row stands there the number of a list, which may be that of a transaction as well."""
+    database.sql("CREATE TABLE t (id int, at timestamptz)" + (" PARTITION BY LIST (id)" if divided else ""))
+    if divided:
+        database.sql("CREATE TABLE p PARTITION OF t DEFAULT")
+    database.sql("INSERT INTO t SELECT n, '2000-01-01' FROM generate_series(1, 3) AS n")
+    with ExitStack() as stack:
+        locks = ("FOR SHARE", "FOR KEY SHARE", "FOR KEY SHARE")
+        lockers = [stack.enter_context(holding(database, f"SELECT FROM t WHERE id = 2 {lock}")) for lock in locks]
+        gone = lockers.pop()
+        gone.rollback()
+        found = only(purge(database))
+        assert (found["outcome"], found["rows"], found["numbers"]["left"]) == ("done", 2, 1), found
+        assert found["reason"].count("session ") == 2, found
+        for one in lockers:
+            assert f"session {one.info.backend_pid} (postgres, idle in transaction)" in found["reason"], found
+    assert only(purge(database))["rows"] == 1

@@ -98,7 +98,7 @@ def _left(work: Work, left: int) -> str:
     why = f"locked by others{' or kept by a trigger' if work.purge.triggers else ''}"
     if work.keep and work.keep.picks:
         why = f"they, or rows that refer to them, are {why}, or referred to by rows that stay"
-    lockers = locks.of_rows(work.session, work.lockers)
+    lockers = locks.of_rows(work.session, work.purge.oid, work.lockers)
     return f"; {number} left, {why}{f' ({lockers})' if lockers else ''}"
 
 

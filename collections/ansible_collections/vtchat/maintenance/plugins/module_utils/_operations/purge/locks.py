@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..._errors import Contended, SqlError
@@ -46,12 +46,25 @@ AND l.pid IS DISTINCT FROM pg_backend_pid()
 AND (l.mode IN ('ExclusiveLock', 'AccessExclusiveLock') OR touched.changes AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock'))
 ORDER BY l.granted DESC, l.relation = {table} DESC, l.mode, l.pid LIMIT 1
 """
-# A row's xmax is whoever locks it, unless several do.
+# A row's xmax is whoever locks it. Where several do it is the number of a list of them: lists have a numbering of their own, and
+# which of both it is cannot be seen. So it is taken for either, and only those count who have locks on the table. What is
+# outside of the numbers that are in use must not be asked for: the server would log an error that sounds like a disaster.
 OF_ROWS = """
+WITH RECURSIVE part (oid) AS (
+    SELECT {table}::oid UNION SELECT i.inhrelid FROM part JOIN pg_inherits AS i ON i.inhparent = part.oid
+),
+given AS (SELECT x.number FROM unnest({transactions}::xid[]) AS x (number)),
+member (number) AS (
+    SELECT m.xid FROM given CROSS JOIN LATERAL pg_get_multixact_members(
+        CASE WHEN mxid_age(number) BETWEEN 1 AND (SELECT max(mxid_age(datminmxid)) FROM pg_database) THEN number END) AS m
+)
 SELECT DISTINCT ON (l.pid) l.pid, a.usename::text AS "user", a.state
 FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-WHERE l.locktype = 'transactionid' AND l.granted AND l.transactionid = ANY (%(transactions)s::xid[])
-AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY l.pid
+WHERE l.locktype = 'transactionid' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+AND l.transactionid IN (SELECT number FROM given UNION SELECT number FROM member) AND EXISTS (
+    SELECT FROM pg_locks AS r WHERE r.locktype = 'relation' AND r.virtualtransaction = l.virtualtransaction
+    AND r.relation IN (SELECT oid FROM part) AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY l.pid
 """
 SHOWN = 3  # sessions
 
@@ -64,9 +77,16 @@ def explained(session: Session, error: Contended, table: int) -> Contended:
     return Contended(f"{error}: {_holder(rows[0])}", error.context, error.sqlstate)
 
 
-def of_rows(session: Session, transactions: Sequence[str]) -> str:
-    """Those of these transactions that are still open, for people; "" where there are none, or that cannot be seen."""
-    rows = _seen(session, OF_ROWS, {"transactions": list(transactions)}) if transactions else []
+def of_rows(session: Session, table: int, transactions: Sequence[str]) -> str:
+    """Those of these transactions that are still open, for people; "" where there are none, or that cannot be seen.
+
+    transactions: xmax of rows of the table, by its oid.
+    """
+    if not transactions:
+        return ""
+    rows = _seen(
+        session, sql.SQL(OF_ROWS).format(table=sql.Literal(table), transactions=sql.Literal(list(transactions)))
+    )
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     return ", ".join(map(who, rows[:SHOWN])) + more
 
@@ -75,10 +95,10 @@ def _waited(session: Session, error: Contended) -> bool:
     return session.alive and error.sqlstate == LOCK_NOT_AVAILABLE
 
 
-def _seen(session: Session, query: Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def _seen(session: Session, query: Query) -> list[dict[str, Any]]:
     """Nobody has to know who it is: what was in the way of the answer does not count."""
     try:
-        return session.rows(query, params)
+        return session.rows(query)
     except (Contended, SqlError):
         return []
 
