@@ -23,6 +23,7 @@ import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import ConnectError, OptionError
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import actions, detach
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import connect as _connect
 from tests.runs import only, perform, until
 from tests.servers import Database, PrivateServer, free_port
@@ -394,6 +395,38 @@ def test_nobody_is_waited_for_without_end_behind_a_transaction_pooler(pool: Pgbo
         result = thread.submit(perform, "purge", pool.dsn, **options).result(timeout=30)
     assert only(result)["rows"] == 1
     assert f"session {pid} " in result["warnings"][0]
+
+
+PARTITIONED = """
+CREATE TABLE p (at timestamptz) PARTITION BY RANGE (at); CREATE TABLE p0 PARTITION OF p FOR VALUES FROM ('2000-01-01') TO
+('2000-02-01'); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2000-02-01') TO ('2000-03-01');
+CREATE TABLE p9 PARTITION OF p FOR VALUES FROM ('2100-01-01') TO ('2100-02-01'); INSERT INTO p VALUES ('2000-01-02');
+"""
+
+
+@pytest.mark.parametrize("pool", ["transaction"], indirect=True)
+def test_partitions_go_under_limits_behind_a_transaction_pooler(
+    pool: Pgbouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CONCURRENTLY cannot have any; what somebody else has half detached is finished under them as well."""
+    monkeypatch.setattr(actions, "PATIENCE", 0.5)
+    monkeypatch.setattr(detach.Wait, "over", lambda self, *given: 0.0)
+    database, before = pool.database, {name: pool.show(name) for name in SETTINGS}
+    database.sql(PARTITIONED)
+    options: dict[str, Any] = {"table": "p", "column": "at", "partitions": "drop", "pooler": "allow"}
+    refused = perform("purge", pool.dsn, **options, concurrently="require")["actions"][0]
+    assert (refused["outcome"], "transaction pooler" in refused["reason"]) == ("failed", True), refused
+    with held(database, "SELECT FROM p0"), ThreadPoolExecutor(1) as thread:
+        detached = thread.submit(database.connect().cursor().execute, "ALTER TABLE p DETACH PARTITION p0 CONCURRENTLY")
+        until(lambda: database.value("SELECT count(*) FROM pg_inherits WHERE inhdetachpending"))
+        database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE p DETACH%'")
+        assert detached.exception(60)
+        waiting = thread.submit(perform, "purge", pool.dsn, **options).result(timeout=60)["actions"]
+        assert [one["outcome"] for one in waiting if one["target"] == "public.p0"] == ["contended"], waiting
+    done = {one["target"]: one for one in perform("purge", pool.dsn, **options)["actions"]}
+    assert (done["public.p0"]["outcome"], done["public.p1"]["outcome"]) == ("done", "done"), done
+    assert database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass") == 1
+    assert {name: pool.show(name) for name in SETTINGS} == before
 
 
 @pytest.mark.parametrize("pool", ["session"], indirect=True)

@@ -174,16 +174,22 @@ def _kept(facts: Facts, one: Partition, last: bool, order: Sequence[Partition]) 
 
 def _detach(facts: Facts, one: Partition, options: Options, patience: Patience) -> Decision[Todo]:
     default, numbers = facts.default, _numbers(facts, one)
+    if facts.pooled and options.concurrently == REQUIRE:
+        reason = ("DETACH CONCURRENTLY would wait for others without an end behind a transaction pooler: connect to the server "
+                  "itself, or set concurrently: auto, which blocks the table for a moment")  # fmt: skip
+        return Verdict(one.display, reason, FAILED, numbers)
     if default and options.concurrently == REQUIRE:
         reason = (f"the DEFAULT partition {default.display} forbids DETACH CONCURRENTLY: set concurrently: auto, which blocks "
                   f"the table for a moment, or ALTER TABLE {facts.relation.display} DETACH PARTITION {default.display} "
                   "first")  # fmt: skip
         return Verdict(one.display, reason, FAILED, numbers)
-    concurrently = options.concurrently != NEVER and not default
+    concurrently = options.concurrently != NEVER and not default and not facts.pooled
     drop = options.partitions == DROP
     reason = "its upper bound is not after the cut-off"
     if default and options.concurrently != NEVER:
         reason += f"; not CONCURRENTLY, which the DEFAULT partition {default.display} forbids"
+    elif facts.pooled and options.concurrently != NEVER:
+        reason += "; not CONCURRENTLY, which would wait without an end behind a transaction pooler"
     numbers["method"] = "concurrently" if concurrently else "plain"
     todo = Removal(
         DETACH,

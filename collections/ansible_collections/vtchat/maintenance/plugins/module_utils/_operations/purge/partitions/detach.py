@@ -168,6 +168,9 @@ class Work:
         self.session.set(statement_timeout=left, lock_timeout=wait)
         began = time.monotonic()
         try:
+            if self.session.shared:  # where limits hold for one message only; and FINALIZE may share one
+                self.session.execute(query, users_path=True)
+                return
             with self.session.users_path():
                 self.session.execute(query, alone=True)
         finally:

@@ -40,6 +40,7 @@ class Facts:
     wait       seconds to wait for each lock that others would queue behind
     detacher   a session that may be detaching a partition right now
     plan       the partitions to come; scripts: what creates each of them
+    pooled     a pooler is in between, behind which CONCURRENTLY would wait without an end
     """
 
     relation: catalog.Relation
@@ -53,6 +54,7 @@ class Facts:
     detacher: int | None = None
     plan: Plan = field(default_factory=Plan)
     scripts: tuple[Script, ...] = ()
+    pooled: bool = False
 
     @property
     def default(self) -> Partition | None:
@@ -75,7 +77,7 @@ def facts(session: Session, options: Options, context: Context) -> Facts | Verdi
     fault = _implausible(key, clock, parts, condition.epoch)
     if fault:
         return Verdict(relation.display, fault, FAILED, {"cutoff": clock.cutoff_text})
-    found = Facts(relation, key, clock, parts, wait=_wait(row))
+    found = Facts(relation, key, clock, parts, wait=_wait(row), pooled=session.shared)
     if options.partitions:
         found = _expired(session, found, options, context)
     if options.premake is not None:
