@@ -271,6 +271,48 @@ def test_like_the_newest_one(database: Database) -> None:
     assert database.value("SELECT relpersistence FROM pg_class WHERE relname = %s", [named(1, "u")]) == "u"
 
 
+IDENTITY = """
+SELECT c.relreplident::text, (
+    SELECT array_agg(pg_get_indexdef(i.indexrelid, n, true)) FROM pg_index AS i, generate_series(1, 2) AS n
+    WHERE i.indrelid = c.oid AND i.indisreplident)
+FROM pg_class AS c WHERE c.oid = %s::regclass
+"""
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_replica_identity(database: Database, divided: bool) -> None:
+    """Without it the server refuses to change rows that are published, from the first moment of the new partition on."""
+    database.sql(
+        "SET client_min_messages = error;"
+        'CREATE TABLE "T t" (at timestamptz NOT NULL, id int NOT NULL, n int) PARTITION BY RANGE (at);'
+        'CREATE UNIQUE INDEX ON "T t" (at, n, id); CREATE UNIQUE INDEX key ON "T t" (id, at);'
+        'CREATE PUBLICATION p FOR TABLE "T t"'
+    )
+    partition(database, named(0, "T t"), month(0), month(1), "T t", "PARTITION BY HASH (id)" if divided else "")
+    leaf, next_one = (f"{named(number, 'T t')}{'_h' if divided else ''}" for number in (0, 1))
+    if divided:
+        database.sql(f'CREATE TABLE "{leaf}" PARTITION OF "{named(0, "T t")}" FOR VALUES WITH (MODULUS 1, REMAINDER 0)')
+    database.sql(f'CREATE UNIQUE INDEX "only here" ON "{leaf}" (n, id); ALTER TABLE "{leaf}" ALTER n SET NOT NULL')
+    index = database.value(
+        "SELECT c.relname FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid "
+        "WHERE indrelid = %s::regclass AND pg_get_indexdef(indexrelid) LIKE '%%(id, at)'", [f'"{leaf}"']
+    )  # fmt: skip
+    for how, becomes in (
+        (f'USING INDEX "{index}"', ("i", ["id", "at"])),
+        ('USING INDEX "only here"', ("f", None)),
+        ("FULL", ("f", None)),
+        ("NOTHING", ("n", None)),
+        ("DEFAULT", ("d", None)),
+    ):
+        database.sql(f'ALTER TABLE "{leaf}" REPLICA IDENTITY {how}')
+        assert made(purge(database, premake=1, table="T t"), 'public."T t"') == [f'"{named(1, "T t")}"'], how
+        assert database.sql(IDENTITY, [f'"{next_one}"']) == [becomes], how
+        if becomes[0] != "n" and becomes[0] != "d":
+            database.sql('INSERT INTO "T t" VALUES (%s, 1, 1)', [month(1)])
+            database.sql('UPDATE "T t" SET n = 2 WHERE id = 1')
+        database.sql(f'DROP TABLE "{named(1, "T t")}"')
+
+
 def test_rows_in_default_that_belong_into_it(database: Database) -> None:
     """Said with their number and the way out, which works; the others are created, and what has expired goes."""
     monthly(database, -4, 0, columns=", twice int GENERATED ALWAYS AS (2 * id) STORED, PRIMARY KEY (at, id)")

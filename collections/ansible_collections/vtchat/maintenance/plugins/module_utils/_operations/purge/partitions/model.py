@@ -15,7 +15,7 @@ from typing import Any
 
 from ...._postgres.capabilities import MEMBERSHIP_OPTIONS
 from ...._postgres.driver import sql
-from ...._postgres.names import MAX_NAME_BYTES, qualified, quote
+from ...._postgres.names import MAX_NAME_BYTES, display, qualified, quote
 from ...._postgres.session import Session
 from . import naming
 from .coming import Coming, names
@@ -34,7 +34,11 @@ SELECT c.oid::bigint AS oid, p.parent::bigint AS parent, p.level, n.nspname::tex
        coalesce(c.reloptions, '{{}}') || coalesce((SELECT array_agg('toast.' || option) FROM pg_class AS x, unnest(x.reloptions)
             AS option WHERE x.oid = c.reltoastrelid), '{{}}') AS storage,
        CASE WHEN pg_get_userbyid(c.relowner) <> current_user THEN pg_get_userbyid(c.relowner)::text END AS owner,
-       pg_has_role(c.relowner, {act_as}) AS becomes, c.relreplident = 'f' AS whole_identity,
+       pg_has_role(c.relowner, {act_as}) AS becomes, c.relreplident::text AS identity,
+       (SELECT x.root FROM pg_index AS i CROSS JOIN LATERAL (
+            SELECT a.relid::bigint AS root FROM pg_partition_ancestors(i.indexrelid) WITH ORDINALITY AS a (relid, n)
+            ORDER BY n DESC LIMIT 1) AS x JOIN pg_index AS top ON top.indexrelid = x.root
+        WHERE i.indrelid = c.oid AND i.indisreplident AND top.indrelid NOT IN (SELECT relid FROM p)) AS identity_index,
        c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
        (SELECT jsonb_agg(jsonb_build_object('name', y.polname, 'permissive', y.polpermissive, 'command', y.polcmd,
                     'roles', (SELECT array_agg(CASE WHEN r <> 0 THEN pg_get_userbyid(r) END) FROM unnest(y.polroles) AS r),
@@ -63,6 +67,18 @@ LIKE = (
     "{persistence} {name} (LIKE {parent} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE "
     "INCLUDING COMPRESSION)"
 )
+# REPLICA IDENTITY USING INDEX: the server chooses the name of the index that follows from one of the table's, {root}.
+IDENTITY = """SELECT pg_catalog.set_config('vtchat_maintenance.partition', {table}, true);
+DO $$DECLARE
+    made pg_catalog.regclass := pg_catalog.current_setting('vtchat_maintenance.partition')::pg_catalog.regclass;
+    chosen pg_catalog.name;
+BEGIN
+    SELECT c.relname INTO STRICT chosen FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+    WHERE i.indrelid OPERATOR(pg_catalog.=) made AND EXISTS (
+        SELECT FROM pg_catalog.pg_partition_ancestors(i.indexrelid) AS a (relid) WHERE a.relid OPERATOR(pg_catalog.=) {root});
+    EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', made, chosen);
+END$$"""
 _PARAMETER = re.compile(r"((?:toast\.)?[a-z_][a-z0-9_]*)=(.*)", re.DOTALL)
 _COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
 _EXPRESSION = re.compile(r"\(.*\(")
@@ -123,6 +139,7 @@ def statements(model: Model, parent: sql.Composable, coming: Coming) -> list[sql
         sql.SQL(LIKE).format(persistence=persistence, name=top, parent=parent) + _storage(first),
         *_belongings(first, top),
         attach,
+        *_identity(first, (coming.schema, coming.name)),
         *_divided(model, coming),
     ]
 
@@ -140,7 +157,7 @@ def _divided(model: Model, coming: Coming) -> list[sql.Composed]:
         below, above = qualified(*made_names[row["oid"]]), qualified(*made_names[row["parent"]])
         create = sql.SQL("CREATE UNLOGGED TABLE" if row["unlogged"] else "CREATE TABLE")
         head = sql.SQL("{} {} PARTITION OF {} {}").format(create, below, above, sql.SQL(row["bound"]))
-        made += [head + _storage(row), *_belongings(row, below)]
+        made += [head + _storage(row), *_belongings(row, below), *_identity(row, made_names[row["oid"]])]
     return made + [
         own.format(qualified(*made_names[row["oid"]]), sql.Identifier(row["owner"]))
         for row in model.rows
@@ -174,11 +191,10 @@ def _storage(row: dict[str, Any]) -> sql.Composed:
 
 
 def _belongings(row: dict[str, Any], name: sql.Composable) -> list[sql.Composed]:
-    """Grants, row-level security, and what logical replication sends of old rows."""
+    """Grants and row-level security."""
     made = [
         sql.SQL("ALTER TABLE {} " + words).format(name)
         for what, words in (
-            ("whole_identity", "REPLICA IDENTITY FULL"),
             ("row_security", "ENABLE ROW LEVEL SECURITY"),
             ("forced", "FORCE ROW LEVEL SECURITY"),
         )
@@ -199,6 +215,15 @@ def _belongings(row: dict[str, Any], name: sql.Composable) -> list[sql.Composed]
             )
         )
     return made
+
+
+def _identity(row: dict[str, Any], name: tuple[str, str]) -> list[sql.Composed]:
+    """What logical replication sends of old rows: without it the server may refuse to change any. Indexes must be there."""
+    if row.get("identity") == "i" and row["identity_index"]:
+        return [sql.SQL(IDENTITY).format(table=sql.Literal(display(*name)), root=sql.Literal(row["identity_index"]))]
+    # An index that only the newest one has is not made.
+    words = {"f": "FULL", "n": "NOTHING", "i": "FULL"}.get(row.get("identity", "d"))
+    return [sql.SQL("ALTER TABLE {} REPLICA IDENTITY " + words).format(qualified(*name))] if words else []
 
 
 def _policy(policy: dict[str, Any], name: sql.Composable) -> sql.Composed:
