@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -258,7 +259,7 @@ def _settle_folder(folder: Path, status: Callable[[dict[str, Any], str], str | N
     for rest in folder.glob(f"*{TEMPORARY}"):
         rest.unlink()
     manifest = _manifest(folder)
-    transactions = {file["name"]: file["transaction"] for file in manifest.get("files", [])}
+    transactions = {str(file["name"]): str(file["transaction"]) for file in manifest.get("files", [])}
     for path in sorted(folder.glob(f"*{DATA}{DOUBT}")):
         name = path.name[: -len(DOUBT)]
         # Without an entry COMMIT was never sent, and the server has rolled back when it missed us.
@@ -284,11 +285,16 @@ def _remove(folder: Path) -> None:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """What the manifest says, nothing where it is of no use."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, LookupError, TypeError):
         told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if isinstance(told, dict) and told.get("format") == FORMAT:
+        if isinstance(told, dict) and told.get("format") == FORMAT and all(map(_entry, told["files"])):
             return told
     return {}
+
+
+def _entry(told: object) -> bool:
+    """Whether it is what a manifest says of a file: somebody may have written into it."""
+    return isinstance(told, dict) and told.keys() >= {"name", "rows", "transaction"} and isinstance(told["rows"], int)
 
 
 @contextmanager
@@ -308,12 +314,16 @@ def _abandoned(folder: Path) -> Iterator[bool]:
 
 def fault(directory: str, *names: str) -> str:
     """Why nothing can be written to a directory, or nothing. Nothing is made to find that out."""
-    top = Path(directory)
-    if not top.exists():
+    try:
+        top = os.stat(directory).st_mode
+    except FileNotFoundError:
         return (
             f"archive.directory: {directory} does not exist on this machine: make it, for the user that runs this alone"
         )
-    if not top.is_dir():
+    except OSError as error:  # such as: above it is something that this user may not enter
+        why = f"{error.strerror or error} ({directory})"
+        return f"archive.directory: {why}, for user number {os.geteuid()}: name another directory"
+    if not stat.S_ISDIR(top):
         return f"archive.directory: {directory} is a file: name a directory"
     there = place(directory, *names)
     while not os.path.lexists(there):

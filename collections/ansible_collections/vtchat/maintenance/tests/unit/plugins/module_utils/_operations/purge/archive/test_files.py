@@ -240,7 +240,18 @@ def test_a_run_without_rows_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == [tmp_path / "t"]
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[]", '{"format": 2}'])
+BROKEN = [
+    "",
+    "{",
+    "[]",
+    '{"format": 2}',
+    '{"format": 1}',
+    '{"format": 1, "files": 7}',
+    '{"format": 1, "files": [{"name": "x"}]}',
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_a_manifest_that_says_nothing_leaves_the_doubt(tmp_path: Path, broken: str) -> None:
     made = folder(tmp_path)
     chunk = made.open()
@@ -256,6 +267,8 @@ def test_what_is_wrong_with_a_directory(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("")
     assert "does not exist" in files.fault(str(tmp_path / "missing"), "db")
     assert "is a file" in files.fault(str(tmp_path / "file"), "db")
+    # What cannot even be looked at; a directory above it that one may not enter is of the same kind.
+    assert "File name too long" in files.fault(f"/{'x' * 300}", "db")
     assert "is a file" in files.fault(str(tmp_path), "db", "public", "t")
     assert files.fault(str(tmp_path), "other", "public", "t") == ""
     if os.geteuid():
