@@ -176,3 +176,21 @@ def test_a_doubt_about_another_server_is_left(database: Database, tmp_path: Path
             path.rename(f"{path}.in-doubt")
         assert only(purge(database, archive=archive))["numbers"]["archive"]["files_in_doubt"] == 1
         assert len(list(folder.glob("*.in-doubt"))) == 1
+
+
+def test_a_server_that_does_not_say_who_it_is(database: Database, tmp_path: Path) -> None:
+    """Providers may refuse that: rows are archived all the same, and what is in doubt stays in doubt."""
+    role = database.role("purger")
+    database.sql(
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE TABLE t (id int, at timestamptz);"
+        f"CREATE TABLE kept (LIKE t); GRANT ALL ON t, kept TO {role}"
+    )
+    archive: dict[str, str] = {}
+    for archive in ({"table": "kept"}, {"directory": str(tmp_path)}):
+        database.sql("INSERT INTO t VALUES (1, '2000-01-01')")
+        assert only(purge(database, user=role, archive=archive))["rows"] == 1, archive
+    (folder,) = folders(tmp_path)
+    (file,) = folder.glob("*.copy.gz")
+    file.rename(f"{file}.in-doubt")
+    assert only(purge(database, user=role, archive=archive))["numbers"]["archive"]["files_in_doubt"] == 1
+    assert len(list(folder.glob("*.in-doubt"))) == 1

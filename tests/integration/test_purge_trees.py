@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import OptionError
 from tests.archives import restore
-from tests.runs import only, perform
+from tests.runs import holding, only, perform, until
 from tests.servers import Database
 from tests.trees import LIVE, PARENTS, count_transactions, ids, purge, steady
+
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])
@@ -262,6 +266,59 @@ def test_children_are_archived_as_well(database: Database, tmp_path: Path) -> No
         purge(database, archive={"table": "x"}, children=["c"])
 
 
+@pytest.mark.parametrize("order", ["index", "heap"])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_schema_has_a_table_for_each(database: Database, order: str, watched: bool) -> None:
+    """Also where triggers of these tables have to be watched; a row that one of them refuses stays with what it hangs on."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON c (t);"
+        "INSERT INTO c SELECT n, n % 25 + 1 FROM generate_series(1, 5000) AS n;"
+        'CREATE TABLE "Odd" (id int, t int REFERENCES t); INSERT INTO "Odd" SELECT id, id FROM t;'
+        "CREATE TABLE d (t int REFERENCES t ON DELETE SET NULL); INSERT INTO d SELECT id FROM t;"
+        'CREATE SCHEMA "old one"; CREATE TABLE "old one".t (LIKE t); CREATE TABLE "old one".c (LIKE c, CHECK (id <> 7))'
+    )
+    if watched:
+        database.sql(
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER after AFTER INSERT "
+            'ON "old one".c FOR EACH ROW EXECUTE FUNCTION f()'
+        )
+    names = ("t", "c", '"Odd"')
+    before = [database.sql(f"SELECT * FROM {table} ORDER BY id") for table in names]
+    options: dict[str, Any] = {"archive": {"schema": "old one"}, "children": ["c", "d", "Odd"], "order": order}
+    missing = only(purge(database, **options))
+    assert (missing["outcome"], missing["reason"].partition(":")[0]) == ("failed", "archive.schema"), missing
+    database.sql(re.search("CREATE TABLE .*", missing["reason"])[0])  # type: ignore[index]
+    found = only(purge(database, **options))
+    # Row 7 of c refers to row 8.
+    assert (found["outcome"], found["rows"], found["numbers"]["refused"]) == ("failed", 19, 1), found
+    assert found["numbers"]["archive"] == {"table": '"old one".t'}
+    assert {one["table"] for one in found["numbers"]["archive_with"]} == {'"old one".c', '"old one"."Odd"'}
+    assert ids(database) == [8, *LIVE]
+    both = 'SELECT * FROM {0} UNION ALL SELECT * FROM "old one".{0} ORDER BY id'
+    assert [database.sql(both.format(table)) for table in names] == before
+    database.sql('ALTER TABLE "old one".c DROP CONSTRAINT c_id_check')
+    assert only(purge(database, **options))["rows"] == 1
+    assert [database.sql(both.format(table)) for table in names] == before
+
+
+def test_tables_of_a_schema_that_cannot_keep_rows(database: Database) -> None:
+    """One that loses rows itself, and one that rows of several tables would go to."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE SCHEMA app; CREATE SCHEMA old; CREATE TABLE app.c (id int PRIMARY KEY, t int REFERENCES t);"
+        "CREATE TABLE app.t (id int PRIMARY KEY, at timestamptz, t int REFERENCES t);"
+        "CREATE TABLE old.t (id int PRIMARY KEY, at timestamptz, t int)"
+    )
+    for schema, children, told in (
+        ("old", ["app.t"], "rows of several tables of that name would go to old.t"),
+        ("app", ["app.t", "app.c"], "archive.schema: is the table itself"),
+        ("public", ["app.c"], "archive.schema: is the table itself"),
+    ):
+        found = only(purge(database, archive={"schema": schema}, children=children))
+        assert (found["outcome"], told in found["reason"]) == ("failed", True), found
+
+
 def test_all_that_goes_is_archived(database: Database, tmp_path: Path) -> None:
     """Also of one partition that alone refers, or that alone is named; and of a table that only loses its keys nothing is."""
     database.sql(PARENTS)
@@ -315,3 +372,82 @@ def test_rows_that_go_with_those_that_are_named(database: Database, tmp_path: Pa
     for name in ("t", "c", "g"):
         restore(database, tmp_path / database.name / "public" / name)
     assert ids(database, "g") == list(range(1, 26))
+
+
+# Rows of one table that go with others of it
+
+
+ANSWERS = """
+CREATE TABLE t (id int PRIMARY KEY, at timestamptz, up int REFERENCES t ON DELETE CASCADE);
+CREATE INDEX ON t (at); CREATE INDEX ON t (up);
+INSERT INTO t SELECT n, now() + (n - 20.5) * interval '1 day',
+    CASE n WHEN 1 THEN NULL WHEN 2 THEN NULL WHEN 5 THEN 5 WHEN 22 THEN NULL WHEN 24 THEN 9 ELSE n - 2 END
+FROM generate_series(1, 25) AS n ORDER BY n DESC;
+"""
+
+
+@pytest.mark.parametrize("archive", ["", "table", "schema", "directory"])
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_answers_go_before_what_they_answer(database: Database, tmp_path: Path, order: str, archive: str) -> None:
+    """An answer that has not expired keeps what it refers to, and what that refers to; what goes is archived."""
+    database.sql(ANSWERS + "CREATE SCHEMA old; CREATE TABLE old.t (LIKE t)")
+    before = ids(database)
+    keep = {"table": "old.t", "schema": "old", "directory": str(tmp_path)}
+    options: dict[str, Any] = {"order": order, **({"archive": {archive: keep[archive]}} if archive else {})}
+    refused = only(purge(database, **options))
+    assert refused["outcome"] == "failed"
+    assert "keep_referenced: true, so that each goes after those" in refused["reason"], refused
+    options["keep_referenced"] = True
+    assert only(purge(database, check=True, **options))["outcome"] == "planned"
+    assert ids(database) == before
+    found = only(purge(database, **options))
+    # 25 hangs on 23, 21, 19 and so on down to 5; 24 on 9; 22 on none.
+    stay = [n for n in before if n > 20 or (n % 2 and n > 4)]
+    assert (found["outcome"], found["rows"], ids(database)) == ("done", 12, stay), found
+    assert found["numbers"]["kept"] == 8
+    database.sql("UPDATE t SET up = NULL WHERE id > 20")
+    found = only(purge(database, **options))
+    assert (found["outcome"], found["numbers"]["kept"], ids(database)) == ("done", 0, LIVE), found
+    assert "cascades_to" not in found["numbers"]
+    if archive == "directory":
+        restore(database, tmp_path)
+        assert ids(database) == before
+    elif archive:
+        assert ids(database, "old.t") == [n for n in before if n not in LIVE]
+
+
+@pytest.mark.parametrize("archive", ["", "table", "directory"])
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_an_answer_that_comes_while_we_look(database: Database, tmp_path: Path, order: str, archive: str) -> None:
+    """It is not seen when the row to which it refers is chosen, and would go with it."""
+    database.sql(ANSWERS + "UPDATE t SET up = NULL; CREATE TABLE kept (LIKE t)")
+    database.sql(
+        "CREATE FUNCTION gate(id int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN "
+        "WHILE id = 10 AND current_query() LIKE '%SKIP LOCKED%' AND NOT pg_try_advisory_xact_lock_shared(1) LOOP "
+        "PERFORM pg_sleep(0.005); END LOOP; RETURN true; END$$"
+    )
+    keep = {"table": "kept", "directory": str(tmp_path)}
+    options: dict[str, Any] = {"archive": {archive: keep[archive]}} if archive else {}
+    with ThreadPoolExecutor(1) as thread, holding(database, "SELECT pg_advisory_xact_lock(1)") as gate:
+        running = thread.submit(purge, database, where="gate(id)", order=order, keep_referenced=True, **options)
+        until(lambda: database.value(SLEEPING))
+        database.sql("INSERT INTO t VALUES (100, now() + interval '1 day', 20)")
+        gate.rollback()
+        found = only(running.result(60))
+    assert (found["outcome"], found["numbers"]["kept"]) == ("done", 1), found
+    assert ids(database) == [20, *LIVE, 100]
+
+
+@pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
+def test_rows_that_move_when_others_go(database: Database, action: str) -> None:
+    """Their new versions come to pages that were read already."""
+    database.sql(
+        f"CREATE TABLE t (id int PRIMARY KEY, at timestamptz, up int REFERENCES t ON DELETE {action}, pad text);"
+        "CREATE INDEX ON t (up); INSERT INTO t SELECT n, 'infinity', NULL, repeat('x', 300) FROM generate_series(1, 400) AS n;"
+        "INSERT INTO t SELECT n, '2000-01-01', CASE WHEN n > 800 THEN n - 400 END, repeat('x', 300) "
+        "FROM generate_series(401, 1200) AS n; DELETE FROM t WHERE id < 400 AND id % 2 = 0"
+    )
+    database.sql("VACUUM t")
+    found = only(purge(database, order="heap"))
+    assert (found["outcome"], found["rows"], len(ids(database))) == ("done", 800, 201), found
+    assert "left" not in found["reason"]

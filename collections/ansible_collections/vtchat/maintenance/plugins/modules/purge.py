@@ -214,14 +214,17 @@ options:
       - This is about tables that have a column named as O(column), the table itself among them, unless the foreign key takes
         that column along. Rows of other tables follow the rows that they refer to, as their foreign key says.
       - Rows of the table that go with others of it are among those that the result counts, unless they are archived, but not
-        among those that check mode counts. With them a run may delete more than O(max_rows).
+        among those that check mode counts. With them a run may delete more than O(max_rows). With O(keep_referenced) in its place
+        they go when their own time has come.
     type: bool
     default: false
   keep_referenced:
     description:
       - Whether rows stay that others refer to by a foreign key with C(RESTRICT) or C(NO ACTION), directly or through rows that
         would go with them. They are counted as C(kept). Otherwise they stay as well, and the run is C(failed).
-      - Rows of the same table that refer to each other go in layers, those to which nothing refers first.
+      - Rows of the same table that refer to each other go in layers, those to which nothing refers first. That holds for a
+        foreign key with C(CASCADE) of the table to itself as well, unless O(cascade) says that rows may go with others; those
+        that refer to each other in a circle stay.
     type: bool
     default: false
   with:
@@ -236,13 +239,13 @@ options:
         refer to each other in a circle they stay, with the row that they hang on, and are reported as left.
       - Tables that refer to each other in a circle are refused, and tables whose rows a trigger might keep after those that
         refer to them are gone (C(BEFORE DELETE FOR EACH ROW)), unless O(cascade) says that it keeps none.
-      - The result counts them by table, in C(with). With O(archive.directory) they are archived as well.
+      - The result counts them by table, in C(with). With O(archive.schema) or O(archive.directory) they are archived as well.
     type: list
     elements: str
     default: []
   archive:
     description:
-      - Where rows go before they are gone, O(archive.table) or O(archive.directory).
+      - Where rows go before they are gone, one of O(archive.table), O(archive.schema) and O(archive.directory).
       - Rows that go by C(ON DELETE CASCADE) are not among them. That is refused, unless O(cascade) says that it is meant, or
         O(with) names their tables.
     type: dict
@@ -252,6 +255,11 @@ options:
           - A table with the same columns, as C(CREATE TABLE archive.t (LIKE public.t)) makes it. Rows are inserted there in the
             transaction that deletes them. It may have more columns, with a default or V(NULL).
           - The role needs C(INSERT) on it. What would lose something, such as a missing column, is refused beforehand.
+        type: str
+      schema:
+        description:
+          - A schema in which there is such a table for each table that loses rows, with the same name, those of O(with) among
+            them.
         type: str
       directory:
         description:

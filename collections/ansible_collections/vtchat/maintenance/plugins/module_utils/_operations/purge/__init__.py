@@ -62,10 +62,11 @@ def needs(options: Options) -> Sequence[Need]:
         from . import partitions  # here and below: few purges need it
 
         return partitions.needs(options)
-    into = options.archive.table if options.archive else None
+    archived = [options.table, *(options.children if options.archive and options.archive.schema else ())]
+    into = [options.archive.target(name) for name in archived] if options.archive else []
     return [
         Need(options.table, "rows", "rp", options.columns[0]),
-        *([Need(into, "insert", "rp")] if into else []),
+        *(Need(name, "insert", "rp") for name in into if name),
         *(Need(child, "referring", "rp") for child in options.children),
     ]
 

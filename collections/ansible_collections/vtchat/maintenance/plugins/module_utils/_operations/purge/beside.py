@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..._postgres import catalog
 from ..._postgres.session import Session
 from . import archive, replication, table, trees
 from .archive import Plan
-from .archive.sinks import IntoFiles
+from .archive.sinks import Store
 from .options import Options
 from .statements import Keep
 from .trees import Tree
@@ -48,16 +49,15 @@ class Beside:
     def start(self, session: Session) -> tuple[Keep | None, dict[str, int]]:
         """What does it; and how many files of earlier runs were told apart. Raises MaintenanceError."""
         settled: Counter[str] = Counter()
-        stores: dict[int | None, IntoFiles] = {}
+        stores: dict[int | None, Store] = {}
         own: Keep | None = None
         plans: list[tuple[int | None, Plan]] = [(None, self.plan)] if self.plan else []
         for position, plan in [*plans, *self.children.items()]:
             keep, told = archive.start(session, plan)
             settled.update(told)
             own = own or keep
-            if isinstance(keep, IntoFiles):
-                stores[position] = keep
-        if self.tree.ways:
+            stores[position] = keep
+        if self.tree.ways or self.tree.layers:
             return WithChildren(self.tree, stores), dict(settled)
         return own, dict(settled)
 
@@ -74,14 +74,16 @@ def read(
     )
     if isinstance(tree, str):
         return tree
-    fault = table.fault(session.server, relation, row, options, tree.parts) or archive.not_archived(
+    meant = [*tree.parts, *tree.layers]
+    fault = table.fault(session.server, relation, row, options, meant) or archive.not_archived(
         [
             (key["table"], key["constraint"])
             for key in row["referenced_by"] or ()
-            if key["deletes"] and key["oid"] not in tree.parts
+            if key["deletes"] and key["oid"] not in meant
         ]
         + [(edge.child_shown, edge.name) for edge in tree.unlisted],
         options,
+        relation.display,
     )
     if not fault and row["published"]:
         fault = replication.fault(session, [*row["deletes"], *tree.deletes], [*row["updates"], *tree.updates])
@@ -90,8 +92,6 @@ def read(
     plan = archive.read(session, relation, options, cutoff)
     if isinstance(plan, str):
         return plan
-    if plan.target and plan.target.oid in row["deletes"]:
-        return f"archive.table: rows of {plan.target.shown} go with those of {relation.display}, by a foreign key: drop that key"
     children = {}
     going = {way[-1].position for way in tree.ways if way[-1].goes}  # of the others no row leaves its table
     for position, child in enumerate(tree.listed):
@@ -101,4 +101,19 @@ def read(
         if isinstance(found, str):
             return found
         children[position] = found
-    return Beside(tree, plan, children)
+    plans = [plan, *children.values()]
+    return _into_fault(plans, {*row["deletes"], *tree.deletes}, relation, options) or Beside(tree, plan, children)
+
+
+def _into_fault(plans: Sequence[Plan], deletes: Collection[int], relation: catalog.Relation, options: Options) -> str:
+    """Why rows would not stay in a table that they go to, or nothing. deletes: oids of tables that lose rows."""
+    targets = [plan.target for plan in plans if plan.target]
+    option = "archive.schema" if options.archive and options.archive.schema else "archive.table"
+    for target in targets:
+        if target.oid in deletes:
+            return (
+                f"{option}: rows of {target.shown} go with those of {relation.display}, by a foreign key: drop that key"
+            )
+        if sum(other.oid == target.oid for other in targets) > 1:
+            return f"{option}: rows of several tables of that name would go to {target.shown}: name a directory"
+    return ""

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..._errors import OptionError
 from ..._postgres.lexer import tokens
-from ..._postgres.names import MAX_NAME_BYTES, name_faults
+from ..._postgres.names import MAX_NAME_BYTES, display, name_faults, parse_name
 from ..._spec import Spec
 from ..._units import read_age
 
@@ -54,7 +54,10 @@ SPEC = Spec(
         "cascade": {"type": "bool", "default": False},
         "keep_referenced": {"type": "bool", "default": False},
         "with": {"type": "list", "elements": "str", "default": []},
-        "archive": {"type": "dict", "options": {"table": {"type": "str"}, "directory": {"type": "path"}}},
+        "archive": {
+            "type": "dict",
+            "options": {"table": {"type": "str"}, "schema": {"type": "str"}, "directory": {"type": "path"}},
+        },
         "partitions": {"type": "str", "choices": [DETACH, DROP]},
         "premake": {"type": "int"},
         "interval": {"type": "str"},
@@ -100,10 +103,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Archive:
-    """Where rows go before they are gone: one of both."""
+    """Where rows go before they are gone: one of these. schema: of the tables that have the names of those that lose rows."""
 
     table: str | None = None
     directory: str | None = None
+    schema: str | None = None
+
+    def target(self, table: str) -> str | None:
+        """The table to which the rows of another one go, None where they go to files. Both as texts of SQL."""
+        return self.table if self.schema is None else display(self.schema, parse_name(table).name)
 
 
 @dataclass(frozen=True)
@@ -219,11 +227,13 @@ def _condition(given: Mapping[str, Any], place: str, faults: list[str]) -> Condi
 def _archive(given: Mapping[str, Any] | None, faults: list[str]) -> Archive | None:
     if given is None:
         return None
-    archive = Archive(given.get("table"), given.get("directory"))
-    if bool(archive.table) == bool(archive.directory):
-        faults.append("archive: name a table or a directory, one of them")
+    archive = Archive(given.get("table"), given.get("directory"), given.get("schema"))
+    if sum(map(bool, (archive.table, archive.schema, archive.directory))) != 1:
+        faults.append("archive: name a table, a schema or a directory, one of them")
     if archive.table:
         faults += name_faults("archive.table", [archive.table])
+    if archive.schema and len(archive.schema.encode()) > MAX_NAME_BYTES:
+        faults.append(f"archive.schema: {archive.schema!r} is longer than {MAX_NAME_BYTES} bytes, PostgreSQL's limit")
     if archive.directory and not archive.directory.startswith("/"):
         faults.append(f"archive.directory: {archive.directory!r} must be an absolute path")
     return archive
@@ -292,7 +302,8 @@ def _together(options: Options) -> list[str]:
     """Options that contradict each other."""
     if options.archive and options.archive.table and options.children:
         return [
-            "archive: a table takes rows of one table: beside with name a directory, or purge each in a step of its own"
+            "archive: a table takes rows of one table: beside with name a schema, with a table of the same name for each, or a "
+            "directory"
         ]
     if options.order == HEAP and options.max_rows is not None:
         return ["order: with max_rows the oldest rows go first, which is the order of an index: take one of them out"]

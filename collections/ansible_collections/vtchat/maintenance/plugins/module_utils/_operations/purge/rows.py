@@ -234,6 +234,7 @@ def _purge(
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0) if row["heap"] else 0,
         itself=_itself(relation, row),
+        moves=any(key["cascades"] and not key["deletes"] for key in _own_keys(relation, row)),
     )
     small = row["pages"] < SMALL_TABLE
     found = (term for term in terms if not order.served(session, purge, term, row["parts"] or ()))
@@ -253,8 +254,14 @@ def _purge(
 
 def _itself(relation: catalog.Relation, row: dict[str, Any]) -> tuple[int, ...]:
     """The parts of a table of which rows go with other rows of it, empty where none do."""
+    own = any(key["deletes"] for key in _own_keys(relation, row))
+    return (relation.oid, *(row["leaves"] or ())) if own else ()
+
+
+def _own_keys(relation: catalog.Relation, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The foreign keys by which rows of the table refer to others of it."""
     parts = (relation.oid, *(row["leaves"] or ()))
-    return parts if any(key["deletes"] and key["oid"] in parts for key in row["referenced_by"] or ()) else ()
+    return [key for key in row["referenced_by"] or () if key["oid"] in parts]
 
 
 def _statement(session: Session, purge: Purge) -> str:
@@ -311,7 +318,9 @@ def _way_out(target: str, index: str) -> str:
 
 
 def _action(facts: Facts, options: Options) -> Action[Purge]:
-    cascades = list(dict.fromkeys(key["table"] for key in facts.referenced_by if key["deletes"]))
+    stay = facts.beside.tree.layers if facts.beside else ()
+    going = (key["table"] for key in facts.referenced_by if key["deletes"] and key["oid"] not in stay)
+    cascades = list(dict.fromkeys(going))
     numbers = {
         **_numbers(facts.cutoffs),
         "order": facts.way.reason,

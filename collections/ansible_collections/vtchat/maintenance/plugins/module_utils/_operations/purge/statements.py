@@ -131,6 +131,7 @@ class Purge:
     holds     whether that is as it should be
     sweep     what to remember when all pages were gone through, None where an index serves or is not asked for
     itself    oids of its parts, where rows of it go with others of it by a foreign key; empty where none do
+    moves     rows of it are changed when others of it go, by a foreign key, and stand elsewhere then
     others    the predicate of rows that were not found to be impossible to delete, None while none was
     seen      columns of which values were seen that are what is declared, for the next run
     """
@@ -152,6 +153,7 @@ class Purge:
     holds: bool = True
     sweep: Sweep | None = None
     itself: tuple[int, ...] = ()
+    moves: bool = False
     others: sql.Composable | None = None
     seen: tuple[str, ...] = ()
 

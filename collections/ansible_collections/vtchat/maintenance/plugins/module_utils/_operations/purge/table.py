@@ -206,8 +206,10 @@ def _in_the_way(row: dict[str, Any], options: Options, meant: Sequence[int]) -> 
     early = [key for key in row["referenced_by"] or [] if key["deletes"] and key["expires"] and key["oid"] not in meant]
     if early and not options.cascade:
         key = early[0]
+        itself = key["oid"] == row["oid"] and not options.keep_referenced
+        layers = "keep_referenced: true, so that each goes after those, or " if itself else ""
         return (f"with its rows go those of {key['table']} that refer to them ({key['constraint']}, ON DELETE CASCADE), whether "
-                f"their own {times(options)} has come or not: set cascade: true if that is meant")  # fmt: skip
+                f"their own {times(options)} has come or not: set {layers}cascade: true if that is meant")  # fmt: skip
     return ""
 
 

@@ -46,7 +46,7 @@ def _walked(work: Work, start: int) -> int:
         before = work.rows
         if work.purge.heap and (number == 0 or not work.purge.served):
             by_pages(work, start if number == 0 else 0)
-            if not work.held and not work.purge.triggers and not work.purge.held:
+            if not (work.held or work.purge.triggers or work.purge.held or work.purge.moves):
                 return 0  # nothing can have kept a row, and to count those that are left costs as much as they did
         else:
             _in_order(work, number == 0)

@@ -19,9 +19,8 @@ from ...._postgres.driver import sql
 from ...._postgres.names import qualified
 from ...._postgres.session import Session
 from ..options import Options
-from ..statements import Keep
 from . import files
-from .facts import Source, Target, read_source, read_target
+from .facts import Source, Target, identified, read_source, read_target
 from .restore import TEXT_SETTINGS, Writing, script
 from .sinks import IntoFiles, IntoTable
 
@@ -60,25 +59,31 @@ def read(session: Session, relation: catalog.Relation, options: Options, cutoff:
     source = read_source(session, relation, TEXT_SETTINGS)
     if isinstance(source, str):
         return source
-    if archive.table:
-        target = read_target(session, source, archive.table)
+    into = archive.target(relation.display)
+    if into:
+        target = read_target(session, source, into, "archive.schema" if archive.schema else "archive.table")
         return target if isinstance(target, str) else Plan(source, cutoff, target)
+    source = identified(session, source)
     directory = str(archive.directory)
     names = (session.server.database, relation.schema, relation.name)
     place = files.place(directory, *names)
     return files.fault(directory, *names) or Plan(source, cutoff, place=place, doubtful=files.doubtful(place))
 
 
-def not_archived(lost: Sequence[tuple[str, str]], options: Options) -> str:
-    """Why rows would be gone without a trace, or nothing. lost: tables whose rows go by themselves, and by which keys."""
+def not_archived(lost: Sequence[tuple[str, str]], options: Options, table: str) -> str:
+    """Why rows would be gone without a trace, or nothing. lost: tables whose rows go by themselves, and by which keys.
+
+    table: the one that is purged.
+    """
     if not options.archive or options.cascade or not lost:
         return ""
-    table, key = lost[0]
-    return (f"archive: with its rows go those of {table} that refer to them ({key}, ON DELETE CASCADE), which would not be "
-            f"archived: name {table} in with, or set cascade: true if that is meant")  # fmt: skip
+    other, key = lost[0]
+    way = f"name {other} in with" if other != table else "set keep_referenced: true, so that each goes after those"
+    return (f"archive: with its rows go those of {other} that refer to them ({key}, ON DELETE CASCADE), which would not be "
+            f"archived: {way}, or set cascade: true if that is meant")  # fmt: skip
 
 
-def start(session: Session, plan: Plan) -> tuple[Keep, dict[str, Any]]:
+def start(session: Session, plan: Plan) -> tuple[IntoTable | IntoFiles, dict[str, Any]]:
     """What keeps the rows; and what became of files that were in doubt. Raises MaintenanceError."""
     if plan.target:
         return IntoTable(plan.target), {}
@@ -100,7 +105,7 @@ def _settle(session: Session, plan: Plan, place: Path) -> dict[str, Any]:
     def status(manifest: dict[str, Any], transaction: str) -> str | None:
         """What the server says of a transaction, if it is the one that knows it: numbers begin anew elsewhere."""
         server = manifest.get("server") or {}
-        if any(server.get(name) != mine[name] for name in ("system_identifier", "timeline")):
+        if any(not mine[name] or server.get(name) != mine[name] for name in ("system_identifier", "timeline")):
             return None
         try:
             found = session.row(sql.SQL(STATUS).format(sql.Literal(transaction)))["status"]

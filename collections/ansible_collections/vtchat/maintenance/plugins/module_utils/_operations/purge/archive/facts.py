@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ...._errors import OptionError
+from ...._errors import OptionError, SqlError
 from ...._postgres import catalog
 from ...._postgres.driver import sql
 from ...._postgres.names import display, parse_name, quote
@@ -50,13 +50,17 @@ SELECT {columns} AS columns,
                    SELECT FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k (num)
                    LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.num AND k.num <> 0 AND a.attnotnull
                    WHERE a.attnum IS NULL)) AS key,
-       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-       substr(pg_walfile_name(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END), 1, 8)
-           AS timeline,
        (SELECT jsonb_object_agg(s.name, current_setting(s.name)) FROM unnest({settings}::text[]) AS s (name)) AS settings,
        current_setting('server_encoding') AS encoding,
        EXISTS (SELECT FROM part JOIN pg_trigger AS g ON g.tgrelid = part.oid
                WHERE NOT g.tgisinternal AND g.tgtype::int & 10 = 10 AND g.tgenabled IN ('O', 'A')) AS watched
+"""
+
+# Which server gives numbers to transactions. Some providers refuse one or the other.
+SERVER = """
+SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       substr(pg_walfile_name(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END), 1, 8)
+           AS timeline
 """
 
 # The table that rows go to. related: it is the table itself, a part of it, or one that it is a part of. foreign: a part
@@ -149,8 +153,6 @@ def read_source(session: Session, relation: catalog.Relation, settings: tuple[st
         "database": session.server.database,
         "version": session.server.version,
         "encoding": row["encoding"],
-        "system_identifier": row["system_identifier"],
-        "timeline": row["timeline"],
     }
     facts = {"server": server, "settings": row["settings"], "search_path": session.server.schemas}
     return Source(
@@ -165,8 +167,19 @@ def read_source(session: Session, relation: catalog.Relation, settings: tuple[st
     )
 
 
-def read_target(session: Session, source: Source, name: str) -> Target | str:
-    """The table that its rows go to; or why they cannot."""
+def identified(session: Session, source: Source) -> Source:
+    """The same with what tells its server from others, None where that may not be asked."""
+    try:
+        known = session.row(SERVER)
+    except SqlError:
+        if not session.alive:
+            raise
+        known = dict.fromkeys(("system_identifier", "timeline"))
+    return replace(source, facts={**source.facts, "server": {**source.facts["server"], **known}})
+
+
+def read_target(session: Session, source: Source, name: str, option: str) -> Target | str:
+    """The table that its rows go to; or why they cannot. option: the one that names it."""
     query = sql.SQL(TARGET).format(
         targets=catalog.targets(session.server, [name]),
         oid=sql.Literal(source.oid),
@@ -180,7 +193,7 @@ def read_target(session: Session, source: Source, name: str) -> Target | str:
         # The table itself is near to its archive, and not meant.
         text = str(error).removesuffix(f"; did you mean {source.shown}?")
         link = " To" if text.endswith("?") else "; to"
-        return f"archive.table: {text}{link} make it: CREATE TABLE {shown} (LIKE {source.shown})"
+        return f"{option}: {text}{link} make it: CREATE TABLE {shown} (LIKE {source.shown})"
     relation = catalog.relation(row)
     pairs = _pairs(source, row)
     fault = (
@@ -189,7 +202,7 @@ def read_target(session: Session, source: Source, name: str) -> Target | str:
         or _column_fault(relation, row, source)
     )
     if fault:
-        return f"archive.table: {fault}"
+        return f"{option}: {fault}"
     return Target(relation.oid, relation.display, relation.identifier, tuple(pairs), row["after"])
 
 

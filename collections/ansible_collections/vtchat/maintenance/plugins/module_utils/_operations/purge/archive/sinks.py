@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from ...._errors import MaintenanceError, SqlError
 from ...._postgres.driver import sql
@@ -24,13 +24,13 @@ from .facts import Target
 from .files import Chunk, Folder
 
 INTO_TABLE = """
-WITH {picked}gone AS ({delete} RETURNING {columns}), kept AS (
+{picked}gone AS ({delete} RETURNING {columns}), kept AS (
     INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM gone RETURNING {returned}
 )
 SELECT {of_picked}(SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT pg_catalog.count(*) FROM kept) AS kept,
        {places}{look}
 """
-PICKED = "picked AS MATERIALIZED ({pick}), "
+PICKED = "WITH picked AS MATERIALIZED ({pick}), "
 OF_PICKED = "(SELECT pg_catalog.count(*) FROM picked) AS picked, {last}, "
 KEPT_PLACES = """(SELECT pg_catalog.array_agg(part)::pg_catalog.text FROM kept) AS parts,
        (SELECT pg_catalog.array_agg(place)::pg_catalog.text FROM kept) AS places"""
@@ -57,6 +57,28 @@ PICKED_BEFORE = """WITH picked (part, place) AS MATERIALIZED (
         pg_catalog.unnest({parts}::pg_catalog.oid[]), pg_catalog.unnest({places}::pg_catalog.tid[])) AS p (part, place)) """
 
 
+class Store(Protocol):
+    """What keeps rows in a transaction that others have begun and end. Each raises MaintenanceError."""
+
+    def delete(self, session: Session, picked: sql.Composable, delete: sql.Composable) -> int:
+        """Delete the rows of the CTE ``picked`` and keep them; how many."""
+
+    def keep(self, number: str) -> None:
+        """Before COMMIT of the transaction with that number."""
+
+    def withdraw(self) -> None:
+        """After ROLLBACK."""
+
+    def confirm(self) -> None:
+        """After COMMIT."""
+
+    def doubt(self) -> list[str]:
+        """After COMMIT that was not answered: the files that have the rows."""
+
+    def close(self) -> dict[str, Any]:
+        """Nothing more comes; what the result says of it."""
+
+
 class IntoTable:
     """Rows go to another table."""
 
@@ -70,7 +92,9 @@ class IntoTable:
         """Delete and keep, both or neither. Raises Contended, SqlError or Refusal, and then nothing was done."""
         try:
             began = time.monotonic()
-            (row,) = session.begin(self._statement(batch, look), users_path=True)
+            picked = sql.SQL(PICKED).format(pick=batch.pick) if batch.pick else sql.SQL("WITH ")
+            of_picked = sql.SQL(OF_PICKED).format(last=sql.SQL(LAST)) if batch.pick else None
+            (row,) = session.begin(self._statement(picked, batch.delete, of_picked, look), users_path=True)
             self._verify(session, row)
             row["inside"] = time.monotonic() - began
             session.commit()
@@ -80,15 +104,40 @@ class IntoTable:
             raise
         return row
 
+    def delete(self, session: Session, picked: sql.Composable, delete: sql.Composable) -> int:
+        """DELETE, in a transaction: both or neither, whatever becomes of it. Raises MaintenanceError."""
+        row = session.row(self._statement(picked + sql.SQL(", "), delete), users_path=True)
+        self._verify(session, row)
+        return int(row["gone"])
+
+    def keep(self, number: str) -> None:
+        """Before COMMIT, which is about the archive as well."""
+
+    def withdraw(self) -> None:
+        """After ROLLBACK, likewise."""
+
+    def confirm(self) -> None:
+        """After COMMIT, likewise."""
+
+    def doubt(self) -> list[str]:
+        """After COMMIT that was not answered: the rows are in one of both tables."""
+        return []
+
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
         return {"archive": {"table": self.target.shown}}
 
-    def _statement(self, batch: Batch, look: str) -> sql.Composed:
+    def _statement(
+        self,
+        picked: sql.Composable,
+        delete: sql.Composable,
+        of_picked: sql.Composable | None = None,
+        look: str = "",
+    ) -> sql.Composed:
         return sql.SQL(INTO_TABLE).format(
-            picked=sql.SQL(PICKED).format(pick=batch.pick) if batch.pick else sql.SQL(""),
-            of_picked=sql.SQL(OF_PICKED).format(last=sql.SQL(LAST)) if batch.pick else sql.SQL(""),
-            delete=batch.delete,
+            picked=picked,
+            of_picked=of_picked or sql.SQL(""),
+            delete=delete,
             target=self.target.table,
             columns=self.columns,
             # A place may be asked for only by who may read the table.
@@ -222,7 +271,7 @@ def picked_before(row: dict[str, Any]) -> sql.Composed:
 
 
 @contextmanager
-def transaction(session: Session, stores: Sequence[IntoFiles], first: sql.Composable) -> Iterator[dict[str, Any]]:
+def transaction(session: Session, stores: Sequence[Store], first: sql.Composable) -> Iterator[dict[str, Any]]:
     """A transaction that is committed when all that it deletes is on the disk. first: its first query, of which it gives the row.
 
     Raises MaintenanceError: nothing was deleted, or a file is in doubt, and the message says so.
@@ -241,7 +290,7 @@ def transaction(session: Session, stores: Sequence[IntoFiles], first: sql.Compos
     _commit(session, stores)
 
 
-def _commit(session: Session, stores: Sequence[IntoFiles]) -> None:
+def _commit(session: Session, stores: Sequence[Store]) -> None:
     """COMMIT, and what is known afterwards. After an interruption nothing is, and the names of the files say that."""
     try:
         session.commit()

@@ -15,7 +15,7 @@ from ...._postgres.driver import sql
 from ...._postgres.names import quote
 from ...._postgres.session import Session
 from ..options import Options
-from .facts import HOLDS, SETS, Edge, paths, read_edges, read_listed
+from .facts import HOLDS, SETS, Edge, layered, paths, read_edges, read_listed
 from .statements import free
 
 SMALL_TABLE = 1000  # pages, as for the table itself
@@ -52,6 +52,11 @@ class Tree:
         return [oid for edge in self.edges if edge.action == SETS for oid in edge.facts["child_parts"]]
 
     @property
+    def layers(self) -> list[int]:
+        """Oids of the parts of the table whose rows the server would take with others of it, and that hold these instead."""
+        return [oid for edge in self.edges if edge.layered for oid in edge.facts["child_parts"]]
+
+    @property
     def unlisted(self) -> list[Edge]:
         """Keys by which rows go that ``with`` does not name."""
         return [edge for edge in self.edges if edge.goes and edge.position is None]
@@ -78,6 +83,8 @@ def read(session: Session, relation: catalog.Relation, options: Options) -> Tree
         return Tree(relation.oid, relation.identifier, ())
     listed = read_listed(session, options.children)
     edges = read_edges(session, relation.oid, options.children, [one.column for one in options.conditions])
+    if options.keep_referenced and not options.cascade:
+        edges = tuple(layered(edge, relation.oid) for edge in edges)
     ways = tuple(way for way in paths(edges, relation.oid) if way[-1].position is not None and not way[-1].itself)
     tree = Tree(relation.oid, relation.identifier, edges, ways, tuple(listed))
     return (

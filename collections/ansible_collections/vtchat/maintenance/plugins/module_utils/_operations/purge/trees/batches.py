@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...._postgres.driver import sql
 from ...._postgres.session import Session
-from ..archive.sinks import NO_PICK, PICK, IntoFiles, picked_before, transaction
+from ..archive.sinks import NO_PICK, PICK, Store, picked_before, transaction
 from ..statements import LAST, Batch
 from . import statements
 from .facts import SETS, Edge
@@ -40,7 +40,7 @@ class WithChildren:
 
     picks = True
 
-    def __init__(self, tree: Tree, stores: Mapping[int | None, IntoFiles]) -> None:
+    def __init__(self, tree: Tree, stores: Mapping[int | None, Store]) -> None:
         # The deepest first.
         self.ways = sorted(tree.ways, key=len, reverse=True)
         self.table, self.root, self.stores = tree.table, tree.root, stores
@@ -74,7 +74,7 @@ class WithChildren:
 
     def close(self) -> dict[str, Any]:
         """What the result says of it."""
-        told: dict[str, Any] = {"with": dict(self.gone)}
+        told: dict[str, Any] = {"with": dict(self.gone)} if self.ways else {}
         for position, store in self.stores.items():
             kept = store.close()["archive"]
             if position is None:

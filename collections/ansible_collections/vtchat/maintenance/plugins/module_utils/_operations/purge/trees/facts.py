@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...._errors import OptionError
@@ -146,6 +146,11 @@ class Edge:
         """Whether a table refers to itself."""
         return self.child_root == self.parent_root
 
+    @property
+    def layered(self) -> bool:
+        """Whether the server would delete rows by it that are to hold the row that they refer to."""
+        return self.action == HOLDS and self.facts["action"] == "c"
+
 
 def read_edges(session: Session, oid: int, children: Sequence[str], times: Sequence[str]) -> tuple[Edge, ...]:
     """All keys by which rows go with those of the table, and those that hold them. times: columns that say when rows expire."""
@@ -194,6 +199,11 @@ def _edge(row: dict[str, Any]) -> Edge:
 def only(schema: str, name: str, kind: str) -> sql.Composable:
     """A table as foreign keys mean it: with its partitions, and without tables that inherit from it."""
     return sql.SQL("" if kind == "p" else "ONLY ") + qualified(schema, name)
+
+
+def layered(edge: Edge, root: int) -> Edge:
+    """The same, if rows of the table refer by it to others of it and go with them: as one of which rows hold each other."""
+    return replace(edge, action=HOLDS) if edge.itself and edge.child_root == root and edge.action == DELETES else edge
 
 
 def paths(edges: Sequence[Edge], root: int, way: tuple[Edge, ...] = ()) -> Iterator[tuple[Edge, ...]]:
