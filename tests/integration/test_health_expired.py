@@ -90,7 +90,7 @@ def test_what_is_large_is_counted_by_an_index_only(database: Database) -> None:
 def test_a_step_that_says_too_little_is_told_by_its_plan(database: Database) -> None:
     """It once ended the whole step."""
     database.sql("CREATE TABLE t (at timestamptz); INSERT INTO t VALUES (now())")
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"column": "at"},
         {"table": "t"},
         {"table": "t", "conditions": [{"older_than": "1d"}]},
