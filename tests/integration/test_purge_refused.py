@@ -48,6 +48,7 @@ def tries(database: Database) -> int:
 
 def sizes(monkeypatch: pytest.MonkeyPatch, batch: int, pages_: int, singled: int) -> None:
     monkeypatch.setattr(walks, "FIRST_BATCH", batch)
+    monkeypatch.setattr(walks, "CAREFUL_BATCH", batch)
     monkeypatch.setattr(pages, "FIRST_RANGE", pages_)
     for where in (walks, refused):
         monkeypatch.setattr(where, "SINGLED", singled)
@@ -244,7 +245,8 @@ def test_too_many_rows_that_cannot_go(database: Database, monkeypatch: pytest.Mo
     assert 0 < found["rows"] < 600
 
 
-def test_errors_about_everything_stop_at_once(database: Database) -> None:
+def test_errors_about_everything_stop_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks, "CAREFUL_BATCH", 1000)
     table(database, 1500, {1200: "P0001"})
     database.sql(BEFORE)
     for number, code in enumerate(

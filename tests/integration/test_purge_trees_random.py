@@ -96,7 +96,9 @@ class Forest:
 def test_any_tree_of_tables_is_as_a_model_says(database: Database, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same cases each time
     monkeypatch.setattr(batches, "FIRST_ROOM", chance.choice([3, 1000]))
-    monkeypatch.setattr(walks, "FIRST_BATCH", chance.choice([2, 7, 1000]))
+    batch = chance.choice([2, 7, 1000])
+    for name in ("FIRST_BATCH", "CAREFUL_BATCH"):
+        monkeypatch.setattr(walks, name, batch)
     forest = Forest(database, chance)
     forest.grow()
     going = forest.going()

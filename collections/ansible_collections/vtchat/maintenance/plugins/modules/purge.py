@@ -14,8 +14,8 @@ description:
   - One cut-off is computed on the server at the start. A row is deleted only if its time is not after the cut-off when it
     is deleted; V(NULL) and C(infinity) never expire. A C(date) has passed when its whole day has.
   - Batches adapt their size to O(batch_ms), leave rows alone that other sessions have locked, slow down when others would feel
-    them (see O(pace)), and wait while a replica is more than 64 MiB behind. Rows that stay locked are reported as
-    C(left), which is not counted beyond 1001.
+    them (see O(pace)), and wait while a replica is more than 64 MiB behind and comes nearer; one that does not, such as a
+    delayed one, is named in the reason. Rows that stay locked are reported as C(left), which is not counted beyond 1001.
   - Few expired rows are found by an index, the oldest first; many of them page by page (see O(order)).
   - What was deleted stays deleted when a run is stopped; the next one continues.
   - Refuses a large table in which no index serves O(column) unless a large share of it has expired, and one which large tables

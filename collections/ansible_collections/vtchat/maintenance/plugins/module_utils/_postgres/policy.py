@@ -62,6 +62,11 @@ class Budget:
         self.ended = True
 
 
+def statement_limit(seconds_left: float) -> float:
+    """statement_timeout for each of many short statements: never later than the budget, and sent once a second at most."""
+    return max(0.001, seconds_left if seconds_left < 1 or seconds_left == float("inf") else float(int(seconds_left)))
+
+
 def concurrent_lock_timeout(seconds_left: float) -> float:
     """lock_timeout for CONCURRENTLY: as long as the budget allows, for a short one only wastes the work done so far."""
     return max(1.0, seconds_left)

@@ -11,9 +11,11 @@ from __future__ import annotations
 from ..._errors import Contended, MaintenanceError, SqlError
 from ..._postgres.sqlstates import QUERY_CANCELED, REFERRED
 from ..._result import CONTENDED, DEFERRED, DONE, FAILED, UNCHANGED
+from ..._units import duration
 from ..._units import rows as told_rows
 from .. import Action, Context, Outcome
 from . import locks
+from .pace import REPLICAS
 from .refused import MOST_IN_LINE
 from .statements import Purge, Refusal
 from .walks import walk
@@ -44,7 +46,9 @@ def walked(work: Work, action: Action[Purge], context: Context, start: int) -> O
 
 
 def _late(work: Work) -> str:
-    return f"out of time after {work.rows} rows; the next run continues"
+    waited = work.pace.paused.get(REPLICAS, 0.0)
+    for_replicas = f", {duration(waited)} of which it waited for replicas" if waited >= 1 else ""
+    return f"out of time after {work.rows} rows{for_replicas}; the next run continues"
 
 
 def _told(error: SqlError | Refusal) -> str:

@@ -231,6 +231,7 @@ def _purge(
         batch_seconds=options.batch_seconds,
         pace=options.pace,
         triggers=bool(row["triggers"]),
+        slow=_slow(row, options),
         tuples=int(row["tuples"] or 0),
         bytes=int(row["bytes"] or 0) if row["heap"] else 0,
         itself=_itself(relation, row),
@@ -250,6 +251,12 @@ def _purge(
     )
     purge = replace(purge, served=served)
     return purge.sparing(free, options.keep_referenced) if free else purge, known
+
+
+def _slow(row: dict[str, Any], options: Options) -> bool:
+    """Whether a thousand rows may take much longer than a batch should."""
+    wheres = any([options.where, *(condition.where for condition in options.conditions)])
+    return bool(row["triggers"]) or wheres or any(key["cascades"] for key in row["referenced_by"] or ())
 
 
 def _itself(relation: catalog.Relation, row: dict[str, Any]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..._errors import Contended
 from ..._postgres.policy import BATCH_TRIES, ROW
+from ..._postgres.sqlstates import SERIALIZATION_FAILURE
 from .pages import by_pages
 from .refused import SINGLED, Search, apart
 from .statements import Batch, Purge, Refusal, Row, where_they_are
@@ -21,6 +22,7 @@ from .work import Work
 
 PASSES = 3  # over the expired rows, for those that were updated while we looked
 FIRST_BATCH = 1000  # rows
+CAREFUL_BATCH = 10  # where each of them may be slow
 LARGEST_BATCH = 50_000
 SMALLER = 8  # times, where somebody is in the way of a batch
 MOST_IN_THE_WAY = 5  # rows one after the other: then somebody is in the way of all of it
@@ -94,7 +96,7 @@ class InOrder:
         self.last: str | None = None
         self.strictly = False
         self.behind: str | None = None
-        self.size = FIRST_BATCH
+        self.size = CAREFUL_BATCH if work.purge.slow else FIRST_BATCH
         self.in_the_way = 0
 
     @property
@@ -148,7 +150,10 @@ class InOrder:
             try:
                 row, took = self.work.send(self._next(asked))
             except Contended as error:
-                self.work.again(error, attempt, BATCH_TRIES if asked > 1 else 1)
+                passing = (
+                    asked > 1 or error.sqlstate == SERIALIZATION_FAILURE
+                )  # a row that has moved is there again at once
+                self.work.again(error, attempt, BATCH_TRIES if passing else 1)
                 size = max(1, asked // SMALLER)
             else:
                 self.size = size

@@ -16,22 +16,18 @@ from typing import Any
 
 from ..._errors import Contended, MaintenanceError, SqlError
 from ..._jitter import jittered
-from ..._postgres.policy import BATCH_TRIES, LIGHT, ROW, next_batch_size
+from ..._postgres.policy import BATCH_TRIES, ROW, next_batch_size, statement_limit
 from ..._postgres.session import Session
 from ..._postgres.sqlstates import LOCK_NOT_AVAILABLE, REFERRED
 from ..._units import rate, rows
 from .. import Context, Difference, Outcome
-from .pace import GENTLE_BATCH, LAG_LIMIT, REPLICAS, Pace
+from .pace import GENTLE_BATCH, REPLICAS, Pace
 from .refused import MOST_IN_LINE, MOST_REFUSED, about_rows
+from .replicas import Replicas
 from .statements import Batch, Keep, Purge, Refusal, Row
 
 MOST_COUNTED = 1000  # of the rows that are left; "more than 1 000" is enough to know
 MOST_LEAST = 0.05  # seconds that a batch may take for nothing; what is more is slow rows
-
-LAG = """
-SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint AS bytes
-FROM pg_stat_replication WHERE replay_lsn IS NOT NULL
-"""
 
 
 def difference(number: int, left: int) -> Difference:
@@ -72,6 +68,7 @@ class Work:
         self.session, self.target, self.context, self.purge = session, target, context, purge
         self.keep, self.sleep = keep, sleep
         self.pace = Pace(purge.pace, purge.batch_seconds)
+        self.replicas = Replicas(sleep, context.seconds_left)
         self.started = time.monotonic()
         self.trip = self.least = math.inf
         self.rest = 0.0
@@ -101,6 +98,7 @@ class Work:
 
     def left(self) -> int:
         """Expired rows that are still there, up to one more than MOST_COUNTED; those that cannot go are not among them."""
+        self.limit(ROW)  # it may read all of the table
         purge = self.purge.without(self.session, self.refused)  # those that were passed by are among them
         row = self.session.row(purge.count_left(MOST_COUNTED + 1), users_path=True)
         self.lockers = row["lockers"] or []
@@ -208,9 +206,12 @@ class Work:
         self.purge = self.purge.without(self.session, [*self.refused, *self.passed, *self.aside])
 
     def limit(self, lock_timeout: float) -> None:
-        """Set how long to wait for locks; where that is a statement of its own it shows how far the server is."""
+        """Set how long to wait for locks, and for a statement, which is what is left of the budget.
+
+        Where that is a statement of its own it shows how far the server is.
+        """
         began, before = time.monotonic(), self.session.round_trips
-        self.session.set(lock_timeout=lock_timeout)
+        self.session.set(lock_timeout=lock_timeout, statement_timeout=statement_limit(self.context.seconds_left()))
         if self.session.round_trips > before:
             self.trip = min(self.trip, time.monotonic() - began)
 
@@ -272,13 +273,9 @@ class Work:
             self.pace.waited(seconds)
 
     def _wait_for_replicas(self) -> None:
-        """Wait while a replica is far behind: deleting is the kind of WAL that makes it fall behind."""
-        # No statement may run past the end of the budget by more than the time between two looks.
-        self.session.set(statement_timeout=max(0.001, self.context.seconds_left()))
-        began = time.monotonic()
-        while self.session.row(LAG)["bytes"] > LAG_LIMIT and self.context.seconds_left() > LIGHT:
-            self.sleep(0.5)  # a replica catches up by itself and tells nobody
-        waited = time.monotonic() - began
+        """Wait while a replica is far behind, and comes nearer."""
+        self.limit(ROW)
+        waited = self.replicas.wait(self.session)
         if waited >= 0.5:
             self.pace.waited(waited, REPLICAS)
 
@@ -294,4 +291,5 @@ class Work:
         if self.refused:
             self.numbers["refused"] = len(self.refused)
         shown = difference(self.rows, self.numbers.get("left", 0)) if self.rows else None
+        reason += self.replicas.told()
         return Outcome(status, reason, self.rows > 0, self.rows, self.numbers, state=self.state, difference=shown)

@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the vtchat.maintenance authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a purge gets on with little time: rows that go slowly, the end of the budget, replicas that never catch up."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, replicas
+from tests.runs import only, perform, until
+from tests.servers import Database, PrivateServer, Servers
+
+TABLE = """
+CREATE TABLE t (id int PRIMARY KEY, at timestamptz);
+INSERT INTO t SELECT n, now() - interval '1 day' FROM generate_series(1, 2000) AS n;
+CREATE INDEX ON t (at);
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(TG_ARGV[0]::float8); RETURN OLD; END$$;
+"""
+ONE_CHILD = """
+CREATE TABLE child (id int REFERENCES t ON DELETE CASCADE);
+INSERT INTO child SELECT id FROM t;
+CREATE INDEX ON child (id);
+"""
+SLOW = {
+    "a trigger": "CREATE TRIGGER slow BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION slow(0.005)",
+    "rows that go with them": ONE_CHILD
+    + "CREATE TRIGGER slow AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION slow(0.005)",
+    "a condition": "CREATE FUNCTION old(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN true; END'",
+}
+
+
+def purge(database: Database, **options: Any) -> dict[str, Any]:
+    return perform("purge", database.dsn, **{"table": "t", "column": "at", **options})
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_rows_that_go_slowly_get_on_in_a_small_budget(database: Database, what: str) -> None:
+    """A batch of a thousand would take more than all of it, in every run."""
+    database.sql(TABLE + SLOW[what])
+    more = {"where": "old(id)"} if what == "a condition" else {}
+    rows = [only(purge(database, order="index", budget=3, **more)) for _run in range(2)]
+    assert [one["outcome"] for one in rows] == ["deferred"] * 2, rows
+    assert all(one["rows"] >= 10 for one in rows), rows
+    assert database.value("SELECT count(*) FROM t") == 2000 - sum(one["rows"] for one in rows)
+
+
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_no_statement_gets_more_than_what_is_left(database: Database, order: str) -> None:
+    """One that begins late would have a whole budget once more."""
+    database.sql(TABLE)
+    database.sql(
+        "CREATE TRIGGER first BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 1) EXECUTE FUNCTION slow(2.5);"
+        "CREATE TRIGGER last BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 2000) EXECUTE FUNCTION slow(60)"
+    )
+    result = purge(database, order=order, budget=5, history=False)
+    assert (only(result)["outcome"], result["seconds"] < 7) == ("deferred", True), result
+    assert 0 < only(result)["rows"] < 2000
+
+
+def test_a_replica_that_never_catches_up(
+    private_server: PrivateServer, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is delayed by an hour: to wait for it would take all the time of each run."""
+    for where in (pace, replicas):
+        monkeypatch.setattr(where, "LAG_LIMIT", 100_000)
+    monkeypatch.setattr(replicas, "PATIENCE", 1.0)
+    late = servers.standby(private_server, recovery_min_apply_delay="1h")
+    with closing(private_server.create_database()) as database:
+        database.sql(TABLE)
+        streams = "SELECT replay_lsn IS NOT NULL FROM pg_stat_replication"
+        until(lambda: private_server.sql(streams) == [(True,)])
+        action = only(purge(database, order="heap", batch_ms=10, budget=120))
+    late.embedded.remove()
+    assert (action["outcome"], action["rows"]) == ("done", 2000), action
+    assert " behind, and was not waited for any longer" in action["reason"]
+    assert 1 <= action["numbers"]["paused_for"]["replicas"] < 30
+
+
+class Answers:
+    """A session of which each answer is that of the next second; the last one stays."""
+
+    def __init__(self, *lags: dict[int, int]) -> None:
+        self.lags, self.now = list(lags), 0.0
+
+    def rows(self, _query: str) -> list[dict[str, Any]]:
+        found = self.lags.pop(0) if len(self.lags) > 1 else self.lags[0]
+        return [{"pid": pid, "name": f"r{pid}", "bytes": lag << 20} for pid, lag in found.items()]
+
+    def sleep(self, _seconds: float) -> None:
+        self.now += 1
+
+
+def waited(answers: Answers, seconds: float = 1000.0) -> tuple[float, replicas.Replicas]:
+    made = replicas.Replicas(answers.sleep, lambda: seconds - answers.now)
+    return made.wait(answers, lambda: answers.now), made  # type: ignore[arg-type]
+
+
+def test_who_catches_up_is_waited_for() -> None:
+    seconds, made = waited(Answers(*({1: lag} for lag in range(400, 60, -2)), {1: 60}))
+    assert (seconds, made.told()) == (168, "")  # 64 MiB are enough
+
+
+def test_who_comes_no_nearer_is_left_behind_and_others_are_not() -> None:
+    behind = [{1: 500, 2: lag} for lag in range(100, 62, -1)]
+    seconds, made = waited(Answers(*behind))
+    assert (seconds, list(made.left)) == (36, [1])
+    assert made.told() == "; r1 stays 500 MiB behind, and was not waited for any longer"
+
+
+def test_little_time_is_not_spent_in_waiting() -> None:
+    assert waited(Answers({1: 500}), 8)[0] == 2
+    assert waited(Answers({1: 500}), 0.5)[0] == 0
