@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.runs import holding, only, until
+from tests.runs import holding, only, perform, until
 from tests.servers import Database
 from tests.trees import PARENTS, ids, purge
 
@@ -116,3 +116,30 @@ def test_rows_of_one_table_that_hold_each_other_go_layer_by_layer(database: Data
     database.sql("UPDATE t SET up = NULL WHERE id = 21")
     found = only(purge(database, keep_referenced=True))
     assert (found["rows"], found["numbers"]["kept"]) == (9, 0)
+
+
+def test_the_maintainer_sees_who_refers(database: Database) -> None:
+    """Tables that hold rows, also of what goes with them, and those on the way; of others nothing."""
+    database.sql(PARENTS)
+    database.sql(
+        "CREATE SCHEMA app; CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE);"
+        "INSERT INTO c SELECT id, id FROM t; CREATE TABLE alone (t int REFERENCES t ON DELETE CASCADE);"
+        "CREATE TABLE app.g (c int REFERENCES c, k int) PARTITION BY LIST (k); CREATE TABLE g1 PARTITION OF app.g DEFAULT;"
+        "INSERT INTO app.g VALUES (4); CREATE TABLE r (t int REFERENCES t); INSERT INTO r VALUES (5);"
+        "CREATE TABLE self (id int PRIMARY KEY, up int REFERENCES self ON DELETE CASCADE, t int REFERENCES t ON DELETE CASCADE);"
+        "CREATE TABLE n (t int REFERENCES t ON DELETE SET NULL)"
+    )
+    role = database.role("purger")
+    step = {"table": "t", "column": "at", "keep_referenced": True}
+    for changed in (True, False):
+        given = perform(
+            "maintainer", database.dsn, name=role, steps=[{"purge": step}], history=False, read_all_stats=False
+        )
+        assert given["changed"] is changed, given
+    found = perform("purge", database.dsn_as(role), history=False, **step)
+    assert (only(found)["outcome"], only(found)["numbers"]["kept"]) == ("done", 2), found
+    assert ids(database) == [4, 5, 21, 22, 23, 24, 25]
+    granted = "SELECT table_name, string_agg(privilege_type, ' ') FROM information_schema.role_table_grants WHERE grantee = %s"
+    assert database.sql(f"{granted} AND table_name <> 't' GROUP BY 1 ORDER BY 1", [role]) == [
+        ("c", "SELECT"), ("g", "SELECT"), ("r", "SELECT"),
+    ]  # fmt: skip

@@ -12,7 +12,8 @@ version_added: 1.0.0
 description:
   - Creates the role if it does not exist, and gives it what the steps of its plans need and what it does not have yet, be it
     through C(PUBLIC) or through another role.
-  - C(purge) needs C(SELECT) and C(DELETE) on the table and C(UPDATE) on its column, because rows are locked first.
+  - C(purge) needs C(SELECT) and C(DELETE) on the table and C(UPDATE) on its column, because rows are locked first; with
+    C(keep_referenced) also C(SELECT) on the tables that refer to it as they are now.
     C(refresh), C(analyze), C(vacuum) and C(reindex) need C(MAINTAIN) from PostgreSQL 17 on; before, and for C(index),
     membership in the owner, which gives all rights of the owner. Schemas need C(USAGE), the database C(CONNECT).
     C(amcheck) needs C(EXECUTE) on functions of the extension of that name, which must be there. C(health_info) and

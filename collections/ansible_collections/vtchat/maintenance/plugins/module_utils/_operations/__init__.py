@@ -178,6 +178,7 @@ class Need:
     """A right that a step needs on an object of its.
 
     need     rows (select, update, delete), referring (the same of rows that refer to them), insert, maintain, own, or history;
+             read (select), or holders, to read the tables whose rows hold those of this one by a foreign key;
              or measure, to read how full tables and indexes are, which is about no name, and which can be done without; or
              execute, to call the functions of that name of an extension
     kinds    letters of pg_class.relkind that the object may have

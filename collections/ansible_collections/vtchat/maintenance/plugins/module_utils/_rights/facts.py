@@ -39,7 +39,7 @@ from .model import (
     SetPassword,
     Statement,
 )
-from .queries import CHOSEN, FUNCTIONS, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
+from .queries import CHOSEN, FUNCTIONS, HOLDERS, MEMBERSHIPS, PLACES, RELATIONS, ROLE, STORED
 
 STATISTICS = "pg_read_all_stats"
 MONITOR = "pg_monitor"
@@ -154,17 +154,26 @@ class _Reader:
 
     def _named(self, needs: Sequence[Need]) -> list[Need]:
         """Needs of what patterns choose become needs of what there is now; or of everything, where that can be given."""
-        found = []
+        found = self._holders([need.name for need in needs if need.need == "holders"])
         for need in needs:
             if need.need == "measure":
                 self.measures = True
             elif need.need == "execute":
                 self.called.setdefault(need.extension, set()).add(need.name)
+            elif need.need == "holders":
+                continue
             elif need.patterns is None:
                 found.append(need)
             else:
                 found += self._chosen(need, need.patterns)
         return found
+
+    def _holders(self, names: Sequence[str]) -> list[Need]:
+        """What must be read to see who refers to rows of these tables, by name."""
+        if not names:
+            return []
+        rows = self.session.rows(sql.SQL(HOLDERS).format(targets=catalog.targets(self.session.server, list(names))))
+        return [Need(display(row["schema_name"], row["name"]), "read", "rp") for row in rows]
 
     def _chosen(self, need: Need, patterns: Selection) -> list[Need]:
         """What patterns choose now, by name; nothing where everything can be given at once."""
@@ -308,8 +317,8 @@ class _Reader:
             self._grant(key, row["updates"], direct, "UPDATE" in row["grantable"], owner)
             if row["row_security"] and owner != self.name:
                 self._bypass_row_security(row["name"])
-        elif need.need == "referring":
-            self._table(row, "SELECT", "UPDATE", "DELETE")
+        elif need.need in ("referring", "read"):
+            self._table(row, *(("SELECT",) if need.need == "read" else ("SELECT", "UPDATE", "DELETE")))
             if row["row_security"] and owner != self.name:
                 self._bypass_row_security(row["name"])
         elif need.need == "insert":

@@ -63,6 +63,27 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS name FROM by_pattern A
 JOIN pg_catalog.pg_class AS c ON c.oid = x.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace ORDER BY 1, 2
 """
 
+# Tables whose rows hold rows of these tables and of those that go with them, by ON DELETE CASCADE, and the tables on the way.
+HOLDERS = """
+WITH RECURSIVE {targets},
+part (oid) AS (
+    SELECT oid FROM target WHERE oid IS NOT NULL
+    UNION SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.oid
+),
+way (oid, passed) AS (
+    SELECT oid, '{{}}'::oid[] FROM part
+    UNION ALL
+    SELECT k.conrelid, way.passed || k.conrelid FROM way JOIN pg_catalog.pg_constraint AS k ON k.confrelid = way.oid
+    WHERE k.contype = 'f' AND k.confdeltype = 'c' AND k.conparentid = 0 AND k.conrelid <> ALL (way.passed)
+)
+SELECT DISTINCT n.nspname::text AS schema_name, c.relname::text AS name
+FROM way JOIN pg_catalog.pg_constraint AS k ON k.confrelid = way.oid AND k.contype = 'f' AND k.confdeltype IN ('a', 'r')
+CROSS JOIN LATERAL pg_catalog.unnest(way.passed || k.conrelid) AS x (oid)
+JOIN pg_catalog.pg_class AS c ON c.oid = x.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT c.relispartition OR NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS up WHERE up.oid = k.conparentid)
+ORDER BY 1, 2
+"""
+
 PLACES = """
 SELECT 'SCHEMA' AS kind, n.nspname::text AS name, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,
        ARRAY(SELECT p FROM unnest(ARRAY['USAGE', 'CREATE']) AS p

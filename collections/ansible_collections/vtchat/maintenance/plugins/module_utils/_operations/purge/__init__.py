@@ -57,7 +57,9 @@ def names(options: Options) -> Sequence[str]:
 
 
 def needs(options: Options) -> Sequence[Need]:
-    """SELECT, UPDATE and DELETE, also of rows that refer to them; INSERT where rows are kept; of partitions, ownership."""
+    """SELECT, UPDATE and DELETE, also of rows that refer to them; INSERT where rows are kept; SELECT of what holds rows that
+    may stay; of partitions, ownership.
+    """
     if options.of_partitions:
         from . import partitions  # here and below: few purges need it
 
@@ -68,6 +70,7 @@ def needs(options: Options) -> Sequence[Need]:
         Need(options.table, "rows", "rp", options.columns[0]),
         *(Need(name, "insert", "rp") for name in into if name),
         *(Need(child, "referring", "rp") for child in options.children),
+        *(Need(name, "holders", "rp") for name in (options.table, *options.children) if options.keep_referenced),
     ]
 
 

@@ -125,7 +125,7 @@ class Purge:
     heap      whether to go through the pages, in place of the indexes
     served    whether indexes serve all terms
     triggers  whether a trigger may keep rows
-    slow      whether a row may be slow to find or to delete: by a trigger, rows that go or change with it, a condition of the user
+    slow      whether a row may be slow to find or to delete: by a trigger, what goes or changes with it, a condition of the user
     tuples    rows that it has, by its statistics; bytes: its size, indexes not counted, 0 where its rows cannot be sampled
     beside    what else is to be done with rows
     held      the predicate of rows that have expired and stay, because others refer to them
