@@ -130,7 +130,7 @@ def test_the_maintainer_sees_who_refers(database: Database) -> None:
         "CREATE TABLE n (t int REFERENCES t ON DELETE SET NULL)"
     )
     role = database.role("purger")
-    step = {"table": "t", "column": "at", "keep_referenced": True}
+    step: dict[str, Any] = {"table": "t", "column": "at", "keep_referenced": True}
     for changed in (True, False):
         given = perform(
             "maintainer", database.dsn, name=role, steps=[{"purge": step}], history=False, read_all_stats=False
