@@ -87,11 +87,11 @@ SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'adviso
 def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, becomes: str) -> None:
     database.sql(SLOW_COMMIT)
     before = rows(database)
-    archive = {"directory": str(tmp_path)}
+    archive = {"directory": str(tmp_path)}  # one page is one batch
     with closing(database.connect()) as holder:
         holder.cursor().execute("SELECT pg_advisory_lock(1)")
         if dies == "client":
-            options = f"table='t', column='at', archive={archive}"
+            options = f"table='t', column='at', order='heap', archive={archive}"
             program = f"from tests.runs import perform; perform('purge', {database.dsn!r}, {options})"
             path = f"{REPOSITORY}:{REPOSITORY / 'collections'}"
             with subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": path}) as process:
@@ -102,7 +102,7 @@ def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, b
                 database.sql("SELECT pg_terminate_backend(%s)", [pid])
         else:
             with ThreadPoolExecutor(1) as thread:
-                running = thread.submit(purge, database, archive=archive)
+                running = thread.submit(purge, database, order="heap", archive=archive)
                 until(lambda: database.sql(COMMITTING) or running.done())
                 [(pid,)] = database.sql(COMMITTING)
                 database.sql("SELECT pg_terminate_backend(%s)", [pid])
@@ -118,7 +118,7 @@ def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, b
     assert len(rows(database)) == (0 if becomes == "committed" else 20)
     shell(database, doubtful.parent, documented("*.in-doubt"))
     assert rows(database) == before
-    action = only(purge(database, archive=archive))
+    action = only(purge(database, order="heap", archive=archive))
     assert action["numbers"]["archive"][f"files_{becomes}"] == 1, action
     assert action["rows"] == 20
     assert not list(tmp_path.rglob("*.in-doubt"))
@@ -127,12 +127,12 @@ def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, b
         assert rows(database) == before
 
 
-# The row with the number 900 waits for a lock that the test holds; rows before it are on their way then.
+# The row with the number 9 waits for a lock that the test holds; rows before it, of the same batch, are on their way then.
 SLOW_ROW = """
 CREATE TABLE t (id int, at timestamptz, s text); CREATE INDEX ON t (at);
-INSERT INTO t SELECT n, '2000-01-01'::timestamptz + n * interval '1 s', repeat('x', 1000) FROM generate_series(1, 1500) AS n;
+INSERT INTO t SELECT n, '2000-01-01'::timestamptz + n * interval '1 s', repeat('x', 100000) FROM generate_series(1, 15) AS n;
 CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN IF OLD.id = 900 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN OLD; END $$;
+$$ BEGIN IF OLD.id = 9 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN OLD; END $$;
 CREATE TRIGGER wait BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION wait();
 """
 SENDING = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'advisory' AND datname = current_database()"
@@ -157,7 +157,7 @@ def test_a_server_that_dies_while_it_sends(private_server: PrivateServer, tmp_pa
     database.close_connection()
     assert rows(database) == before
     assert not list(tmp_path.rglob("*.gz*"))
-    assert only(purge(database, archive=archive))["rows"] == 1500
+    assert only(purge(database, archive=archive))["rows"] == 15
     restore(database, tmp_path)
     assert rows(database) == before
 
