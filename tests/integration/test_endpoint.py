@@ -220,7 +220,7 @@ def test_the_budget_ends_the_wait(application: Application, kind: str) -> None:
     application.fail(kind=kind, method="POST")
     began = time.monotonic()
     result = call(application, budget=0.5, repeat=True)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert result.get("failed")
     assert "answer in time" in result["msg"]
     assert "still be at it" in result["msg"]

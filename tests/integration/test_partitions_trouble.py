@@ -66,7 +66,7 @@ def test_a_transaction_that_stays_open(database: Database) -> None:
     with holding(database, "SELECT * FROM t"):
         began = time.monotonic()
         result = purge(database, partitions="drop", premake=1)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert outcomes(result) == {f"public.{named(1)}": "done", OLDER: "contended", OLD: "contended"}
         assert result["status"] == "partial"
         assert "nothing was done" in told(result, OLD)["reason"]

