@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, replicas
+from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import pace, replicas, rows
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
+from tests.integration.test_purge_pages import ids, wide
 from tests.runs import only, perform, until
 from tests.servers import Database, PrivateServer, Servers
 
@@ -42,10 +46,10 @@ def test_rows_that_go_slowly_get_on_in_a_small_budget(database: Database, what: 
     """A batch of a thousand would take more than all of it, in every run."""
     database.sql(TABLE + SLOW[what])
     more = {"where": "old(id)"} if what == "a condition" else {}
-    rows = [only(purge(database, order="index", budget=3, **more)) for _run in range(2)]
-    assert [one["outcome"] for one in rows] == ["deferred"] * 2, rows
-    assert all(one["rows"] >= 10 for one in rows), rows
-    assert database.value("SELECT count(*) FROM t") == 2000 - sum(one["rows"] for one in rows)
+    runs = [only(purge(database, order="index", budget=3, **more)) for _run in range(2)]
+    assert [one["outcome"] for one in runs] == ["deferred"] * 2, runs
+    assert all(one["rows"] >= 10 for one in runs), runs
+    assert database.value("SELECT count(*) FROM t") == 2000 - sum(one["rows"] for one in runs)
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])
@@ -114,3 +118,35 @@ def test_who_comes_no_nearer_is_left_behind_and_others_are_not() -> None:
 def test_little_time_is_not_spent_in_waiting() -> None:
     assert waited(Answers({1: 500}), 8)[0] == 2
     assert waited(Answers({1: 500}), 0.5)[0] == 0
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_table_that_no_run_can_read_to_its_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    """Each run goes on where the last one has stopped; the round is over when all pages were read, whoever has read them."""
+    monkeypatch.setattr(rows, "SMALL_TABLE", 5)
+    wide(database, 700, 300, scattered=False)
+    database.sql("CREATE INDEX ON t (at)" if indexed else "SELECT")
+    now = [0.0]
+
+    def hour_later(target: str, said: str, seconds: float) -> None:
+        now[0] += 3600
+
+    monkeypatch.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
+    order = {"order": "heap"} if indexed else {}
+    given = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 18_000, **order})
+    outcomes: list[str] = []
+    while outcomes.count("deferred") == len(outcomes) < 30:
+        number = len(outcomes) + 2000
+        database.sql("INSERT INTO t (id, at) VALUES (%s, now() - interval '1 day')", [number])  # behind all others
+        outcomes.append(only(_edge.perform(given, False, hour_later))["outcome"])
+    assert outcomes[-1] == "done", database.sql("SELECT value FROM maintenance.state")
+    assert outcomes.count("deferred") > 2
+    assert ids(database) == list(range(701, 1001))
+    state = database.value("SELECT value FROM maintenance.state WHERE operation = 'purge'")
+    first = database.value("SELECT min(numbers ->> 'cutoff') FROM maintenance.action")
+    assert state["page"] == 0
+    assert state.get("swept") == (
+        None if indexed else first
+    )  # what expires later where the first run has been may be there

@@ -45,6 +45,7 @@ SET_ASIDE = {
     "exit_on_error": "off",
     "extra_float_digits": "1",
     "jit": "off",
+    "enable_tidscan": "on",
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "60s",
     "transaction_timeout": "0",

@@ -83,7 +83,8 @@ def _finished(work: Work, action: Action[Purge], left: int) -> Outcome:
     bad = refused or (kept and not work.purge.holds)
     said = f"{action.reason}{_left(work, left)}{_kept(work, kept)}"
     if work.purge.sweep and not bad and not left:
-        work.state = work.purge.sweep.state
+        since = work.earlier.get("since") if work.read_before else None
+        work.state = {**work.purge.sweep.state, **({"swept": since} if since else {})}
         said += f"; no index serves, and from tomorrow on that is a failure: {work.purge.sweep.way_out}"
     if not work.rows and not bad and not left and not work.full:
         return work.outcome(UNCHANGED, f"no row: {said}")

@@ -14,9 +14,10 @@ from typing import Any
 from ..._errors import Contended, SqlError
 from ..._postgres.driver import sql
 from ..._postgres.policy import ROW
+from ..._postgres.sqlstates import QUERY_CANCELED
 from .refused import Search, apart
 from .statements import Batch, Refusal, where_they_are
-from .work import Work
+from .work import Late, Work
 
 FIRST_RANGE = 1  # page: what a trigger does for each row may be slow
 LARGEST_RANGE = 131_072  # pages: 1 GB
@@ -40,48 +41,83 @@ FROM parts
 def by_pages(work: Work, start: int) -> None:
     """Once through all pages, from ``start`` to the end and from the first to there. Raises Late, Contended, Refusal.
 
-    Where it stops stands in ``work.state``, so that the next run goes on there.
+    Where it stops stands in ``work.state``, so that the next run goes on there. Pages that earlier runs of the same round have
+    read come last: when time runs out among them the round is over, for otherwise a table that takes longer to read than a run
+    may last would never be done.
     """
     known = _known(work)
     pages = int(known["pages"])
     start = start if start < pages else 0
-    size, in_the_way, search = FIRST_RANGE, 0, Search()
-    for begin, end in ((start, pages), (0, start)):
-        page = begin
-        while page < end:
-            work.state = {"page": page}
-            work.in_time()
-            until = min(page + work.step(size), end)
-            work.state, work.behind = {"page": page}, until
-            # What has come to the last page since belongs to it as well.
-            last = LAST_PAGE if until == pages else until
-            try:
-                took, done, again = _range(work, page, last)
-            except Refusal as error:
-                if not work.spares(error):
-                    page, size = _refused(work, search, error, (page, until, last), size)
-                continue
-            except Contended as error:
-                work.in_the_way = error
-                in_the_way = in_the_way + 1 if until == page + 1 else 0
-                if in_the_way == MOST_IN_THE_WAY:
-                    raise
-                # Somebody is in the way of rows that hang on those: fewer are tried, and a page that is left is none.
-                work.held += 1
-                page, size = (until, size) if in_the_way else (page, max(1, (until - page) // SMALLER))
-                continue
-            in_the_way = 0
-            work.deleted(done, took)
-            if again:
-                size = max(1, size // 2)
-                continue
-            if until == page + size:
-                size = work.next_size(size, took, 1, LARGEST_RANGE)
-            size = search.passed(until - page, size)
-            page = until
-    work.state = {"page": 0}
+    first = _first(work, start, pages)
+    for begin, end in ((start, pages), (0, first)) if first <= start else ((start, first),):
+        _through(work, begin, end, pages, {"first": first, **_since(work)})
+    work.read_before = first != start
+    try:
+        for begin, end in ((first, start),) if first <= start else ((first, pages), (0, start)):
+            _through(work, begin, end, pages, {})
+    except Late:
+        work.state = {"page": 0}
+        return
+    except SqlError as error:
+        if not (error.sqlstate == QUERY_CANCELED and work.context.seconds_left() < 1):
+            raise
+        work.state = {"page": 0}
+        return
+    work.state, work.read_before = {"page": 0}, False
     # What writes the table anew (VACUUM FULL, CLUSTER) between two ranges moves rows to pages that were read already.
     work.held += _known(work)["files"] != known["files"]
+
+
+def _first(work: Work, start: int, pages: int) -> int:
+    """The page at which the round began that the last run has not finished; ``start`` where it begins now."""
+    first = work.earlier.get("first")
+    goes_on = start > 0 and start == work.earlier.get("page") and isinstance(first, int) and 0 <= first < pages
+    return first if goes_on and isinstance(first, int) else start
+
+
+def _since(work: Work) -> dict[str, str]:
+    """When the round began, where that is asked for: what has expired since in its first pages may still be there."""
+    if not work.purge.sweep:
+        return {}
+    since = work.earlier.get("since") if work.earlier.get("page") else None
+    return {"since": since if isinstance(since, str) else str(work.purge.sweep.state["swept"])}
+
+
+def _through(work: Work, begin: int, end: int, pages: int, more: dict[str, Any]) -> None:
+    """From one page to before another. more: what else the next run has to know."""
+    size, in_the_way, search = FIRST_RANGE, 0, Search()
+    page = begin
+    while page < end:
+        work.state = {"page": page, **more}
+        work.in_time()
+        until = min(page + work.step(size), end)
+        work.behind = until
+        # What has come to the last page since belongs to it as well.
+        last = LAST_PAGE if until == pages else until
+        try:
+            took, done, again = _range(work, page, last)
+        except Refusal as error:
+            if not work.spares(error):
+                page, size = _refused(work, search, error, (page, until, last), size)
+            continue
+        except Contended as error:
+            work.in_the_way = error
+            in_the_way = in_the_way + 1 if until == page + 1 else 0
+            if in_the_way == MOST_IN_THE_WAY:
+                raise
+            # Somebody is in the way of rows that hang on those: fewer are tried, and a page that is left is none.
+            work.held += 1
+            page, size = (until, size) if in_the_way else (page, max(1, (until - page) // SMALLER))
+            continue
+        in_the_way = 0
+        work.deleted(done, took)
+        if again:
+            size = max(1, size // 2)
+            continue
+        if until == page + size:
+            size = work.next_size(size, took, 1, LARGEST_RANGE)
+        size = search.passed(until - page, size)
+        page = until
 
 
 def _known(work: Work) -> dict[str, Any]:

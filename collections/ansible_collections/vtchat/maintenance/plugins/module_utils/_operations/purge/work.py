@@ -47,6 +47,7 @@ class Work:
     trip   seconds to the server and back, with next to nothing to do there
     earlier  what the last run has left to know
     state  what the next run has to know, None where nothing; behind: the first page after the range that is under way
+    read_before  some pages were read by earlier runs alone
     in_the_way  what somebody has stopped, who was in the way of rows that hang on those
     rest   seconds to pause before the next batch
     least  seconds that the server takes for a batch, whatever its size: planning, for one
@@ -77,6 +78,7 @@ class Work:
         self.earlier: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
         self.behind = 0
+        self.read_before = False
         self.in_the_way: Contended | None = None
         self.lockers: list[str] = []
         self.refused: list[Row] = []
