@@ -63,7 +63,7 @@ def history(database: Database, **options: Any) -> list[dict[str, Any]]:
 
 @contextmanager
 def held_up(database: Database) -> Iterator[Future[dict[str, Any]]]:
-    """A purge of 2000 rows that has deleted 1000 and stands before row 1500; it goes on when the block ends."""
+    """A purge of 2000 rows that has deleted some and stands before row 1500; it goes on when the block ends."""
     table(database, expired=2000)
     database.sql(GATE)
     with ThreadPoolExecutor(1) as thread, closing(database.connect()) as gate:
@@ -155,9 +155,10 @@ def test_of_two_runs_one_acts(database: Database) -> None:
             [LOCK_KEYS[0]],
         )
         assert f"session {pid} of postgres" in second["msg"]
-        assert left(database) == 1005
+        standing = left(database)
+        assert 505 < standing < 2005
         checked = purge(database, check=True)
-        assert (only(checked)["outcome"], only(checked)["rows"]) == ("planned", 1000)
+        assert (only(checked)["outcome"], only(checked)["rows"]) == ("planned", standing - 5)
         assert str(pid) in checked["warnings"][0]
     assert only(first.result(60))["rows"] == 2000
     assert left(database) == 5
@@ -185,14 +186,15 @@ def test_process_that_is_killed(database: Database) -> None:
             assert history(database)[0]["status"] == history(database)[0]["actions"][0]["outcome"] == "running"
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
-        assert left(database) == 1005
+        standing = left(database)
+        assert 505 < standing < 2005
     # The server ends the statement that was under way, then notices that nobody listens.
     ours = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
     )
     until(lambda: not database.value(ours))
     remaining = left(database)
-    assert remaining <= 1005
+    assert remaining <= standing
     result = purge(database)
     assert (result["status"], left(database)) == ("ok", 5)
     assert "abandoned in purge public.t" in result["warnings"][0]
