@@ -31,8 +31,8 @@ PURGE = (
     "WITH picked AS MATERIALIZED (SELECT tableoid AS part, ctid AS place, {column} AS value FROM {table} WHERE {expired} "
     "ORDER BY {table}.{column} LIMIT 1000 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM {table} WHERE ctid "
     "OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM picked)) AND {expired} RETURNING 1) SELECT (SELECT pg_catalog.count(*) "
-    "FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT value::pg_catalog.text FROM picked "
-    "ORDER BY value DESC NULLS LAST LIMIT 1) AS last"
+    "FROM picked) AS picked, (SELECT pg_catalog.count(*) FROM gone) AS gone, (SELECT value::pg_catalog.text FROM (SELECT value "
+    "FROM picked ORDER BY value DESC NULLS LAST LIMIT 1) AS latest) AS last"
 )
 ORDER = "the oldest first: it is small"
 LOCAL = "pg_catalog.timezone('{zone}', '{cutoff}'::pg_catalog.timestamptz)"
@@ -40,7 +40,8 @@ EXPIRED = (
     "{column} OPERATOR(pg_catalog.<=) {local} AND CASE WHEN {column} OPERATOR(pg_catalog.<) ({local} OPERATOR(pg_catalog.-) "
     "pg_catalog.make_interval(days => 3)) THEN true WHEN {column} OPERATOR(pg_catalog.<=) {local} THEN "
     "pg_catalog.timezone('{zone}', {column}::pg_catalog.timestamp) OPERATOR(pg_catalog.<=) '{cutoff}'::pg_catalog.timestamptz "
-    "ELSE false END AND {local} IS NOT NULL"
+    "ELSE false END AND {local} IS NOT NULL AND pg_catalog.pg_typeof((NULL::{table}).{column}) OPERATOR(pg_catalog.=) "
+    "1114::pg_catalog.regtype"
 )
 
 
@@ -76,7 +77,7 @@ def _purge_statement(name: str, given: Mapping[str, Any], cutoff: str) -> str:
     table = ".".join(f'"{part}"' for part in name.split("."))
     column = f'"{given["column"]}"'
     local = LOCAL.format(zone=given["timezone"], cutoff=cutoff)
-    expired = EXPIRED.format(column=column, local=local, zone=given["timezone"], cutoff=cutoff)
+    expired = EXPIRED.format(table=table, column=column, local=local, zone=given["timezone"], cutoff=cutoff)
     return PURGE.format(table=table, column=column, expired=expired)
 
 
