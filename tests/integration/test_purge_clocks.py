@@ -375,6 +375,16 @@ def test_what_is_left_of_before_is_no_failure_once_it_has_worked(
     assert ids(database)[:2] == [1, 2]
 
 
+@pytest.mark.parametrize("order", ["index", "heap"])
+def test_what_the_first_run_has_deleted_was_seen(database: Database, order: str) -> None:
+    """The next one finds only values of before, and none was remembered but by the run that has deleted the others."""
+    made(database, "at uuid", [(RANDOM,), ("018c0000-0000-7000-8000-000000000000",)])
+    given: dict[str, Any] = {"format": "uuidv7", "order": order, "history": True}
+    assert only(purge(database, **given))["rows"] == 1
+    result = purge(database, **given)
+    assert (only(result)["outcome"], [one["check"] for one in result["findings"]]) == ("unchanged", ["purge-values"])
+
+
 @pytest.mark.parametrize("more", ["", "PARTITION BY RANGE (n)"])
 def test_keys_of_a_new_kind_at_the_end(shared: Database, more: str) -> None:
     """Those of before, which have no time in them, stay; they do not forbid to purge the others."""

@@ -17,6 +17,7 @@ from ..._postgres.policy import ROW
 from ..._postgres.sqlstates import QUERY_CANCELED
 from .refused import Search, apart
 from .statements import Batch, Refusal, where_they_are
+from .sweep import begun
 from .work import Late, Work
 
 FIRST_RANGE = 1  # page: what a trigger does for each row may be slow
@@ -71,16 +72,23 @@ def by_pages(work: Work, start: int) -> None:
 def _first(work: Work, start: int, pages: int) -> int:
     """The page at which the round began that the last run has not finished; ``start`` where it begins now."""
     first = work.earlier.get("first")
-    goes_on = start > 0 and start == work.earlier.get("page") and isinstance(first, int) and 0 <= first < pages
+    goes_on = _goes_on(work) and start == work.earlier.get("page") and isinstance(first, int) and 0 <= first < pages
     return first if goes_on and isinstance(first, int) else start
 
 
 def _since(work: Work) -> dict[str, str]:
     """When the round began, where that is asked for: what has expired since in its first pages may still be there."""
-    if not work.purge.sweep:
+    sweep = work.purge.sweep
+    if not sweep:
         return {}
-    since = work.earlier.get("since") if work.earlier.get("page") else None
-    return {"since": since if isinstance(since, str) else str(work.purge.sweep.state["swept"])}
+    since = work.earlier.get("since") if _goes_on(work) else None
+    return {"since": since if isinstance(since, str) else str(sweep.state["swept"]), "of": sweep.state["of"]}
+
+
+def _goes_on(work: Work) -> bool:
+    """Whether the last run has left a round of the same conditions: one of others says nothing about the pages it has read."""
+    sweep = work.purge.sweep
+    return begun(work.earlier) and (not sweep or work.earlier.get("of") == sweep.state["of"])
 
 
 def _through(work: Work, begin: int, end: int, pages: int, more: dict[str, Any]) -> None:

@@ -50,8 +50,11 @@ def swept(state: dict[str, Any] | None, options: Options, cutoffs: Sequence[date
 
 
 def begun(state: dict[str, Any] | None) -> bool:
-    """Whether the last run stopped between two pages."""
-    return isinstance(state, dict) and isinstance(state.get("page"), int) and state["page"] > 0
+    """Whether the last run stopped between two pages; before the first one, if that was not where it began."""
+    if not isinstance(state, dict) or not isinstance(state.get("page"), int):
+        return False
+    first = state.get("first")
+    return state["page"] > 0 or (isinstance(first, int) and first > 0)
 
 
 def _conditions(options: Options) -> str:
