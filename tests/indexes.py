@@ -103,7 +103,7 @@ def psql(database: Database, script: str) -> str:
         "-",
         database.dsn,
     ]
-    done = subprocess.run(program, input=script, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(program, input=script, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

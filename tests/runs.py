@@ -37,7 +37,7 @@ def only(result: Mapping[str, Any]) -> dict[str, Any]:
     return action
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def until(condition: Callable[[], Any], seconds: float = 300) -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():
@@ -84,7 +84,7 @@ def playbook(
     """Run plays with ansible-playbook."""
     program, known = command(directory, plays, variables, *arguments)
     known.update(environment or {})
-    return subprocess.run(program, env=known, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(program, env=known, cwd=directory, capture_output=True, text=True, timeout=600, check=False)
 
 
 @contextmanager

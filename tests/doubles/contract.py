@@ -148,7 +148,7 @@ def _fetch(kept: Path) -> None:
     try:
         # With a cache of its own: npm fails where the home cannot be written.
         command = ["npm", "pack", "--silent", "--cache", str(work / "npm"), PACKAGE]
-        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=240)
+        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=600)
         with tarfile.open(next(work.glob("*.tgz"))) as archive:
             member = archive.extractfile(MEMBER)
             assert member is not None

@@ -89,13 +89,19 @@ def strip(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     # A refresh looks again at sessions that were busy a moment ago, so the turns depend on the time.
-    different = {"seconds", "invocation", "estimate", "last_seconds", "turns", "verbose"}
-    different |= {f"{name}freeze_age{when}" for name in ("", "toast_") for when in ("", "_after")}
-    # A purge makes way for whoever works on the server, and others do.
-    different |= {"paused_seconds", "paused_for"}
-    # VACUUM freezes by the way the pages that a checkpoint makes it write as a whole.
-    different |= {"frozen_share", "frozen_share_after"}
+    different = {"seconds", "invocation", "estimate", "last_seconds", "turns", "retries", "verbose"}
+    value = {**value, "numbers": measured(value["numbers"])} if "numbers" in value else value
     return {key: strip(one) for key, one in value.items() if key not in different}
+
+
+def measured(numbers: dict[str, Any]) -> dict[str, Any]:
+    """What is written in words, what only our own rows decide, and of all else which numbers there are.
+
+    Ages, frozen pages, batches and pauses are those of the server and the moment, and others work on the server as well.
+    """
+    ours = {"rows", "dead", "inserted", "deleted", "modified", "pages"}
+    there = {name: value for name, value in numbers.items() if not name.startswith("paused")}
+    return {name: value if name in ours or isinstance(value, str) else "?" for name, value in there.items()}
 
 
 def facts(database: Database) -> list[Any]:
