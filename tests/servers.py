@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -135,8 +136,19 @@ class Server:
         statement = SQL("CREATE DATABASE {}").format(Identifier(name))
         if template:
             statement += SQL(" TEMPLATE {}").format(Identifier(template))
-        self.sql(statement)
+        self.insist(statement)
         return Database(self, name)
+
+    def insist(self, statement: Composable) -> None:
+        """CREATE or DROP DATABASE. The server gives sessions that have ended five seconds to be gone, and we a minute."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                self.sql(statement)
+                return
+            except psycopg2.errors.ObjectInUse:
+                if time.monotonic() > end:
+                    raise
 
     def vtchat_template(self) -> str:
         """Name of the database with VTChat's schema and rows; loaded by the first who asks."""
@@ -233,14 +245,23 @@ class Database:
         return name
 
     def close_connection(self) -> None:
-        """The next statement has a new one, with the settings that the database has by then."""
-        if self._connection is not None:
-            self._connection.close()
+        """The next statement has a new one, with the settings that the database has by then.
+
+        When this returns the server has noticed: what the old one has counted is there for others.
+        """
+        if self._connection is None or self._connection.closed:
+            return
+        pid = self._connection.info.backend_pid
+        self._connection.close()
+        with suppress(psycopg2.OperationalError):  # nobody is there any more
+            while self.server.sql("SELECT FROM pg_stat_activity WHERE pid = %s AND datname = %s", [pid, self.name]):
+                time.sleep(0.005)
 
     def close(self) -> None:
         """Drop the database, whoever is connected, and the roles."""
-        self.close_connection()
-        self.server.sql(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(self.name)))
+        if self._connection is not None:
+            self._connection.close()
+        self.server.insist(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(self.name)))
         for name in reversed(self._roles):
             self.server.sql(SQL("DROP OWNED BY {0} CASCADE; DROP ROLE {0}").format(Identifier(name)))
 

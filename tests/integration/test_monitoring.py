@@ -35,7 +35,7 @@ def looked(
     # As a workflow sets them where nobody has given a value.
     environment |= {"VTCHAT_MAINTENANCE_METRICS_FILE": "", "VTCHAT_MAINTENANCE_JUNIT": ""}
     done = subprocess.run(
-        program, env=environment, cwd=directory, capture_output=True, text=True, timeout=120, check=False
+        program, env=environment, cwd=directory, capture_output=True, text=True, timeout=240, check=False
     )
     assert LINE.fullmatch(done.stdout), done.stdout + done.stderr
     assert not [path for path in directory.glob("**/ansible-local-*") if any(path.iterdir())], (
