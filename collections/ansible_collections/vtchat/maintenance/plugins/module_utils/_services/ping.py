@@ -38,6 +38,7 @@ class Ping:
         self._base, self._path, self._query = _parts(url.replace("{plan}", quote(plan, safe="")), option)
         self._plan = plan
         self._sending: threading.Thread | None = None
+        self._sign = START  # which one that is
 
     def start(self) -> None:
         """The run has begun. Nobody waits for that now."""
@@ -52,14 +53,14 @@ class Ping:
 
     def _send(self, sign: str) -> None:
         # A name that is looked up cannot be given up; a thread that does it can.
-        self._sending = threading.Thread(target=self._try, args=(sign,), name=sign, daemon=True)
+        self._sign, self._sending = sign, threading.Thread(target=self._try, args=(sign,), daemon=True)
         self._sending.start()
 
     def _wait(self) -> None:
         if self._sending is not None:
             self._sending.join(LONGEST)
             if self._sending.is_alive():
-                self._unheard(self._sending.name, f"no answer within {LONGEST:g} s")
+                self._unheard(self._sign, f"no answer within {LONGEST:g} s")
             self._sending = None
 
     def _try(self, sign: str) -> None:
