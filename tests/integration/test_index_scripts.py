@@ -165,6 +165,8 @@ def standby(primary: PrivateServer) -> Iterator[str]:
         "start",
     ]
     subprocess.run([*control, *options], user=user, cwd=embedded.data, check=True, stdout=subprocess.DEVNULL)
+    # It answers before it streams; and of what has copied the primary something may still be there.
+    until(lambda: primary.sql("SELECT array_agg(state) FROM pg_stat_replication") == [(["streaming"],)])
     try:
         yield re.sub(r"port=\S+", f"port={port}", re.sub(r"dbname=\S+ ?", "", source))
     finally:

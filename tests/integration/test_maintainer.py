@@ -618,7 +618,10 @@ def test_two_at_once(new_site: Site) -> None:
 
 def test_one_waits_for_the_other(new_site: Site) -> None:
     key = "hashtextextended('vtchat.maintenance.maintainer', 0)"
-    waiting = "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = (
+        "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     with closing(new_site.database.connect()) as other, ThreadPoolExecutor(1) as thread:
         other.cursor().execute(f"SELECT pg_advisory_lock({key})")
         running = thread.submit(new_site.provide)
@@ -626,7 +629,7 @@ def test_one_waits_for_the_other(new_site: Site) -> None:
         assert not running.done()
         assert not new_site.provide(check=True).get("failed")  # to look needs no lock
         other.cursor().execute(f"SELECT pg_advisory_unlock({key})")
-        assert running.result(60)["changed"]
+        assert running.result(200)["changed"]
 
 
 def test_a_lock_that_is_not_let_go(new_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import connect
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
 from tests.runs import perform, until
 from tests.servers import Database
 
@@ -80,23 +84,40 @@ def test_several_at_once_the_busiest_first(tables: Database) -> None:
     assert again["totals"] == {"unchanged": TABLES}
 
 
+GATED = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%' AND wait_event = 'PgSleep'"
+
+
 def gated(database: Database) -> Callable[[], int]:
     """ANALYZE of these tables takes for ever as long as there is a row in a table; how many of our sessions are at it."""
     database.sql("CREATE TABLE shut AS SELECT 1 AS one; CREATE FUNCTION gate(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
-                 "'BEGIN IF EXISTS (SELECT FROM public.shut) THEN PERFORM pg_sleep(60); END IF; RETURN $1; END'")  # fmt: skip
+                 "'BEGIN IF EXISTS (SELECT FROM public.shut) THEN PERFORM pg_sleep(300); END IF; RETURN $1; END'")  # fmt: skip
     for number in range(TABLES):
         database.sql(f"CREATE STATISTICS app_1.s{number} ON (public.gate(n)), n FROM app_1.t{number}")
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'vtchat%' AND wait_event = 'PgSleep'"
+    waiting = f"SELECT count(*) {GATED}"
     return lambda: int(database.value(waiting))
 
 
-def test_they_run_at_once_and_end_with_the_budget(tables: Database) -> None:
+def test_they_run_at_once_and_end_with_the_budget(tables: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends them: each has as a limit what is left of the budget, which is not over before all are at it."""
+    now, limits = [0.0], []
+    execute = Session.execute
+
+    def seen(self: Session, query: Any, *how: Any, **more: Any) -> int:
+        if self.text(query).startswith("ANALYZE"):
+            limits.append(self.row("SELECT setting::int AS ms FROM pg_settings WHERE name = 'statement_timeout'")["ms"])
+        return execute(self, query, *how, **more)
+
+    monkeypatch.setattr(Session, "execute", seen)
+    monkeypatch.setattr(start, "Budget", lambda seconds: Budget(seconds, clock=lambda: now[0]))
     waiting = gated(tables)
     results: list[dict[str, Any]] = []
-    run = threading.Thread(target=lambda: results.append(analyze(tables, include=["app_1.*"], jobs=3, budget=4.0)))
+    run = threading.Thread(target=lambda: results.append(analyze(tables, include=["app_1.*"], jobs=3, budget=240)))
     run.start()
     until(lambda: waiting() == 3)
+    now[0] = 240.0
+    tables.sql(f"SELECT pg_cancel_backend(pid) {GATED}")
     run.join()
+    assert limits == [240_000] * 3
     (result,) = results
     assert (result["status"], result["totals"]) == ("partial", {"deferred": TABLES})
     assert waiting() == 0
@@ -104,7 +125,10 @@ def test_they_run_at_once_and_end_with_the_budget(tables: Database) -> None:
     assert analyze(tables, include=["app_1.*"], jobs=64)["totals"] == {"done": TABLES}
 
 
-def test_fewer_sessions_than_wanted_do_the_work(tables: Database) -> None:
+def test_fewer_sessions_than_wanted_do_the_work(tables: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tried again; but the server may take its time to answer."""
+    open_ = connect._open
+    monkeypatch.setattr(connect, "_open", lambda dsn, timeout: open_(dsn, 60))
     role = tables.role("few", attributes=["CONNECTION LIMIT 2"])
     tables.sql(f"GRANT USAGE ON SCHEMA app_1 TO {role}")
     for number in range(TABLES):

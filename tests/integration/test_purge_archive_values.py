@@ -109,9 +109,7 @@ def test_a_trigger_that_changes_how_values_are_written(database: Database, tmp_p
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), min_size=1, max_size=30
     )
 )
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_every_text_comes_back_as_often_as_it_was_there(database: Database, tmp_path: Path, texts: list[str]) -> None:
     """Without a key: each row is put back as often as it is missing, and never more often."""
     directory = tmp_path / f"{len(list(tmp_path.iterdir()))}"
