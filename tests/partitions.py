@@ -11,15 +11,15 @@ from typing import Any
 
 from psycopg2.sql import SQL, Identifier, Literal
 
-from tests.runs import perform
+from tests.runs import perform, until
 from tests.servers import Database
 
 ALL = "0"  # older_than: whatever ends before now
 
 
 def purge(database: Database, check: bool = False, user: str = "postgres", **options: Any) -> dict[str, Any]:
-    """What the module returns, without a history."""
-    given = {"table": "t", "column": "at", "older_than": "60d", "history": False, **options}
+    """What the module returns, without a history. What has ended before this month and the two before it has expired."""
+    given = {"table": "t", "column": "at", "older_than": before(-2), "history": False, **options}
     return perform("purge", database.dsn_as(user), check, **given)
 
 
@@ -39,6 +39,12 @@ def month(number: int) -> datetime:
     now = datetime.now(timezone.utc)
     year, rest = divmod(now.year * 12 + now.month - 1 + number, 12)
     return datetime(year, rest + 1, 1, tzinfo=timezone.utc)
+
+
+def before(number: int) -> str:
+    """older_than for what has ended before a month, whatever day it is: the cut-off is in the middle of that month."""
+    middle = month(number) + timedelta(days=14)
+    return str(int((datetime.now(timezone.utc) - middle).total_seconds()))
 
 
 def named(number: int, table: str = "t") -> str:
@@ -78,6 +84,14 @@ def parts(database: Database, table: str = "t") -> dict[str, str]:
         [table],
     )
     return {name: bound.removeprefix("FOR VALUES ") for name, bound in rows}
+
+
+def ended(database: Database) -> None:
+    """Wait until sessions of ours that were ended are so: the client is told before locks are let go."""
+    ours = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%'"
+    )
+    until(lambda: not database.value(ours))
 
 
 def exists(database: Database, name: str) -> bool:

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import (
+    coming,
+    create,
+    obstacles,
+)
 from tests.objects import TABLE
 from tests.runs import perform
 from tests.servers import Database, Server
@@ -36,6 +41,15 @@ def kept(server: Server) -> Iterator[Database]:
     perform("analyze", made.dsn, tables=["t"])
     yield made
     made.close()
+
+
+@pytest.fixture
+def unhurried() -> Iterator[None]:
+    """What looks at partitions has time: a server that stands still for two seconds is not what most tests are about."""
+    with pytest.MonkeyPatch.context() as patch:  # one of its own, which a test that undoes its own leaves alone
+        for where, name in ((obstacles, "BLOCKING"), (obstacles, "LOOKING"), (create, "BLOCKING"), (coming, "READING")):
+            patch.setattr(where, name, 100.0)
+        yield
 
 
 @pytest.fixture

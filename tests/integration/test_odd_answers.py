@@ -117,12 +117,12 @@ def fly() -> Iterator[Fly]:
     double.close()
 
 
-SHORT: dict[str, Any] = {"patience": 0, "timeout": 5}
+SHORT: dict[str, Any] = {"patience": 0, "timeout": 60}
 
 
 def by_endpoint(application: Application, **more: Any) -> dict[str, Any]:
     """What the module endpoint returns."""
-    given = {"url": application.url + HOURLY, "token": "a-token", "plan": "p", "budget": 5.0, **more}
+    given = {"url": application.url + HOURLY, "token": "a-token", "plan": "p", "budget": 120.0, **more}
     return answer(endpoint, **given)
 
 

@@ -14,9 +14,10 @@ from uuid import UUID
 import pytest
 
 from tests.partitions import ALL, exists, month, monthly, named, outcomes, partition, parts, purge, told
-from tests.runs import only
+from tests.runs import only, until
 from tests.servers import Database
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 FALLS_BACK = datetime(2025, 11, 2, 6, 0, tzinfo=timezone.utc)  # 02:00 in New York, from then on 01:00 once more
 SPRINGS_FORWARD = datetime(2026, 3, 8, 7, 0, tzinfo=timezone.utc)  # 02:00 in New York, from then on 03:00
 ULIDS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -172,7 +173,12 @@ def test_clocks_that_change(database: Database, change: datetime) -> None:
 def test_a_date_has_passed_when_its_day_has(database: Database) -> None:
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
         database.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (at date) PARTITION BY RANGE (at)")
-        (today,) = database.sql("SELECT (now() AT TIME ZONE %s)::date", [zone])[0]
+        # Rather tomorrow than that it becomes so in the middle of this.
+        (today,) = database.sql("SELECT ((now() + interval '1 minute') AT TIME ZONE %s)::date", [zone])[0]
+        until(
+            lambda today=today, zone=zone: database.value("SELECT (now() AT TIME ZONE %s)::date = %s", [zone, today]),
+            90,
+        )
         for number in range(-2, 2):
             partition(database, f"t_{number + 2}", today + timedelta(days=number), today + timedelta(days=number + 1))
         result = purge(database, partitions="drop", timezone=zone, older_than=ALL)
@@ -248,12 +254,12 @@ def test_no_partition_goes_with_a_row_that_a_purge_by_rows_would_leave(database:
         for place, ((lower,), (upper,)) in enumerate(zip(edges, edges[1:])):
             partition(database, f"{table}_{place:02}", lower, upper, table)
             database.sql(f"INSERT INTO {table} SELECT {tick} FROM (SELECT %s::{key} AS upper) AS u", [upper])
-        given = {"table": table, "partitions": "drop", **options}
-        gone = list(outcomes(purge(database, True, **given), f"public.{table}"))
+        given = {"older_than": "60d", **options}
+        gone = list(outcomes(purge(database, True, table=table, partitions="drop", **given), f"public.{table}"))
         last = len(gone)
         assert 1 < last < 11
         rows = [
-            only(purge(database, True, table=f"{table}_{place:02}", **options))["rows"]
+            only(purge(database, True, table=f"{table}_{place:02}", **given))["rows"]
             for place in range(last - 2, last + 2)
         ]
         assert rows[:2] == [1, 1]

@@ -12,10 +12,12 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge.partitions import obstacles
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.partitions import exists, month, monthly, named, outcomes, partition, parts, purge, told
 from tests.runs import holding
 from tests.servers import Database
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 OLD, OLDER = f"public.{named(-3)}", f"public.{named(-4)}"
 
 
@@ -111,12 +113,13 @@ def test_a_key_between_two_partitions(database: Database) -> None:
     assert list(outcomes(result).items()) == [(OLDER, "done"), (f"public.{named(-5)}", "done"), (OLD, "done")]
 
 
-def test_what_was_to_go_first_is_still_there(database: Database) -> None:
+def test_what_was_to_go_first_is_still_there(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody works with the one whose rows refer: the other waits as well, and both go in the next run."""
     monthly(database, columns=REFERRING)
     refer(database, (-3, -4))
-    with holding(database, f"SELECT * FROM {named(-3)}"):
-        result = purge(database, partitions="drop", concurrently="never", budget=4)
+    with holding(database, f"SELECT * FROM {named(-3)}"), monkeypatch.context() as patch:
+        patch.setattr(policy, "BLOCKING_PAUSES", ())
+        result = purge(database, partitions="drop", concurrently="never")
     assert outcomes(result) == {OLD: "contended", OLDER: "contended"}
     assert reason(result, OLDER) == f"rows of {OLD} refer to it, and that has not gone before it"
     assert outcomes(purge(database, partitions="drop")) == {OLD: "done", OLDER: "done"}

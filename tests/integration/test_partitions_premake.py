@@ -16,6 +16,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from tests.partitions import exists, month, monthly, named, outcomes, partition, parts, purge, told
 from tests.servers import Database
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 NEXT = f"public.{named(1)}"
 
 
