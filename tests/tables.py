@@ -44,6 +44,13 @@ def write(database: Database, *statements: str) -> None:
             cursor.execute("SELECT 1")
 
 
+def today(database: Database, zone: str) -> Any:
+    """The date there. Where it ends within a minute the next one, when it has come: a test goes on on the same day."""
+    (found,) = database.sql("SELECT ((now() + interval '1 minute') AT TIME ZONE %s)::date", [zone])[0]
+    until(lambda: database.value("SELECT (now() AT TIME ZONE %s)::date >= %s", [zone, found]), 100)
+    return found
+
+
 def flushed(database: Database) -> None:
     """Commits are written at once from now on. No page is all-visible before that, and others' commits count for it as well."""
     database.sql(SQL("ALTER DATABASE {} SET synchronous_commit = on").format(Identifier(database.name)))

@@ -117,7 +117,7 @@ def fly() -> Iterator[Fly]:
     double.close()
 
 
-SHORT: dict[str, Any] = {"patience": 0, "timeout": 60}
+SHORT: dict[str, Any] = {"patience": 0, "timeout": 5}
 
 
 def by_endpoint(application: Application, **more: Any) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from uuid import UUID
 import pytest
 
 from tests.partitions import ALL, exists, month, monthly, named, outcomes, partition, parts, purge, told
-from tests.runs import only, until
+from tests.runs import only
 from tests.servers import Database
+from tests.tables import today
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 FALLS_BACK = datetime(2025, 11, 2, 6, 0, tzinfo=timezone.utc)  # 02:00 in New York, from then on 01:00 once more
@@ -173,14 +174,9 @@ def test_clocks_that_change(database: Database, change: datetime) -> None:
 def test_a_date_has_passed_when_its_day_has(database: Database) -> None:
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
         database.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (at date) PARTITION BY RANGE (at)")
-        # Rather tomorrow than that it becomes so in the middle of this.
-        (today,) = database.sql("SELECT ((now() + interval '1 minute') AT TIME ZONE %s)::date", [zone])[0]
-        until(
-            lambda today=today, zone=zone: database.value("SELECT (now() AT TIME ZONE %s)::date = %s", [zone, today]),
-            90,
-        )
+        now = today(database, zone)
         for number in range(-2, 2):
-            partition(database, f"t_{number + 2}", today + timedelta(days=number), today + timedelta(days=number + 1))
+            partition(database, f"t_{number + 2}", now + timedelta(days=number), now + timedelta(days=number + 1))
         result = purge(database, partitions="drop", timezone=zone, older_than=ALL)
         assert outcomes(result) == {"public.t_0": "done", "public.t_1": "done"}
 

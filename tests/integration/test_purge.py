@@ -20,6 +20,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.pur
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
+from tests.tables import today
 
 NEW_YORK_FALLS_BACK = datetime(2025, 11, 2, 6, 0, tzinfo=timezone.utc)
 NEW_YORK_SPRINGS_FORWARD = datetime(2026, 3, 8, 7, 0, tzinfo=timezone.utc)
@@ -104,13 +105,7 @@ def test_clocks_that_change(database: Database, middle: datetime, minutes: int) 
 def test_a_date_has_passed_when_its_day_has(database: Database) -> None:
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):  # 26 hours apart: the date differs whatever the time is
         database.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id int, at date)")
-        # Rather tomorrow than that it becomes so in the middle of this.
-        (today,) = database.sql("SELECT ((now() + interval '1 minute') AT TIME ZONE %s)::date", [zone])[0]
-        until(
-            lambda today=today, zone=zone: database.value("SELECT (now() AT TIME ZONE %s)::date = %s", [zone, today]),
-            90,
-        )
-        database.sql("INSERT INTO t SELECT n, %s::date + n FROM generate_series(-3, 3) AS n", [today])
+        database.sql("INSERT INTO t SELECT n, %s::date + n FROM generate_series(-3, 3) AS n", [today(database, zone)])
         assert only(purge(database, timezone=zone))["rows"] == 3
         assert ids(database) == [0, 1, 2, 3]
 
