@@ -54,7 +54,7 @@ def catalog(database: Database) -> list[str]:
 
 def install(database: Database, *scripts: str, check: bool = False, **options: Any) -> dict[str, Any]:
     """What the module returns."""
-    given = {"dsn": database.dsn, "connect_deadline": 10.0, **options}
+    given = {"dsn": database.dsn, "connect_deadline": 60.0, **options}
     if not {"sql", "src", "scripts"} & set(options):
         given["scripts"] = [{"name": f"{number}.sql", "sql": text} for number, text in enumerate(scripts, 1)]
     request = _edge.validated("sql_object", given)

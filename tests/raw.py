@@ -25,7 +25,7 @@ class RawClient:
     def __init__(self, server: Any, database: str, user: str = "postgres", replication: bool = False) -> None:
         postmaster = server.postmaster
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(30)
+        self._socket.settimeout(120)
         self._socket.connect(f"{postmaster.socket_directory}/.s.PGSQL.{postmaster.port}")
         more = "replication\0true\0" if replication else ""
         words = f"user\0{user}\0database\0{database}\0{more}\0".encode()

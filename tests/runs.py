@@ -19,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import policy
 from tests.servers import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,6 +44,26 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+class Clock:
+    """What a budget goes by, in the place of time.monotonic(): it can be put forward where little time is to be left.
+
+    A small budget from the start may be used up before a slow machine has come to the place that a test is about.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._made: list[policy.Budget] = []
+
+    def budget(self, seconds: float) -> policy.Budget:
+        """In the place of policy.Budget."""
+        self._made.append(policy.Budget(seconds, clock=lambda: time.monotonic() + self._ahead))
+        return self._made[-1]
+
+    def leave(self, seconds: float) -> None:
+        """So much is left from now on, of the latest budget."""
+        self._ahead += self._made[-1].left() - seconds
 
 
 def window(opens: float, closes: float, zone: str = "UTC") -> dict[str, str]:

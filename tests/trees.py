@@ -18,6 +18,9 @@ CREATE TABLE t (id int PRIMARY KEY, at timestamptz); CREATE INDEX ON t (at);
 INSERT INTO t SELECT n, now() + (n - 20.5) * interval '1 day' FROM generate_series(1, 25) AS n;
 """
 LIVE = [21, 22, 23, 24, 25]
+# Whether anybody in this database is in pg_sleep(), or waits for somebody else's transaction.
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+QUEUED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
 # How many rows each transaction has deleted or changed, in whatever table.
 COUNTED = """
 CREATE TABLE IF NOT EXISTS counted (transaction xid8, rows int);

@@ -16,9 +16,7 @@ from ansible_collections.vtchat.maintenance.plugins.module_utils._errors import 
 from tests.archives import restore
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
-from tests.trees import LIVE, PARENTS, count_transactions, ids, purge, steady
-
-SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+from tests.trees import LIVE, PARENTS, SLEEPING, count_transactions, ids, purge, steady
 
 
 @pytest.mark.parametrize("order", ["index", "heap"])

@@ -14,9 +14,7 @@ import pytest
 
 from tests.runs import REPOSITORY, holding, only, until
 from tests.servers import Database
-from tests.trees import LIVE, PARENTS, ids, purge
-
-QUEUED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()"
+from tests.trees import LIVE, PARENTS, QUEUED, ids, purge
 
 
 def test_a_parent_that_gets_a_new_time_keeps_what_is_left(database: Database) -> None:
@@ -27,7 +25,7 @@ def test_a_parent_that_gets_a_new_time_keeps_what_is_left(database: Database) ->
         "INSERT INTO c SELECT n, 7 FROM generate_series(1, 5000) AS n; DELETE FROM t WHERE id <> 7"
     )
     database.sql(
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS "  # it has to wait as long as we look
         "'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';"
         "CREATE CONSTRAINT TRIGGER wait AFTER DELETE ON c DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.id % 1000 = 0) "
         "EXECUTE FUNCTION wait()"
@@ -59,7 +57,7 @@ def test_a_purge_that_dies_in_the_middle(database: Database, how: str) -> None:
     database.sql(
         "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON c (t);"
         "INSERT INTO c SELECT n, n % 3 + 7 FROM generate_series(1, 6000) AS n;"
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS "  # it has to wait as long as we look
         "'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN OLD; END';"
         "CREATE TRIGGER wait BEFORE DELETE ON c FOR EACH ROW WHEN (OLD.id = 6000) EXECUTE FUNCTION wait()"
     )
