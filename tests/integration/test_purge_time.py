@@ -68,7 +68,8 @@ def test_no_statement_gets_more_than_what_is_left(
         "PERFORM pg_sleep(30); RETURN OLD; END$$;"
         "CREATE TRIGGER last BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id = 2000) EXECUTE FUNCTION last()"
     )
-    clock, told = Clock(), []
+    told: list[str] = []
+    clock = Clock()
 
     def late(target: str, said: str, seconds: float) -> None:
         if not told:

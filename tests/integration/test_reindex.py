@@ -254,7 +254,7 @@ def test_what_cannot_be_measured_keeps_nothing_else_from_it(database: Database) 
     delete(database)
     oids = [oid for (oid,) in database.sql("SELECT indexrelid::bigint FROM pg_index WHERE indexrelid::regclass::text = ANY (%s)",
                                            [list(BTREES)])]  # fmt: skip
-    connection = ConnectionOptions.read(database.dsn, "require", 5, "", "refuse")
+    connection = ConnectionOptions.read(database.dsn, "require", 60, "", "refuse")
     with closing(open_session(connection, "test", 60)) as session:
         found = measure._rows_of(session, LEAVES, Identifier("public"), [oids[0], 1, *oids[1:], 2])
         assert sorted(found) == sorted(oids)

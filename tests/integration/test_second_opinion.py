@@ -132,7 +132,7 @@ class Theirs:
         where = [f"--host={server.postmaster.socket_directory}", f"--port={server.port}", "--dbuser=postgres"]
         command = [self.program, f"--action={action}", *where, f"--dbname={self.database.name}", *more]
         known = {"PATH": f"{server.bin}:{os.environ['PATH']}", "LC_ALL": "C"}  # where it finds psql
-        done = subprocess.run(command, env=known, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=known, capture_output=True, text=True, timeout=120, check=False)
         return LEVELS[done.returncode], done.stdout + done.stderr
 
 
@@ -147,6 +147,7 @@ def sick(server: PrivateServer, database: Database) -> Iterator[None]:
     """Connections almost used up, a sequence at its end, transactions left open, a slot that nobody reads, no archive."""
     database.sql("ALTER SYSTEM SET archive_command = 'false'")
     database.sql("SELECT pg_reload_conf()")
+    until(lambda: archiving_fails(database))  # the archiver goes by the old command for some time
     database.sql("SELECT setval('nearly', 920), pg_create_physical_replication_slot('idle', true)")
     database.sql("BEGIN; INSERT INTO t VALUES (0); PREPARE TRANSACTION 'left'")
     for number in range(16):
@@ -155,14 +156,24 @@ def sick(server: PrivateServer, database: Database) -> Iterator[None]:
     with ExitStack() as stack:
         held = [stack.enter_context(closing(database.connect())) for _number in range(9)]
         held[0].cursor().execute("BEGIN; SELECT 1")
-        works = [str(server.bin / "psql"), "-qXd", database.dsn, "-c", "SELECT pg_sleep(120)"]
+        works = [str(server.bin / "psql"), "-qXd", database.dsn, "-c", "SELECT pg_sleep(600)"]
         process = subprocess.Popen(works, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until(lambda: database.value(SICK_ENOUGH))
             yield
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(120)
+
+
+def archiving_fails(database: Database) -> bool:
+    """Whether the next file of WAL is not archived."""
+    seen = "SELECT archived_count, failed_count FROM pg_stat_archiver"
+    before = database.sql(seen)
+    database.sql("INSERT INTO t SELECT max(id) + 1 FROM t")
+    database.sql("SELECT pg_switch_wal()")
+    until(lambda: database.sql(seen) != before)
+    return bool(database.value("SELECT failed_count > 0 FROM pg_stat_archiver"))
 
 
 # Older than the limits that are compared with; and archiving has been seen to fail.

@@ -70,7 +70,7 @@ class Sides:
             "repository": "example/app",
             "app": "shop",
             "patience": 0,
-            "timeout": 5,
+            "timeout": 60,
         }
         given |= {"github_token": GITHUB_TOKEN, "github_api_url": self.github.url}
         given |= {"fly_token": FLY_TOKEN, "fly_api_url": self.fly.url, **options}
@@ -432,7 +432,7 @@ def test_nothing_comes_out_of_a_service_that_quotes(
         return Reply(422, {"error": f"no: {request.raw.decode()} {request.body} {request.headers}"})
 
     monkeypatch.setattr(sides.fly, "handle", echo)
-    options: dict[str, Any] = {"app": "shop", "secrets": values, "timeout": 5, "patience": 0, "fingerprint_key": KEY}
+    options: dict[str, Any] = {"app": "shop", "secrets": values, "timeout": 60, "patience": 0, "fingerprint_key": KEY}
     if module is fly_module:
         options |= {"token": FLY_TOKEN, "api_url": sides.fly.url, "fingerprint_file": str(tmp_path / "kept")}
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +194,7 @@ def test_nothing_of_check_mode_is_left(items: Database) -> None:
         "SELECT count(*) FROM pg_locks WHERE database = (SELECT oid FROM pg_database "
         "WHERE datname = current_database()) AND pid <> pg_backend_pid()"
     )
-    end = time.monotonic() + 20  # a backend lives on for a moment after its client has gone
-    while items.value(locks) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert items.value(locks) == 0
+    until(lambda: items.value(locks) == 0)  # a backend lives on for a moment after its client has gone
 
 
 def test_a_transaction_pooler_is_refused(items: Database) -> None:

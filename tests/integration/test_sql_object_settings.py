@@ -89,12 +89,12 @@ def test_limits_are_ours_whatever_a_script_sets(items: Database, setting: str, m
     with Readers(items, "SELECT count(*) FROM v", 1) as readers:
         for check in (True, False):
             script = f"{setting};\n" + view.replace("id FROM", "id, name FROM")
-            assert contended(install(items, script, check=check, budget=20), r"1\.sql: .*lock timeout") == [
+            assert contended(install(items, script, check=check, budget=60), r"1\.sql: .*lock timeout") == [
                 ("1.sql", "install")
             ]
     holder.close()
     assert readers.errors == []
-    assert readers.slowest < 1.5
+    assert readers.slowest < 15  # the limit is 0.3, and the budget much more
 
 
 def test_a_do_block_that_would_wait_longer_is_refused(items: Database) -> None:

@@ -40,7 +40,7 @@ def failures(dsn: str) -> dict[str, dict[str, Any]]:
             "loop": ["loop_item_1"],
         },
         "the connection was refused": {
-            "vtchat.maintenance.endpoint": {"url": "http://127.0.0.1:1/x", "token": "a-token-of-some-length", "budget": 0.5}
+            "vtchat.maintenance.endpoint": {"url": "http://127.0.0.1:1/x", "token": "a-token-of-some-length", "budget": 2}
         },
         "it must have the form owner/name": {
             "vtchat.maintenance.github_secrets": {"repository": "x", "secrets": {"A": "b"}, "token": "a-token-of-some-length"}

@@ -259,8 +259,11 @@ def test_a_gentle_pace_is_autovacuums_and_ends_with_the_statement(database: Data
 def test_freezing_on_demand(database: Database) -> None:
     """Also what was only loaded; and once."""
     make(database)
+    frozen = "SELECT relfrozenxid::text FROM pg_class WHERE relname = 't'"
+    before = database.value(frozen)
     assert told(run(database, "t", freeze=True))[0][1:] == ("done", "its rows are to be frozen")
-    assert database.value("SELECT age(relfrozenxid) < 50 FROM pg_class WHERE relname = 't'")
+    # Ids are the server's: how old they are is not ours to say.
+    assert int(database.value(frozen)) > int(before)
     assert only(run(database, "t", freeze=True))["outcome"] == "unchanged"
     write(database, "INSERT INTO t SELECT i FROM generate_series(10001, 10500) AS i")
     assert only(run(database, "t", freeze=True))["outcome"] == "unchanged", "too few to be worth it"

@@ -74,9 +74,9 @@ def add_session(database: Database, name: str, expires_at: datetime) -> None:
 @pytest.mark.parametrize("where", ["database", "role", "session"])
 def test_cleanup_deletes_what_has_expired_in_any_time_zone(vtchat: Database, zone: str, where: str) -> None:
     add_session(vtchat, "expired a second ago", utc(seconds=-1))
-    add_session(vtchat, "expires in a minute", utc(minutes=1))
+    add_session(vtchat, "expires in half an hour", utc(minutes=30))
     vtchat.sql("INSERT INTO sessions (id, expires_at, user_id) VALUES ('never', 'infinity', 'user_1')")
-    kept = {row[0] for row in vtchat.sql("SELECT id FROM sessions WHERE expires_at > %s", [utc(seconds=30)])}
+    kept = {row[0] for row in vtchat.sql("SELECT id FROM sessions WHERE expires_at > %s", [utc(minutes=10)])}
     expired = vtchat.value("SELECT count(*) FROM sessions") - len(kept)
     user = vtchat.role(attributes=["SUPERUSER"])
     setting = {"database": ("DATABASE", vtchat.name), "role": ("ROLE", user)}.get(where)
@@ -292,7 +292,7 @@ def test_health_of_an_empty_database(database: Database) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_health_counts_expired_sessions_in_any_time_zone(vtchat: Database, zone: str) -> None:
-    vtchat.sql("DELETE FROM sessions WHERE expires_at <= %s", [utc(seconds=30)])
+    vtchat.sql("DELETE FROM sessions WHERE expires_at <= %s", [utc(minutes=10)])
     vtchat.sql(sql.SQL("SET timezone = {}").format(sql.Literal(zone)))
     assert health(vtchat)["stats"]["expired_sessions"] == 0
     vtchat.sql("INSERT INTO sessions (id, expires_at, user_id) SELECT n::text, %s, 'user_1' FROM generate_series(1, 1000) AS n",
@@ -523,7 +523,7 @@ class TestPlaybook:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         return {"code": done.returncode, "out": done.stdout + done.stderr}
@@ -563,7 +563,7 @@ def test_a_lock_in_the_way_fails_the_role_unless_the_next_run_will_do(vtchat: Da
         "database_objects_path": str(SQL),
         "database_objects_files": ["views/user_subscription_summary.sql.j2"],
         "database_objects_variables": {"vt_plus_slugs": ["another"]},
-        "database_objects_budget": 3,
+        "database_objects_budget": 6,
     }
     play = {"hosts": "all", "gather_facts": False, "connection": "local", "roles": ["database_objects"]}
     after = {
@@ -613,7 +613,7 @@ class TestTwoEnvironments:
             env={**known, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
 
