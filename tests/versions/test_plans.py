@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations import READING
 from tests.archives import restore
 from tests.indexes import OBJECTS, dropped_and_made_again
-from tests.partitions import month, named, partition, parts
+from tests.partitions import before, month, named, partition, parts
 from tests.runs import only, perform, until
 from tests.servers import Database, Server
 from tests.vtchat import plans, provision
@@ -146,7 +146,7 @@ def test_partitions_go_and_come(database: Database) -> None:
     purge = {
         "table": "t",
         "column": "at",
-        "older_than": "60d",
+        "older_than": before(-2),
         "partitions": "drop",
         "premake": 2,
         "concurrently": "require",
@@ -176,7 +176,7 @@ def test_rows_that_are_kept_and_what_hangs_on_them(database: Database, tmp_path:
         "INSERT INTO t SELECT n, now() + (n - 20.5) * interval '1 day' FROM generate_series(1, 25) AS n;"
         "INSERT INTO c SELECT n, n % 25 + 1, n / 3.0 FROM generate_series(1, 3000) AS n"
     )
-    before = [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")]
+    rows = [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")]
     archive = {"archive": {"directory": str(tmp_path)}}
     options: dict[str, Any] = {"table": "t", "column": "at", "with": ["c"], "history": False, **archive}
     database.sql(
@@ -189,4 +189,4 @@ def test_rows_that_are_kept_and_what_hangs_on_them(database: Database, tmp_path:
     assert (done["outcome"], done["rows"], done["numbers"]["with"]) == ("done", 20, {"public.c": 2400}), done
     for name in ("t", "c"):
         restore(database, tmp_path / database.name / "public" / name)
-    assert [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")] == before
+    assert [database.sql(f"SELECT * FROM {name} ORDER BY id") for name in ("t", "c")] == rows

@@ -18,7 +18,7 @@ from .._errors import Contended, MaintenanceError, SqlError
 from .._operations import Action, Context, Operation, Outcome
 from .._postgres import restricted_path
 from .._postgres.capabilities import FLUSHED_STATISTICS
-from .._postgres.policy import LIGHT, Budget
+from .._postgres.policy import BOOKKEEPING, LIGHT, Budget
 from .._postgres.session import Session
 from .._postgres.sqlstates import QUERY_CANCELED
 from .._postgres.watch import Watch
@@ -63,7 +63,7 @@ class Executor:
 
     def _settle(self, session: Session) -> None:
         """Give back a limit for reads, and let later steps see in the statistics what this one has changed."""
-        session.set(statement_timeout=max(1.0, self.budget.limit()), lock_timeout=LIGHT)
+        session.set(statement_timeout=max(BOOKKEEPING, self.budget.limit()), lock_timeout=LIGHT)
         if session.server.has(FLUSHED_STATISTICS):
             session.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
 
