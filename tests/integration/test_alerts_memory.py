@@ -208,7 +208,8 @@ def test_a_database_that_goes_away_meanwhile_loses_no_message(
 
     def gone(request: Any) -> Any:
         kept.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vtchat.maintenance alerts'"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'vtchat.maintenance alerts'"
         )
         return handle(request)
 
