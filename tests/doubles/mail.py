@@ -37,7 +37,12 @@ class MailServer:
         options |= {"tls_context": context, "require_starttls": True} if tls == "starttls" else {}
         options |= {"auth_require_tls": tls == "starttls"}
         self._controller = _Controller(
-            self, hostname="127.0.0.1", port=0, ssl_context=context if tls == "tls" else None, **options
+            self,
+            hostname="127.0.0.1",
+            port=0,
+            ready_timeout=120,
+            ssl_context=context if tls == "tls" else None,
+            **options,
         )
         self._controller.start()
         self.port = self._controller.port
