@@ -202,7 +202,7 @@ class Thread(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        self.result = perform("amcheck", self.dsn, include=["app.*"], heapallindexed=True, every="1m")
+        self.result = perform("amcheck", self.dsn, include=["app.*"], heapallindexed=True)
 
 
 SLOW = """
@@ -215,6 +215,10 @@ BEGIN
 END $$;
 CREATE TABLE app.stop (); CREATE TABLE app.refuse (); CREATE TABLE app.t (id int); INSERT INTO app.t VALUES (1);
 CREATE INDEX waits ON app.t (app.waits(id));
+"""
+WAITING = """
+SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
@@ -232,10 +236,9 @@ def test_nothing_but_corruption_is_critical(database: Database) -> None:
             "done",
         ]
 
-        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
         thread = Thread(database.dsn)
-        until(lambda: database.sql(waiting))
-        database.sql(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS waits")
+        until(lambda: database.sql(WAITING))
+        database.sql(f"SELECT pg_cancel_backend(pid) FROM ({WAITING}) AS waits")
         thread.join()
         assert outcomes(thread.result) == {"app.t": "done", "app.waits": "deferred"}
         assert (thread.result["status"], ill(thread.result)) == ("partial", [])
@@ -309,10 +312,9 @@ def test_the_end_of_the_connection_fails_what_is_left_by_name(database: Database
     database.sql("CREATE INDEX without_check ON app.t (id)")
     with closing(database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("INSERT INTO app.stop DEFAULT VALUES; SELECT pg_advisory_lock(4711)")
-        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
         thread = Thread(database.dsn)
-        until(lambda: database.sql(waiting))
-        database.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waits")
+        until(lambda: database.sql(WAITING))
+        database.sql(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) AS waits")
         thread.join()
     result = thread.result
     assert (result["status"], ill(result)) == ("failed", [])
