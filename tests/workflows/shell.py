@@ -87,7 +87,7 @@ class Shell:
         self,
         directory: Path,
         cancel: Cancel | None = None,
-        seconds: float = 120,
+        seconds: float = 280,
         first: tuple[Path, ...] = (),  # folders with programs that stand in for others
         pretended: tuple[str, ...] = (),  # steps that another test runs
     ) -> None:
@@ -189,7 +189,7 @@ class Shell:
             except (OSError, ProcessLookupError):
                 continue
         for process in self._left:
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
         self._left.clear()
         return killed
 
