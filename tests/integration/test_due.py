@@ -62,7 +62,7 @@ def test_it_runs_when_it_is_due_and_nothing_twice(table: Database) -> None:
     first = ask(table)
     assert (first["status"], first["due"]) == ("ok", "no run of it has succeeded yet (every: 1h)")
     assert (first["schedule"], first["recent"], first["retries"]) == ({"every": "1h"}, [], 0)
-    age(table, 49)
+    age(table, 48)
     for check in (False, True):
         again = ask(table, check)
         assert (again["status"], again["changed"], again["actions"], again["run_id"]) == ("skipped", False, [], None)
@@ -142,6 +142,7 @@ def test_two_at_once_and_the_turns_that_it_takes(table: Database) -> None:
         cursor.execute("SELECT pg_advisory_lock(%s, 1)", (0x7674636D,))
         kept_away = ask(table)
         assert (kept_away["status"], "another run has held the lock" in kept_away["msg"]) == ("skipped", True)
+        cursor.execute("SELECT pg_advisory_unlock_all()")  # a session that is only closed keeps it for a moment
     with counted(table.server) as wire:
         dsn = wire.dsn(table.name, "postgres")
         turns = []
@@ -176,7 +177,7 @@ def test_what_was_tried_again_is_counted(table: Database, monkeypatch: pytest.Mo
         cursor.execute("BEGIN; SELECT * FROM v")
         letting = threading.Thread(target=let_in, args=(cursor,))
         letting.start()
-        result = ask(table, user=role, steps=[{"refresh": {"view": "v"}}])
+        result = ask(table, user=role, steps=[{"refresh": {"view": "v"}}], connect_deadline=120)
         letting.join()
     assert (result["status"], result["totals"]) == ("ok", {"done": 1}), result
     assert result["retries"] >= 2 + 1
@@ -195,7 +196,7 @@ def test_what_earlier_runs_did_is_told_newest_first(table: Database) -> None:
     assert [(run["run_id"], run["rows"], run["status"]) for run in recent] == [
         (number, number, "ok") for number in range(11, 1, -1)
     ]
-    assert all(0 < run["seconds"] < 60 for run in recent)
+    assert all(0 < run["seconds"] < 600 for run in recent)
     for run in recent:
         datetime.strptime(run["started"], "%Y-%m-%dT%H:%M:%SZ")
     assert [run["run_id"] for run in ask(table, check=True, due="always")["recent"]] == list(range(12, 2, -1))
@@ -246,8 +247,8 @@ def test_a_database_that_is_ill_is_not_made_well_by_doing_it_again(table: Databa
     ill = {"health_info": {"thresholds": {"connections": {"critical": 0}}}}
     assert ask(table, steps=[*STEPS, ill])["status"] == "failed"
     assert ask(table, steps=[*STEPS, ill])["status"] == "skipped"
-    assert weekly(table, 1, plan="weekly", steps=[ill])["status"] == "failed"
-    assert weekly(table, 1, plan="weekly", steps=[ill])["status"] == "skipped"
+    assert weekly(table, 5, plan="weekly", steps=[ill])["status"] == "failed"
+    assert weekly(table, 5, plan="weekly", steps=[ill])["status"] == "skipped"
     # What was to be done has failed: that is tried again.
     age(table, 60)
     assert ask(table, steps=[{"analyze": {"tables": ["gone"]}}, ill])["status"] == "failed"
