@@ -112,6 +112,7 @@ def browser(home: Path) -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("no_proxy", "*")  # the driver is on this machine
         driver = Chrome(options=options, service=service)
+        driver.set_script_timeout(120)
     try:
         yield Browser(driver)
     finally:

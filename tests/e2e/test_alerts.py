@@ -54,7 +54,7 @@ class Job:
         }
         command = [runs.PROGRAM, "-i", "inventories/production", *arguments, "playbooks/alerts.yml"]
         return subprocess.run(
-            command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=280, check=False
         )  # fmt: skip
 
     def result(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def due(directory: Path, dsn: str, *plans: Any) -> tuple[subprocess.CompletedPro
     inventory = directory / "hosts.yml"
     inventory.write_text(json.dumps({"databases": {"hosts": hosts}, "embedded": {}}), encoding="utf-8")
     command, known = [PROGRAM, "-i", str(inventory), "playbooks/due.yml"], {**os.environ, **settings(directory)}
-    done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=280, check=False)
     runs = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["runs"]
     return done, [(run["plan"], run["status"]) for run in runs]
 

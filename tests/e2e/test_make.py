@@ -90,7 +90,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(directory: Path, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {"PATH": os.environ["PATH"], "HOME": str(directory), **environment}
     return subprocess.run(  # noqa: S602 - as somebody types it
-        f"make {line}", shell=True, cwd=directory, env=known, capture_output=True, text=True, timeout=60, check=False
+        f"make {line}", shell=True, cwd=directory, env=known, capture_output=True, text=True, timeout=280, check=False
     )
 
 
@@ -128,7 +128,7 @@ def test_what_belongs_to_somebody_else_is_told_with_the_way_out(foreign: Path, l
     nobody = 65534 if os.geteuid() == 0 else None
     done = subprocess.run(
         ["make", "setup"], cwd=foreign, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}, capture_output=True, text=True,
-        timeout=60, check=False, user=nobody, group=nobody,
+        timeout=280, check=False, user=nobody, group=nobody,
     )  # fmt: skip
     assert done.returncode == 2
     assert said in done.stderr
@@ -171,7 +171,7 @@ def test_text_that_acts_is_refused(copy: Path, option: str) -> None:
     for text in ACTIVE:
         command = ["make", "-o", "setup", "maintain", f"{option}={text}"]
         path = {"PATH": os.environ["PATH"]}
-        done = subprocess.run(command, cwd=copy, env=path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=copy, env=path, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 2
         assert f"{option} must have no $" in done.stderr, (text, done.stderr)
     assert not (copy / "pwned").exists()

@@ -48,7 +48,7 @@ class Place:
         line = re.sub(r"^(make secrets .*)$", rf"\1 ARGS='-e fly_secrets_api_url={self.fly.url}'", line)
         done = subprocess.run(  # noqa: S602 - as somebody types it
             line, shell=True, cwd=self.checkout.directory, env=self._environment(), input=self.database.dsn, capture_output=True,
-            text=True, timeout=120, check=False,
+            text=True, timeout=280, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -68,7 +68,7 @@ class Places:
         ]
         return subprocess.run(
             command, cwd=ROOT, env={name: value for name, value in known.items() if value},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
 
     def failed(self, *arguments: str, **environment: str) -> str:
