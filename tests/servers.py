@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -43,6 +44,7 @@ PREFIX = "vtchat-tests-"
 ROOM = 8 << 30  # bytes: half of it are the log and the databases of all servers of a run
 TEMPLATE = "vtchat_template"
 TEMPLATE_ROWS = {"demo.users": "2000", "demo.sessions": "9000"}
+PORTS = itertools.count(os.getpid())
 HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 # No test waits for a disk, and nothing but the test may change statistics or remove dead rows: autovacuum comes every 24 days.
 # What would make a server ill, such as fsync = off, is left as it is: tests ask how databases are.
@@ -73,10 +75,17 @@ def place() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 on which nobody listens.
+
+    Until it is used nobody else gets it: it is below those that the system gives away, and each worker has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for number in PORTS:
+        port = 20_000 + 1000 * (worker % 12) + number % 1000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("they never end")
 
 
 def unique(prefix: str) -> str:
