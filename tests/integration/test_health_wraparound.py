@@ -67,7 +67,7 @@ def test_days_left_on_a_server_that_burns_them(private_server: PrivateServer) ->
     result = look(database)
     assert (bad(result), said(result)) == ({}, {database.name: young})
     began = database.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0]
-    age_findings(database, "59 min")
+    age_findings(database, "50 min")
     assert said(look(database)) == {database.name: young}
     age_runs(database, "6 h")
     (enough,) = said(look(database)).values()
@@ -188,7 +188,7 @@ def test_who_keeps_old_rows(private_server: PrivateServer) -> None:
     assert found["message"].endswith("needs rows as they were 4 transactions ago")
     assert bad(look(database, database.dsn_as(database.role()), **limits)) == {"horizon-holder": "warning"}
     database.sql(found["advice"])
-    assert bad(look(database, **limits)) == {}
+    until(lambda: bad(look(database, **limits)) == {})  # a session ends some time after it was told to
 
     database.sql("SELECT pg_create_logical_replication_slot('shop', 'pgoutput')")
     for number in range(4):
