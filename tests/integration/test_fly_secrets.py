@@ -52,7 +52,7 @@ def pauses(fly: Fly) -> list[float]:
 
 
 def run(fly: Fly, check: bool = False, waiting: Waiting | None = None, **options: Any) -> dict[str, Any]:
-    given = {"app": "shop", "token": TOKEN, "api_url": fly.url, "timeout": 5, **options}
+    given = {"app": "shop", "token": TOKEN, "api_url": fly.url, "timeout": 60, **options}
     return answer(fly_secrets, check, waiting or impatient(fly.pauses), **given)
 
 
@@ -542,8 +542,8 @@ def as_module(app: str, passes: bool = True, **changes: Any) -> list[dict[str, A
         "fingerprint_key": "{{ key }}",
         "fingerprint_file": "fingerprints.json",
         "deploy": True,
-        "timeout": 5,
-        "patience": 3,
+        "timeout": 60,
+        "patience": 60 if passes else 3,
     }
     keywords: dict[str, Any] = {name: changes.pop(name) for name in ("loop", "check_mode") if name in changes}
     task = {"name": app, "vtchat.maintenance.fly_secrets": {**options, **changes}, **keywords}
