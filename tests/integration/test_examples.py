@@ -49,7 +49,8 @@ CHANGES = (
 def run_plan(database: Database, name: str) -> dict[str, Any]:
     """A real run, as the demo's playbooks do it."""
     plan = {key: value for key, value in PLANS[name].items() if key != "endpoint"}
-    database.close_connection()  # what it has changed is counted then
+    database.sql("SELECT pg_stat_force_next_flush()")  # a session that is only closed may be counted too late
+    database.close_connection()
     return perform("run", database.dsn, plan=name, **plan)
 
 
@@ -182,10 +183,11 @@ def _timeless(statements: list[str]) -> str:
 
 
 def test_a_quarter_with_its_ups_and_downs(demo: Database) -> None:
-    sundays = demo.sql(
-        f"SELECT DISTINCT to_char(started_at AT TIME ZONE 'UTC', 'Dy HH24') FROM ({OURS}) AS r WHERE plan = 'weekly'"
-    )
-    assert sundays == [("Sun 02",)]
+    began = "to_char(started_at AT TIME ZONE 'UTC', 'Dy HH24')"
+    weekly = dict(demo.sql(f"SELECT {began}, count(*) FROM ({OURS}) AS r WHERE plan = 'weekly' GROUP BY 1"))
+    assert weekly.pop("Sun 02") > 10
+    # Where today is a Monday, the night in which nobody could connect was that of a Sunday: it was made up for.
+    assert weekly in ({}, {"Sun 04": 1})
     counted = {(row["plan"], row["status"]) for row in rows(demo, "run", True)}
     assert counted >= {("hourly", one) for one in ("ok", "partial", "failed", "abandoned")} | {("weekly", "ok")}
     outcomes = {row["outcome"] for row in rows(demo, "action", True)}
@@ -230,7 +232,7 @@ def test_again_replaces_what_was_invented_and_nothing_else(demo: Database) -> No
     for check in (True, False):
         found = fill(demo.server.embedded, demo.name, PLANS, check)
         assert found["replaced"] == number
-        assert abs(found["runs"] - number) <= 1  # an hour may have begun
+        assert abs(found["runs"] - number) <= 2  # an hour may have begun, on a Sunday with a weekly run
     assert kept(demo) == before
     assert len(rows(demo, "run", True)) == found["runs"]
     counters(demo)
