@@ -441,7 +441,10 @@ def test_a_parent_older_than_its_partitions(private_server: PrivateServer) -> No
     private_server.restart(autovacuum="on", autovacuum_naptime="1s")
     database = Database(private_server, database.name)
     seen = "SELECT last_autoanalyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'p1'"
-    until(lambda: bool(database.value(seen)))
+    until(lambda: bool(database.value(seen)), 120)
+    # It is counted before the worker lets the table go.
+    locks = "SELECT count(*) FROM pg_locks WHERE relation = 'p1'::regclass AND mode = 'ShareUpdateExclusiveLock'"
+    until(lambda: not database.value(locks))
     (action,) = decide(database, "p")
     assert (action.verdict, action.numbers["modified"]) == (None, 0)
     assert action.reason == "autovacuum analyzed a partition since, but never the parent"
