@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,10 +52,8 @@ def test_worker_without_its_controller(database: Database, tmp_path: Path, path:
         until(lambda: database.value(WORKING) or process.poll() is not None)
         assert process.poll() is None
         process.send_signal(how)
-        process.wait(30)
-    killed = time.monotonic()
-    until(lambda: not database.value(OPEN))
-    assert time.monotonic() - killed < 60  # it would take a quarter of an hour; 2 s are what a machine at rest needs
+        process.wait(120)
+    until(lambda: not database.value(OPEN), 120)  # it would take a quarter of an hour
     [(status, message)] = database.sql("SELECT status, message FROM maintenance.run")
     assert (status, "abandoned by its controller" in message) == ("abandoned", True)
     actions = database.sql("SELECT operation, outcome, reason FROM maintenance.action ORDER BY id")
@@ -66,8 +63,8 @@ def test_worker_without_its_controller(database: Database, tmp_path: Path, path:
 
 
 def test_installation_without_its_controller(database: Database, tmp_path: Path) -> None:
-    """Building the view would take a minute and a half; what was built is removed."""
-    script = "CREATE MATERIALIZED VIEW v AS SELECT n, pg_sleep(0.01) IS NULL FROM generate_series(1, 9000) AS n"
+    """Building the view would take a quarter of an hour; what was built is removed."""
+    script = "CREATE MATERIALIZED VIEW v AS SELECT n, pg_sleep(0.01) IS NULL FROM generate_series(1, 90000) AS n"
     play = {
         "hosts": "localhost",
         "connection": "local",
@@ -79,9 +76,7 @@ def test_installation_without_its_controller(database: Database, tmp_path: Path)
         until(lambda: database.value(WORKING) or process.poll() is not None)
         assert process.poll() is None
         process.kill()
-    killed = time.monotonic()
-    until(lambda: not database.value(OPEN))
-    assert time.monotonic() - killed < 60
+    until(lambda: not database.value(OPEN), 120)
     assert database.value("SELECT count(*) FROM pg_class WHERE relkind = 'm'") == 0
 
 
