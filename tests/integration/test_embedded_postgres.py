@@ -196,7 +196,7 @@ def test_starts_at_once(embedded: EmbeddedServer) -> None:
     identity = [account.uid, account.gid, account.name] if account else None
     command = [sys.executable, "-c", START, json.dumps([*argument, identity])]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) for _ in range(4)]
-    results = [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    results = [json.loads(process.communicate(timeout=200)[0]) for process in running]
     assert sorted(started for started, _ in results) == [False, False, False, True]
     assert {found for _, found in results} == {pid(embedded)}
     assert [path.name for path in embedded.home.parent.iterdir()] == ["home"]
@@ -400,7 +400,8 @@ def test_tables_and_times(vtchat_database: Database) -> None:
 
 def test_sessions(vtchat_database: Database) -> None:
     expired = vtchat_database.value("SELECT count(*) FROM sessions WHERE expires_at <= now() AT TIME ZONE 'UTC'")
-    assert (expired, vtchat_database.value("SELECT count(*) FROM sessions")) == (3000, 9000)
+    assert 3000 <= expired < 3100  # the next of them an hour after they were loaded
+    assert vtchat_database.value("SELECT count(*) FROM sessions") == 9000
     near = "SELECT count(*) FROM sessions WHERE abs(extract(epoch FROM expires_at - now() AT TIME ZONE 'UTC')) < 25200"
     assert vtchat_database.value(near) > 0  # a comparison in the wrong zone shows
 
