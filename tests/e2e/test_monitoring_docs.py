@@ -64,7 +64,7 @@ def answers(address: str) -> bool:
 
 def scraped(url: str) -> list[Sample]:
     """What Prometheus would get there."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - http, and nobody else's
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:  # noqa: S310 - http, and nobody else's
         return [one for family in prometheus(answer.read().decode()) for one in family.samples]
 
 
