@@ -28,9 +28,7 @@ BLOCKING = 2.0  # ACCESS EXCLUSIVE: while it waits, everybody behind it waits to
 BLOCKING_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between tries
 OTHERS_WORK = 30.0  # seconds that one installation waits for another, which may be building a view
 LOOK_AGAIN = 0.2  # seconds between two looks whether somebody has finished
-BOOKKEEPING = (
-    5.0  # seconds for what the history is told after the budget: without them the run would count as abandoned
-)
+BOOKKEEPING = 5.0  # seconds to tell the history what a run has done when its budget is over
 WHOLE_SECONDS = 10.0  # of a budget, above which its limit has no fractions
 CLEANING = 30.0  # seconds to remove what a failure has left, whatever is left of the budget
 COLLISION_TRIES = 3  # where the server refuses one of two that write the same row of the catalog
