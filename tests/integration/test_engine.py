@@ -19,11 +19,13 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import start
+from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.execute import Executor
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history import KEEP_ACTIONS, KEEP_FINDINGS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_sql import LOCK_KEYS
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine.history_tables import VERSION
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.session import Session
-from tests.runs import REPOSITORY, only, perform, until
+from tests.runs import REPOSITORY, Clock, only, perform, until
 from tests.servers import Database, PrivateServer, Server
 
 # Holds up whoever deletes row 1500 until nobody has the advisory lock 77 any more. No lock_timeout applies to it.
@@ -416,6 +418,26 @@ def test_statement_timeout_is_what_is_left_of_the_budget(database: Database) -> 
     )
     purge(database, budget=123)
     assert 60_000 < database.value("SELECT max(milliseconds) FROM seen") <= 123_000
+
+
+def test_what_was_done_is_told_to_the_history_when_the_budget_is_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousandth of a second would be left for it, and the run would count as abandoned."""
+    table(database, expired=2500)
+    clock, settle, seen = Clock(), Executor._settle, []
+
+    def settled(self: Executor, session: Session) -> None:
+        settle(self, session)
+        seen.append(session.row("SELECT pg_catalog.current_setting('statement_timeout') AS limit")["limit"])
+
+    monkeypatch.setattr(start, "Budget", clock.budget)
+    monkeypatch.setattr(Executor, "_settle", settled)
+    given = _edge.validated("purge", {"dsn": database.dsn, "table": "t", "column": "at", "budget": 600})
+    action = only(_edge.perform(given, False, lambda *_told: clock.leave(0)))
+    assert (action["outcome"], seen) == ("deferred", ["5s"])
+    assert 0 < action["rows"] < 2500
+    assert database.sql("SELECT status FROM maintenance.run") == [("partial",)]
 
 
 @pytest.mark.parametrize(("on_error", "outcomes"), [("continue", ["failed", "done"]), ("stop", ["failed", "skipped"])])
