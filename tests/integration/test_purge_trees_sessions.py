@@ -68,8 +68,7 @@ def test_a_purge_that_dies_in_the_middle(database: Database, how: str) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", program], env={"PYTHONPATH": path}, stdout=subprocess.DEVNULL
         ) as process:
-            until(lambda: database.sql(waiting) or process.poll() is not None)
-            [(pid,)] = database.sql(waiting)
+            [(pid,)] = until(lambda: database.sql(waiting) or process.poll() is not None)
             if how == "client":
                 process.kill()
             else:

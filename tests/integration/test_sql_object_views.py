@@ -266,9 +266,7 @@ def test_a_build_that_is_ended_in_the_middle_leaves_nothing(items: Database, end
     with gate.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(42)")
     killed = elsewhere(items, SLOW)
-    until(lambda: items.value(AT_THE_GATE) == 1)
-    waiting = AT_THE_GATE.replace("count(*)", "pid")
-    pid = items.value(waiting)
+    [(pid,)] = until(lambda: items.sql(AT_THE_GATE.replace("count(*)", "pid")))
     if end == "terminate":
         items.sql("SELECT pg_terminate_backend(%s)", [pid])
     else:

@@ -230,8 +230,7 @@ def test_autovacuum_at_work_is_not_disturbed(private_server: PrivateServer) -> N
         place.sql(f"ALTER TABLE {name} OWNER TO {role}")
         if name == "old":
             burn_multixacts(place, "old", 11_000)
-        until(lambda table=name: place.sql(WORKING, [table]))  # type: ignore[misc]
-        worker = place.value(WORKING, [name])
+        [(worker,)] = until(lambda table=name: place.sql(WORKING, [table]))  # type: ignore[misc]
         how: dict[str, Any] = {"min_dead_rows": 10, "freeze_age_factor": 0.5, "history": False}
         told_by_all = only(run(place, name, **how))["reason"]
         assert f"but autovacuum, process {worker} is vacuuming it" in told_by_all
