@@ -17,6 +17,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 from ansible_collections.vtchat.maintenance.plugins.module_utils import _edge
 from ansible_collections.vtchat.maintenance.plugins.module_utils._engine import reader, start
 from ansible_collections.vtchat.maintenance.plugins.module_utils._operations.purge import walks, work
+from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres import session
 from ansible_collections.vtchat.maintenance.plugins.module_utils._postgres.policy import Budget
 from tests.runs import holding, only, perform, until
 from tests.servers import Database
@@ -836,6 +837,16 @@ def test_settings_that_would_change_what_we_do_are_set_aside(database: Database)
     wrong = {"purge": {**given, "where": "nonsense(id)"}}
     analyzed = perform("run", database.dsn, plan="p", steps=[wrong, {"analyze": {"tables": ["public.t"]}}])
     assert [action["outcome"] for action in analyzed["actions"]] == ["failed", "done"], analyzed
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
+def test_a_limit_of_the_database_does_not_hold_for_our_first_statement(
+    database: Database, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """Which takes longer than that here."""
+    database.sql(SQL("ALTER DATABASE {} SET {} = '1s'").format(Identifier(database.name), Identifier(setting)))
+    monkeypatch.setattr(session, "FACTS", "SELECT pg_catalog.pg_sleep(1.5);" + session.FACTS)
+    assert perform("history_info", database.dsn)["runs"] == []
 
 
 def test_foreign_keys_that_would_be_passed_by(database: Database) -> None:
